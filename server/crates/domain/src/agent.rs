@@ -1,0 +1,39 @@
+//! Agents: who answers.
+
+use crate::{AgentId, Timestamp};
+
+/// A configured AI.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Agent {
+    /// Its id.
+    pub id: AgentId,
+    /// A name for people.
+    pub display_name: String,
+    /// What the model is told before each dialogue.
+    pub instructions: String,
+    /// Who writes its answers.
+    pub engine: Engine,
+    /// Whether it answers.
+    pub active: bool,
+    /// The last four characters of its token.
+    pub token_suffix: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// Who writes an agent's answers, and how.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Engine {
+    /// The vendor's id in the vendors' list.
+    pub vendor: String,
+    /// The vendor's model. May be empty where the vendor has only one.
+    pub model: String,
+    /// The sampling temperature, 0 to 2. `None`: the vendor's default.
+    pub temperature: Option<f64>,
+    /// The longest answer, in the vendor's tokens. `None`: the vendor's default.
+    pub max_output_tokens: Option<i32>,
+    /// The vendor's own settings, an object; the vendor has checked it.
+    pub settings: serde_json::Value,
+}

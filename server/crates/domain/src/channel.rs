@@ -1,0 +1,29 @@
+//! Channels: the routes that messages travel.
+
+use crate::{AgentId, ChannelId, Timestamp};
+
+/// The vendor kind of a channel that posts replies to a URL.
+pub const GENERIC_HTTP: &str = "generic_http";
+
+/// A route for messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channel {
+    /// Its id.
+    pub id: ChannelId,
+    /// A name for people.
+    pub display_name: String,
+    /// Who answers here.
+    pub agent: AgentId,
+    /// The vendor's id in the vendors' list.
+    pub vendor: String,
+    /// Where replies are posted.
+    pub url: String,
+    /// Whether it accepts messages.
+    pub active: bool,
+    /// The last four characters of its token.
+    pub token_suffix: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}

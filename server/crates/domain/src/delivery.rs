@@ -1,0 +1,122 @@
+//! Deliveries: outbound messages on their way, and the attempts at them.
+
+use std::time::Duration;
+
+use crate::{ChannelId, DeliveryId, DialogueId, MessageId, Timestamp, dialogue::stored_enum, vendor::Retry};
+
+stored_enum! {
+    /// Where a delivery stands.
+    DeliveryState {
+        /// It waits for its turn or its next attempt.
+        Pending = "PENDING",
+        /// An attempt is under way.
+        Started = "STARTED",
+        /// The receiver took it. Final.
+        Delivered = "DELIVERED",
+        /// It was decided not to send it. Final.
+        Withheld = "WITHHELD",
+        /// The dead letter.
+        Dead = "DEAD",
+    }
+}
+
+stored_enum! {
+    /// How one attempt ended.
+    AttemptState {
+        /// It is under way.
+        Started = "STARTED",
+        /// The receiver took the message.
+        Succeeded = "SUCCEEDED",
+        /// The message was not taken.
+        Failed = "FAILED",
+        /// Nobody knows whether the receiver took it.
+        Unknown = "UNKNOWN",
+    }
+}
+
+/// One outbound message on its way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// Its dialogue.
+    pub dialogue: DialogueId,
+    /// The message it carries.
+    pub message: MessageId,
+    /// The channel it travels.
+    pub channel: ChannelId,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// Why it was withheld or is dead.
+    pub reason: Option<String>,
+    /// How many attempts were begun.
+    pub attempts: i32,
+    /// When the next attempt is due.
+    pub next_attempt_at: Option<Timestamp>,
+    /// When the message was committed.
+    pub created_at: Timestamp,
+    /// When it came to its final state.
+    pub settled_at: Option<Timestamp>,
+}
+
+/// One try at a delivery.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// Its number, from 1.
+    pub number: i32,
+    /// How it ended.
+    pub state: AttemptState,
+    /// The receiver's HTTP status.
+    pub http_status: Option<i32>,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// The beginning of the receiver's answer.
+    pub response_excerpt: Option<String>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// When a failed piece of work is tried again, and when it is given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetrySchedule {
+    /// The pause after the first failure, the second, and so on; when they are used up, it is given up.
+    pub pauses: Vec<Duration>,
+    /// The longest pause that the other side may ask for; longer wishes are cut to it.
+    pub longest_pause: Duration,
+}
+
+impl RetrySchedule {
+    /// The pause before the next try, after `failures` of them (at least 1) of which the last gave this advice; `jitter`
+    /// is a random number in 0..1 that spreads pauses of ours over ±20 %. `None`: no further try.
+    pub fn next_pause(&self, failures: u32, advice: Retry, jitter: f64) -> Option<Duration> {
+        let own = *self.pauses.get(usize::try_from(failures).unwrap_or(usize::MAX).saturating_sub(1))?;
+        match advice {
+            Retry::Never => None,
+            // Waiting longer than asked is polite, waiting less is not: jitter is only added.
+            Retry::After(asked) => Some(asked.min(self.longest_pause).mul_f64(1.0 + 0.2 * jitter)),
+            Retry::Backoff => Some(own.mul_f64(0.8 + 0.4 * jitter)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schedule_follows_the_advice_and_ends() {
+        let schedule = RetrySchedule {
+            pauses: vec![Duration::from_secs(1), Duration::from_secs(10)],
+            longest_pause: Duration::from_secs(60),
+        };
+        assert_eq!(schedule.next_pause(1, Retry::Backoff, 0.5), Some(Duration::from_secs(1)));
+        assert_eq!(schedule.next_pause(2, Retry::Backoff, 0.0), Some(Duration::from_secs(8)));
+        assert_eq!(schedule.next_pause(3, Retry::Backoff, 0.0), None);
+        assert_eq!(schedule.next_pause(1, Retry::Never, 0.0), None);
+        assert_eq!(schedule.next_pause(1, Retry::After(Duration::from_secs(7)), 0.0), Some(Duration::from_secs(7)));
+        let cut = schedule.next_pause(1, Retry::After(Duration::from_secs(9999)), 0.0);
+        assert_eq!(cut, Some(Duration::from_secs(60)));
+    }
+}

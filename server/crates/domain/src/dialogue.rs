@@ -1,0 +1,106 @@
+//! Dialogues and their messages.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ChannelId, DialogueId, MessageId, Timestamp, TurnId};
+
+macro_rules! stored_enum {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+        #[serde(rename_all = "UPPERCASE")]
+        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+
+        impl $name {
+            /// Its name in the database and in JSON.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+
+            /// Reads the name. `None`: there is no such one.
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+pub(crate) use stored_enum;
+
+stored_enum! {
+    /// Where a dialogue stands, in the helpdesk's words. Who holds it follows: PENDING is the agent's, OPEN is a
+    /// human's, SNOOZED and RESOLVED are nobody's.
+    Status {
+        /// The agent's.
+        Pending = "PENDING",
+        /// People's.
+        Open = "OPEN",
+        /// Nobody's, for now.
+        Snoozed = "SNOOZED",
+        /// Nobody's: done.
+        Resolved = "RESOLVED",
+    }
+}
+
+stored_enum! {
+    /// Who wrote a message.
+    Role {
+        /// The customer.
+        User = "USER",
+        /// The agent.
+        Assistant = "ASSISTANT",
+        /// A person of the company.
+        Employee = "EMPLOYEE",
+        /// Switchboard itself.
+        System = "SYSTEM",
+    }
+}
+
+/// One chat on one channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dialogue {
+    /// Its id.
+    pub id: DialogueId,
+    /// Its channel.
+    pub channel: ChannelId,
+    /// The chat inside the channel. Empty: the channel's own.
+    pub chat: String,
+    /// Where it stands.
+    pub status: Status,
+    /// The highest message number.
+    pub last_seq: i64,
+    /// What tools have noted, an object.
+    pub attributes: serde_json::Value,
+    /// Rises with everything that happens in it.
+    pub version: i64,
+    /// When its first message was recorded.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+/// One message of a dialogue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its id.
+    pub id: MessageId,
+    /// Its dialogue.
+    pub dialogue: DialogueId,
+    /// Its number in the dialogue, from 1.
+    pub seq: i64,
+    /// Who wrote it.
+    pub role: Role,
+    /// What it says.
+    pub text: String,
+    /// What the outside world calls it.
+    pub external_id: String,
+    /// The turn that covers it or wrote it.
+    pub turn: Option<TurnId>,
+    /// When it was recorded.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: Timestamp,
+}
+
+/// The longest text of one message, in bytes.
+pub const MAX_TEXT_BYTES: usize = 65_536;
+/// The longest id that a caller may give a message, and the longest name of a chat, in characters.
+pub const MAX_EXTERNAL_ID_CHARS: usize = 256;

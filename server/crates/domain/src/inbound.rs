@@ -1,0 +1,135 @@
+//! What the outside world tells us: raw, verified, understood.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
+
+use crate::{ChannelId, DialogueId, InboundWebhookId, MessageId, Timestamp, dialogue::stored_enum};
+
+stored_enum! {
+    /// What became of an inbound webhook.
+    Outcome {
+        /// Its message was recorded.
+        Recorded = "RECORDED",
+        /// Its message was known.
+        Duplicate = "DUPLICATE",
+        /// Its message id is known with another content.
+        Conflict = "CONFLICT",
+        /// It could not be understood.
+        Quarantined = "QUARANTINED",
+    }
+}
+
+/// A call as it came: headers and bytes, nothing checked.
+#[derive(Debug, Clone, Default)]
+pub struct RawRequest {
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl RawRequest {
+    /// The headers to keep: names in lower case, credentials and what might be one replaced by `[redacted]`.
+    pub fn stored_headers(&self, secret: &[HeaderName]) -> BTreeMap<String, String> {
+        const SECRET: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "x-api-key"];
+        self.headers
+            .iter()
+            .map(|(name, value)| {
+                let hidden = SECRET.contains(&name.as_str())
+                    || secret.contains(name)
+                    || name.as_str().contains("token")
+                    || name.as_str().contains("secret");
+                let text = if hidden { "[redacted]".into() } else { String::from_utf8_lossy(value.as_bytes()) };
+                (name.as_str().to_owned(), text.replace('\0', "\u{fffd}"))
+            })
+            .collect()
+    }
+}
+
+/// A call whose sender was checked. Only [`crate::vendor::verify`] and those who check our own tokens make one.
+#[derive(Debug, Clone)]
+pub struct Verified<T>(T);
+
+impl<T> Verified<T> {
+    /// Vouches that the sender was checked by our own credentials (an API key, an agent's token), or earlier (a replay).
+    pub fn vouched(value: T) -> Self {
+        Self(value)
+    }
+
+    /// What was verified.
+    pub fn get(&self) -> &T {
+        &self.0
+    }
+}
+
+/// Who sent a message in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// The customer: recorded and answered.
+    Customer,
+    /// A person of the company: recorded, never answered.
+    Employee,
+}
+
+/// Something that happened outside, in our words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InboundEvent {
+    /// Somebody wrote.
+    Message(InboundMessage),
+}
+
+/// A message from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboundMessage {
+    /// The chat inside the channel. Empty: the channel's own.
+    pub chat: String,
+    /// The sender's id of it. `None`: there is none, and a repeat can't be told.
+    pub external_id: Option<String>,
+    /// What it says.
+    pub text: String,
+    /// Who wrote it.
+    pub sender: Sender,
+}
+
+/// A raw call, kept with what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboundWebhook {
+    /// Its id.
+    pub id: InboundWebhookId,
+    /// The channel it was for.
+    pub channel: ChannelId,
+    /// The door it came through.
+    pub route: String,
+    /// The headers kept of it.
+    pub headers: BTreeMap<String, String>,
+    /// Its body.
+    pub body: Vec<u8>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why it was quarantined.
+    pub reason: Option<String>,
+    /// The message it recorded, or repeated, or conflicts with.
+    pub message: Option<MessageId>,
+    /// The dialogue of that message.
+    pub dialogue: Option<DialogueId>,
+    /// When it was received.
+    pub received_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_not_kept() {
+        let mut raw = RawRequest::default();
+        for name in ["authorization", "x-chatbot_auth_token", "x-own", "content-type", "cookie"] {
+            raw.headers.insert(HeaderName::from_static(name), "value".parse().unwrap());
+        }
+        let kept = raw.stored_headers(&[HeaderName::from_static("x-own")]);
+        assert_eq!(kept["content-type"], "value");
+        assert_eq!(kept.values().filter(|value| *value == "[redacted]").count(), 4);
+    }
+}

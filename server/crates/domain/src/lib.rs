@@ -1,0 +1,28 @@
+//! The words and rules of Switchboard: ids, entities, decisions, and the traits that a vendor implements.
+//!
+//! Nothing here does I/O or knows a wire format, a database or the environment; time and randomness come in through
+//! [`Clock`] and [`Ids`]. To add an entity, give it a file named after its noun; the same name stands in `store`, `app`,
+//! and `server/src/grpc`.
+#![warn(missing_docs)]
+
+pub mod agent;
+pub mod channel;
+pub mod clock;
+pub mod decide;
+pub mod delivery;
+pub mod dialogue;
+pub mod error;
+pub mod event;
+pub mod ids;
+pub mod inbound;
+pub mod token;
+pub mod turn;
+pub mod vendor;
+pub mod workspace;
+
+pub use clock::{Clock, Ids, ManualClock, SystemClock, Timestamp};
+pub use error::{Error, FieldViolation, Kind, Reason};
+pub use ids::{
+    AgentId, ApiKeyId, ChannelId, DeliveryId, DialogueId, EventId, InboundWebhookId, JobId, MessageId, TurnId,
+    WorkerId, WorkspaceId,
+};

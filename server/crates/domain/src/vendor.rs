@@ -1,0 +1,268 @@
+//! What a vendor can do: one small trait per capability. `None` in [`Vendor`] means "cannot".
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    DeliveryId, MessageId, Timestamp,
+    dialogue::{Message, Role},
+    inbound::{InboundEvent, RawRequest, Verified},
+};
+
+/// An outside company, or a kind of endpoint, that we talk to.
+#[derive(Clone)]
+pub struct Vendor {
+    /// Its id in settings, the database and the contract.
+    pub id: &'static str,
+    /// Its name for people.
+    pub name: &'static str,
+    /// Where its API is described.
+    pub docs: &'static str,
+    /// Reads its callbacks.
+    pub receiver: Option<Arc<dyn WebhookReceiver>>,
+    /// Sends messages to it.
+    pub sender: Option<Arc<dyn MessageSender>>,
+    /// Writes answers.
+    pub engine: Option<Arc<dyn CompletionModel>>,
+}
+
+impl fmt::Debug for Vendor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vendor").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// The list of vendors.
+#[derive(Debug, Clone)]
+pub struct Vendors(Arc<[Vendor]>);
+
+impl Vendors {
+    /// Makes the list.
+    pub fn new(list: Vec<Vendor>) -> Self {
+        Self(list.into())
+    }
+
+    /// Finds one by id.
+    pub fn get(&self, id: &str) -> Option<&Vendor> {
+        self.0.iter().find(|vendor| vendor.id == id)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Vendor> {
+        self.0.iter()
+    }
+}
+
+/// What we hold of one account at a vendor: for a channel, its secrets in the clear, for as long as a call takes.
+#[derive(Debug, Clone)]
+pub struct VendorAccount {
+    /// Where to post to.
+    pub url: String,
+    /// The token that our calls carry.
+    pub token: SecretString,
+    /// The Standard Webhooks secrets, newest first.
+    pub signing_secrets: Vec<SecretString>,
+}
+
+/// Reads callbacks. Pure: bytes in, facts out.
+pub trait WebhookReceiver: Send + Sync {
+    /// Checks who sent the call, over its raw bytes.
+    fn verify(&self, request: &RawRequest, account: &VendorAccount, now: Timestamp) -> Result<(), VerifyError>;
+
+    /// Puts the call into our words.
+    fn normalize(&self, request: &Verified<RawRequest>) -> Result<Vec<InboundEvent>, NormalizeError>;
+}
+
+/// Checks who sent a call: the way to a [`Verified`] request.
+pub fn verify(
+    receiver: &dyn WebhookReceiver,
+    request: RawRequest,
+    account: &VendorAccount,
+    now: Timestamp,
+) -> Result<Verified<RawRequest>, VerifyError> {
+    receiver.verify(&request, account, now)?;
+    Ok(Verified::vouched(request))
+}
+
+/// The sender of a call could not be made out.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// It carries no signature.
+    #[error("the call carries no signature")]
+    Missing,
+    /// The signature does not fit.
+    #[error("the signature does not match")]
+    Mismatch,
+}
+
+/// A verified call could not be understood.
+#[derive(Debug, thiserror::Error)]
+#[error("the call could not be understood")]
+pub struct NormalizeError {
+    /// Every bad field.
+    pub fields: Vec<crate::FieldViolation>,
+}
+
+/// Whether a vendor drops a message that is sent twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resend {
+    /// It takes our id and drops repeats.
+    ByOurId,
+    /// It can be asked whether it has the message.
+    ByLookup,
+    /// Neither.
+    Unknown,
+}
+
+/// Sends messages.
+#[async_trait]
+pub trait MessageSender: Send + Sync {
+    /// What happens when a message is sent again.
+    fn resend(&self) -> Resend;
+
+    /// Checks an account's address when it is saved, before anything is sent there. The error's text is for people and
+    /// follows the field's name.
+    async fn check_target(&self, url: &str) -> Result<(), String>;
+
+    /// Sends one message. Never retries by itself.
+    async fn send(&self, account: &VendorAccount, message: &OutboundMessage) -> Result<Receipt, VendorError>;
+}
+
+/// A message to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboundMessage {
+    /// The delivery: the same for every attempt, so that a receiver can drop repeats.
+    pub delivery: DeliveryId,
+    /// The message.
+    pub message: MessageId,
+    /// The chat inside the channel. Empty: the channel's own.
+    pub chat: String,
+    /// Who wrote it.
+    pub role: Role,
+    /// What it says.
+    pub text: String,
+    /// When this attempt begins.
+    pub now: Timestamp,
+}
+
+/// The vendor's answer to a message that it took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its HTTP status.
+    pub http_status: Option<u16>,
+    /// The beginning of its answer, at most 1,024 characters.
+    pub excerpt: Option<String>,
+}
+
+/// Whether trying again can help. The retrier knows nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// It can't.
+    Never,
+    /// After this pause, as the vendor asked.
+    After(Duration),
+    /// By our own schedule.
+    Backoff,
+}
+
+/// Whether a failed call may have had its effect all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// It had none.
+    No,
+    /// Nobody knows: a timeout, or a cut after writing.
+    Maybe,
+}
+
+/// A vendor said no, or nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{vendor}: {operation} failed: {detail}")]
+pub struct VendorError {
+    /// The vendor's id.
+    pub vendor: &'static str,
+    /// What was tried.
+    pub operation: &'static str,
+    /// Its HTTP status.
+    pub http_status: Option<u16>,
+    /// What went wrong, in one sentence, without secrets.
+    pub detail: String,
+    /// The beginning of its answer, at most 1,024 characters.
+    pub excerpt: Option<String>,
+    /// Whether it may have had its effect.
+    pub applied: Applied,
+    /// Whether trying again can help.
+    pub retry: Retry,
+}
+
+/// Writes answers.
+#[async_trait]
+pub trait CompletionModel: Send + Sync {
+    /// Checks an agent's settings when they are saved; gives every bad field, named from `settings` on.
+    fn check_settings(&self, settings: &serde_json::Value) -> Result<(), Vec<crate::FieldViolation>>;
+
+    /// Writes the next answer. Stops soon after `cancelled` fires.
+    async fn complete(&self, request: &Completion, cancelled: &CancellationToken) -> Result<Answer, VendorError>;
+}
+
+/// What an engine is given. Serialized, it is the request part of a run's manifest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Completion {
+    /// Who writes, and how.
+    pub engine: crate::agent::Engine,
+    /// What the model is told first.
+    pub instructions: String,
+    /// The dialogue so far, oldest first, the newest customer message included.
+    pub history: Vec<Message>,
+    /// Which run of the turn this is, from 1.
+    pub run: i32,
+    /// The tools it may call.
+    pub tools: Vec<ToolSpec>,
+    /// The steps of this turn so far: what it answered and what its tools gave.
+    pub steps: Vec<Step>,
+}
+
+/// A tool that an engine may call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToolSpec {
+    /// Its name.
+    pub name: String,
+    /// What it does, for the model.
+    pub description: String,
+    /// JSON Schema of its arguments.
+    pub parameters: serde_json::Value,
+}
+
+/// One step of a run: an answer, and the results of the tools it called.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// What the engine answered.
+    pub answer: Answer,
+    /// What its tools gave, in the order of the calls.
+    pub results: Vec<serde_json::Value>,
+}
+
+/// What an engine answered: a text, or calls of tools.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The reply. Empty when tools are called first.
+    pub text: String,
+    /// The tools to call.
+    pub tool_calls: Vec<ToolCall>,
+    /// Input tokens, as the engine counts them.
+    pub input_tokens: i64,
+    /// Output tokens, as the engine counts them.
+    pub output_tokens: i64,
+}
+
+/// One call of a tool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// The tool's name.
+    pub name: String,
+    /// Its arguments, as the engine wrote them.
+    pub arguments: serde_json::Value,
+}
