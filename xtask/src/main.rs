@@ -1,1 +1,5 @@
-fn main() {}
+mod r#gen;
+mod paths;
+fn main() -> anyhow::Result<()> {
+    r#gen::rust::run(&paths::Paths::find()?)
+}

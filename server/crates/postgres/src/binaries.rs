@@ -29,8 +29,8 @@ const VERSIONED: &[(&str, &str, &str)] = &[
 /// An explicit directory is the only one looked at. Otherwise: the highest version in `/usr/lib/postgresql/*/bin`, then
 /// `/usr/pgsql-*/bin`, `/usr/local/pgsql/bin`, Homebrew's directories, and at last those in `PATH`.
 ///
-/// A cluster that exists needs the programs of the version that made it, which
-/// [`Cluster::start`](crate::Cluster::start) chooses by itself; the answer here is what a new cluster would be made with.
+/// A cluster that exists needs the programs of the version that made it, and
+/// [`Cluster::start`](crate::Cluster::start) looks for those; the answer here is for a new cluster.
 ///
 /// # Errors
 /// [`Error::NoBinaries`], which says where it looked and what to install.
@@ -58,15 +58,13 @@ pub(crate) fn find_for_version(
 
 /// Lists the directories with server programs, the preferred one first, never empty.
 fn all(explicit: Option<&Path>) -> Result<Vec<PathBuf>, Error> {
-    let candidates = match explicit {
-        Some(bin) => vec![bin.to_owned()],
-        None => {
-            let versioned =
-                VERSIONED.iter().flat_map(|(parent, prefix, rest)| versions(parent, prefix, rest));
-            // A search path belongs to the machine, like the places above, so it is read here and is not a setting.
-            let path = env::var_os("PATH").unwrap_or_default();
-            versioned.chain(env::split_paths(&path).filter(|dir| dir.is_absolute())).collect()
-        }
+    let candidates = if let Some(bin) = explicit {
+        vec![bin.to_owned()]
+    } else {
+        let versioned = VERSIONED.iter().flat_map(|(parent, prefix, rest)| versions(parent, prefix, rest));
+        // A search path belongs to the machine, like the places above, so it is read here and is not a setting.
+        let path = env::var_os("PATH").unwrap_or_default();
+        versioned.chain(env::split_paths(&path).filter(|dir| dir.is_absolute())).collect()
     };
     let found: Vec<PathBuf> = candidates.into_iter().filter(|bin| has_programs(bin)).collect();
     if found.is_empty() { Err(no_binaries(explicit)) } else { Ok(found) }

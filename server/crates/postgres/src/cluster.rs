@@ -34,21 +34,21 @@ const IMMEDIATE_STOP: Duration = Duration::from_secs(10);
 /// What a private cluster is started with.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The cluster's own directory, for example `<data>/pg`. Made if missing; belongs to the database's user afterwards.
+    /// The cluster's own directory, for example `<data>/pg`. Made if missing; afterwards the database's user owns it.
     pub dir: PathBuf,
     /// The directory of the server programs, when it is not to be searched for.
     pub bin: Option<PathBuf>,
     /// Server settings as name and value, over our defaults. Those that decide who reaches the server are refused.
     pub options: Vec<(String, String)>,
-    /// How long a start may take until connections are accepted, with recovery after a crash. Making a new cluster is not
-    /// counted. A server that ends while starting is an error at once, so this may be generous.
+    /// How long a start may take until connections are accepted, recovery after a crash included, the making of a new
+    /// cluster not. A server that ends while starting is an error at once, so this may be generous.
     pub startup_timeout: Duration,
 }
 
 impl Settings {
     /// Gives the settings that are right for lasting data in `dir`.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), bin: None, options: Vec::new(), startup_timeout: Duration::from_secs(120) }
+        Self { dir: dir.into(), bin: None, options: Vec::new(), startup_timeout: Duration::from_mins(2) }
     }
 }
 
@@ -84,29 +84,28 @@ impl Cluster {
     /// # Errors
     /// Each names its remedy. When the server ended or was not ready in time, the error carries the end of its log.
     pub fn start(settings: Settings) -> Result<Self, Error> {
-        let options = options::merge(&settings.options)?;
+        let Settings { dir, bin, options, startup_timeout } = settings;
+        let options = options::merge(&options)?;
         let user = user::for_children()?;
-        let layout = Layout::prepare(&settings.dir, user)?;
-        if let Some(server) = adopt(&layout, settings.startup_timeout)? {
+        let layout = Layout::prepare(&dir, user)?;
+        if let Some(server) = adopt(&layout, startup_timeout)? {
             return Ok(Self { layout, server, child: None, stopped: false });
         }
 
-        let bin = match layout.version()? {
-            Some(version) => {
-                binaries::find_for_version(settings.bin.as_deref(), &version, &layout.data, user)?
-            }
-            None => {
-                let bin = binaries::find_binaries(settings.bin.as_deref())?;
-                initialise(&layout, &bin, user)?;
-                bin
-            }
+        remove_unfinished(&layout)?;
+        let bin = if let Some(version) = layout.version()? {
+            binaries::find_for_version(bin.as_deref(), &version, &layout.data, user)?
+        } else {
+            let bin = binaries::find_binaries(bin.as_deref())?;
+            initialise(&layout, &bin, user)?;
+            bin
         };
         clear_remains(&layout, user)?;
         let child = spawn(&layout, &bin, &options, user)?;
         // From here on a failure has to stop the server, which dropping the cluster does.
         let server = Server { pid: child.id(), socket_dir: layout.socket_dir.clone(), port: PORT };
         let mut cluster = Self { layout, server, child: Some(child), stopped: false };
-        cluster.wait_until_ready(settings.startup_timeout)?;
+        cluster.wait_until_ready(startup_timeout)?;
         Ok(cluster)
     }
 
@@ -143,8 +142,8 @@ impl Cluster {
 
     /// Stops the server: connections are closed, memory is written out. Blocks up to 40 s, usually some 10 ms.
     ///
-    /// When writing takes longer than 30 s the server is told to stop at once; no committed transaction is lost by that,
-    /// it is recovered from the log at the next start.
+    /// When writing takes longer than 30 s the server is told to stop at once. No committed transaction is lost by
+    /// that; the next start recovers it from the log.
     ///
     /// # Errors
     /// [`Error::StopTimeout`] when the server is still there.
@@ -213,7 +212,8 @@ impl Cluster {
             }
             if !told && started.elapsed() > Duration::from_secs(5) {
                 told = true;
-                tracing::info!(log = %self.layout.log.display(), "the private PostgreSQL is still starting, it may be recovering after a crash");
+                let log = self.layout.log.display();
+                tracing::info!(%log, "the private PostgreSQL is still starting; after a crash it recovers first");
             }
             thread::sleep(POLL);
         }
@@ -238,8 +238,7 @@ fn adopt(layout: &Layout, patience: Duration) -> Result<Option<Server>, Error> {
         if process::kind(file.pid, &layout.data) != Kind::Server {
             return Ok(None);
         }
-        // One that is starting or recovering is waited for. One that is stopping is waited for as well: it ends, and the
-        // loop with it.
+        // One that is starting or recovering is waited for. So is one that is stopping: it ends, and the loop with it.
         if accepts(&file)
             && let PidFile { pid, port: Some(port), socket_dir: Some(socket_dir), .. } = file
         {
@@ -269,13 +268,7 @@ fn too_late(layout: &Layout, pid: u32, patience: Duration) -> Error {
 
 /// Makes a new cluster, and makes it appear under its name only when it is complete.
 fn initialise(layout: &Layout, bin: &Path, user: Option<User>) -> Result<(), Error> {
-    // A killed `initdb` leaves a directory that looks like a cluster and is none. A name of our own for each try also
-    // keeps apart an `initdb` that outlived its parent.
-    for entry in fs::read_dir(&layout.dir).map_err(Error::io("read", &layout.dir))?.flatten() {
-        if entry.file_name().to_string_lossy().starts_with("data.new-") {
-            fs::remove_dir_all(entry.path()).map_err(Error::io("remove", entry.path()))?;
-        }
-    }
+    // A name of our own for each try keeps it apart from an `initdb` that outlived its parent.
     let new = layout.dir.join(format!("data.new-{}", std_process::id()));
     let program = bin.join("initdb");
     let output = user::command(&program, user)
@@ -297,6 +290,29 @@ fn initialise(layout: &Layout, bin: &Path, user: Option<User>) -> Result<(), Err
     fs::rename(&new, &layout.data).map_err(Error::io("rename", &new))?;
     File::open(&layout.dir).and_then(|dir| dir.sync_all()).map_err(Error::io("write out", &layout.dir))?;
     tracing::info!(dir = %layout.data.display(), bin = %bin.display(), "made a new PostgreSQL cluster");
+    Ok(())
+}
+
+/// Removes what an `initdb` left that was killed: it looks like a cluster and is none.
+fn remove_unfinished(layout: &Layout) -> Result<(), Error> {
+    for entry in fs::read_dir(&layout.dir).map_err(Error::io("read", &layout.dir))?.flatten() {
+        if !entry.file_name().to_string_lossy().starts_with("data.new-") {
+            continue;
+        }
+        // If only its parent was killed, the `initdb` itself still makes files while we remove them. It gives up as
+        // soon as one of its directories is gone.
+        let path = entry.path();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while let Err(error) = fs::remove_dir_all(&path) {
+            if error.kind() == io::ErrorKind::NotFound {
+                break;
+            }
+            if Instant::now() > deadline {
+                return Err(Error::io("remove", path)(error));
+            }
+            thread::sleep(POLL);
+        }
+    }
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use crate::{
     user::{self, User},
 };
 
-/// The port of every private server. It opens nothing: it is only part of the name of a socket in a directory of its own.
+/// The port of every private server. It opens nothing: it is only part of the name of a socket.
 pub(crate) const PORT: u16 = 5432;
 
 /// The kernel takes 107 bytes on Linux and 103 elsewhere, and the lock file beside the socket has a longer name.

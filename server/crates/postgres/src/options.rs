@@ -12,15 +12,15 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("shared_buffers", "128MB"),
     // An answered request is on disk. This is never weakened by default; tests and benches may choose to.
     ("fsync", "on"),
-    // After each checkpoint whole pages go to the WAL; compressing them trades a little processor for much less writing.
+    // After each checkpoint whole pages go to the WAL; compressing them trades a little processor for less writing.
     ("wal_compression", "on"),
     // With the default of 1 GB a busy ingest forces checkpoints more often than time does, each followed by a wave of
     // whole pages in the WAL. The price is disk space and a somewhat longer recovery.
     ("max_wal_size", "2GB"),
     // For the same reason: fewer checkpoints, fewer whole pages.
     ("checkpoint_timeout", "15min"),
-    // The queue's rows are updated and deleted all the time; looking after them each 15 s rather than each minute keeps
-    // its small tables small.
+    // The queue's rows are updated and deleted all the time; looking after them every 15 s and not every minute
+    // keeps its small tables small.
     ("autovacuum_naptime", "15s"),
     // Data lies on solid-state disks nowadays. The default of 4 stems from spinning ones and makes the planner
     // avoid indexes.

@@ -24,16 +24,21 @@ pub(crate) enum Kind {
 /// A process id in a file proves nothing: after a crash or a restart of the machine it may be anyone's. So the process
 /// must be called `postgres` and must either work in the data directory or have been started with it.
 pub(crate) fn kind(pid: u32, data: &Path) -> Kind {
-    let Some((program, arguments)) = command_line(pid) else {
+    let Some(words) = command_line(pid) else {
         return Kind::Gone;
     };
-    let name = Path::new(&program).file_name().unwrap_or_default();
+    let Some((program, arguments)) = words.split_first().filter(|(program, _)| !program.is_empty()) else {
+        // A process without a command line has ended and waits for its parent, or has only just begun, or is the
+        // kernel's own.
+        return if is_defunct(pid) { Kind::Gone } else { Kind::Other };
+    };
+    let name = Path::new(OsStr::from_bytes(program)).file_name().unwrap_or_default();
     // Children call themselves `postgres: checkpointer` and the like, all in one word.
     if name != "postgres" && name != "postmaster" {
         return Kind::Other;
     }
-    // The server's working directory is always its data directory. The link can be unreadable though, for root too where
-    // a container withholds the right to trace other users' processes; then the command line has to do.
+    // The server's working directory is always its data directory. The link can be unreadable though, for root too
+    // where a container withholds the right to trace other users' processes; then the command line has to do.
     let works_there = fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == data);
     let started_with_it = arguments
         .windows(2)
@@ -43,8 +48,8 @@ pub(crate) fn kind(pid: u32, data: &Path) -> Kind {
 
 /// Sends a signal, named without its `SIG`.
 pub(crate) fn signal(pid: u32, name: &str) -> io::Result<()> {
-    // std can only send SIGKILL, and only to children. The shell's own `kill` is everywhere; the program of that name is
-    // missing from slim container images.
+    // std can only send SIGKILL, and only to children. The shell's own `kill` is everywhere; the program of that name
+    // is missing from slim container images.
     let status = Command::new("sh")
         .args(["-c", "kill -s \"$1\" \"$2\" 2>/dev/null", "sh", name, &pid.to_string()])
         .stdin(Stdio::null())
@@ -57,24 +62,35 @@ pub(crate) fn signal(pid: u32, name: &str) -> io::Result<()> {
     }
 }
 
-/// Reads a process's program and arguments. `None` when it does not exist or has ended.
-fn command_line(pid: u32) -> Option<(std::ffi::OsString, Vec<Vec<u8>>)> {
-    let words: Vec<Vec<u8>> = if Path::new("/proc/self/cmdline").exists() {
+/// Reads a process's program and arguments. `None` when it does not exist; empty when it has none.
+fn command_line(pid: u32) -> Option<Vec<Vec<u8>>> {
+    if has_proc() {
         let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
-    } else {
-        // Systems without /proc. Words with spaces in them fall apart here, so that such a server is not recognised;
-        // then the start fails with PostgreSQL's own message, and nothing is harmed.
-        let output =
-            Command::new("ps").args(["-ww", "-o", "command=", "-p", &pid.to_string()]).output().ok()?;
-        output.stdout.split(u8::is_ascii_whitespace).map(<[u8]>::to_vec).collect()
-    };
-    let (program, arguments) = words.split_first()?;
-    // A process that has ended but was not waited for has an empty command line.
-    if program.is_empty() {
-        return None;
+        return Some(bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect());
     }
-    Some((OsStr::from_bytes(program).to_owned(), arguments.to_vec()))
+    // Systems without /proc. Words with spaces in them fall apart here, so that such a server is not recognised; then
+    // the start fails with PostgreSQL's own message, and nothing is harmed.
+    let output = Command::new("ps").args(["-ww", "-o", "command=", "-p", &pid.to_string()]).output().ok()?;
+    let words: Vec<Vec<u8>> = output
+        .stdout
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty())
+        .map(<[u8]>::to_vec)
+        .collect();
+    (!words.is_empty()).then_some(words)
+}
+
+/// Answers whether the process has ended and only waits for its parent to notice.
+fn is_defunct(pid: u32) -> bool {
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        // The state follows the name, which is in brackets and may itself hold any character.
+        Ok(stat) => stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with(['Z', 'X'])),
+        Err(_) => has_proc(),
+    }
+}
+
+fn has_proc() -> bool {
+    Path::new("/proc/self/cmdline").exists()
 }
 
 #[cfg(test)]

@@ -1,4 +1,8 @@
 //! Starts real servers, in directories of their own, and stops every one of them.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests are tests, and clippy only knows the functions marked so"
+)]
 
 use std::{
     fs::{self, Permissions},
@@ -120,7 +124,7 @@ impl Holder {
 fn holds_a_cluster_when_asked_to() {
     if let Some(dir) = std::env::var_os(HOLD) {
         let _cluster = Cluster::start(settings(dir.into())).unwrap();
-        thread::sleep(Duration::from_secs(60));
+        thread::sleep(Duration::from_mins(1));
     }
 }
 
@@ -223,7 +227,7 @@ fn a_handle_that_was_forgotten_is_found_again() {
 }
 
 #[test]
-fn two_killed_parents_in_a_row_and_a_kill_at_any_moment_leave_a_usable_cluster() {
+fn a_kill_at_any_moment_of_a_start_leaves_a_usable_cluster() {
     let place = Place::new();
     // From the middle of initdb to a server that is up: each kill comes at another moment of the start.
     for milliseconds in [100, 300, 500, 700, 900] {
@@ -318,7 +322,7 @@ fn a_bad_option_fails_at_once_and_shows_the_log() {
     let error = Cluster::start(settings).unwrap_err();
     assert!(matches!(error, Error::Exited { .. }), "{error}");
     assert!(error.to_string().contains("no_such_option"), "{error}");
-    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_mins(1), "{:?}", started.elapsed());
     // And the cluster is none the worse for it.
     Cluster::start(place.settings()).unwrap().stop().unwrap();
 }
@@ -390,12 +394,13 @@ fn a_link_on_the_way_and_odd_characters_in_the_path_do_no_harm() {
     fs::set_permissions(&odd, Permissions::from_mode(0o711)).unwrap();
     let link = place.dir.path().join("link");
     symlink(&odd, &link).unwrap();
+    // A start ends only when the socket has accepted a connection; psql would take the comma for a list of hosts.
     let cluster = Cluster::start(settings(link.join("pg"))).unwrap();
-    assert_eq!(sql(&cluster, "select 1"), "1");
+    assert_eq!(cluster.socket_dir(), odd.canonicalize().unwrap().join("pg/socket"));
     std::mem::forget(cluster);
     let cluster = Cluster::start(settings(link.join("pg"))).unwrap();
     assert!(cluster.adopted());
-    assert_eq!(sql(&cluster, "select 1"), "1");
+    assert_eq!(cluster.socket_dir(), odd.canonicalize().unwrap().join("pg/socket"));
     cluster.stop().unwrap();
 }
 

@@ -1,1 +1,139 @@
+//! Everything that is kept: every SQL statement of Switchboard stands in this crate or in `migrations/`.
+//!
+//! One file per noun, with functions that take the connection first and the workspace second. A use case in `app` opens
+//! the transaction with [`Store::workspace`], which sets the workspace that row-level security compares with, and commits
+//! it. What crosses workspaces by nature (gathered writes, claims) calls the `system_…` functions of the migrations and
+//! stands in [`record`], [`queue`] and [`numberer`].
+//!
+//! The room knows nothing of vendors, wire types or decisions. A missing row is `Ok(None)`; the use case decides whether
+//! that is an error. `now()` appears for leases only; business time is a parameter.
 
+pub mod agents;
+pub mod channels;
+pub mod deliveries;
+pub mod dialogues;
+pub mod error;
+pub mod events;
+pub mod inbound_webhooks;
+pub mod numberer;
+pub mod page;
+pub mod queue;
+pub mod record;
+pub mod request_ids;
+pub mod turns;
+pub mod workspaces;
+
+use domain::WorkspaceId;
+pub use error::Error;
+use sqlx::{
+    AssertSqlSafe, Executor, PgConnection, PgPool, Postgres, Transaction,
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
+};
+
+/// The migrations, embedded.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../../migrations");
+
+/// A transaction.
+pub type Tx = Transaction<'static, Postgres>;
+
+/// The database, as the role `switchboard_app`.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: PgPool,
+}
+
+impl Store {
+    /// Connects as the unprivileged role.
+    ///
+    /// # Errors
+    /// [`Error::Privileged`] when that role could get around row-level security.
+    pub async fn connect(options: PgConnectOptions, max_connections: u32) -> Result<Self, Error> {
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .after_connect(|conn, _| {
+                Box::pin(async move {
+                    conn.execute("set role switchboard_app; set timezone = 'UTC'").await?;
+                    Ok(())
+                })
+            })
+            .connect_with(options)
+            .await?;
+        let privileged: bool = sqlx::query_scalar(
+            "select r.rolsuper or r.rolbypassrls
+                 or exists (select 1 from pg_class c where c.relowner = r.oid and c.relkind in ('r', 'p'))
+             from pg_roles r where r.rolname = current_user",
+        )
+        .fetch_one(&pool)
+        .await?;
+        if privileged {
+            return Err(Error::Privileged);
+        }
+        Ok(Self { pool })
+    }
+
+    /// Opens a transaction that sees one workspace.
+    pub async fn workspace(&self, workspace: WorkspaceId) -> Result<Tx, Error> {
+        // One round trip for both; a UUID holds nothing that could be SQL.
+        let begin = format!("begin; set local app.workspace_id = '{workspace}'");
+        Ok(self.pool.begin_with(AssertSqlSafe(begin)).await?)
+    }
+
+    /// The pool, for the functions that cross workspaces: single statements that are transactions by themselves.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Listens on channels of NOTIFY, on a connection of its own.
+    pub async fn listen(&self, channels: &[&str]) -> Result<PgListener, Error> {
+        let mut listener = PgListener::connect_with(&self.pool).await?;
+        listener.listen_all(channels.iter().copied()).await?;
+        Ok(listener)
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), Error> {
+        sqlx::query("select 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Brings a database up to date, as its owner. Safe when several processes do it at once.
+pub async fn migrate(options: PgConnectOptions) -> Result<(), Error> {
+    let pool = PgPoolOptions::new().max_connections(1).connect_with(options).await?;
+    MIGRATOR.run(&pool).await?;
+    pool.close().await;
+    Ok(())
+}
+
+/// Lets `switchboard_app` log in by itself. For the embedded database, where only we can reach the socket.
+pub async fn let_app_log_in(options: PgConnectOptions) -> Result<(), Error> {
+    let pool = PgPoolOptions::new().max_connections(1).connect_with(options).await?;
+    pool.execute("alter role switchboard_app login").await?;
+    pool.close().await;
+    Ok(())
+}
+
+/// Creates the database when it is not there. For the embedded database.
+pub async fn ensure_database(options: PgConnectOptions, name: &str) -> Result<(), Error> {
+    let pool = PgPoolOptions::new().max_connections(1).connect_with(options.database("postgres")).await?;
+    let there: bool = sqlx::query_scalar("select exists (select 1 from pg_database where datname = $1)")
+        .bind(name)
+        .fetch_one(&pool)
+        .await?;
+    if !there {
+        pool.execute(AssertSqlSafe(format!("create database \"{}\"", name.replace('"', "\"\"")))).await?;
+    }
+    pool.close().await;
+    Ok(())
+}
+
+/// Tells every process that something of the workspace's configuration changed, when the transaction commits.
+pub async fn notify_configuration(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<(), Error> {
+    sqlx::query("select pg_notify('switchboard_config', $1)").bind(workspace.to_string()).execute(conn).await?;
+    Ok(())
+}

@@ -1,0 +1,60 @@
+create table agents (
+    workspace_id uuid not null,
+    id uuid not null,
+    display_name text not null,
+    instructions text not null,
+    engine jsonb not null,
+    active boolean not null,
+    token_hash bytea not null,
+    token_suffix text not null,
+    created_at timestamptz not null,
+    updated_at timestamptz not null,
+    deleted_at timestamptz,
+    primary key (workspace_id, id),
+    constraint agents_token_hash_key unique (workspace_id, token_hash)
+);
+comment on table agents is 'The configured AIs that answer.';
+comment on column agents.instructions is 'What the model is told before each dialogue, up to 65,536 bytes.';
+comment on column agents.engine is '{vendor, model, temperature, max_output_tokens, settings}: who writes the answers.';
+comment on column agents.active is 'Whether it answers.';
+comment on column agents.token_hash is 'SHA-256 of the token that inbound webhooks carry.';
+comment on column agents.deleted_at is 'When it was deleted; NULL: it was not. Its dialogues still name it.';
+call protect_table('agents');
+
+create table channels (
+    workspace_id uuid not null,
+    id uuid not null,
+    display_name text not null,
+    agent_id uuid not null,
+    vendor text not null,
+    url text not null,
+    active boolean not null,
+    token_sealed bytea not null,
+    token_suffix text not null,
+    signing_secret_sealed bytea not null,
+    created_at timestamptz not null,
+    updated_at timestamptz not null,
+    deleted_at timestamptz,
+    primary key (workspace_id, id),
+    foreign key (workspace_id, agent_id) references agents (workspace_id, id)
+);
+comment on table channels is 'The routes that messages travel: one agent, one vendor kind.';
+comment on column channels.vendor is 'The vendor''s id in the code''s list; text, because the list keeps growing.';
+comment on column channels.url is 'Where replies are posted.';
+comment on column channels.active is 'Whether it accepts messages.';
+comment on column channels.token_sealed is 'The token that our deliveries carry, encrypted (version, key id, nonce, ciphertext).';
+comment on column channels.signing_secret_sealed is 'The Standard Webhooks secret, encrypted likewise.';
+comment on column channels.deleted_at is 'When it was deleted; NULL: it was not. Its dialogues stay readable.';
+create index channels_agent_idx on channels (workspace_id, agent_id) where deleted_at is null;
+call protect_table('channels');
+
+-- Finds the workspace of a channel: what a webhook that names only the channel needs before it can be verified.
+create function system_resolve_channel(p_channel uuid)
+returns uuid
+language sql stable security definer
+set search_path = public, pg_temp
+begin atomic
+    select workspace_id from channels where id = p_channel and deleted_at is null;
+end;
+call hand_to_system('system_resolve_channel(uuid)');
+create index channels_id_idx on channels (id);

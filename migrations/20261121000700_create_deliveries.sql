@@ -1,0 +1,41 @@
+create table deliveries (
+    workspace_id uuid not null,
+    id uuid not null,
+    dialogue_id uuid not null,
+    message_id uuid not null,
+    channel_id uuid not null,
+    state text not null check (state in ('PENDING', 'STARTED', 'DELIVERED', 'WITHHELD', 'DEAD')),
+    reason text,
+    attempts integer not null,
+    next_attempt_at timestamptz,
+    created_at timestamptz not null,
+    settled_at timestamptz,
+    primary key (workspace_id, id)
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
+comment on table deliveries is 'Outbound messages on their way.';
+comment on column deliveries.reason is 'Why it was withheld or is dead; NULL otherwise.';
+comment on column deliveries.attempts is 'How many attempts were begun; the number of the newest.';
+comment on column deliveries.next_attempt_at is 'When the next attempt is due; NULL: none is.';
+comment on column deliveries.settled_at is 'When it came to its final state; NULL: it has not.';
+create index deliveries_dialogue_idx on deliveries (workspace_id, dialogue_id, id);
+create index deliveries_dead_idx on deliveries (workspace_id, id) where state = 'DEAD';
+call protect_table('deliveries');
+
+create table attempts (
+    workspace_id uuid not null,
+    delivery_id uuid not null,
+    number integer not null,
+    state text not null check (state in ('STARTED', 'SUCCEEDED', 'FAILED', 'UNKNOWN')),
+    http_status integer,
+    error text,
+    response_excerpt text,
+    started_at timestamptz not null,
+    ended_at timestamptz,
+    primary key (workspace_id, delivery_id, number)
+) with (fillfactor = 80);
+comment on table attempts is 'The tries at a delivery. A row is committed before its call is made.';
+comment on column attempts.state is 'UNKNOWN: nobody knows whether the receiver took the message.';
+comment on column attempts.http_status is 'The receiver''s; NULL: there was none.';
+comment on column attempts.error is 'What went wrong; NULL: nothing.';
+comment on column attempts.response_excerpt is 'The first 1,024 characters of the receiver''s answer; NULL: there was none.';
+call protect_table('attempts');

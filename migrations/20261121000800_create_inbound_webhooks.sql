@@ -1,0 +1,22 @@
+create table inbound_webhooks (
+    workspace_id uuid not null,
+    id uuid not null,
+    channel_id uuid not null,
+    route text not null,
+    headers jsonb not null,
+    body bytea not null,
+    outcome text not null check (outcome in ('RECORDED', 'DUPLICATE', 'CONFLICT', 'QUARANTINED')),
+    reason text,
+    message_id uuid,
+    dialogue_id uuid,
+    received_at timestamptz not null,
+    primary key (workspace_id, id)
+) partition by range (id);
+comment on table inbound_webhooks is 'Raw calls of senders that were verified, with what became of them. In partitions by the time in the id.';
+comment on column inbound_webhooks.route is 'The door: new_message, hooks, grpc or replay.';
+comment on column inbound_webhooks.headers is 'Names in lower case; credentials are [redacted].';
+comment on column inbound_webhooks.reason is 'Why it was quarantined; NULL otherwise.';
+comment on column inbound_webhooks.message_id is 'The message it recorded, repeated or conflicts with; NULL: none.';
+create table inbound_webhooks_default partition of inbound_webhooks default;
+create index inbound_webhooks_unusual_idx on inbound_webhooks (workspace_id, outcome, id) where outcome <> 'RECORDED';
+call protect_table('inbound_webhooks');

@@ -1,0 +1,311 @@
+-- Gathered steps of turns. All lock dialogues first, in the order of workspace and id, and keys of the queue last. Items
+-- whose key was taken away (fence or holder differ) are passed over and get no row in the answer: their worker must stop.
+
+-- Begins runs: closes the collecting turn to further messages, marks an earlier run that is still open as lost, and
+-- answers with all that the engine and the delivery need.
+create function system_begin_turns(
+    p_worker uuid, p_workspace uuid[], p_dialogue uuid[], p_turn uuid[], p_fence bigint[], p_at timestamptz,
+    p_history integer
+)
+returns table (
+    workspace_id uuid, turn_id uuid, run integer, dialogue_status text, chat text,
+    agent_active boolean, engine jsonb, instructions text,
+    channel_id uuid, channel_active boolean, vendor text, url text, token_sealed bytea, signing_secret_sealed bytea,
+    history jsonb, steps jsonb)
+language plpgsql security definer
+set search_path = public, pg_temp
+set lock_timeout = '50ms'
+as $$
+#variable_conflict use_column
+begin
+    perform 1 from dialogues d
+    where (d.workspace_id, d.id) in (select * from unnest(p_workspace, p_dialogue))
+    order by d.workspace_id, d.id for update;
+
+    return query
+    with input as materialized (
+        select i.* from unnest(p_workspace, p_dialogue, p_turn, p_fence) as i (workspace_id, dialogue_id, turn_id, fence)
+        join job_keys k on k.workspace_id = i.workspace_id and k.subject_id = i.dialogue_id and k.lane = 'turn'
+        where k.fence = i.fence and k.locked_by = p_worker
+    ),
+    lost as (
+        update runs r set state = 'LOST', ended_at = p_at
+        from input i where r.workspace_id = i.workspace_id and r.turn_id = i.turn_id and r.state = 'STARTED'
+    ),
+    closed as (
+        update dialogues d set collecting_turn_id = null, version = d.version + 1
+        from input i
+        where d.workspace_id = i.workspace_id and d.id = i.dialogue_id and d.collecting_turn_id = i.turn_id
+    ),
+    begun as (
+        update turns t
+        set state = 'RUNNING', current_run = t.current_run + 1,
+            covered_through = case when t.state = 'COLLECTING' then d.last_customer_seq else t.covered_through end
+        from input i join dialogues d on d.workspace_id = i.workspace_id and d.id = i.dialogue_id
+        where t.workspace_id = i.workspace_id and t.id = i.turn_id and t.state in ('COLLECTING', 'RUNNING')
+        returning t.workspace_id, t.id, t.dialogue_id, t.agent_id, t.current_run, t.covered_through
+    ),
+    known as materialized (
+        select b.*, d.status, d.chat, d.channel_id, c.deleted_at is null and c.active as channel_active, c.vendor, c.url,
+               c.token_sealed, c.signing_secret_sealed, case when a.deleted_at is null then a.active end as agent_active,
+               a.engine, a.instructions, h.history, h.from_seq
+        from begun b
+        join dialogues d on d.workspace_id = b.workspace_id and d.id = b.dialogue_id
+        join channels c on c.workspace_id = b.workspace_id and c.id = d.channel_id
+        join agents a on a.workspace_id = b.workspace_id and a.id = b.agent_id
+        cross join lateral (
+            -- What colleagues and the agent said meanwhile belongs to the history; a customer's message of the next turn
+            -- does not, or it would be answered twice.
+            select jsonb_agg(jsonb_build_object(
+                       'id', m.id, 'dialogue', b.dialogue_id, 'seq', m.seq, 'role', m.role, 'text', m.body,
+                       'external_id', m.external_id, 'turn', m.turn_id, 'created_at', m.created_at)
+                       order by m.seq) as history,
+                   min(m.seq) as from_seq
+            from (
+                select * from messages n
+                where n.workspace_id = b.workspace_id and n.dialogue_id = b.dialogue_id
+                    and (n.role <> 'USER' or n.seq <= b.covered_through)
+                order by n.seq desc limit p_history
+            ) m
+        ) h
+    ),
+    started as (
+        insert into runs (workspace_id, turn_id, number, state, request, started_at)
+        select k.workspace_id, k.id, k.current_run, 'STARTED',
+               jsonb_build_object('engine', k.engine, 'instructions', k.instructions, 'history',
+                   jsonb_build_object('from_seq', k.from_seq, 'covered_through', k.covered_through)),
+               p_at
+        from known k
+    )
+    select k.workspace_id, k.id, k.current_run, k.status, k.chat, k.agent_active, k.engine, k.instructions,
+           k.channel_id, k.channel_active, k.vendor, k.url, k.token_sealed, k.signing_secret_sealed,
+           coalesce(k.history, '[]'),
+           coalesce((select jsonb_agg(jsonb_build_object('answer', s.answer, 'results', s.results) order by s.step)
+                     from run_steps s where s.workspace_id = k.workspace_id and s.turn_id = k.id), '[]')
+    from known k;
+end
+$$;
+call hand_to_system('system_begin_turns(uuid, uuid[], uuid[], uuid[], bigint[], timestamptz, integer)');
+
+-- Commits replies: message, delivery, events, the end of turn and run and job, all or none of each item. Where nothing of
+-- the dialogue waits to be delivered, the out key is taken at once and the first attempt is committed as STARTED: the
+-- worker sends without going through the queue. A worker that dies leaves a job under a locked key, like any other.
+--
+-- Outcome: COMMITTED, or HUMAN_HOLDS when a human took the dialogue while the answer was written.
+create function system_commit_replies(
+    p_worker uuid, p_workspace uuid[], p_dialogue uuid[], p_turn uuid[], p_run integer[], p_fence bigint[],
+    p_job uuid[], p_message uuid[], p_body text[], p_answer jsonb[], p_input_tokens bigint[], p_output_tokens bigint[],
+    p_delivery uuid[], p_out_job uuid[], p_event uuid[], p_at timestamptz
+)
+returns table (ord integer, outcome text, out_fence bigint)
+language plpgsql security definer
+set search_path = public, pg_temp
+set lock_timeout = '50ms'
+as $$
+#variable_conflict use_column
+declare
+    v_good integer[];
+    v_held integer[];
+begin
+    perform 1 from dialogues d
+    where (d.workspace_id, d.id) in (select * from unnest(p_workspace, p_dialogue))
+    order by d.workspace_id, d.id for update;
+
+    select array_agg(c.ord) filter (where c.status <> 'OPEN'), array_agg(c.ord) filter (where c.status = 'OPEN')
+    into v_good, v_held
+    from (
+        select i.ord::integer as ord, d.status
+        from unnest(p_workspace, p_dialogue, p_turn, p_run, p_fence) with ordinality
+            as i (workspace_id, dialogue_id, turn_id, run, fence, ord)
+        join dialogues d on d.workspace_id = i.workspace_id and d.id = i.dialogue_id
+        join turns t on t.workspace_id = i.workspace_id and t.id = i.turn_id
+            and t.state = 'RUNNING' and t.current_run = i.run
+        join job_keys k on k.workspace_id = i.workspace_id and k.subject_id = i.dialogue_id and k.lane = 'turn'
+            and k.fence = i.fence and k.locked_by = p_worker
+        for update of k
+    ) c;
+
+    return query
+    with input as materialized (
+        select i.*, i.n::integer as ord
+        from unnest(
+            p_workspace, p_dialogue, p_turn, p_run, p_job, p_message, p_body, p_answer, p_input_tokens, p_output_tokens,
+            p_delivery, p_out_job, p_event
+        ) with ordinality as i (
+            workspace_id, dialogue_id, turn_id, run, job_id, message_id, body, answer, input_tokens, output_tokens,
+            delivery_id, out_job_id, event_id, n)
+        where i.n = any (v_good)
+    ),
+    moved as (
+        update dialogues d
+        set last_seq = d.last_seq + 1, version = d.version + 1,
+            updated_at = greatest(p_at, d.updated_at + interval '1 microsecond')
+        from input i where d.workspace_id = i.workspace_id and d.id = i.dialogue_id
+        returning i.ord, d.last_seq, d.updated_at, d.channel_id
+    ),
+    said as (
+        insert into messages (workspace_id, id, dialogue_id, seq, role, body, external_id, turn_id, created_at)
+        select i.workspace_id, i.message_id, i.dialogue_id, m.last_seq, 'ASSISTANT', i.body, i.message_id::text,
+               i.turn_id, m.updated_at
+        from input i join moved m on m.ord = i.ord
+    ),
+    told as (
+        insert into events (workspace_id, id, kind, dialogue_id, subject_id, data, occurred_at)
+        select i.workspace_id, i.event_id, 'message.replied', i.dialogue_id, i.message_id,
+               jsonb_build_object('turn_id', i.turn_id, 'delivery_id', i.delivery_id), m.updated_at
+        from input i join moved m on m.ord = i.ord
+    ),
+    noted as (
+        insert into unnumbered_events (workspace_id, event_id, group_no, occurred_at)
+        select i.workspace_id, i.event_id, event_group(i.workspace_id), m.updated_at
+        from input i join moved m on m.ord = i.ord
+    ),
+    closed as (
+        update turns t set state = 'REPLIED', reply_message_id = i.message_id, closed_at = p_at
+        from input i where t.workspace_id = i.workspace_id and t.id = i.turn_id
+    ),
+    answered as (
+        update runs r
+        set state = 'ANSWERED', ended_at = p_at, input_tokens = i.input_tokens, output_tokens = i.output_tokens
+        from input i where r.workspace_id = i.workspace_id and r.turn_id = i.turn_id and r.number = i.run
+    ),
+    stepped as (
+        insert into run_steps (workspace_id, turn_id, step, run, answer, results, created_at)
+        select i.workspace_id, i.turn_id,
+               (select count(*) + 1 from run_steps s where s.workspace_id = i.workspace_id and s.turn_id = i.turn_id),
+               i.run, i.answer, '[]', p_at
+        from input i
+    ),
+    done as (
+        delete from jobs j using input i where j.workspace_id = i.workspace_id and j.id = i.job_id
+    ),
+    outbox as (
+        insert into job_keys as k (workspace_id, subject_id, lane, next_run_at, locked_by, fence)
+        select i.workspace_id, i.dialogue_id, 'out', p_at, p_worker, 1
+        from input i order by i.workspace_id, i.dialogue_id
+        on conflict (workspace_id, subject_id, lane) do update set
+            locked_by = case when k.next_run_at = 'infinity' then excluded.locked_by else k.locked_by end,
+            fence = case when k.next_run_at = 'infinity' then k.fence + 1 else k.fence end,
+            next_run_at = case when k.next_run_at = 'infinity' then excluded.next_run_at else k.next_run_at end
+        returning workspace_id, subject_id, locked_by, fence, next_run_at
+    ),
+    -- The key was empty, and so is ours now, exactly when its due time is this very moment and it is locked by us; a key
+    -- that we hold for an older delivery has an older due time or a job.
+    direct as materialized (
+        select i.ord, o.fence
+        from input i join outbox o on o.workspace_id = i.workspace_id and o.subject_id = i.dialogue_id
+        where o.locked_by = p_worker and o.next_run_at = p_at
+            and not exists (select 1 from jobs j where j.workspace_id = i.workspace_id and j.subject_id = i.dialogue_id
+                            and j.lane = 'out')
+    ),
+    queued as (
+        insert into jobs (workspace_id, id, subject_id, lane, target_id, run_at)
+        select i.workspace_id, i.out_job_id, i.dialogue_id, 'out', i.delivery_id, p_at from input i
+    ),
+    sent as (
+        insert into deliveries (workspace_id, id, dialogue_id, message_id, channel_id, state, attempts, next_attempt_at,
+            created_at)
+        select i.workspace_id, i.delivery_id, i.dialogue_id, i.message_id, m.channel_id,
+               case when x.ord is null then 'PENDING' else 'STARTED' end, (x.ord is not null)::int,
+               case when x.ord is null then p_at end, p_at
+        from input i join moved m on m.ord = i.ord left join direct x on x.ord = i.ord
+    ),
+    tried as (
+        insert into attempts (workspace_id, delivery_id, number, state, started_at)
+        select i.workspace_id, i.delivery_id, 1, 'STARTED', p_at from input i join direct x on x.ord = i.ord
+    )
+    select i.ord, 'COMMITTED', x.fence from input i left join direct x on x.ord = i.ord
+    union all
+    select h, 'HUMAN_HOLDS', null::bigint from unnest(v_held) h;
+
+    perform release_keys(
+        (select array_agg(p_workspace[g]) from unnest(v_good) g), (select array_agg(p_dialogue[g]) from unnest(v_good) g),
+        'turn');
+    perform pg_notify('switchboard_work', '');
+end
+$$;
+call hand_to_system('system_commit_replies(uuid, uuid[], uuid[], uuid[], integer[], bigint[], uuid[], uuid[], text[], jsonb[], bigint[], bigint[], uuid[], uuid[], uuid[], timestamptz)');
+
+-- Settles turns that got no reply: state SILENT or FAILED closes them for good, RUNNING leaves them for another run at
+-- `p_run_at`. `p_error` is why the run failed; NULL: it was not the engine's fault.
+create function system_settle_turns(
+    p_worker uuid, p_workspace uuid[], p_dialogue uuid[], p_turn uuid[], p_run integer[], p_fence bigint[], p_job uuid[],
+    p_state text[], p_reason text[], p_error text[], p_run_at timestamptz[], p_event uuid[], p_at timestamptz
+)
+returns table (ord integer)
+language plpgsql security definer
+set search_path = public, pg_temp
+set lock_timeout = '50ms'
+as $$
+#variable_conflict use_column
+declare
+    v_good integer[];
+begin
+    perform 1 from dialogues d
+    where (d.workspace_id, d.id) in (select * from unnest(p_workspace, p_dialogue))
+    order by d.workspace_id, d.id for update;
+
+    select array_agg(c.ord) into v_good
+    from (
+        select i.ord::integer as ord
+        from unnest(p_workspace, p_dialogue, p_turn, p_run, p_fence) with ordinality
+            as i (workspace_id, dialogue_id, turn_id, run, fence, ord)
+        join turns t on t.workspace_id = i.workspace_id and t.id = i.turn_id
+            and t.state = 'RUNNING' and t.current_run = i.run
+        join job_keys k on k.workspace_id = i.workspace_id and k.subject_id = i.dialogue_id and k.lane = 'turn'
+            and k.fence = i.fence and k.locked_by = p_worker
+        for update of k
+    ) c;
+
+    return query
+    with input as materialized (
+        select i.*, i.n::integer as ord
+        from unnest(p_workspace, p_dialogue, p_turn, p_run, p_job, p_state, p_reason, p_error, p_run_at, p_event)
+            with ordinality as i (workspace_id, dialogue_id, turn_id, run, job_id, state, reason, error, run_at,
+                event_id, n)
+        where i.n = any (v_good)
+    ),
+    moved as (
+        update dialogues d
+        set version = d.version + 1, updated_at = greatest(p_at, d.updated_at + interval '1 microsecond')
+        from input i where d.workspace_id = i.workspace_id and d.id = i.dialogue_id
+        returning i.ord, d.updated_at
+    ),
+    ended as (
+        update runs r
+        set state = case when i.error is null then 'ANSWERED' else 'FAILED' end, error = i.error, ended_at = p_at
+        from input i where r.workspace_id = i.workspace_id and r.turn_id = i.turn_id and r.number = i.run
+    ),
+    closed as (
+        update turns t
+        set state = i.state, reason = i.reason, closed_at = case when i.state <> 'RUNNING' then p_at end
+        from input i where t.workspace_id = i.workspace_id and t.id = i.turn_id
+    ),
+    done as (
+        delete from jobs j using input i
+        where j.workspace_id = i.workspace_id and j.id = i.job_id and i.state <> 'RUNNING'
+    ),
+    again as (
+        update jobs j set run_at = i.run_at, failures = j.failures + 1
+        from input i where j.workspace_id = i.workspace_id and j.id = i.job_id and i.state = 'RUNNING'
+    ),
+    told as (
+        insert into events (workspace_id, id, kind, dialogue_id, subject_id, data, occurred_at)
+        select i.workspace_id, i.event_id, case i.state when 'SILENT' then 'turn.silent' else 'turn.failed' end,
+               i.dialogue_id, i.turn_id, jsonb_build_object('reason', i.reason), m.updated_at
+        from input i join moved m on m.ord = i.ord where i.state <> 'RUNNING'
+        returning workspace_id, id, occurred_at
+    ),
+    noted as (
+        insert into unnumbered_events (workspace_id, event_id, group_no, occurred_at)
+        select t.workspace_id, t.id, event_group(t.workspace_id), t.occurred_at from told t
+    )
+    select i.ord from input i;
+
+    perform release_keys(
+        (select array_agg(p_workspace[g]) from unnest(v_good) g), (select array_agg(p_dialogue[g]) from unnest(v_good) g),
+        'turn');
+    perform pg_notify('switchboard_work', '');
+end
+$$;
+call hand_to_system('system_settle_turns(uuid, uuid[], uuid[], uuid[], integer[], bigint[], uuid[], text[], text[], text[], timestamptz[], uuid[], timestamptz)');

@@ -1,0 +1,181 @@
+//! Channels.
+
+use domain::{AgentId, ChannelId, Timestamp, WorkspaceId, channel::Channel};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::Error;
+
+/// A channel with its sealed secrets.
+#[derive(Debug, Clone)]
+pub struct SealedChannel {
+    /// The channel.
+    pub channel: Channel,
+    /// Its token, sealed.
+    pub token: Vec<u8>,
+    /// Its signing secret, sealed.
+    pub signing_secret: Vec<u8>,
+}
+
+#[derive(FromRow)]
+struct ChannelRow {
+    id: Uuid,
+    display_name: String,
+    agent_id: Uuid,
+    vendor: String,
+    url: String,
+    active: bool,
+    token_sealed: Vec<u8>,
+    token_suffix: String,
+    signing_secret_sealed: Vec<u8>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl From<ChannelRow> for SealedChannel {
+    fn from(row: ChannelRow) -> Self {
+        Self {
+            channel: Channel {
+                id: row.id.into(),
+                display_name: row.display_name,
+                agent: row.agent_id.into(),
+                vendor: row.vendor,
+                url: row.url,
+                active: row.active,
+                token_suffix: row.token_suffix,
+                created_at: row.created_at,
+                updated_at: row.updated_at,
+            },
+            token: row.token_sealed,
+            signing_secret: row.signing_secret_sealed,
+        }
+    }
+}
+
+const CHANNEL: &str = "id, display_name, agent_id, vendor, url, active, token_sealed, token_suffix, \
+                       signing_secret_sealed, created_at, updated_at";
+
+/// What selects channels.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Filter {
+    /// Only of this agent.
+    pub agent: Option<AgentId>,
+    /// Only active or inactive ones.
+    pub active: Option<bool>,
+}
+
+/// Adds a channel.
+pub async fn insert(conn: &mut PgConnection, workspace: WorkspaceId, sealed: &SealedChannel) -> Result<(), Error> {
+    let channel = &sealed.channel;
+    sqlx::query(
+        "insert into channels (workspace_id, id, display_name, agent_id, vendor, url, active, token_sealed,
+             token_suffix, signing_secret_sealed, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    )
+    .bind(workspace.0)
+    .bind(channel.id.0)
+    .bind(&channel.display_name)
+    .bind(channel.agent.0)
+    .bind(&channel.vendor)
+    .bind(&channel.url)
+    .bind(channel.active)
+    .bind(&sealed.token)
+    .bind(&channel.token_suffix)
+    .bind(&sealed.signing_secret)
+    .bind(channel.created_at)
+    .bind(channel.updated_at)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Reads a channel; with `lock`, keeps others from changing it until the transaction ends.
+pub async fn find(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    id: ChannelId,
+    lock: bool,
+) -> Result<Option<SealedChannel>, Error> {
+    let lock = if lock { "for update" } else { "" };
+    let row: Option<ChannelRow> = sqlx::query_as(AssertSqlSafe(format!(
+        "select {CHANNEL} from channels where workspace_id = $1 and id = $2 and deleted_at is null {lock}"
+    )))
+    .bind(workspace.0)
+    .bind(id.0)
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(Into::into))
+}
+
+/// Finds the workspace of a channel. Crosses workspaces: for webhooks that name only the channel.
+pub async fn resolve(pool: &PgPool, id: ChannelId) -> Result<Option<WorkspaceId>, Error> {
+    let workspace: Option<Uuid> =
+        sqlx::query_scalar("select system_resolve_channel($1)").bind(id.0).fetch_one(pool).await?;
+    Ok(workspace.map(Into::into))
+}
+
+/// Lists channels, oldest first.
+pub async fn list(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    filter: &Filter,
+    after: Option<ChannelId>,
+    limit: usize,
+) -> Result<Vec<Channel>, Error> {
+    let rows: Vec<ChannelRow> = sqlx::query_as(AssertSqlSafe(format!(
+        "select {CHANNEL} from channels
+         where workspace_id = $1 and deleted_at is null and ($2::uuid is null or id > $2)
+             and ($3::uuid is null or agent_id = $3) and ($4::boolean is null or active = $4)
+         order by id limit $5"
+    )))
+    .bind(workspace.0)
+    .bind(after.map(|id| id.0))
+    .bind(filter.agent.map(|id| id.0))
+    .bind(filter.active)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| SealedChannel::from(row).channel).collect())
+}
+
+/// Writes all that can change of a channel that [`find`] has locked.
+pub async fn update(conn: &mut PgConnection, workspace: WorkspaceId, sealed: &SealedChannel) -> Result<(), Error> {
+    let channel = &sealed.channel;
+    sqlx::query(
+        "update channels
+         set display_name = $3, agent_id = $4, url = $5, active = $6, token_sealed = $7, token_suffix = $8,
+             signing_secret_sealed = $9, updated_at = $10
+         where workspace_id = $1 and id = $2",
+    )
+    .bind(workspace.0)
+    .bind(channel.id.0)
+    .bind(&channel.display_name)
+    .bind(channel.agent.0)
+    .bind(&channel.url)
+    .bind(channel.active)
+    .bind(&sealed.token)
+    .bind(&channel.token_suffix)
+    .bind(&sealed.signing_secret)
+    .bind(channel.updated_at)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Marks a channel as deleted. Answers whether it was there.
+pub async fn delete(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    id: ChannelId,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let changed = sqlx::query(
+        "update channels set deleted_at = $3 where workspace_id = $1 and id = $2 and deleted_at is null",
+    )
+    .bind(workspace.0)
+    .bind(id.0)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(changed.rows_affected() == 1)
+}

@@ -1,0 +1,340 @@
+//! Deliveries and their attempts; and the gathered functions that move them on.
+
+use domain::{
+    DeliveryId, DialogueId, EventId, JobId, MessageId, Timestamp, WorkerId, WorkspaceId,
+    delivery::{Attempt, AttemptState, Delivery, DeliveryState},
+    dialogue::Role,
+};
+use serde::Serialize;
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::{Error, turns::Route};
+
+#[derive(FromRow)]
+struct DeliveryRow {
+    id: Uuid,
+    dialogue_id: Uuid,
+    message_id: Uuid,
+    channel_id: Uuid,
+    state: String,
+    reason: Option<String>,
+    attempts: i32,
+    next_attempt_at: Option<Timestamp>,
+    created_at: Timestamp,
+    settled_at: Option<Timestamp>,
+}
+
+impl TryFrom<DeliveryRow> for Delivery {
+    type Error = Error;
+
+    fn try_from(row: DeliveryRow) -> Result<Self, Error> {
+        let state = DeliveryState::parse(&row.state).ok_or_else(|| Error::Inconsistent {
+            table: "deliveries",
+            column: "state",
+            id: row.id.to_string(),
+        })?;
+        Ok(Self {
+            id: row.id.into(),
+            dialogue: row.dialogue_id.into(),
+            message: row.message_id.into(),
+            channel: row.channel_id.into(),
+            state,
+            reason: row.reason,
+            attempts: row.attempts,
+            next_attempt_at: row.next_attempt_at,
+            created_at: row.created_at,
+            settled_at: row.settled_at,
+        })
+    }
+}
+
+const DELIVERY: &str =
+    "id, dialogue_id, message_id, channel_id, state, reason, attempts, next_attempt_at, created_at, settled_at";
+
+/// What selects deliveries.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Filter {
+    /// Only of this dialogue.
+    pub dialogue: Option<DialogueId>,
+    /// Only in this state.
+    pub state: Option<DeliveryState>,
+}
+
+/// Reads a delivery; with `lock`, keeps others from changing it until the transaction ends.
+pub async fn find(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    id: DeliveryId,
+    lock: bool,
+) -> Result<Option<Delivery>, Error> {
+    let lock = if lock { "for update" } else { "" };
+    let row: Option<DeliveryRow> = sqlx::query_as(AssertSqlSafe(format!(
+        "select {DELIVERY} from deliveries where workspace_id = $1 and id = $2 {lock}"
+    )))
+    .bind(workspace.0)
+    .bind(id.0)
+    .fetch_optional(conn)
+    .await?;
+    row.map(TryInto::try_into).transpose()
+}
+
+/// Lists deliveries, newest first.
+pub async fn list(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    filter: &Filter,
+    before: Option<DeliveryId>,
+    limit: usize,
+) -> Result<Vec<Delivery>, Error> {
+    let rows: Vec<DeliveryRow> = sqlx::query_as(AssertSqlSafe(format!(
+        "select {DELIVERY} from deliveries
+         where workspace_id = $1 and ($2::uuid is null or id < $2) and ($3::uuid is null or dialogue_id = $3)
+             and ($4::text is null or state = $4)
+         order by id desc limit $5"
+    )))
+    .bind(workspace.0)
+    .bind(before.map(|id| id.0))
+    .bind(filter.dialogue.map(|id| id.0))
+    .bind(filter.state.map(DeliveryState::as_str))
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
+#[derive(FromRow)]
+struct AttemptRow {
+    number: i32,
+    state: String,
+    http_status: Option<i32>,
+    error: Option<String>,
+    response_excerpt: Option<String>,
+    started_at: Timestamp,
+    ended_at: Option<Timestamp>,
+}
+
+/// Reads the attempts of a delivery, first to last.
+pub async fn list_attempts(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    delivery: DeliveryId,
+) -> Result<Vec<Attempt>, Error> {
+    let rows: Vec<AttemptRow> = sqlx::query_as(
+        "select number, state, http_status, error, response_excerpt, started_at, ended_at
+         from attempts where workspace_id = $1 and delivery_id = $2 order by number",
+    )
+    .bind(workspace.0)
+    .bind(delivery.0)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let state = AttemptState::parse(&row.state).ok_or_else(|| Error::Inconsistent {
+                table: "attempts",
+                column: "state",
+                id: delivery.to_string(),
+            })?;
+            Ok(Attempt {
+                number: row.number,
+                state,
+                http_status: row.http_status,
+                error: row.error,
+                response_excerpt: row.response_excerpt,
+                started_at: row.started_at,
+                ended_at: row.ended_at,
+            })
+        })
+        .collect()
+}
+
+/// Puts a dead delivery back, behind what waits in its dialogue's lane. The caller holds the dialogue's lock.
+pub async fn revive(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    delivery: &Delivery,
+    job: JobId,
+    now: Timestamp,
+) -> Result<(), Error> {
+    sqlx::query(
+        "update deliveries set state = 'PENDING', reason = null, settled_at = null, next_attempt_at = $3
+         where workspace_id = $1 and id = $2",
+    )
+    .bind(workspace.0)
+    .bind(delivery.id.0)
+    .bind(now)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        "insert into jobs (workspace_id, id, subject_id, lane, target_id, run_at) values ($1, $2, $3, 'out', $4, $5)",
+    )
+    .bind(workspace.0)
+    .bind(job.0)
+    .bind(delivery.dialogue.0)
+    .bind(delivery.id.0)
+    .bind(now)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        "insert into job_keys as k (workspace_id, subject_id, lane, next_run_at) values ($1, $2, 'out', $3)
+         on conflict (workspace_id, subject_id, lane) do update set
+             next_run_at = case when k.next_run_at = 'infinity' then excluded.next_run_at else k.next_run_at end",
+    )
+    .bind(workspace.0)
+    .bind(delivery.dialogue.0)
+    .bind(now)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("select pg_notify('switchboard_work', '')").execute(conn).await?;
+    Ok(())
+}
+
+/// Names a claimed delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimedDelivery {
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// Its dialogue.
+    pub dialogue: DialogueId,
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// The fence of the claim.
+    pub fence: i64,
+    /// The job that stands for it.
+    pub job: JobId,
+    /// How often it failed before.
+    pub failures: i32,
+}
+
+/// All that an attempt needs.
+#[derive(Debug, Clone)]
+pub struct StartedAttempt {
+    /// Its number. `None`: none was begun, since the channel takes nothing or the delivery is settled.
+    pub attempt: Option<i32>,
+    /// The delivery's state when it was claimed. STARTED: an earlier attempt may have been applied.
+    pub state: DeliveryState,
+    /// The message.
+    pub message: MessageId,
+    /// The chat inside the channel.
+    pub chat: String,
+    /// Who wrote it.
+    pub role: Role,
+    /// What it says.
+    pub text: String,
+    /// Where it goes.
+    pub route: Route,
+}
+
+#[derive(FromRow)]
+struct StartedRow {
+    delivery_id: Uuid,
+    attempt: Option<i32>,
+    state: String,
+    message_id: Uuid,
+    chat: String,
+    role: String,
+    body: String,
+    channel_id: Uuid,
+    channel_active: bool,
+    vendor: String,
+    url: String,
+    token_sealed: Vec<u8>,
+    signing_secret_sealed: Vec<u8>,
+}
+
+/// Begins attempts. Answers for each item in turn; `None`: the claim was lost.
+pub async fn start_attempts(
+    pool: &PgPool,
+    worker: WorkerId,
+    items: &[ClaimedDelivery],
+    now: Timestamp,
+) -> Result<Vec<Option<StartedAttempt>>, Error> {
+    let rows: Vec<StartedRow> = sqlx::query_as("select * from system_start_attempts($1, $2, $3, $4, $5, $6)")
+        .bind(worker.0)
+        .bind(items.iter().map(|item| item.workspace.0).collect::<Vec<_>>())
+        .bind(items.iter().map(|item| item.dialogue.0).collect::<Vec<_>>())
+        .bind(items.iter().map(|item| item.delivery.0).collect::<Vec<_>>())
+        .bind(items.iter().map(|item| item.fence).collect::<Vec<_>>())
+        .bind(now)
+        .fetch_all(pool)
+        .await?;
+    let mut answers = vec![None; items.len()];
+    for row in rows {
+        let Some(at) = items.iter().position(|item| item.delivery.0 == row.delivery_id) else { continue };
+        let inconsistent = |column| Error::Inconsistent { table: "deliveries", column, id: row.delivery_id.to_string() };
+        answers[at] = Some(StartedAttempt {
+            attempt: row.attempt,
+            state: DeliveryState::parse(&row.state).ok_or_else(|| inconsistent("state"))?,
+            message: row.message_id.into(),
+            chat: row.chat,
+            role: Role::parse(&row.role).ok_or_else(|| inconsistent("message_id"))?,
+            text: row.body,
+            route: Route {
+                channel: row.channel_id.into(),
+                active: row.channel_active,
+                vendor: row.vendor,
+                url: row.url,
+                token: row.token_sealed,
+                signing_secret: row.signing_secret_sealed,
+            },
+        });
+    }
+    Ok(answers)
+}
+
+/// How an attempt ended, and how its delivery goes on.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    /// The claim.
+    pub claim: ClaimedDelivery,
+    /// The attempt; `None`: none was made.
+    pub attempt: Option<i32>,
+    /// How it ended.
+    pub attempt_state: AttemptState,
+    /// The receiver's HTTP status.
+    pub http_status: Option<i32>,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// The beginning of the receiver's answer.
+    pub excerpt: Option<String>,
+    /// The delivery's next state; PENDING waits until `run_at`.
+    pub state: DeliveryState,
+    /// Why it was withheld or is dead.
+    pub reason: Option<String>,
+    /// When the next attempt is due.
+    pub run_at: Timestamp,
+    /// The event.
+    pub event: EventId,
+}
+
+/// Settles attempts. Answers for each whether it was still this worker's.
+pub async fn settle(
+    pool: &PgPool,
+    worker: WorkerId,
+    items: &[Settlement],
+    now: Timestamp,
+) -> Result<Vec<bool>, Error> {
+    let rows: Vec<i32> = sqlx::query_scalar(
+        "select ord from system_settle_attempts(
+             $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+    )
+    .bind(worker.0)
+    .bind(items.iter().map(|item| item.claim.workspace.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.claim.dialogue.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.claim.delivery.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.claim.fence).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.claim.job.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.attempt).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.attempt_state.as_str()).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.http_status).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.error.as_deref()).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.excerpt.as_deref()).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.state.as_str()).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.reason.as_deref()).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.run_at).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.event.0).collect::<Vec<_>>())
+    .bind(now)
+    .fetch_all(pool)
+    .await?;
+    Ok(crate::queue::flags(items.len(), &rows))
+}

@@ -1,0 +1,126 @@
+//! The gathered write of inbound messages.
+
+use std::collections::BTreeMap;
+
+use domain::{
+    AgentId, ChannelId, DialogueId, EventId, InboundWebhookId, JobId, MessageId, Timestamp, TurnId, WorkspaceId,
+    dialogue::Role, inbound::Outcome,
+};
+use sqlx::{FromRow, PgPool, types::Json};
+use uuid::Uuid;
+
+use crate::Error;
+
+/// A message to record, with the ids of all that may come of it.
+#[derive(Debug, Clone)]
+pub struct NewRecord {
+    /// Whose.
+    pub workspace: WorkspaceId,
+    /// On which channel.
+    pub channel: ChannelId,
+    /// Who would answer.
+    pub agent: AgentId,
+    /// In which dialogue.
+    pub dialogue: DialogueId,
+    /// The chat inside the channel.
+    pub chat: String,
+    /// What makes a repeat known.
+    pub dedup_key: String,
+    /// What tells a repeat from a conflict.
+    pub digest: [u8; 32],
+    /// The message.
+    pub message: MessageId,
+    /// What the outside calls it.
+    pub external_id: String,
+    /// Who wrote it.
+    pub role: Role,
+    /// What it says.
+    pub text: String,
+    /// The turn to open, if none collects.
+    pub turn: TurnId,
+    /// That turn's job.
+    pub job: JobId,
+    /// The event of the message.
+    pub event: EventId,
+    /// The event of the dialogue, if it is new.
+    pub event_created: EventId,
+    /// The raw call.
+    pub webhook: InboundWebhookId,
+    /// The door it came through.
+    pub route: &'static str,
+    /// Its headers, redacted.
+    pub headers: BTreeMap<String, String>,
+    /// Its body.
+    pub raw: Vec<u8>,
+    /// When it came.
+    pub at: Timestamp,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The message; the first one's for repeats and conflicts.
+    pub message: MessageId,
+    /// Its dialogue.
+    pub dialogue: DialogueId,
+    /// Whether it opened a turn.
+    pub turn_opened: bool,
+}
+
+#[derive(FromRow)]
+struct RecordedRow {
+    ord: i32,
+    outcome: Option<String>,
+    message_id: Option<Uuid>,
+    dialogue_id: Option<Uuid>,
+    turn_opened: bool,
+}
+
+/// Records messages in one transaction; `(workspace, channel, dedup_key)` must be unique among them. Answers for each in
+/// turn; `None`: a transaction that was under way has the same key, nothing was written of this one, offer it again.
+pub async fn record(pool: &PgPool, items: &[&NewRecord]) -> Result<Vec<Option<Recorded>>, Error> {
+    let rows: Vec<RecordedRow> = sqlx::query_as(
+        "select * from system_record($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+             $19, $20)",
+    )
+    .bind(items.iter().map(|item| item.webhook.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.workspace.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.channel.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.agent.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.dialogue.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.chat.as_str()).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.dedup_key.as_str()).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.digest.as_slice()).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.message.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.external_id.as_str()).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.role.as_str()).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.text.as_str()).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.turn.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.job.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.event.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.event_created.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.route).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| Json(&item.headers)).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.raw.as_slice()).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.at).collect::<Vec<_>>())
+    .fetch_all(pool)
+    .await?;
+    let mut answers = vec![None; items.len()];
+    for row in rows {
+        let at = usize::try_from(row.ord - 1).unwrap_or(usize::MAX);
+        let (Some(answer), Some(outcome)) = (answers.get_mut(at), row.outcome.as_deref().and_then(Outcome::parse)) else {
+            continue;
+        };
+        if let (Some(message), Some(dialogue)) = (row.message_id, row.dialogue_id) {
+            *answer = Some(Recorded {
+                outcome,
+                message: message.into(),
+                dialogue: dialogue.into(),
+                turn_opened: row.turn_opened,
+            });
+        }
+    }
+    Ok(answers)
+}

@@ -1,0 +1,448 @@
+//! Turns, their runs and steps; and the gathered functions that move them on.
+
+use domain::{
+    ChannelId, DeliveryId, DialogueId, EventId, JobId, MessageId, Timestamp, TurnId, WorkerId, WorkspaceId,
+    agent::Engine,
+    dialogue::{Message, Status},
+    turn::{Run, RunState, Turn, TurnState},
+    vendor::{Answer, Step},
+};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgPool, types::Json};
+use uuid::Uuid;
+
+use crate::Error;
+
+#[derive(FromRow)]
+struct TurnRow {
+    id: Uuid,
+    dialogue_id: Uuid,
+    agent_id: Uuid,
+    state: String,
+    reason: Option<String>,
+    covered_through: i64,
+    reply_message_id: Option<Uuid>,
+    created_at: Timestamp,
+    closed_at: Option<Timestamp>,
+}
+
+impl TryFrom<TurnRow> for Turn {
+    type Error = Error;
+
+    fn try_from(row: TurnRow) -> Result<Self, Error> {
+        let state = TurnState::parse(&row.state).ok_or_else(|| Error::Inconsistent {
+            table: "turns",
+            column: "state",
+            id: row.id.to_string(),
+        })?;
+        Ok(Self {
+            id: row.id.into(),
+            dialogue: row.dialogue_id.into(),
+            agent: row.agent_id.into(),
+            state,
+            reason: row.reason,
+            covered_through: row.covered_through,
+            reply: row.reply_message_id.map(Into::into),
+            created_at: row.created_at,
+            closed_at: row.closed_at,
+        })
+    }
+}
+
+const TURN: &str =
+    "id, dialogue_id, agent_id, state, reason, covered_through, reply_message_id, created_at, closed_at";
+
+/// Reads a turn.
+pub async fn find(conn: &mut PgConnection, workspace: WorkspaceId, id: TurnId) -> Result<Option<Turn>, Error> {
+    let row: Option<TurnRow> =
+        sqlx::query_as(AssertSqlSafe(format!("select {TURN} from turns where workspace_id = $1 and id = $2")))
+            .bind(workspace.0)
+            .bind(id.0)
+            .fetch_optional(conn)
+            .await?;
+    row.map(TryInto::try_into).transpose()
+}
+
+/// Lists the turns of a dialogue, newest first.
+pub async fn list(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    dialogue: DialogueId,
+    before: Option<TurnId>,
+    limit: usize,
+) -> Result<Vec<Turn>, Error> {
+    let rows: Vec<TurnRow> = sqlx::query_as(AssertSqlSafe(format!(
+        "select {TURN} from turns where workspace_id = $1 and dialogue_id = $2 and ($3::uuid is null or id < $3)
+         order by id desc limit $4"
+    )))
+    .bind(workspace.0)
+    .bind(dialogue.0)
+    .bind(before.map(|id| id.0))
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
+#[derive(FromRow)]
+struct RunRow {
+    number: i32,
+    state: String,
+    request: Json<serde_json::Value>,
+    input_tokens: i64,
+    output_tokens: i64,
+    error: Option<String>,
+    started_at: Timestamp,
+    ended_at: Option<Timestamp>,
+    steps: Json<Vec<serde_json::Value>>,
+}
+
+/// Reads the runs of a turn, first to last.
+pub async fn list_runs(conn: &mut PgConnection, workspace: WorkspaceId, turn: TurnId) -> Result<Vec<Run>, Error> {
+    let rows: Vec<RunRow> = sqlx::query_as(
+        "select r.number, r.state, r.request, r.input_tokens, r.output_tokens, r.error, r.started_at, r.ended_at,
+             coalesce((select jsonb_agg(jsonb_build_object('answer', s.answer, 'results', s.results) order by s.step)
+                       from run_steps s
+                       where s.workspace_id = r.workspace_id and s.turn_id = r.turn_id and s.run = r.number), '[]') as steps
+         from runs r where r.workspace_id = $1 and r.turn_id = $2 order by r.number",
+    )
+    .bind(workspace.0)
+    .bind(turn.0)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let state = RunState::parse(&row.state).ok_or_else(|| Error::Inconsistent {
+                table: "runs",
+                column: "state",
+                id: turn.to_string(),
+            })?;
+            Ok(Run {
+                number: row.number,
+                state,
+                input_tokens: row.input_tokens,
+                output_tokens: row.output_tokens,
+                error: row.error,
+                request: row.request.0,
+                steps: row.steps.0,
+                started_at: row.started_at,
+                ended_at: row.ended_at,
+            })
+        })
+        .collect()
+}
+
+/// Names a claimed turn: what every gathered step begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimedTurn {
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// Its dialogue.
+    pub dialogue: DialogueId,
+    /// The turn.
+    pub turn: TurnId,
+    /// The fence of the claim.
+    pub fence: i64,
+    /// The job that stands for it.
+    pub job: JobId,
+    /// How often it failed before.
+    pub failures: i32,
+}
+
+/// All that a begun run needs.
+#[derive(Debug, Clone)]
+pub struct BegunTurn {
+    /// Its number.
+    pub run: i32,
+    /// Where the dialogue stands.
+    pub status: Status,
+    /// The chat inside the channel.
+    pub chat: String,
+    /// Whether the agent answers; `None`: it was deleted.
+    pub agent_active: Option<bool>,
+    /// Who writes.
+    pub engine: Engine,
+    /// What the model is told first.
+    pub instructions: String,
+    /// The channel, for the delivery of the reply.
+    pub route: Route,
+    /// The dialogue so far, oldest first.
+    pub history: Vec<Message>,
+    /// The steps of earlier runs, from which this one goes on. A step without results has tools to run.
+    pub steps: Vec<OpenStep>,
+}
+
+/// A committed step, whose tools may not have run.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct OpenStep {
+    /// What the engine answered.
+    pub answer: Answer,
+    /// What its tools gave; `None`: they have not run.
+    pub results: Option<Vec<serde_json::Value>>,
+}
+
+impl OpenStep {
+    /// The step, if its tools have run.
+    pub fn closed(&self) -> Option<Step> {
+        Some(Step { answer: self.answer.clone(), results: self.results.clone()? })
+    }
+}
+
+/// Where messages of a channel go, with its secrets sealed.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Whether it is there and active.
+    pub active: bool,
+    /// The vendor's id.
+    pub vendor: String,
+    /// Where to post.
+    pub url: String,
+    /// The token, sealed.
+    pub token: Vec<u8>,
+    /// The signing secret, sealed.
+    pub signing_secret: Vec<u8>,
+}
+
+#[derive(FromRow)]
+struct BegunRow {
+    turn_id: Uuid,
+    run: i32,
+    dialogue_status: String,
+    chat: String,
+    agent_active: Option<bool>,
+    engine: Json<Engine>,
+    instructions: String,
+    channel_id: Uuid,
+    channel_active: bool,
+    vendor: String,
+    url: String,
+    token_sealed: Vec<u8>,
+    signing_secret_sealed: Vec<u8>,
+    history: Json<Vec<Message>>,
+    steps: Json<Vec<OpenStep>>,
+}
+
+/// Begins runs. Answers for each item in turn; `None`: the claim was lost, or the turn is closed.
+pub async fn begin(
+    pool: &PgPool,
+    worker: WorkerId,
+    items: &[ClaimedTurn],
+    now: Timestamp,
+    history: i32,
+) -> Result<Vec<Option<BegunTurn>>, Error> {
+    let rows: Vec<BegunRow> = sqlx::query_as("select * from system_begin_turns($1, $2, $3, $4, $5, $6, $7)")
+        .bind(worker.0)
+        .bind(items.iter().map(|item| item.workspace.0).collect::<Vec<_>>())
+        .bind(items.iter().map(|item| item.dialogue.0).collect::<Vec<_>>())
+        .bind(items.iter().map(|item| item.turn.0).collect::<Vec<_>>())
+        .bind(items.iter().map(|item| item.fence).collect::<Vec<_>>())
+        .bind(now)
+        .bind(history)
+        .fetch_all(pool)
+        .await?;
+    let mut answers = vec![None; items.len()];
+    for row in rows {
+        let Some(at) = items.iter().position(|item| item.turn.0 == row.turn_id) else { continue };
+        let status = Status::parse(&row.dialogue_status).ok_or_else(|| Error::Inconsistent {
+            table: "dialogues",
+            column: "status",
+            id: items[at].dialogue.to_string(),
+        })?;
+        answers[at] = Some(BegunTurn {
+            run: row.run,
+            status,
+            chat: row.chat,
+            agent_active: row.agent_active,
+            engine: row.engine.0,
+            instructions: row.instructions,
+            route: Route {
+                channel: row.channel_id.into(),
+                active: row.channel_active,
+                vendor: row.vendor,
+                url: row.url,
+                token: row.token_sealed,
+                signing_secret: row.signing_secret_sealed,
+            },
+            history: row.history.0,
+            steps: row.steps.0,
+        });
+    }
+    Ok(answers)
+}
+
+/// A reply to commit.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The claim.
+    pub claim: ClaimedTurn,
+    /// The run that wrote it.
+    pub run: i32,
+    /// Its message.
+    pub message: MessageId,
+    /// What it says.
+    pub text: String,
+    /// The engine's last answer, for the manifest.
+    pub answer: Answer,
+    /// Input tokens of all steps.
+    pub input_tokens: i64,
+    /// Output tokens of all steps.
+    pub output_tokens: i64,
+    /// Its delivery.
+    pub delivery: DeliveryId,
+    /// The delivery's job.
+    pub out_job: JobId,
+    /// The event.
+    pub event: EventId,
+}
+
+/// What became of a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Committed {
+    /// It is committed. With a fence: the delivery's first attempt is STARTED and this worker's to make.
+    Reply(Option<i64>),
+    /// A human holds the dialogue; nothing was written.
+    HumanHolds,
+    /// The claim was lost; nothing was written.
+    Lost,
+}
+
+/// Commits replies. Answers for each in turn.
+pub async fn commit_replies(
+    pool: &PgPool,
+    worker: WorkerId,
+    items: &[Reply],
+    now: Timestamp,
+) -> Result<Vec<Committed>, Error> {
+    let rows: Vec<(i32, String, Option<i64>)> = sqlx::query_as(
+        "select ord, outcome, out_fence from system_commit_replies(
+             $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+    )
+    .bind(worker.0)
+    .bind(items.iter().map(|item| item.claim.workspace.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.claim.dialogue.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.claim.turn.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.run).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.claim.fence).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.claim.job.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.message.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.text.as_str()).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| Json(&item.answer)).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.input_tokens).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.output_tokens).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.delivery.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.out_job.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.event.0).collect::<Vec<_>>())
+    .bind(now)
+    .fetch_all(pool)
+    .await?;
+    let mut answers = vec![Committed::Lost; items.len()];
+    for (ord, outcome, fence) in rows {
+        if let Some(answer) = usize::try_from(ord - 1).ok().and_then(|at| answers.get_mut(at)) {
+            *answer = if outcome == "COMMITTED" { Committed::Reply(fence) } else { Committed::HumanHolds };
+        }
+    }
+    Ok(answers)
+}
+
+/// How a turn without a reply goes on.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    /// The claim.
+    pub claim: ClaimedTurn,
+    /// The run.
+    pub run: i32,
+    /// RUNNING (another run follows at `run_at`), SILENT or FAILED.
+    pub state: TurnState,
+    /// Why it is closed.
+    pub reason: Option<&'static str>,
+    /// Why the run failed; `None`: it did not.
+    pub error: Option<String>,
+    /// When the next run is due.
+    pub run_at: Timestamp,
+    /// The event.
+    pub event: EventId,
+}
+
+/// Settles turns that got no reply. Answers for each whether it was still this worker's.
+pub async fn settle(
+    pool: &PgPool,
+    worker: WorkerId,
+    items: &[Settlement],
+    now: Timestamp,
+) -> Result<Vec<bool>, Error> {
+    let rows: Vec<i32> = sqlx::query_scalar(
+        "select ord from system_settle_turns($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+    )
+    .bind(worker.0)
+    .bind(items.iter().map(|item| item.claim.workspace.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.claim.dialogue.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.claim.turn.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.run).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.claim.fence).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.claim.job.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.state.as_str()).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.reason).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.error.as_deref()).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.run_at).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.event.0).collect::<Vec<_>>())
+    .bind(now)
+    .fetch_all(pool)
+    .await?;
+    Ok(crate::queue::flags(items.len(), &rows))
+}
+
+/// Commits a step of the current run: an answer whose tools have yet to run. Answers whether the claim still holds.
+pub async fn insert_step(
+    conn: &mut PgConnection,
+    worker: WorkerId,
+    claim: &ClaimedTurn,
+    run: i32,
+    answer: &Answer,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let done = sqlx::query(
+        "insert into run_steps (workspace_id, turn_id, step, run, answer, created_at)
+         select t.workspace_id, t.id,
+             (select count(*) + 1 from run_steps s where s.workspace_id = t.workspace_id and s.turn_id = t.id), $3, $4, $5
+         from turns t join job_keys k on k.workspace_id = t.workspace_id and k.subject_id = t.dialogue_id
+             and k.lane = 'turn' and k.fence = $6 and k.locked_by = $7
+         where t.workspace_id = $1 and t.id = $2 and t.state = 'RUNNING' and t.current_run = $3",
+    )
+    .bind(claim.workspace.0)
+    .bind(claim.turn.0)
+    .bind(run)
+    .bind(Json(answer))
+    .bind(now)
+    .bind(claim.fence)
+    .bind(worker.0)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Notes what the tools of the newest step gave, unless somebody has. Answers whether it was this call that did.
+pub async fn set_results(
+    conn: &mut PgConnection,
+    worker: WorkerId,
+    claim: &ClaimedTurn,
+    run: i32,
+    results: &[serde_json::Value],
+) -> Result<bool, Error> {
+    let done = sqlx::query(
+        "update run_steps s set results = $3
+         from turns t join job_keys k on k.workspace_id = t.workspace_id and k.subject_id = t.dialogue_id
+             and k.lane = 'turn' and k.fence = $4 and k.locked_by = $5
+         where s.workspace_id = $1 and s.turn_id = $2 and s.results is null
+             and t.workspace_id = $1 and t.id = $2 and t.state = 'RUNNING' and t.current_run = $6",
+    )
+    .bind(claim.workspace.0)
+    .bind(claim.turn.0)
+    .bind(Json(results))
+    .bind(claim.fence)
+    .bind(worker.0)
+    .bind(run)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
