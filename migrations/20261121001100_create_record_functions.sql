@@ -147,6 +147,8 @@ begin
         select j.workspace_id, j.webhook_id, j.channel_id, j.route, j.headers, j.raw, j.outcome, j.message_id,
                j.dialogue_id, j.at
         from judged j where j.outcome is not null
+        -- A batch that is offered again, because its connection was lost while it committed, has its calls kept already.
+        on conflict (workspace_id, id) do nothing
     )
     select j.ord, j.outcome, j.message_id, j.dialogue_id, j.turn_opened from judged j order by j.ord;
 

@@ -1,1 +1,136 @@
+//! The use cases: what can be asked of Switchboard, whatever door the question comes through.
+//!
+//! One file per noun, called by gRPC and by the HTTP shim alike; `jobs/` holds what workers do, one file per job. A use
+//! case checks the caller's right, opens the transaction, commits it, and turns a missing row into the error that the
+//! contract names. The room knows the vendors' traits but no vendor by name, and nothing of tonic, axum or reqwest.
 
+pub mod agents;
+pub mod caller;
+pub mod channels;
+pub mod dialogues;
+pub mod error;
+pub mod events;
+mod gather;
+mod hub;
+pub mod inbound;
+mod jobs;
+mod numberer;
+mod requests;
+pub mod sealing;
+mod tools;
+pub mod worker;
+pub mod workspaces;
+
+use std::{sync::Arc, time::Duration};
+
+pub use caller::Caller;
+use domain::{Clock, Ids, Timestamp, WorkerId, delivery::RetrySchedule, vendor::Vendors};
+pub use error::Error;
+use hub::Hub;
+use http::HeaderName;
+pub use store::page::{Page, PageRequest};
+use store::Store;
+use tokio_util::sync::CancellationToken;
+
+/// What an operator can set, beside the clock, the vendors and the key ring.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How failed deliveries are tried again.
+    pub deliveries: RetrySchedule,
+    /// How failed runs of an engine are tried again.
+    pub runs: RetrySchedule,
+    /// How many messages may wait to be committed before callers are told to come back.
+    pub inbox_capacity: usize,
+    /// How many turns and deliveries one worker works on at once.
+    pub concurrency: usize,
+    /// How long a worker that fell silent keeps its work.
+    pub lease: Duration,
+    /// The header that carries an agent's token, whose value is never stored.
+    pub inbound_token_header: HeaderName,
+}
+
+/// Switchboard, without its doors.
+#[derive(Clone)]
+pub struct App {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    ids: Ids,
+    vendors: Vendors,
+    sealer: sealing::Sealer,
+    settings: Settings,
+    worker: WorkerId,
+    hub: Hub,
+    keys: caller::KeyCache,
+    routes: inbound::RouteCache,
+    inbox: inbound::Inbox,
+    stop: CancellationToken,
+}
+
+impl App {
+    /// Puts the parts together and starts what every process needs: the listener for notifications, and the writers of
+    /// the inbox. Workers are started with [`worker::start`].
+    pub async fn start(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        vendors: Vendors,
+        sealer: sealing::Sealer,
+        settings: Settings,
+        stop: CancellationToken,
+    ) -> Result<Self, Error> {
+        let ids = Ids::new(Arc::clone(&clock));
+        store::numberer::make_partitions(store.pool(), clock.now()).await?;
+        let hub = Hub::new();
+        let inbox = inbound::start_inbox(&store, settings.inbox_capacity);
+        let app = Self {
+            inner: Arc::new(Inner {
+                worker: ids.next(),
+                keys: caller::new_cache(),
+                routes: inbound::RouteCache::new(),
+                store,
+                clock,
+                ids,
+                vendors,
+                sealer,
+                settings,
+                hub,
+                inbox,
+                stop,
+            }),
+        };
+        hub::start(&app).await?;
+        Ok(app)
+    }
+
+    /// The present moment.
+    pub fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    /// Whether the database answers.
+    pub async fn ready(&self) -> Result<(), Error> {
+        Ok(self.inner.store.ping().await?)
+    }
+
+    /// Closes the connections to the database. The last thing that a process does.
+    pub async fn close(&self) {
+        self.inner.store.close().await;
+    }
+
+    fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    fn id<T: From<uuid::Uuid>>(&self) -> T {
+        self.inner.ids.next()
+    }
+
+    /// Forgets what was cached of configuration; the next use reads it again.
+    fn forget(&self) {
+        self.inner.keys.invalidate_all();
+        self.inner.routes.forget();
+    }
+}

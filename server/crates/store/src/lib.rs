@@ -33,6 +33,9 @@ use sqlx::{
 /// The migrations, embedded.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../../migrations");
 
+/// A pool of connections, for the functions that cross workspaces.
+pub type Pool = PgPool;
+
 /// A transaction.
 pub type Tx = Transaction<'static, Postgres>;
 
@@ -100,6 +103,11 @@ impl Store {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// Commits a transaction.
+pub async fn commit(tx: Tx) -> Result<(), Error> {
+    Ok(tx.commit().await?)
 }
 
 /// Brings a database up to date, as its owner. Safe when several processes do it at once.

@@ -41,6 +41,12 @@ pub async fn insert(conn: &mut PgConnection, workspace: &Workspace) -> Result<()
     Ok(())
 }
 
+/// Has the transaction go on in another workspace. For the one creation that begins in none.
+pub async fn switch(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<(), Error> {
+    sqlx::query("select set_config('app.workspace_id', $1, true)").bind(workspace.to_string()).execute(conn).await?;
+    Ok(())
+}
+
 /// Reads a workspace.
 pub async fn find(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<Option<Workspace>, Error> {
     let row: Option<WorkspaceRow> = sqlx::query_as("select * from workspaces where workspace_id = $1")

@@ -1,0 +1,203 @@
+//! Agents.
+
+use domain::{
+    AgentId, Error as Refusal, Reason, WorkspaceId,
+    agent::{Agent, Engine},
+    error::Violations,
+    token::{self, TokenKind},
+    workspace::{Level, Service},
+};
+use secrecy::SecretString;
+use serde::Serialize;
+
+use crate::{App, Caller, Error, Page, PageRequest, requests::check_name};
+
+/// An agent to make.
+#[derive(Debug, Clone, Serialize)]
+pub struct NewAgent {
+    /// A name for people.
+    pub display_name: String,
+    /// What the model is told first.
+    pub instructions: String,
+    /// Who writes its answers.
+    pub engine: Engine,
+    /// Whether it answers.
+    pub active: bool,
+}
+
+/// What to change of an agent; `None` stays.
+#[derive(Debug, Clone, Default)]
+#[expect(missing_docs, reason = "named like the agent's fields")]
+pub struct AgentPatch {
+    pub display_name: Option<String>,
+    pub instructions: Option<String>,
+    pub engine: Option<Engine>,
+    pub active: Option<bool>,
+}
+
+pub(crate) fn not_found(id: AgentId) -> Refusal {
+    Refusal::not_found(Reason::AgentNotFound, "agent", id)
+}
+
+impl App {
+    fn check_agent(&self, name: &str, instructions: &str, engine: &Engine) -> Result<(), Refusal> {
+        let mut violations = Violations::default();
+        check_name(&mut violations, "agent.display_name", name);
+        violations.require(
+            instructions.len() <= 65_536 && !instructions.contains('\0'),
+            "agent.instructions",
+            "may have up to 65,536 bytes, without U+0000",
+        );
+        violations.require(
+            engine.temperature.is_none_or(|value| (0.0..=2.0).contains(&value)),
+            "agent.engine.temperature",
+            "must be 0 to 2, or not set",
+        );
+        violations.require(
+            engine.max_output_tokens.is_none_or(|value| (1..=1_000_000).contains(&value)),
+            "agent.engine.max_output_tokens",
+            "must be 1 to 1,000,000, or not set",
+        );
+        violations.require(
+            engine.model.len() <= 200 && !engine.model.contains('\0'),
+            "agent.engine.model",
+            "may have up to 200 bytes, without U+0000",
+        );
+        match self.inner.vendors.get(&engine.vendor).and_then(|vendor| vendor.engine.as_ref()) {
+            Some(model) => {
+                for bad in model.check_settings(&engine.settings).err().unwrap_or_default() {
+                    violations.add(format!("agent.engine.{}", bad.field), bad.detail);
+                }
+            }
+            None => {
+                let known: Vec<_> =
+                    self.inner.vendors.iter().filter(|vendor| vendor.engine.is_some()).map(|vendor| vendor.id).collect();
+                violations.add("agent.engine.vendor", format!("must be one of: {}", known.join(", ")));
+            }
+        }
+        violations.finish()
+    }
+
+    /// Creates an agent and gives its token, once: a repeat by `request_id` gets none.
+    pub async fn create_agent(
+        &self,
+        caller: &Caller,
+        new: NewAgent,
+        request_id: &str,
+    ) -> Result<(Agent, Option<SecretString>), Error> {
+        let workspace = caller.require(Service::Agents, Level::Write)?;
+        self.check_agent(&new.display_name, &new.instructions, &new.engine)?;
+        let id: AgentId = self.id();
+        let mut tx = self.store().workspace(workspace).await?;
+        let first: Option<AgentId> =
+            self.once(&mut tx, workspace, request_id, "CreateAgent", &new, id.0).await?;
+        if let Some(first) = first {
+            let agent = store::agents::find(&mut tx, workspace, first, false).await?;
+            return Ok((agent.ok_or_else(|| not_found(first))?, None));
+        }
+        let token = token::issue(TokenKind::Agent, workspace);
+        let now = self.now();
+        let agent = Agent {
+            id,
+            display_name: new.display_name,
+            instructions: new.instructions,
+            engine: new.engine,
+            active: new.active,
+            token_suffix: token.suffix,
+            created_at: now,
+            updated_at: now,
+        };
+        store::agents::insert(&mut tx, workspace, &agent, token.hash).await?;
+        self.tell(&mut tx, workspace, "agent.created", id.0).await?;
+        store::commit(tx).await?;
+        Ok((agent, Some(token.secret)))
+    }
+
+    /// Reads an agent.
+    pub async fn get_agent(&self, caller: &Caller, id: AgentId) -> Result<Agent, Error> {
+        let workspace = caller.require(Service::Agents, Level::Read)?;
+        let mut tx = self.store().workspace(workspace).await?;
+        let agent = store::agents::find(&mut tx, workspace, id, false).await?;
+        store::commit(tx).await?;
+        Ok(agent.ok_or_else(|| not_found(id))?)
+    }
+
+    /// Lists agents, oldest first.
+    pub async fn list_agents(&self, caller: &Caller, page: &PageRequest) -> Result<Page<Agent>, Error> {
+        let workspace = caller.require(Service::Agents, Level::Read)?;
+        let limit = page.limit()?;
+        let filter = "agents";
+        let after = page.after(&filter)?;
+        let mut tx = self.store().workspace(workspace).await?;
+        let items = store::agents::list(&mut tx, workspace, after, limit + 1).await?;
+        store::commit(tx).await?;
+        Ok(Page::cut(items, limit, &filter, |agent| agent.id))
+    }
+
+    /// Changes an agent.
+    pub async fn update_agent(&self, caller: &Caller, id: AgentId, patch: AgentPatch) -> Result<Agent, Error> {
+        let workspace = caller.require(Service::Agents, Level::Write)?;
+        let mut tx = self.store().workspace(workspace).await?;
+        let mut agent = store::agents::find(&mut tx, workspace, id, true).await?.ok_or_else(|| not_found(id))?;
+        agent.display_name = patch.display_name.unwrap_or(agent.display_name);
+        agent.instructions = patch.instructions.unwrap_or(agent.instructions);
+        agent.engine = patch.engine.unwrap_or(agent.engine);
+        agent.active = patch.active.unwrap_or(agent.active);
+        agent.updated_at = self.now();
+        self.check_agent(&agent.display_name, &agent.instructions, &agent.engine)?;
+        store::agents::update(&mut tx, workspace, &agent).await?;
+        self.tell(&mut tx, workspace, "agent.updated", id.0).await?;
+        store::commit(tx).await?;
+        self.forget();
+        Ok(agent)
+    }
+
+    /// Deletes an agent that no channel uses.
+    pub async fn delete_agent(&self, caller: &Caller, id: AgentId) -> Result<(), Error> {
+        let workspace = caller.require(Service::Agents, Level::Write)?;
+        let mut tx = self.store().workspace(workspace).await?;
+        store::agents::find(&mut tx, workspace, id, true).await?.ok_or_else(|| not_found(id))?;
+        let channels = store::agents::count_channels(&mut tx, workspace, id).await?;
+        if channels > 0 {
+            return Err(Refusal::new(
+                Reason::AgentInUse,
+                format!("agent {id} is used by {channels} channels; delete them or give them another agent first"),
+            )
+            .into());
+        }
+        store::agents::delete(&mut tx, workspace, id, self.now()).await?;
+        self.tell(&mut tx, workspace, "agent.deleted", id.0).await?;
+        store::commit(tx).await?;
+        self.forget();
+        Ok(())
+    }
+
+    /// Replaces an agent's token and gives the new one, once.
+    pub async fn rotate_agent_token(&self, caller: &Caller, id: AgentId) -> Result<(Agent, SecretString), Error> {
+        let workspace = caller.require(Service::Agents, Level::Admin)?;
+        let mut tx = self.store().workspace(workspace).await?;
+        let mut agent = store::agents::find(&mut tx, workspace, id, true).await?.ok_or_else(|| not_found(id))?;
+        let token = token::issue(TokenKind::Agent, workspace);
+        agent.token_suffix = token.suffix;
+        agent.updated_at = self.now();
+        store::agents::set_token(&mut tx, workspace, id, token.hash, &agent.token_suffix, agent.updated_at).await?;
+        self.tell(&mut tx, workspace, "agent.updated", id.0).await?;
+        store::commit(tx).await?;
+        self.forget();
+        Ok((agent, token.secret))
+    }
+
+    /// Writes an event about a part of the configuration, and has every process forget what it cached.
+    pub(crate) async fn tell(
+        &self,
+        tx: &mut store::Tx,
+        workspace: WorkspaceId,
+        kind: &str,
+        subject: uuid::Uuid,
+    ) -> Result<(), Error> {
+        let data = serde_json::json!({});
+        store::events::insert(tx, workspace, self.id(), kind, None, Some(subject), &data, self.now()).await?;
+        store::notify_configuration(tx, workspace).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,175 @@
+//! The log of recorded facts: pages of it, and streams that go on.
+
+use std::{collections::VecDeque, time::Duration};
+
+use domain::{
+    Error as Refusal, Reason, WorkspaceId,
+    event::{Cursor, Event},
+    workspace::{Level, Service},
+};
+use futures::Stream;
+pub use store::events::Filter;
+use tokio::{sync::broadcast, time::Instant};
+
+use crate::{App, Caller, Error, PageRequest};
+
+/// How many events are looked at per read.
+const STRETCH: usize = 500;
+
+/// A page of the log.
+#[derive(Debug)]
+pub struct EventPage {
+    /// Its events, with their cursors.
+    pub events: Vec<(Event, String)>,
+    /// Where to go on.
+    pub next_cursor: String,
+    /// Whether the log holds more.
+    pub more: bool,
+}
+
+/// What a stream of events gives.
+#[derive(Debug)]
+pub enum Watched {
+    /// An event, and the place after it.
+    Event(Box<Event>, String),
+    /// Nothing happened, or nothing that the filter lets through; and the place that was reached.
+    Heartbeat(String),
+}
+
+/// Where a stream begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// Now.
+    Now,
+    /// At the beginning of the log.
+    First,
+}
+
+impl App {
+    async fn place(&self, workspace: WorkspaceId, cursor: &str, empty: Begin) -> Result<Cursor, Error> {
+        let mut tx = self.store().workspace(workspace).await?;
+        let (epoch, end) = store::events::end(&mut tx, workspace).await?;
+        store::commit(tx).await?;
+        let at = |position| Cursor { workspace, epoch, position };
+        let cursor = match cursor {
+            "" if empty == Begin::Now => at(end),
+            "" | "0" => at(0),
+            text => Cursor::decode(text, workspace)?,
+        };
+        if cursor.epoch != epoch || cursor.position > end {
+            let ahead = "is ahead of the log; begin again at the cursor in the metadata";
+            return Err(Refusal::field(Reason::CursorAhead, "cursor", ahead).with("cursor", at(end).encode()).into());
+        }
+        Ok(cursor)
+    }
+
+    /// Reads a page of the log.
+    pub async fn list_events(
+        &self,
+        caller: &Caller,
+        cursor: &str,
+        filter: &Filter,
+        size: i32,
+    ) -> Result<EventPage, Error> {
+        let workspace = caller.require(Service::Events, Level::Read)?;
+        let limit = PageRequest { size, token: String::new() }.limit()?;
+        let start = self.place(workspace, cursor, Begin::First).await?;
+        let mut tx = self.store().workspace(workspace).await?;
+        let stretch = store::events::read(&mut tx, workspace, start.position, filter, limit).await?;
+        store::commit(tx).await?;
+        let at = |position| Cursor { position, ..start }.encode();
+        Ok(EventPage {
+            next_cursor: at(stretch.through),
+            more: stretch.full,
+            events: stretch.events.into_iter().map(|event| (at(event.position), event)).map(|(c, e)| (e, c)).collect(),
+        })
+    }
+
+    /// Streams the log, from a cursor on. The first item is a heartbeat with the place where the stream begins. Ends when
+    /// the process stops.
+    pub async fn watch(
+        &self,
+        caller: &Caller,
+        cursor: &str,
+        filter: Filter,
+        heartbeat: Duration,
+    ) -> Result<impl Stream<Item = Result<Watched, Error>> + Send + use<>, Error> {
+        let workspace = caller.require(Service::Events, Level::Read)?;
+        // Subscribed before the place is read, so that nothing falls between.
+        let news = self.inner.hub.events();
+        let cursor = self.place(workspace, cursor, Begin::Now).await?;
+        let watch = Watch {
+            app: self.clone(),
+            filter,
+            heartbeat,
+            news,
+            cursor,
+            ready: VecDeque::from([Watched::Heartbeat(cursor.encode())]),
+            read_on: true,
+        };
+        Ok(futures::stream::unfold(Some(watch), |watch| async move {
+            let mut watch = watch?;
+            match watch.next().await {
+                Ok(Some(item)) => Some((Ok(item), Some(watch))),
+                Ok(None) => None,
+                Err(error) => Some((Err(error), None)),
+            }
+        }))
+    }
+}
+
+struct Watch {
+    app: App,
+    filter: Filter,
+    heartbeat: Duration,
+    news: broadcast::Receiver<Option<WorkspaceId>>,
+    cursor: Cursor,
+    ready: VecDeque<Watched>,
+    read_on: bool,
+}
+
+impl Watch {
+    async fn next(&mut self) -> Result<Option<Watched>, Error> {
+        let mut quiet_until = Instant::now() + self.heartbeat;
+        loop {
+            if let Some(item) = self.ready.pop_front() {
+                return Ok(Some(item));
+            }
+            if self.read_on {
+                self.read().await?;
+                continue;
+            }
+            let stop = self.app.inner.stop.clone();
+            tokio::select! {
+                () = stop.cancelled() => return Ok(None),
+                heard = self.news.recv() => {
+                    // Falling behind means that something was missed: look.
+                    self.read_on = !matches!(heard, Ok(Some(other)) if other != self.cursor.workspace);
+                }
+                () = tokio::time::sleep_until(quiet_until) => {
+                    // Looks, too: should a notification ever be lost, an event is late and not missing.
+                    self.read().await?;
+                    if self.ready.is_empty() {
+                        self.ready.push_back(Watched::Heartbeat(self.cursor.encode()));
+                    }
+                    quiet_until = Instant::now() + self.heartbeat;
+                }
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), Error> {
+        let workspace = self.cursor.workspace;
+        let mut tx = self.app.store().workspace(workspace).await?;
+        let stretch =
+            store::events::read(&mut tx, workspace, self.cursor.position, &self.filter, STRETCH).await?;
+        store::commit(tx).await?;
+        for event in stretch.events {
+            let cursor = Cursor { position: event.position, ..self.cursor }.encode();
+            self.ready.push_back(Watched::Event(Box::new(event), cursor));
+        }
+        self.cursor.position = stretch.through;
+        self.read_on = stretch.full;
+        Ok(())
+    }
+}

@@ -1,0 +1,441 @@
+//! Receiving: one path for all doors. Verify, normalise, record; the answer comes after the commit.
+
+use std::{sync::Arc, time::Duration};
+
+use domain::{
+    AgentId, ChannelId, DialogueId, Error as Refusal, InboundWebhookId, MessageId, Reason, WorkspaceId,
+    dialogue::{MAX_EXTERNAL_ID_CHARS, MAX_TEXT_BYTES, Role},
+    error::Violations,
+    inbound::{InboundEvent, InboundMessage, InboundWebhook, Outcome, RawRequest, Sender, Verified},
+    token::{TokenHash, TokenKind, workspace_of},
+    vendor::{VendorAccount, VerifyError},
+    workspace::{Level, Service},
+};
+use moka::sync::Cache;
+use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
+pub use store::inbound_webhooks::Filter;
+use store::{
+    Store,
+    channels::SealedChannel,
+    record::{NewRecord, Recorded},
+};
+
+use crate::{App, Caller, Error, Page, PageRequest, caller::bearer, channels, gather::Gather};
+
+/// The gathered write of inbound messages.
+pub(crate) type Inbox = Gather<NewRecord, Recorded>;
+
+/// Where messages go, by channel, and whose the agents' tokens are. Short-lived, and emptied whenever any configuration
+/// changes.
+pub(crate) struct RouteCache {
+    channels: Cache<(WorkspaceId, ChannelId), Arc<SealedChannel>>,
+    agents: Cache<[u8; 32], (WorkspaceId, AgentId)>,
+}
+
+impl RouteCache {
+    pub(crate) fn new() -> Self {
+        let life = Duration::from_secs(30);
+        Self {
+            channels: Cache::builder().max_capacity(100_000).time_to_live(life).build(),
+            agents: Cache::builder().max_capacity(100_000).time_to_live(life).build(),
+        }
+    }
+
+    pub(crate) fn forget(&self) {
+        self.channels.invalidate_all();
+        self.agents.invalidate_all();
+    }
+}
+
+/// The answer to an accepted message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// RECORDED, DUPLICATE or CONFLICT.
+    pub outcome: Outcome,
+    /// The message; the first one's for repeats and conflicts.
+    pub message: MessageId,
+    /// Its dialogue.
+    pub dialogue: DialogueId,
+    /// The id that identifies it from now on.
+    pub external_id: String,
+    /// The record of the call.
+    pub webhook: InboundWebhookId,
+}
+
+impl Accepted {
+    /// Turns a conflict into the error that doors give which may.
+    pub fn refuse_conflict(self) -> Result<Self, Refusal> {
+        if self.outcome == Outcome::Conflict {
+            return Err(Refusal::field(
+                Reason::MessageConflict,
+                "message_id",
+                "is known with another content; use a fresh id for a new message",
+            ));
+        }
+        Ok(self)
+    }
+}
+
+/// Starts the writers of the inbox.
+pub(crate) fn start_inbox(store: &Store, capacity: usize) -> Inbox {
+    const WRITERS: usize = 2;
+    const MOST: usize = 128;
+    let pool = store.pool().clone();
+    Gather::start(capacity, WRITERS, MOST, move |items: Vec<NewRecord>| {
+        let pool = pool.clone();
+        async move {
+            let result = record_all(&pool, &items).await;
+            (items, result)
+        }
+    })
+}
+
+/// Records a batch in which the same key may come twice: those go in a later statement, where they find the first.
+async fn record_all(pool: &store::Pool, items: &[NewRecord]) -> Result<Vec<Recorded>, store::Error> {
+    const ROUNDS: u32 = 40;
+    let mut answers: Vec<Option<Recorded>> = vec![None; items.len()];
+    for round in 0..ROUNDS {
+        let mut keys = std::collections::HashSet::new();
+        let now: Vec<usize> = (0..items.len())
+            .filter(|&at| {
+                let item = &items[at];
+                answers[at].is_none() && keys.insert((item.workspace, item.channel, item.dedup_key.as_str()))
+            })
+            .collect();
+        if now.is_empty() {
+            break;
+        }
+        let batch: Vec<&NewRecord> = now.iter().map(|&at| &items[at]).collect();
+        let mut progress = false;
+        for (at, answer) in now.into_iter().zip(store::record::record(pool, &batch).await?) {
+            // A repeat of the very same message is our own write, whose answer was lost with the connection.
+            answers[at] = answer.map(|answer| match answer.outcome {
+                Outcome::Duplicate if answer.message == items[at].message => {
+                    Recorded { outcome: Outcome::Recorded, ..answer }
+                }
+                _ => answer,
+            });
+            progress |= answers[at].is_some();
+        }
+        if !progress {
+            // Another process is committing the same keys this moment.
+            tokio::time::sleep(Duration::from_millis(u64::from(5 * (round + 1)))).await;
+        }
+    }
+    answers.into_iter().collect::<Option<Vec<_>>>().ok_or(store::Error::Contended)
+}
+
+impl App {
+    /// Finds the agent that bears this value of the token header, for `new_message` and hooks without a signature.
+    ///
+    /// # Errors
+    /// `AUTH_MISSING`, `AUTH_MALFORMED`, `TOKEN_UNKNOWN`.
+    pub async fn authenticate_agent(&self, header: Option<&str>) -> Result<(WorkspaceId, AgentId), Error> {
+        let name = &self.inner.settings.inbound_token_header;
+        let header = header
+            .ok_or_else(|| Refusal::new(Reason::AuthMissing, format!("{name} header is required: Bearer <token>")))?;
+        let token = bearer(header)?;
+        let unknown =
+            || Refusal::new(Reason::TokenUnknown, "the token was not found; check it, or rotate it and use the new one");
+        let workspace = workspace_of(TokenKind::Agent, &token).ok_or_else(unknown)?;
+        let hash = TokenHash::of(token.expose_secret());
+        if let Some(known) = self.inner.routes.agents.get(&hash.0) {
+            return Ok(known);
+        }
+        let mut tx = self.store().workspace(workspace).await?;
+        let agent = store::agents::find_by_token(&mut tx, workspace, hash).await?;
+        store::commit(tx).await?;
+        let known = (workspace, agent.ok_or_else(unknown)?);
+        self.inner.routes.agents.insert(hash.0, known);
+        Ok(known)
+    }
+
+    async fn route(&self, workspace: WorkspaceId, id: ChannelId) -> Result<Arc<SealedChannel>, Error> {
+        if let Some(known) = self.inner.routes.channels.get(&(workspace, id)) {
+            return Ok(known);
+        }
+        let mut tx = self.store().workspace(workspace).await?;
+        let sealed = store::channels::find(&mut tx, workspace, id, false).await?;
+        store::commit(tx).await?;
+        let sealed = Arc::new(sealed.ok_or_else(|| channels::not_found(id))?);
+        self.inner.routes.channels.insert((workspace, id), Arc::clone(&sealed));
+        Ok(sealed)
+    }
+
+    /// Accepts a message from an API key: the gRPC door. Answers after the commit.
+    pub async fn receive_message(
+        &self,
+        caller: &Caller,
+        channel: ChannelId,
+        message: InboundMessage,
+        raw: RawRequest,
+    ) -> Result<Accepted, Error> {
+        let workspace = caller.require(Service::Webhooks, Level::Write)?;
+        let channel = self.route(workspace, channel).await?;
+        self.accept(workspace, &channel, message, &Verified::vouched(raw), "grpc").await
+    }
+
+    /// Accepts a message from the bearer of an agent's token: the REST door `new_message`. Answers after the commit.
+    pub async fn new_message(
+        &self,
+        (workspace, agent): (WorkspaceId, AgentId),
+        channel: ChannelId,
+        message: InboundMessage,
+        raw: RawRequest,
+    ) -> Result<Accepted, Error> {
+        let route = self.route(workspace, channel).await?;
+        if route.channel.agent != agent {
+            return Err(channels::not_found(channel).into());
+        }
+        self.accept(workspace, &route, message, &Verified::vouched(raw), "new_message").await
+    }
+
+    /// Accepts a vendor's call at `/hooks/{channel_id}`: verified by the agent's token if the call carries one, else by
+    /// the vendor's own signature. A verified call that can't be understood is kept as quarantined, and refused.
+    pub async fn receive_hook(&self, channel: ChannelId, raw: RawRequest) -> Result<Accepted, Error> {
+        let token = raw.headers.get(&self.inner.settings.inbound_token_header);
+        let (workspace, verified) = if let Some(token) = token {
+            let (workspace, agent) = self.authenticate_agent(Some(token.to_str().unwrap_or_default())).await?;
+            if self.route(workspace, channel).await?.channel.agent != agent {
+                return Err(channels::not_found(channel).into());
+            }
+            (workspace, Verified::vouched(raw))
+        } else {
+            // An unknown channel and a wrong signature answer alike: neither tells whether the channel exists.
+            let refused = |error: VerifyError| match error {
+                VerifyError::Missing => {
+                    let name = &self.inner.settings.inbound_token_header;
+                    Refusal::new(Reason::AuthMissing, format!("{name} header is required, or a webhook signature"))
+                }
+                VerifyError::Mismatch => Refusal::new(
+                    Reason::SignatureInvalid,
+                    "the webhook signature does not match; sign the exact bytes with the channel's signing secret and \
+                     the current time",
+                ),
+            };
+            let signed = raw.headers.contains_key("webhook-signature");
+            let unknown = if signed { VerifyError::Mismatch } else { VerifyError::Missing };
+            let Some(workspace) = store::channels::resolve(self.store().pool(), channel).await? else {
+                return Err(refused(unknown).into());
+            };
+            let route = self.route(workspace, channel).await?;
+            let account = self.account(workspace, &route)?;
+            let receiver = self
+                .inner
+                .vendors
+                .get(&route.channel.vendor)
+                .and_then(|vendor| vendor.receiver.clone())
+                .ok_or_else(|| refused(VerifyError::Mismatch))?;
+            let verified =
+                domain::vendor::verify(&*receiver, raw, &account, self.now()).map_err(refused)?;
+            (workspace, verified)
+        };
+        let route = self.route(workspace, channel).await?;
+        let message = self.understand(workspace, &route, &verified, "hooks").await?;
+        self.accept(workspace, &route, message, &verified, "hooks").await
+    }
+
+    fn account(&self, workspace: WorkspaceId, route: &SealedChannel) -> Result<VendorAccount, Error> {
+        let id = route.channel.id.0;
+        Ok(VendorAccount {
+            url: route.channel.url.clone(),
+            token: self.inner.sealer.open(workspace, id, channels::TOKEN, &route.token)?,
+            signing_secrets: vec![self.inner.sealer.open(
+                workspace,
+                id,
+                channels::SIGNING_SECRET,
+                &route.signing_secret,
+            )?],
+        })
+    }
+
+    /// Puts a verified call into our words, or keeps it as quarantined.
+    async fn understand(
+        &self,
+        workspace: WorkspaceId,
+        route: &SealedChannel,
+        verified: &Verified<RawRequest>,
+        door: &'static str,
+    ) -> Result<InboundMessage, Error> {
+        let receiver = self.inner.vendors.get(&route.channel.vendor).and_then(|vendor| vendor.receiver.as_ref());
+        let understood = match receiver {
+            Some(receiver) => receiver.normalize(verified).map_err(|error| error.fields),
+            None => Err(Vec::new()),
+        };
+        let fields = match understood {
+            Ok(mut events) if events.len() == 1 => match events.remove(0) {
+                InboundEvent::Message(message) => return Ok(message),
+            },
+            Ok(_) => Vec::new(),
+            Err(fields) => fields,
+        };
+        let refusal = Refusal::fields(Reason::FieldInvalid, fields);
+        let reason = refusal.fields.iter().map(|field| format!("{}: {}", field.field, field.detail));
+        let raw = verified.get();
+        let now = self.now();
+        let webhook = InboundWebhook {
+            id: self.id(),
+            channel: route.channel.id,
+            route: door.to_owned(),
+            headers: self.kept_headers(raw),
+            body: raw.body.to_vec(),
+            outcome: Outcome::Quarantined,
+            reason: Some(reason.collect::<Vec<_>>().join("; ")),
+            message: None,
+            dialogue: None,
+            received_at: now,
+        };
+        let mut tx = self.store().workspace(workspace).await?;
+        store::inbound_webhooks::insert(&mut tx, workspace, &webhook).await?;
+        let data = serde_json::json!({ "channel_id": route.channel.id, "reason": webhook.reason });
+        let (event, subject) = (self.id(), Some(webhook.id.0));
+        store::events::insert(&mut tx, workspace, event, "webhook.quarantined", None, subject, &data, now).await?;
+        store::commit(tx).await?;
+        Err(refusal.into())
+    }
+
+    fn kept_headers(&self, raw: &RawRequest) -> std::collections::BTreeMap<String, String> {
+        raw.stored_headers(std::slice::from_ref(&self.inner.settings.inbound_token_header))
+    }
+
+    async fn accept(
+        &self,
+        workspace: WorkspaceId,
+        route: &SealedChannel,
+        message: InboundMessage,
+        raw: &Verified<RawRequest>,
+        door: &'static str,
+    ) -> Result<Accepted, Error> {
+        let channel = &route.channel;
+        let mut violations = Violations::default();
+        let InboundMessage { chat, external_id, text, sender } = message;
+        violations.require(
+            !text.is_empty() && text.len() <= MAX_TEXT_BYTES && !text.contains('\0'),
+            "text",
+            "is required: 1 to 65,536 bytes, without U+0000",
+        );
+        let short = |text: &str| text.chars().count() <= MAX_EXTERNAL_ID_CHARS && !text.contains('\0');
+        violations.require(short(&chat), "chat", "may have up to 256 characters, without U+0000");
+        violations.require(
+            external_id.as_deref().is_none_or(short),
+            "message_id",
+            "may have up to 256 characters, without U+0000",
+        );
+        violations.finish()?;
+        if !channel.active {
+            return Err(Refusal::new(
+                Reason::ChannelInactive,
+                format!("channel {} is not active; activate it first", channel.id),
+            )
+            .into());
+        }
+        let id: MessageId = self.id();
+        // Without the sender's id there is no telling a repeat; the key is ours then, and no promise is made.
+        let external_id = external_id.filter(|id| !id.is_empty()).unwrap_or_else(|| uuid::Uuid::from(id).to_string());
+        let role = match sender {
+            Sender::Customer => Role::User,
+            Sender::Employee => Role::Employee,
+        };
+        let mut digest = Sha256::new();
+        digest.update(role.as_str());
+        digest.update([0]);
+        digest.update(&text);
+        let webhook: InboundWebhookId = self.id();
+        let record = NewRecord {
+            workspace,
+            channel: channel.id,
+            agent: channel.agent,
+            dialogue: DialogueId::derive(workspace, channel.id, &chat),
+            // The length keeps chat and id apart, whatever they hold.
+            dedup_key: format!("{}:{chat}{external_id}", chat.len()),
+            chat,
+            digest: digest.finalize().into(),
+            message: id,
+            external_id: external_id.clone(),
+            role,
+            text,
+            turn: self.id(),
+            job: self.id(),
+            event: self.id(),
+            event_created: self.id(),
+            webhook,
+            route: door,
+            headers: self.kept_headers(raw.get()),
+            raw: raw.get().body.to_vec(),
+            at: self.now(),
+        };
+        let recorded = self.inner.inbox.offer(record).await?;
+        metrics::counter!("switchboard_inbound_messages_total", "outcome" => recorded.outcome.as_str()).increment(1);
+        Ok(Accepted {
+            workspace,
+            outcome: recorded.outcome,
+            message: recorded.message,
+            dialogue: recorded.dialogue,
+            external_id,
+            webhook,
+        })
+    }
+
+    /// Lists inbound webhooks, newest first.
+    pub async fn list_inbound_webhooks(
+        &self,
+        caller: &Caller,
+        filter: &Filter,
+        page: &PageRequest,
+    ) -> Result<Page<InboundWebhook>, Error> {
+        let workspace = caller.require(Service::Webhooks, Level::Read)?;
+        let limit = page.limit()?;
+        let token = ("inbound_webhooks", filter);
+        let before = page.after(&token)?;
+        let mut tx = self.store().workspace(workspace).await?;
+        let items = store::inbound_webhooks::list(&mut tx, workspace, filter, before, limit + 1).await?;
+        store::commit(tx).await?;
+        Ok(Page::cut(items, limit, &token, |webhook| webhook.id))
+    }
+
+    /// Reads an inbound webhook.
+    pub async fn get_inbound_webhook(
+        &self,
+        caller: &Caller,
+        id: InboundWebhookId,
+    ) -> Result<InboundWebhook, Error> {
+        let workspace = caller.require(Service::Webhooks, Level::Read)?;
+        self.find_inbound_webhook(workspace, id).await
+    }
+
+    async fn find_inbound_webhook(
+        &self,
+        workspace: WorkspaceId,
+        id: InboundWebhookId,
+    ) -> Result<InboundWebhook, Error> {
+        let mut tx = self.store().workspace(workspace).await?;
+        let webhook = store::inbound_webhooks::find(&mut tx, workspace, id).await?;
+        store::commit(tx).await?;
+        Ok(webhook.ok_or_else(|| Refusal::not_found(Reason::InboundWebhookNotFound, "inbound webhook", id))?)
+    }
+
+    /// Processes a stored call again, from after its verification on. Gives the record of the replay.
+    pub async fn replay_inbound_webhook(
+        &self,
+        caller: &Caller,
+        id: InboundWebhookId,
+    ) -> Result<InboundWebhook, Error> {
+        let workspace = caller.require(Service::Webhooks, Level::Write)?;
+        let stored = self.find_inbound_webhook(workspace, id).await?;
+        let route = self.route(workspace, stored.channel).await?;
+        let raw = RawRequest { headers: http::HeaderMap::new(), body: stored.body.into() };
+        let verified = Verified::vouched(raw);
+        let mut message = self.understand(workspace, &route, &verified, "replay").await?;
+        if message.external_id.is_none()
+            && let Some(first) = stored.message
+        {
+            // The first time it got the id of its message for want of one; the replay must find that.
+            message.external_id = Some(first.to_string());
+        }
+        let accepted = self.accept(workspace, &route, message, &verified, "replay").await?;
+        self.find_inbound_webhook(workspace, accepted.webhook).await
+    }
+}

@@ -1,0 +1,153 @@
+//! Delivers a message: one attempt, committed before the call and settled after it.
+
+use domain::{
+    MessageId,
+    delivery::{AttemptState, DeliveryState},
+    dialogue::Role,
+    vendor::{Applied, OutboundMessage, Resend, Retry, VendorAccount, VendorError},
+};
+use rand::RngExt;
+use store::{
+    deliveries::{ClaimedDelivery, Settlement},
+    turns::Route,
+};
+
+use crate::{Error, channels, worker::Worker};
+
+/// What one attempt sends.
+pub(crate) struct Sending {
+    pub(crate) attempt: i32,
+    pub(crate) message: MessageId,
+    pub(crate) chat: String,
+    pub(crate) role: Role,
+    pub(crate) text: String,
+    pub(crate) route: Route,
+}
+
+/// Works a claimed delivery: begins an attempt and makes it.
+pub(crate) async fn run(worker: &Worker, claim: ClaimedDelivery) -> Result<(), Error> {
+    let Some(started) = worker.start.write(claim).await? else { return Ok(()) };
+    match started.attempt {
+        Some(attempt) => {
+            let sending = Sending {
+                attempt,
+                message: started.message,
+                chat: started.chat,
+                role: started.role,
+                text: started.text,
+                route: started.route,
+            };
+            send(worker, claim, sending).await
+        }
+        // The guard: the channel was deactivated or deleted since the message was committed.
+        None => {
+            let settlement = Settlement {
+                state: DeliveryState::Withheld,
+                reason: Some("channel_inactive".to_owned()),
+                attempt: None,
+                ..settlement(worker, claim, 0)
+            };
+            worker.settle.write(settlement).await?;
+            Ok(())
+        }
+    }
+}
+
+fn settlement(worker: &Worker, claim: ClaimedDelivery, attempt: i32) -> Settlement {
+    Settlement {
+        claim,
+        attempt: Some(attempt),
+        attempt_state: AttemptState::Succeeded,
+        http_status: None,
+        error: None,
+        excerpt: None,
+        state: DeliveryState::Delivered,
+        reason: None,
+        run_at: worker.app.now(),
+        event: worker.app.id(),
+    }
+}
+
+/// Makes an attempt that is committed as STARTED, and settles it.
+pub(crate) async fn send(worker: &Worker, claim: ClaimedDelivery, sending: Sending) -> Result<(), Error> {
+    let app = &worker.app;
+    let attempt = sending.attempt;
+    let outcome = match app.inner.vendors.get(&sending.route.vendor).and_then(|vendor| vendor.sender.clone()) {
+        Some(sender) => {
+            let channel = sending.route.channel.0;
+            let sealer = &app.inner.sealer;
+            let account = sealer.open(claim.workspace, channel, channels::TOKEN, &sending.route.token).and_then(|token| {
+                let secret = sealer.open(
+                    claim.workspace, channel, channels::SIGNING_SECRET, &sending.route.signing_secret,
+                )?;
+                Ok(VendorAccount { url: sending.route.url, token, signing_secrets: vec![secret] })
+            });
+            match account {
+                Ok(account) => {
+                    let message = OutboundMessage {
+                        delivery: claim.delivery,
+                        message: sending.message,
+                        chat: sending.chat,
+                        role: sending.role,
+                        text: sending.text,
+                        now: app.now(),
+                    };
+                    sender.send(&account, &message).await.map_err(|error| (error, sender.resend()))
+                }
+                // A ring without the key is mended by the operator, not by the customer: try again by the schedule.
+                Err(error) => Err((broken(error.to_string(), Retry::Backoff), Resend::ByOurId)),
+            }
+        }
+        None => Err((broken("the channel's vendor is not known to this server".to_owned(), Retry::Never), Resend::ByOurId)),
+    };
+    let base = settlement(worker, claim, attempt);
+    let settled = match outcome {
+        Ok(receipt) => Settlement {
+            http_status: receipt.http_status.map(i32::from),
+            excerpt: receipt.excerpt.map(|text| text.replace('\0', "\u{fffd}")),
+            ..base
+        },
+        Err((error, resend)) => {
+            let failures = u32::try_from(claim.failures).unwrap_or(u32::MAX).saturating_add(1);
+            let jitter = rand::rng().random_range(0.0..1.0);
+            // Where the receiver can't tell a repeat, what may have arrived is not sent again by itself.
+            let again = error.applied == Applied::No || resend == Resend::ByOurId;
+            let pause = app.inner.settings.deliveries.next_pause(failures, error.retry, jitter).filter(|_| again);
+            tracing::info!(
+                workspace.id = %claim.workspace, dialogue.id = %claim.dialogue, delivery.id = %claim.delivery, attempt,
+                vendor = error.vendor, error = %error, retry_in = ?pause, "an attempt at a delivery failed"
+            );
+            Settlement {
+                attempt_state: match error.applied {
+                    Applied::No => AttemptState::Failed,
+                    Applied::Maybe => AttemptState::Unknown,
+                },
+                http_status: error.http_status.map(i32::from),
+                error: Some(error.detail.replace('\0', "\u{fffd}")),
+                excerpt: error.excerpt.map(|text| text.replace('\0', "\u{fffd}")),
+                state: if pause.is_some() { DeliveryState::Pending } else { DeliveryState::Dead },
+                reason: pause.is_none().then(|| match error.retry {
+                    Retry::Never => "refused".to_owned(),
+                    _ => "attempts_exhausted".to_owned(),
+                }),
+                run_at: app.now() + pause.unwrap_or_default(),
+                ..base
+            }
+        }
+    };
+    metrics::counter!("switchboard_attempts_total", "state" => settled.attempt_state.as_str()).increment(1);
+    worker.settle.write(settled).await?;
+    Ok(())
+}
+
+fn broken(detail: String, retry: Retry) -> VendorError {
+    VendorError {
+        vendor: "switchboard",
+        operation: "send",
+        http_status: None,
+        detail,
+        excerpt: None,
+        applied: Applied::No,
+        retry,
+    }
+}

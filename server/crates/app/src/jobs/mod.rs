@@ -1,0 +1,4 @@
+//! What workers do: one file per job.
+
+pub(crate) mod deliver;
+pub(crate) mod run_turn;

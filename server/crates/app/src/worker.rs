@@ -1,0 +1,260 @@
+//! The worker: claims waiting work, does it, and lives by its heartbeat.
+//!
+//! A worker that claims a turn goes on without the queue: decide, run, commit, send, settle. What it begins and commits
+//! is gathered with what its other tasks begin and commit at the same moment. When it dies, its lease lapses and the work
+//! is claimed by another; the fence keeps it from writing, should it still be alive.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use domain::{WorkerId, WorkspaceId};
+use rand::RngExt;
+use store::{
+    deliveries::{self, ClaimedDelivery, StartedAttempt},
+    queue::{Claim, Lane},
+    turns::{self, BegunTurn, ClaimedTurn, Committed},
+};
+use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio_util::task::TaskTracker;
+
+use crate::{App, Error, gather::Gather, jobs, numberer};
+
+/// The gathered writes of a worker, and its name.
+#[derive(Clone)]
+pub(crate) struct Worker {
+    pub(crate) app: App,
+    pub(crate) id: WorkerId,
+    pub(crate) begin: Gather<ClaimedTurn, Option<BegunTurn>>,
+    pub(crate) reply: Gather<turns::Reply, Committed>,
+    pub(crate) settle_turn: Gather<turns::Settlement, bool>,
+    pub(crate) start: Gather<ClaimedDelivery, Option<StartedAttempt>>,
+    pub(crate) settle: Gather<deliveries::Settlement, bool>,
+    /// Set when a write ended in doubt: what this worker holds is then given back and claimed anew, so that what
+    /// happened is read from the database instead of guessed.
+    doubt: Arc<AtomicBool>,
+}
+
+/// A running worker.
+pub struct Running {
+    dispatcher: JoinHandle<()>,
+    heart: JoinHandle<()>,
+    numberer: JoinHandle<()>,
+    tasks: TaskTracker,
+    app: App,
+}
+
+impl Running {
+    /// Waits, after the process was told to stop, until the work in hand is done; then gives the rest back.
+    pub async fn finish(self, longest: Duration) {
+        let _ = self.dispatcher.await;
+        self.tasks.close();
+        if tokio::time::timeout(longest, self.tasks.wait()).await.is_err() {
+            tracing::warn!(left = self.tasks.len(), "work in hand did not end in time; it is given back");
+        }
+        self.heart.abort();
+        let _ = self.numberer.await;
+        if let Err(error) = store::queue::retire(self.app.store().pool(), self.app.inner.worker).await {
+            tracing::warn!(error = %error, "work could not be given back; others take it when the lease lapses");
+        }
+    }
+}
+
+/// How many items a gathered write takes at most. More would make each caller wait longer without much gain.
+const MOST: usize = 64;
+
+fn gather<I, O, F>(app: &App, write: impl Fn(App, Arc<Vec<I>>) -> F + Send + Sync + 'static) -> Gather<I, O>
+where
+    I: Send + Sync + 'static,
+    O: Send + 'static,
+    F: Future<Output = Result<Vec<O>, store::Error>> + Send,
+{
+    const CAPACITY: usize = 4_096;
+    const WRITERS: usize = 2;
+    let app = app.clone();
+    Gather::start(CAPACITY, WRITERS, MOST, move |items: Vec<I>| {
+        let items = Arc::new(items);
+        let written = write(app.clone(), Arc::clone(&items));
+        async move {
+            let result = written.await;
+            let items = Arc::try_unwrap(items).unwrap_or_else(|_| unreachable!("the write has ended and kept nothing"));
+            (items, result)
+        }
+    })
+}
+
+/// Starts a worker. `alone`: no other process can be at work on this database, so what others held is free at once.
+pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
+    /// How many messages of a dialogue an engine is given at most.
+    const HISTORY: i32 = 50;
+    let id = app.inner.worker;
+    store::queue::heartbeat(app.store().pool(), id, app.inner.settings.lease).await?;
+    if alone {
+        store::queue::retire_others(app.store().pool(), id).await?;
+    }
+    let worker = Worker {
+        app: app.clone(),
+        id,
+        begin: gather(app, move |app: App, items: Arc<Vec<ClaimedTurn>>| async move {
+            turns::begin(app.store().pool(), id, &items, app.now(), HISTORY).await
+        }),
+        reply: gather(app, move |app: App, items: Arc<Vec<turns::Reply>>| async move {
+            turns::commit_replies(app.store().pool(), id, &items, app.now()).await
+        }),
+        settle_turn: gather(app, move |app: App, items: Arc<Vec<turns::Settlement>>| async move {
+            turns::settle(app.store().pool(), id, &items, app.now()).await
+        }),
+        start: gather(app, move |app: App, items: Arc<Vec<ClaimedDelivery>>| async move {
+            deliveries::start_attempts(app.store().pool(), id, &items, app.now()).await
+        }),
+        settle: gather(app, move |app: App, items: Arc<Vec<deliveries::Settlement>>| async move {
+            deliveries::settle(app.store().pool(), id, &items, app.now()).await
+        }),
+        doubt: Arc::default(),
+    };
+    let tasks = TaskTracker::new();
+    Ok(Running {
+        heart: tokio::spawn(worker.clone().beat()),
+        dispatcher: tokio::spawn(worker.dispatch(tasks.clone())),
+        numberer: tokio::spawn(numberer::run(app.clone())),
+        tasks,
+        app: app.clone(),
+    })
+}
+
+impl Worker {
+    async fn beat(self) {
+        let lease = self.app.inner.settings.lease;
+        let mut partitions_due = tokio::time::Instant::now();
+        loop {
+            tokio::time::sleep(jittered(lease / 4)).await;
+            if let Err(error) = store::queue::heartbeat(self.app.store().pool(), self.id, lease).await {
+                tracing::warn!(error = %error, "a heartbeat failed; it is tried again");
+            }
+            if tokio::time::Instant::now() >= partitions_due {
+                partitions_due += Duration::from_secs(6 * 3_600);
+                if let Err(error) = store::numberer::make_partitions(self.app.store().pool(), self.app.now()).await {
+                    tracing::warn!(error = %error, "partitions could not be made; it is tried again");
+                }
+            }
+        }
+    }
+
+    async fn dispatch(self, tasks: TaskTracker) {
+        /// Behind the notifications.
+        const POLL: Duration = Duration::from_secs(1);
+        const MOST_PER_CLAIM: usize = 128;
+        let places = Arc::new(Semaphore::new(self.app.inner.settings.concurrency));
+        let mut work = self.app.inner.hub.work();
+        let mut after = WorkspaceId(uuid::Uuid::nil());
+        while !self.app.inner.stop.is_cancelled() {
+            work.borrow_and_update();
+            if self.doubt.swap(false, Ordering::Relaxed) {
+                self.start_over().await;
+            }
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            drop(place);
+            let free = places.available_permits().clamp(1, MOST_PER_CLAIM);
+            let claims =
+                match store::queue::claim(self.app.store().pool(), self.id, after, free, self.app.now()).await {
+                    Ok(claims) => claims,
+                    Err(error) => {
+                        // The answer may have been lost with keys claimed in it.
+                        self.doubt.store(true, Ordering::Relaxed);
+                        tracing::warn!(error = %error, "claiming work failed; it is tried again");
+                        tokio::time::sleep(jittered(Duration::from_millis(300))).await;
+                        continue;
+                    }
+                };
+            // The walk goes on behind the last workspace that was served, and begins anew when nobody is left.
+            let began_anew = after.0.is_nil();
+            after = claims.iter().map(|claim| claim.workspace).max().unwrap_or(WorkspaceId(uuid::Uuid::nil()));
+            let found = !claims.is_empty();
+            for claim in claims {
+                let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+                let worker = self.clone();
+                tasks.spawn(async move {
+                    worker.work(claim).await;
+                    drop(place);
+                });
+            }
+            if found || !began_anew {
+                continue;
+            }
+            let due = match store::queue::next_due(self.app.store().pool()).await {
+                Ok(Some(due)) => Duration::try_from(due - self.app.now()).unwrap_or(Duration::from_millis(1)),
+                _ => POLL,
+            };
+            tokio::select! {
+                () = self.app.inner.stop.cancelled() => return,
+                _ = work.changed() => {}
+                () = tokio::time::sleep(due.min(jittered(POLL))) => {}
+            }
+        }
+    }
+
+    async fn work(&self, claim: Claim) {
+        let done = match claim.lane {
+            Lane::Turn => {
+                jobs::run_turn::run(
+                    self,
+                    ClaimedTurn {
+                        workspace: claim.workspace,
+                        dialogue: claim.dialogue,
+                        turn: claim.target.into(),
+                        fence: claim.fence,
+                        job: claim.job,
+                        failures: claim.failures,
+                    },
+                )
+                .await
+            }
+            Lane::Out => {
+                jobs::deliver::run(
+                    self,
+                    ClaimedDelivery {
+                        workspace: claim.workspace,
+                        dialogue: claim.dialogue,
+                        delivery: claim.target.into(),
+                        fence: claim.fence,
+                        job: claim.job,
+                        failures: claim.failures,
+                    },
+                )
+                .await
+            }
+        };
+        if let Err(error) = done {
+            self.doubt.store(true, Ordering::Relaxed);
+            tracing::warn!(
+                workspace.id = %claim.workspace, dialogue.id = %claim.dialogue,
+                error = %error, cause = ?std::error::Error::source(&error).map(ToString::to_string),
+                "work ended in doubt; it is claimed anew"
+            );
+        }
+    }
+
+    /// Gives all keys back. Tasks still under way find their fences stale and stop.
+    async fn start_over(&self) {
+        let pool = self.app.store().pool();
+        let lease = self.app.inner.settings.lease;
+        let done = async {
+            store::queue::retire(pool, self.id).await?;
+            store::queue::heartbeat(pool, self.id, lease).await
+        };
+        if let Err(error) = done.await {
+            self.doubt.store(true, Ordering::Relaxed);
+            tracing::warn!(error = %error, "work could not be given back; it is tried again");
+            tokio::time::sleep(jittered(Duration::from_millis(300))).await;
+        }
+    }
+}
+
+/// Spreads a pause over ±20 %, so that processes don't march in step.
+pub(crate) fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(rand::rng().random_range(0.8..1.2))
+}
