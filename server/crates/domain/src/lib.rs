@@ -15,6 +15,7 @@ pub mod error;
 pub mod event;
 pub mod ids;
 pub mod inbound;
+pub mod new_message;
 pub mod token;
 pub mod turn;
 pub mod vendor;

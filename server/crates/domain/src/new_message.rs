@@ -1,0 +1,162 @@
+//! The contract of `POST /api/webhook/new_message`, which generic channels speak on every door.
+
+use serde_json::Value;
+
+use crate::{
+    ChannelId, FieldViolation,
+    dialogue::{MAX_EXTERNAL_ID_CHARS, MAX_TEXT_BYTES},
+    inbound::{InboundMessage, Sender},
+};
+
+/// A message with the channel that it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMessage {
+    /// The channel of `chat_id`.
+    pub channel: ChannelId,
+    /// The chat inside the channel. Empty: the channel's own.
+    pub chat: String,
+    /// The sender's id of it.
+    pub message_id: Option<String>,
+    /// What it says.
+    pub text: String,
+    /// Who wrote it.
+    pub sender: Sender,
+}
+
+impl NewMessage {
+    /// Reads a body: `{message_id?: string | null, chat_id: string, text: string, message_sender: "customer" |
+    /// "employee"}`, where `chat_id` is the channel's id, or `<channel id>/<chat>`. Unknown members are passed over.
+    ///
+    /// # Errors
+    /// Every bad field; `body` when it is no JSON object.
+    pub fn parse(body: &[u8]) -> Result<Self, Vec<FieldViolation>> {
+        let whole = |detail: &str| vec![FieldViolation::new("body", detail)];
+        let text = std::str::from_utf8(body).map_err(|_| whole("must be UTF-8"))?;
+        let value: Value = serde_json::from_str(text).map_err(|error| whole(&format!("is not JSON: {error}")))?;
+        let Value::Object(members) = value else { return Err(whole("must be a JSON object")) };
+
+        let mut bad = Vec::new();
+        let mut required = |name: &'static str| match members.get(name) {
+            None | Some(Value::Null) => Err((name, "is required")),
+            Some(Value::String(text)) if text.is_empty() => Err((name, "must not be empty")),
+            Some(Value::String(text)) if text.contains('\0') => Err((name, "must not contain U+0000")),
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(_) => Err((name, "must be a string")),
+        };
+        let chat = required("chat_id").and_then(|chat| split(&chat).map_err(|detail| ("chat_id", detail)));
+        let text = required("text").and_then(|text| {
+            if text.len() <= MAX_TEXT_BYTES { Ok(text) } else { Err(("text", "must not be over 65,536 bytes")) }
+        });
+        let sender = required("message_sender").and_then(|sender| match sender.as_str() {
+            "customer" => Ok(Sender::Customer),
+            "employee" => Ok(Sender::Employee),
+            _ => Err(("message_sender", "must be customer or employee")),
+        });
+        let external_id = match members.get("message_id") {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(_)) => required("message_id").and_then(|id| {
+                if id.chars().count() <= MAX_EXTERNAL_ID_CHARS {
+                    Ok(Some(id))
+                } else {
+                    Err(("message_id", "must not be over 256 characters"))
+                }
+            }),
+            Some(_) => Err(("message_id", "must be a string or null")),
+        };
+        let mut note = |(field, detail): (&str, &str)| bad.push(FieldViolation::new(field, detail));
+        match (chat, text, sender, external_id) {
+            (Ok((channel, chat)), Ok(text), Ok(sender), Ok(external_id)) => {
+                Ok(Self { channel, chat, message_id: external_id, text, sender })
+            }
+            (chat, text, sender, external_id) => {
+                chat.err().map(&mut note);
+                text.err().map(&mut note);
+                sender.err().map(&mut note);
+                external_id.err().map(&mut note);
+                Err(bad)
+            }
+        }
+    }
+
+    /// The message, without the channel that it names.
+    pub fn into_message(self) -> InboundMessage {
+        InboundMessage { chat: self.chat, external_id: self.message_id, text: self.text, sender: self.sender }
+    }
+
+    /// Writes the body that [`NewMessage::parse`] reads as this: what is kept of a message that came over gRPC.
+    pub fn body(channel: ChannelId, message: &InboundMessage) -> Vec<u8> {
+        let chat_id =
+            if message.chat.is_empty() { channel.to_string() } else { format!("{channel}/{}", message.chat) };
+        let sender = match message.sender {
+            Sender::Customer => "customer",
+            Sender::Employee => "employee",
+        };
+        serde_json::json!({
+            "message_id": message.external_id, "chat_id": chat_id, "text": message.text, "message_sender": sender,
+        })
+        .to_string()
+        .into_bytes()
+    }
+}
+
+fn split(chat_id: &str) -> Result<(ChannelId, String), &'static str> {
+    let (channel, chat) = match chat_id.split_once('/') {
+        Some((_, "")) => return Err("must name a chat after the slash"),
+        Some((channel, chat)) => (channel, chat),
+        None => (chat_id, ""),
+    };
+    if chat.chars().count() > MAX_EXTERNAL_ID_CHARS {
+        return Err("must not name a chat of over 256 characters");
+    }
+    let channel = channel.parse().map_err(|_| "must be a channel's id, or <channel id>/<chat>")?;
+    Ok((channel, chat.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0198c0de-0000-7000-8000-000000000004";
+
+    fn fields(body: &str) -> Vec<String> {
+        NewMessage::parse(body.as_bytes()).unwrap_err().into_iter().map(|bad| bad.field).collect()
+    }
+
+    #[test]
+    fn a_body_reads_back_with_and_without_chat_and_id() {
+        for (chat, external_id) in [("", None), ("a/b", Some("1")), ("чат", Some("2"))] {
+            let message = InboundMessage {
+                chat: chat.to_owned(),
+                external_id: external_id.map(ToOwned::to_owned),
+                text: "hi".to_owned(),
+                sender: Sender::Customer,
+            };
+            let parsed = NewMessage::parse(&NewMessage::body(ID.parse().unwrap(), &message)).unwrap();
+            assert_eq!(parsed.channel.to_string(), ID);
+            assert_eq!(parsed.into_message(), message);
+        }
+    }
+
+    #[test]
+    fn every_bad_field_is_named_at_once() {
+        assert_eq!(fields("{}"), ["chat_id", "text", "message_sender"]);
+        assert_eq!(fields(r#"{"chat_id":1,"text":"","message_sender":"robot","message_id":7}"#), [
+            "chat_id",
+            "text",
+            "message_sender",
+            "message_id"
+        ]);
+        assert_eq!(fields(&format!(r#"{{"chat_id":"{ID}","text":"a\u0000","message_sender":"customer"}}"#)), ["text"]);
+        assert_eq!(fields(&format!(r#"{{"chat_id":"{ID}/","text":"a","message_sender":"employee"}}"#)), ["chat_id"]);
+        let long = "x".repeat(MAX_TEXT_BYTES + 1);
+        assert_eq!(fields(&format!(r#"{{"chat_id":"{ID}","text":"{long}","message_sender":"customer"}}"#)), ["text"]);
+    }
+
+    #[test]
+    fn what_is_no_object_is_said_so() {
+        for body in ["", "[]", "nonsense", "\"x\"", &"[".repeat(10_000), &"{\"a\":".repeat(10_000)] {
+            assert_eq!(fields(body), ["body"], "{}", &body[..body.len().min(20)]);
+        }
+        assert_eq!(NewMessage::parse(b"{\"text\": \"\xff\"}").unwrap_err()[0].field, "body");
+    }
+}

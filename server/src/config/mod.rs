@@ -1,0 +1,295 @@
+//! What an operator can set. The environment is read here and nowhere else; a bad value stops the start, with all
+//! mistakes listed at once.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use domain::delivery::RetrySchedule;
+use http::HeaderName;
+use secrecy::SecretString;
+
+/// The settings of a server.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `DATABASE_URL`: the Postgres database. Not set: a private one in the data directory.
+    pub database_url: Option<SecretString>,
+    /// `SWITCHBOARD_DATABASE_CONNECTIONS`: the size of the pool. Default 20.
+    pub database_connections: u32,
+    /// `SWITCHBOARD_DATA_DIR`: where the private database, the key ring and the first credentials are. Default: as root
+    /// `/var/lib/switchboard`, else `~/.local/share/switchboard`.
+    pub data_dir: Option<PathBuf>,
+    /// `SWITCHBOARD_POSTGRES_BIN`: the directory of PostgreSQL's programs. Default: looked for.
+    pub postgres_bin: Option<PathBuf>,
+    /// `SWITCHBOARD_KEYRING`: the key ring, `kid:<base64>` each, newest first. Not set: a file in the data directory.
+    pub keyring: Option<SecretString>,
+    /// `SWITCHBOARD_HTTP_ADDR`: the public HTTP listener. Default `0.0.0.0:8000`.
+    pub http_addr: SocketAddr,
+    /// `SWITCHBOARD_GRPC_ADDR`: the internal gRPC listener. Default `127.0.0.1:50051`.
+    pub grpc_addr: SocketAddr,
+    /// `SWITCHBOARD_GRPC_TLS_CERT` and `SWITCHBOARD_GRPC_TLS_KEY`: PEM files. Not set: no TLS.
+    pub grpc_tls: Option<(PathBuf, PathBuf)>,
+    /// `SWITCHBOARD_CORS_ORIGINS`: origins of browsers that may call gRPC-web, separated by commas, or `*`. Default: none
+    /// but those on localhost.
+    pub cors_origins: Vec<String>,
+    /// `SWITCHBOARD_ALLOW_PRIVATE_TARGETS`: private addresses that workspaces' URLs may lead to: `none`, `all`, or CIDRs
+    /// separated by commas. Default `none`.
+    pub allow_private_targets: String,
+    /// `SWITCHBOARD_INBOUND_TOKEN_HEADER`. Default `x-chatbot_auth_token`.
+    pub inbound_token_header: HeaderName,
+    /// `SWITCHBOARD_OUTBOUND_TOKEN_HEADER`. Default `x-chat_auth_token`.
+    pub outbound_token_header: HeaderName,
+    /// `SWITCHBOARD_NEW_MESSAGE_WAIT_SECONDS`: how long `new_message` waits for the answer when the caller doesn't say. 0
+    /// to 30, default 0.
+    pub new_message_wait: Duration,
+    /// `SWITCHBOARD_MAX_BODY_BYTES`: the longest body of an HTTP request. Default 262,144.
+    pub max_body_bytes: usize,
+    /// `SWITCHBOARD_BODY_TIMEOUT_SECONDS`: how long a body may take to arrive. Default 10.
+    pub body_timeout: Duration,
+    /// `SWITCHBOARD_SEND_TIMEOUT_SECONDS`: how long a receiver may take to answer a delivery. Default 10.
+    pub send_timeout: Duration,
+    /// `SWITCHBOARD_DELIVERY_PAUSES`: the pauses between attempts at a delivery, such as `1s,5s,5m`. Default
+    /// `1s,5s,30s,2m,10m,1h,3h,6h`.
+    pub delivery_pauses: Vec<Duration>,
+    /// `SWITCHBOARD_RUN_PAUSES`: the pauses between runs of a failing engine. Default `1s,5s,30s`.
+    pub run_pauses: Vec<Duration>,
+    /// `SWITCHBOARD_INBOX_CAPACITY`: how many messages may wait to be committed. Default 4,096.
+    pub inbox_capacity: usize,
+    /// `SWITCHBOARD_CONCURRENCY`: how many turns and deliveries a process works on at once. Default 1,024.
+    pub concurrency: usize,
+    /// `SWITCHBOARD_LEASE_SECONDS`: how long a process that fell silent keeps its work. 1 to 300, default 4.
+    pub lease: Duration,
+    /// `SWITCHBOARD_SHUTDOWN_SECONDS`: how long work in hand may take to end. Default 20.
+    pub shutdown: Duration,
+    /// `SWITCHBOARD_ROLES`: `api`, `worker`, or both, separated by a comma. Default both.
+    pub roles: Roles,
+    /// `SWITCHBOARD_LOG`: the level, per target if wanted, as in `info,store=debug`. Default `info`.
+    pub log: String,
+    /// `SWITCHBOARD_LOG_FORMAT`: `text` or `json`. Default `text`.
+    pub log_json: bool,
+}
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    /// Listens.
+    pub api: bool,
+    /// Works.
+    pub worker: bool,
+}
+
+impl Roles {
+    /// Reads `api`, `worker` or `api,worker`.
+    ///
+    /// # Errors
+    /// What it must be.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut roles = Self { api: false, worker: false };
+        for role in text.split(',').map(str::trim) {
+            match role {
+                "api" => roles.api = true,
+                "worker" => roles.worker = true,
+                _ => return Err("must be api, worker, or api,worker".to_owned()),
+            }
+        }
+        Ok(roles)
+    }
+}
+
+impl Config {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// Every variable that is not valid, one a line.
+    pub fn from_env() -> Result<Self, String> {
+        Self::read(|name| std::env::var(name).ok())
+    }
+
+    /// Reads variables from anywhere.
+    ///
+    /// # Errors
+    /// Every variable that is not valid, one a line.
+    pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let mut reader = Reader { get: &get, mistakes: Vec::new() };
+        let localhost = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        let everywhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8000);
+        let seconds = |range: std::ops::RangeInclusive<u64>| {
+            move |text: &str| {
+                let value = text.parse().ok().filter(|value| range.contains(value));
+                value.map(Duration::from_secs).ok_or_else(|| format!("must be {} to {}", range.start(), range.end()))
+            }
+        };
+        let header = |text: &str| {
+            text.parse::<HeaderName>().map_err(|_| "must be the name of a header".to_owned())
+        };
+        let addr = |text: &str| text.parse().map_err(|_| "must be an address and a port, as 127.0.0.1:8000".to_owned());
+        let config = Self {
+            database_url: reader.text("DATABASE_URL").map(Into::into),
+            database_connections: reader.parse("SWITCHBOARD_DATABASE_CONNECTIONS", 20, number(4..=1_000)),
+            data_dir: reader.text("SWITCHBOARD_DATA_DIR").map(Into::into),
+            postgres_bin: reader.text("SWITCHBOARD_POSTGRES_BIN").map(Into::into),
+            keyring: reader.text("SWITCHBOARD_KEYRING").map(Into::into),
+            http_addr: reader.parse("SWITCHBOARD_HTTP_ADDR", everywhere, addr),
+            grpc_addr: reader.parse("SWITCHBOARD_GRPC_ADDR", localhost(50_051), addr),
+            grpc_tls: reader.pair("SWITCHBOARD_GRPC_TLS_CERT", "SWITCHBOARD_GRPC_TLS_KEY"),
+            cors_origins: reader.parse("SWITCHBOARD_CORS_ORIGINS", Vec::new(), |text| {
+                Ok(text.split(',').map(|origin| origin.trim().to_owned()).collect())
+            }),
+            allow_private_targets: reader.parse("SWITCHBOARD_ALLOW_PRIVATE_TARGETS", "none".to_owned(), |text| {
+                text.parse::<vendors::http::AllowList>().map(|_| text.to_owned()).map_err(|error| error.to_string())
+            }),
+            inbound_token_header: reader.parse(
+                "SWITCHBOARD_INBOUND_TOKEN_HEADER",
+                HeaderName::from_static("x-chatbot_auth_token"),
+                header,
+            ),
+            outbound_token_header: reader.parse(
+                "SWITCHBOARD_OUTBOUND_TOKEN_HEADER",
+                HeaderName::from_static("x-chat_auth_token"),
+                header,
+            ),
+            new_message_wait: reader.parse("SWITCHBOARD_NEW_MESSAGE_WAIT_SECONDS", Duration::ZERO, seconds(0..=30)),
+            max_body_bytes: reader.parse("SWITCHBOARD_MAX_BODY_BYTES", 262_144, number(1_024..=67_108_864)),
+            body_timeout: reader.parse("SWITCHBOARD_BODY_TIMEOUT_SECONDS", Duration::from_secs(10), seconds(1..=300)),
+            send_timeout: reader.parse("SWITCHBOARD_SEND_TIMEOUT_SECONDS", Duration::from_secs(10), seconds(1..=120)),
+            delivery_pauses: reader.parse(
+                "SWITCHBOARD_DELIVERY_PAUSES",
+                [1, 5, 30, 120, 600, 3_600, 10_800, 21_600].map(Duration::from_secs).to_vec(),
+                pauses,
+            ),
+            run_pauses: reader.parse(
+                "SWITCHBOARD_RUN_PAUSES",
+                [1, 5, 30].map(Duration::from_secs).to_vec(),
+                pauses,
+            ),
+            inbox_capacity: reader.parse("SWITCHBOARD_INBOX_CAPACITY", 4_096, number(1..=1_000_000)),
+            concurrency: reader.parse("SWITCHBOARD_CONCURRENCY", 1_024, number(1..=100_000)),
+            lease: reader.parse("SWITCHBOARD_LEASE_SECONDS", Duration::from_secs(4), seconds(1..=300)),
+            shutdown: reader.parse("SWITCHBOARD_SHUTDOWN_SECONDS", Duration::from_secs(20), seconds(0..=3_600)),
+            roles: reader.parse("SWITCHBOARD_ROLES", Roles { api: true, worker: true }, Roles::parse),
+            log: reader.parse("SWITCHBOARD_LOG", "info".to_owned(), |text| {
+                text.parse::<tracing_subscriber::EnvFilter>()
+                    .map(|_| text.to_owned())
+                    .map_err(|error| error.to_string())
+            }),
+            log_json: reader.parse("SWITCHBOARD_LOG_FORMAT", false, |text| match text {
+                "json" => Ok(true),
+                "text" => Ok(false),
+                _ => Err("must be text or json".to_owned()),
+            }),
+        };
+        if reader.mistakes.is_empty() { Ok(config) } else { Err(reader.mistakes.join("\n")) }
+    }
+
+    /// How failed deliveries are tried again.
+    pub fn deliveries(&self) -> RetrySchedule {
+        RetrySchedule { pauses: self.delivery_pauses.clone(), longest_pause: Duration::from_secs(24 * 3_600) }
+    }
+
+    /// How failed runs are tried again.
+    pub fn runs(&self) -> RetrySchedule {
+        RetrySchedule { pauses: self.run_pauses.clone(), longest_pause: Duration::from_secs(600) }
+    }
+
+    /// Where the data directory is.
+    ///
+    /// # Errors
+    /// When there is no home to put it in.
+    pub fn data_dir(&self) -> anyhow::Result<PathBuf> {
+        let variable = |name| std::env::var_os(name).map(PathBuf::from);
+        Ok(match &self.data_dir {
+            Some(dir) => std::path::absolute(dir)?,
+            None => postgres::data_dir_default(variable("HOME"), variable("XDG_DATA_HOME"))?,
+        })
+    }
+}
+
+struct Reader<'a, G> {
+    get: &'a G,
+    mistakes: Vec<String>,
+}
+
+impl<G: Fn(&str) -> Option<String>> Reader<'_, G> {
+    fn text(&self, name: &str) -> Option<String> {
+        (self.get)(name).filter(|text| !text.is_empty())
+    }
+
+    fn parse<T>(&mut self, name: &str, default: T, parse: impl Fn(&str) -> Result<T, String>) -> T {
+        match self.text(name).map(|text| parse(&text)) {
+            None => default,
+            Some(Ok(value)) => value,
+            Some(Err(mistake)) => {
+                self.mistakes.push(format!("{name}: {mistake}"));
+                default
+            }
+        }
+    }
+
+    fn pair(&mut self, one: &str, other: &str) -> Option<(PathBuf, PathBuf)> {
+        match (self.text(one), self.text(other)) {
+            (Some(one), Some(other)) => Some((one.into(), other.into())),
+            (None, None) => None,
+            _ => {
+                self.mistakes.push(format!("{one} and {other}: must be set together"));
+                None
+            }
+        }
+    }
+}
+
+fn number<N: std::str::FromStr + PartialOrd + std::fmt::Display>(
+    range: std::ops::RangeInclusive<N>,
+) -> impl Fn(&str) -> Result<N, String> {
+    move |text| {
+        let value = text.parse().ok().filter(|value| range.contains(value));
+        value.ok_or_else(|| format!("must be {} to {}", range.start(), range.end()))
+    }
+}
+
+fn pauses(text: &str) -> Result<Vec<Duration>, String> {
+    text.split(',')
+        .map(|pause| {
+            let pause = pause.trim();
+            let at = pause.find(|c: char| !c.is_ascii_digit()).unwrap_or(pause.len());
+            let (count, unit) = pause.split_at(at);
+            let milliseconds = match unit {
+                "ms" => 1,
+                "s" => 1_000,
+                "m" => 60_000,
+                "h" => 3_600_000,
+                _ => return Err("must be pauses such as 500ms,5s,2m,1h".to_owned()),
+            };
+            let count: u64 = count.parse().map_err(|_| "must be pauses such as 500ms,5s,2m,1h".to_owned())?;
+            Ok(Duration::from_millis(count.saturating_mul(milliseconds)))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_mistakes_are_listed_at_once() {
+        let mistakes = Config::read(|name| match name {
+            "SWITCHBOARD_HTTP_ADDR" => Some("here".to_owned()),
+            "SWITCHBOARD_ROLES" => Some("api,boss".to_owned()),
+            "SWITCHBOARD_GRPC_TLS_KEY" => Some("key.pem".to_owned()),
+            "SWITCHBOARD_DELIVERY_PAUSES" => Some("5 parsecs".to_owned()),
+            "SWITCHBOARD_NEW_MESSAGE_WAIT_SECONDS" => Some("31".to_owned()),
+            _ => None,
+        })
+        .unwrap_err();
+        assert_eq!(mistakes.lines().count(), 5, "{mistakes}");
+    }
+
+    #[test]
+    fn nothing_has_to_be_set() {
+        let config = Config::read(|_| None).unwrap();
+        assert_eq!(config.http_addr.to_string(), "0.0.0.0:8000");
+        assert_eq!(config.grpc_addr.to_string(), "127.0.0.1:50051");
+        assert_eq!(pauses("500ms, 2m").unwrap(), [Duration::from_millis(500), Duration::from_secs(120)]);
+    }
+}

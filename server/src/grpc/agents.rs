@@ -1,0 +1,147 @@
+//! `AgentsService`.
+
+use app::agents::{AgentPatch, NewAgent};
+use domain::{Error, agent};
+use secrecy::ExposeSecret;
+use switchboard_sdk::v1::{self, agents_service_server::AgentsService};
+use tonic::{Request, Response, Status};
+
+use super::{Services, caller, convert, refuse};
+use crate::error::to_status;
+
+pub(super) fn to_wire(agent: agent::Agent) -> v1::Agent {
+    v1::Agent {
+        id: agent.id.to_string(),
+        display_name: agent.display_name,
+        instructions: agent.instructions,
+        engine: Some(v1::Engine {
+            settings: Some(convert::to_struct(&agent.engine.settings)),
+            vendor: agent.engine.vendor,
+            model: agent.engine.model,
+            temperature: agent.engine.temperature,
+            max_output_tokens: agent.engine.max_output_tokens,
+        }),
+        active: Some(agent.active),
+        token_suffix: agent.token_suffix,
+        create_time: Some(convert::moment(agent.created_at)),
+        update_time: Some(convert::moment(agent.updated_at)),
+    }
+}
+
+fn engine(wire: Option<v1::Engine>) -> Result<agent::Engine, Error> {
+    let wire = convert::required("agent.engine", wire)?;
+    Ok(agent::Engine {
+        settings: convert::from_struct("agent.engine.settings", wire.settings)?,
+        vendor: wire.vendor,
+        model: wire.model,
+        temperature: wire.temperature,
+        max_output_tokens: wire.max_output_tokens,
+    })
+}
+
+fn new_agent(wire: Option<v1::Agent>) -> Result<NewAgent, Error> {
+    let wire = convert::required("agent", wire)?;
+    Ok(NewAgent {
+        engine: engine(wire.engine)?,
+        display_name: wire.display_name,
+        instructions: wire.instructions,
+        active: wire.active.unwrap_or(true),
+    })
+}
+
+fn patch(wire: v1::Agent, paths: &[String]) -> Result<AgentPatch, Error> {
+    let mut patch = AgentPatch::default();
+    let named = |path: &str| paths.iter().any(|each| each == path);
+    if named("engine") {
+        patch.engine = Some(engine(wire.engine)?);
+    }
+    patch.display_name = named("display_name").then_some(wire.display_name);
+    patch.instructions = named("instructions").then_some(wire.instructions);
+    if named("active") {
+        patch.active = Some(convert::required("agent.active", wire.active)?);
+    }
+    Ok(patch)
+}
+
+#[tonic::async_trait]
+impl AgentsService for Services {
+    async fn create_agent(
+        &self,
+        request: Request<v1::CreateAgentRequest>,
+    ) -> Result<Response<v1::CreateAgentResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let new = new_agent(request.agent).map_err(|error| refuse(&error))?;
+        let (agent, token) =
+            self.app.create_agent(&caller, new, &request.request_id).await.map_err(to_status)?;
+        Ok(Response::new(v1::CreateAgentResponse {
+            agent: Some(to_wire(agent)),
+            token: token.map(|token| token.expose_secret().to_owned()).unwrap_or_default(),
+        }))
+    }
+
+    async fn get_agent(
+        &self,
+        request: Request<v1::GetAgentRequest>,
+    ) -> Result<Response<v1::GetAgentResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        let agent = self.app.get_agent(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::GetAgentResponse { agent: Some(to_wire(agent)) }))
+    }
+
+    async fn list_agents(
+        &self,
+        request: Request<v1::ListAgentsRequest>,
+    ) -> Result<Response<v1::ListAgentsResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let page = convert::page(request.page_size, request.page_token);
+        let page = self.app.list_agents(&caller, &page).await.map_err(to_status)?;
+        Ok(Response::new(v1::ListAgentsResponse {
+            agents: page.items.into_iter().map(to_wire).collect(),
+            next_page_token: page.next_token,
+        }))
+    }
+
+    async fn update_agent(
+        &self,
+        request: Request<v1::UpdateAgentRequest>,
+    ) -> Result<Response<v1::UpdateAgentResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let read = || {
+            let wire = convert::required("agent", request.agent)?;
+            let id = convert::id("agent.id", &wire.id)?;
+            let paths =
+                convert::mask(request.update_mask, &["display_name", "instructions", "engine", "active"])?;
+            Ok((id, patch(wire, &paths)?))
+        };
+        let (id, patch) = read().map_err(|error: Error| refuse(&error))?;
+        let agent = self.app.update_agent(&caller, id, patch).await.map_err(to_status)?;
+        Ok(Response::new(v1::UpdateAgentResponse { agent: Some(to_wire(agent)) }))
+    }
+
+    async fn delete_agent(
+        &self,
+        request: Request<v1::DeleteAgentRequest>,
+    ) -> Result<Response<v1::DeleteAgentResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        self.app.delete_agent(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::DeleteAgentResponse {}))
+    }
+
+    async fn rotate_agent_token(
+        &self,
+        request: Request<v1::RotateAgentTokenRequest>,
+    ) -> Result<Response<v1::RotateAgentTokenResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        let (agent, token) = self.app.rotate_agent_token(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::RotateAgentTokenResponse {
+            agent: Some(to_wire(agent)),
+            token: token.expose_secret().to_owned(),
+        }))
+    }
+}

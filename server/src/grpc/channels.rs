@@ -1,0 +1,161 @@
+//! `ChannelsService`.
+
+use app::channels::{ChannelPatch, Filter, NewChannel};
+use domain::{Error, channel};
+use secrecy::ExposeSecret;
+use switchboard_sdk::v1::{self, channels_service_server::ChannelsService};
+use tonic::{Request, Response, Status};
+
+use super::{Services, caller, convert, dialogues, refuse};
+use crate::error::to_status;
+
+fn to_wire(channel: channel::Channel) -> v1::Channel {
+    v1::Channel {
+        id: channel.id.to_string(),
+        display_name: channel.display_name,
+        agent_id: channel.agent.to_string(),
+        vendor: channel.vendor,
+        url: channel.url,
+        active: Some(channel.active),
+        token_suffix: channel.token_suffix,
+        create_time: Some(convert::moment(channel.created_at)),
+        update_time: Some(convert::moment(channel.updated_at)),
+    }
+}
+
+fn new_channel(wire: Option<v1::Channel>) -> Result<NewChannel, Error> {
+    let wire = convert::required("channel", wire)?;
+    Ok(NewChannel {
+        agent: convert::id("channel.agent_id", &wire.agent_id)?,
+        display_name: wire.display_name,
+        vendor: wire.vendor,
+        url: wire.url,
+        active: wire.active.unwrap_or(true),
+    })
+}
+
+fn patch(wire: v1::Channel, paths: &[String]) -> Result<ChannelPatch, Error> {
+    let mut patch = ChannelPatch::default();
+    let named = |path: &str| paths.iter().any(|each| each == path);
+    if named("agent_id") {
+        patch.agent = Some(convert::id("channel.agent_id", &wire.agent_id)?);
+    }
+    patch.display_name = named("display_name").then_some(wire.display_name);
+    patch.url = named("url").then_some(wire.url);
+    if named("active") {
+        patch.active = Some(convert::required("channel.active", wire.active)?);
+    }
+    Ok(patch)
+}
+
+#[tonic::async_trait]
+impl ChannelsService for Services {
+    async fn create_channel(
+        &self,
+        request: Request<v1::CreateChannelRequest>,
+    ) -> Result<Response<v1::CreateChannelResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let new = new_channel(request.channel).map_err(|error| refuse(&error))?;
+        let open = self.app.create_channel(&caller, new, &request.request_id).await.map_err(to_status)?;
+        Ok(Response::new(v1::CreateChannelResponse {
+            channel: Some(to_wire(open.channel)),
+            token: open.token.expose_secret().to_owned(),
+            signing_secret: open.signing_secret.expose_secret().to_owned(),
+        }))
+    }
+
+    async fn get_channel(
+        &self,
+        request: Request<v1::GetChannelRequest>,
+    ) -> Result<Response<v1::GetChannelResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        let channel = self.app.get_channel(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::GetChannelResponse { channel: Some(to_wire(channel)) }))
+    }
+
+    async fn list_channels(
+        &self,
+        request: Request<v1::ListChannelsRequest>,
+    ) -> Result<Response<v1::ListChannelsResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let agent = convert::optional_id("agent_id", &request.agent_id).map_err(|error| refuse(&error))?;
+        let filter = Filter { agent, active: request.active };
+        let page = convert::page(request.page_size, request.page_token);
+        let page = self.app.list_channels(&caller, &filter, &page).await.map_err(to_status)?;
+        Ok(Response::new(v1::ListChannelsResponse {
+            channels: page.items.into_iter().map(to_wire).collect(),
+            next_page_token: page.next_token,
+        }))
+    }
+
+    async fn update_channel(
+        &self,
+        request: Request<v1::UpdateChannelRequest>,
+    ) -> Result<Response<v1::UpdateChannelResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let read = || {
+            let wire = convert::required("channel", request.channel)?;
+            let id = convert::id("channel.id", &wire.id)?;
+            let paths = convert::mask(request.update_mask, &["display_name", "agent_id", "url", "active"])?;
+            Ok((id, patch(wire, &paths)?))
+        };
+        let (id, patch) = read().map_err(|error: Error| refuse(&error))?;
+        let channel = self.app.update_channel(&caller, id, patch).await.map_err(to_status)?;
+        Ok(Response::new(v1::UpdateChannelResponse { channel: Some(to_wire(channel)) }))
+    }
+
+    async fn delete_channel(
+        &self,
+        request: Request<v1::DeleteChannelRequest>,
+    ) -> Result<Response<v1::DeleteChannelResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        self.app.delete_channel(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::DeleteChannelResponse {}))
+    }
+
+    async fn rotate_channel_token(
+        &self,
+        request: Request<v1::RotateChannelTokenRequest>,
+    ) -> Result<Response<v1::RotateChannelTokenResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        let (channel, token) = self.app.rotate_channel_token(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::RotateChannelTokenResponse {
+            channel: Some(to_wire(channel)),
+            token: token.expose_secret().to_owned(),
+        }))
+    }
+
+    async fn rotate_channel_signing_secret(
+        &self,
+        request: Request<v1::RotateChannelSigningSecretRequest>,
+    ) -> Result<Response<v1::RotateChannelSigningSecretResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        let (channel, secret) = self.app.rotate_channel_signing_secret(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::RotateChannelSigningSecretResponse {
+            channel: Some(to_wire(channel)),
+            signing_secret: secret.expose_secret().to_owned(),
+        }))
+    }
+
+    async fn get_channel_dialogue(
+        &self,
+        request: Request<v1::GetChannelDialogueRequest>,
+    ) -> Result<Response<v1::GetChannelDialogueResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let id = convert::id("id", &request.id).map_err(|error| refuse(&error))?;
+        let page = convert::page(request.page_size, request.page_token);
+        let page = self.app.get_channel_dialogue(&caller, id, &page).await.map_err(to_status)?;
+        Ok(Response::new(v1::GetChannelDialogueResponse {
+            messages: page.items.into_iter().map(dialogues::message).collect(),
+            next_page_token: page.next_token,
+        }))
+    }
+}

@@ -1,0 +1,162 @@
+//! What the services' conversions share: ids, moments, structs, masks.
+
+use std::str::FromStr;
+
+use app::PageRequest;
+use domain::{Error, Reason, Timestamp, error::Violations};
+use prost_types::{Struct, Value, value::Kind};
+use serde_json::Value as Json;
+
+/// Reads a required id.
+pub(super) fn id<T: FromStr>(field: &str, text: &str) -> Result<T, Error> {
+    text.parse().map_err(|_| {
+        let detail = if text.is_empty() { "is required: a UUID" } else { "must be a UUID" };
+        Error::field(Reason::FieldInvalid, field, detail)
+    })
+}
+
+/// Reads an id that may be empty.
+pub(super) fn optional_id<T: FromStr>(field: &str, text: &str) -> Result<Option<T>, Error> {
+    if text.is_empty() { Ok(None) } else { id(field, text).map(Some) }
+}
+
+/// Reads a required message.
+pub(super) fn required<T>(field: &str, value: Option<T>) -> Result<T, Error> {
+    value.ok_or_else(|| Error::field(Reason::FieldInvalid, field, "is required"))
+}
+
+pub(super) fn page(size: i32, token: String) -> PageRequest {
+    PageRequest { size, token }
+}
+
+pub(super) fn moment(at: Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: at.unix_timestamp(),
+        nanos: i32::try_from(at.nanosecond()).unwrap_or_default(),
+    }
+}
+
+/// Reads a moment that may be missing.
+pub(super) fn optional_moment(
+    field: &str,
+    at: Option<prost_types::Timestamp>,
+) -> Result<Option<Timestamp>, Error> {
+    at.map(|at| {
+        let nanos = i128::from(at.seconds) * 1_000_000_000 + i128::from(at.nanos);
+        Timestamp::from_unix_timestamp_nanos(nanos)
+            .map_err(|_| Error::field(Reason::FieldInvalid, field, "must be a moment between the years 1 and 9999"))
+    })
+    .transpose()
+}
+
+/// Checks a field mask: not empty, and each path one of `known`.
+pub(super) fn mask(mask: Option<prost_types::FieldMask>, known: &[&str]) -> Result<Vec<String>, Error> {
+    let paths = mask.unwrap_or_default().paths;
+    let remedy = format!("use {}", known.join(", "));
+    if paths.is_empty() {
+        let detail = format!("is required: which fields to change; {remedy}");
+        return Err(Error::field(Reason::FieldMaskInvalid, "update_mask", detail));
+    }
+    if let Some(unknown) = paths.iter().find(|path| !known.contains(&path.as_str())) {
+        let detail = format!("{unknown} is not a field that can be updated; {remedy}");
+        return Err(Error::field(Reason::FieldMaskInvalid, "update_mask", detail));
+    }
+    Ok(paths)
+}
+
+/// Writes a JSON object as a struct; anything else gives an empty one.
+pub(super) fn to_struct(json: &Json) -> Struct {
+    match json {
+        Json::Object(members) => {
+            Struct { fields: members.iter().map(|(name, value)| (name.clone(), to_value(value))).collect() }
+        }
+        _ => Struct::default(),
+    }
+}
+
+fn to_value(json: &Json) -> Value {
+    Value {
+        kind: Some(match json {
+            Json::Null => Kind::NullValue(0),
+            Json::Bool(value) => Kind::BoolValue(*value),
+            Json::Number(value) => Kind::NumberValue(value.as_f64().unwrap_or_default()),
+            Json::String(value) => Kind::StringValue(value.clone()),
+            Json::Array(items) => {
+                Kind::ListValue(prost_types::ListValue { values: items.iter().map(to_value).collect() })
+            }
+            Json::Object(_) => Kind::StructValue(to_struct(json)),
+        }),
+    }
+}
+
+/// How deeply settings may be nested: as deeply as `serde_json` reads.
+const MOST_DEPTH: usize = 64;
+
+/// Reads a struct as a JSON object. Whole numbers become integers.
+pub(super) fn from_struct(field: &str, value: Option<Struct>) -> Result<Json, Error> {
+    let mut violations = Violations::default();
+    let json = from_fields(value.unwrap_or_default(), 0);
+    violations.require(json.is_some(), field, "must not be nested over 64 levels, or hold NaN or infinity");
+    violations.finish()?;
+    Ok(json.unwrap_or_default())
+}
+
+fn from_fields(value: Struct, depth: usize) -> Option<Json> {
+    let fields = value.fields.into_iter();
+    fields.map(|(name, value)| Some((name, from_value(value, depth)?))).collect::<Option<_>>().map(Json::Object)
+}
+
+fn from_value(value: Value, depth: usize) -> Option<Json> {
+    if depth > MOST_DEPTH {
+        return None;
+    }
+    Some(match value.kind {
+        None | Some(Kind::NullValue(_)) => Json::Null,
+        Some(Kind::BoolValue(value)) => Json::Bool(value),
+        #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and in range")]
+        Some(Kind::NumberValue(value)) if value.fract() == 0.0 && value.abs() < 9e15 => Json::from(value as i64),
+        Some(Kind::NumberValue(value)) => Json::Number(serde_json::Number::from_f64(value)?),
+        Some(Kind::StringValue(value)) => Json::String(value),
+        Some(Kind::ListValue(list)) => {
+            let items = list.values.into_iter().map(|value| from_value(value, depth + 1));
+            Json::Array(items.collect::<Option<_>>()?)
+        }
+        Some(Kind::StructValue(value)) => from_fields(value, depth + 1)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn structs_read_back() {
+        let json = json!({ "delay_ms": 5, "part": 0.5, "list": [null, true, "x", { "deep": -1 }] });
+        assert_eq!(from_struct("settings", Some(to_struct(&json))).unwrap(), json);
+        assert_eq!(from_struct("settings", None).unwrap(), json!({}));
+    }
+
+    #[test]
+    fn what_json_cannot_hold_is_refused() {
+        let number = |value| Value { kind: Some(Kind::NumberValue(value)) };
+        let of = |value| Struct { fields: [("x".to_owned(), value)].into() };
+        assert!(from_struct("settings", Some(of(number(f64::NAN)))).is_err());
+        let mut deep = number(1.0);
+        for _ in 0..100 {
+            deep = Value { kind: Some(Kind::StructValue(of(deep))) };
+        }
+        assert_eq!(from_struct("settings", Some(of(deep))).unwrap_err().fields[0].field, "settings");
+    }
+
+    #[test]
+    fn masks_name_what_is_wrong() {
+        let with = |paths: &[&str]| {
+            Some(prost_types::FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() })
+        };
+        assert!(mask(with(&["a"]), &["a", "b"]).is_ok());
+        assert_eq!(mask(None, &["a"]).unwrap_err().reason, Reason::FieldMaskInvalid);
+        assert!(mask(with(&["a", "nickname"]), &["a"]).unwrap_err().detail.contains("nickname"));
+    }
+}

@@ -1,0 +1,277 @@
+//! `DialoguesService`.
+
+use app::dialogues::{DeliveryFilter, Filter};
+use domain::{
+    Error, Reason,
+    delivery::{self, AttemptState, DeliveryState},
+    dialogue::{self, Role, Status as DialogueStatus},
+    turn::{self, RunState, TurnState},
+};
+use serde_json::json;
+use switchboard_sdk::v1::{self, dialogues_service_server::DialoguesService};
+use tonic::{Request, Response, Status};
+
+use super::{Services, caller, convert, refuse};
+use crate::error::to_status;
+
+pub(super) fn message(message: dialogue::Message) -> v1::Message {
+    let role = match message.role {
+        Role::User => v1::MessageRole::User,
+        Role::Assistant => v1::MessageRole::Assistant,
+        Role::Employee => v1::MessageRole::Employee,
+        Role::System => v1::MessageRole::System,
+    };
+    v1::Message {
+        id: message.id.to_string(),
+        dialogue_id: message.dialogue.to_string(),
+        seq: message.seq,
+        role: role.into(),
+        text: message.text,
+        external_id: message.external_id,
+        turn_id: message.turn.map(|id| id.to_string()).unwrap_or_default(),
+        create_time: Some(convert::moment(message.created_at)),
+    }
+}
+
+fn status(status: DialogueStatus) -> v1::DialogueStatus {
+    match status {
+        DialogueStatus::Pending => v1::DialogueStatus::Pending,
+        DialogueStatus::Open => v1::DialogueStatus::Open,
+        DialogueStatus::Snoozed => v1::DialogueStatus::Snoozed,
+        DialogueStatus::Resolved => v1::DialogueStatus::Resolved,
+    }
+}
+
+fn status_filter(wire: i32) -> Result<Option<DialogueStatus>, Error> {
+    Ok(match v1::DialogueStatus::try_from(wire) {
+        Ok(v1::DialogueStatus::Unspecified) => None,
+        Ok(v1::DialogueStatus::Pending) => Some(DialogueStatus::Pending),
+        Ok(v1::DialogueStatus::Open) => Some(DialogueStatus::Open),
+        Ok(v1::DialogueStatus::Snoozed) => Some(DialogueStatus::Snoozed),
+        Ok(v1::DialogueStatus::Resolved) => Some(DialogueStatus::Resolved),
+        Err(_) => return Err(Error::field(Reason::FieldInvalid, "status", "must be a status of the contract")),
+    })
+}
+
+fn state_filter(wire: i32) -> Result<Option<DeliveryState>, Error> {
+    Ok(match v1::DeliveryState::try_from(wire) {
+        Ok(v1::DeliveryState::Unspecified) => None,
+        Ok(v1::DeliveryState::Pending) => Some(DeliveryState::Pending),
+        Ok(v1::DeliveryState::Started) => Some(DeliveryState::Started),
+        Ok(v1::DeliveryState::Delivered) => Some(DeliveryState::Delivered),
+        Ok(v1::DeliveryState::Withheld) => Some(DeliveryState::Withheld),
+        Ok(v1::DeliveryState::Dead) => Some(DeliveryState::Dead),
+        Err(_) => return Err(Error::field(Reason::FieldInvalid, "state", "must be a state of the contract")),
+    })
+}
+
+fn dialogue(dialogue: dialogue::Dialogue) -> v1::Dialogue {
+    v1::Dialogue {
+        id: dialogue.id.to_string(),
+        channel_id: dialogue.channel.to_string(),
+        chat: dialogue.chat,
+        status: status(dialogue.status).into(),
+        message_count: dialogue.last_seq,
+        attributes: Some(convert::to_struct(&dialogue.attributes)),
+        version: dialogue.version,
+        create_time: Some(convert::moment(dialogue.created_at)),
+        update_time: Some(convert::moment(dialogue.updated_at)),
+    }
+}
+
+fn turn(turn: turn::Turn, runs: Vec<turn::Run>) -> v1::Turn {
+    let state = match turn.state {
+        TurnState::Collecting => v1::TurnState::Collecting,
+        TurnState::Running => v1::TurnState::Running,
+        TurnState::Replied => v1::TurnState::Replied,
+        TurnState::Silent => v1::TurnState::Silent,
+        TurnState::Failed => v1::TurnState::Failed,
+    };
+    v1::Turn {
+        id: turn.id.to_string(),
+        dialogue_id: turn.dialogue.to_string(),
+        agent_id: turn.agent.to_string(),
+        state: state.into(),
+        reason: turn.reason.unwrap_or_default(),
+        covered_through: turn.covered_through,
+        reply_message_id: turn.reply.map(|id| id.to_string()).unwrap_or_default(),
+        runs: runs.into_iter().map(run).collect(),
+        create_time: Some(convert::moment(turn.created_at)),
+        close_time: turn.closed_at.map(convert::moment),
+    }
+}
+
+fn run(run: turn::Run) -> v1::Run {
+    let state = match run.state {
+        RunState::Started => v1::RunState::Started,
+        RunState::Answered => v1::RunState::Answered,
+        RunState::Lost => v1::RunState::Lost,
+        RunState::Failed => v1::RunState::Failed,
+    };
+    v1::Run {
+        number: run.number,
+        state: state.into(),
+        input_tokens: run.input_tokens,
+        output_tokens: run.output_tokens,
+        error: run.error.unwrap_or_default(),
+        manifest: Some(convert::to_struct(&json!({ "request": run.request, "steps": run.steps }))),
+        start_time: Some(convert::moment(run.started_at)),
+        end_time: run.ended_at.map(convert::moment),
+    }
+}
+
+fn delivery(delivery: delivery::Delivery, attempts: Vec<delivery::Attempt>) -> v1::Delivery {
+    let state = match delivery.state {
+        DeliveryState::Pending => v1::DeliveryState::Pending,
+        DeliveryState::Started => v1::DeliveryState::Started,
+        DeliveryState::Delivered => v1::DeliveryState::Delivered,
+        DeliveryState::Withheld => v1::DeliveryState::Withheld,
+        DeliveryState::Dead => v1::DeliveryState::Dead,
+    };
+    v1::Delivery {
+        id: delivery.id.to_string(),
+        dialogue_id: delivery.dialogue.to_string(),
+        message_id: delivery.message.to_string(),
+        channel_id: delivery.channel.to_string(),
+        state: state.into(),
+        reason: delivery.reason.unwrap_or_default(),
+        attempt_count: delivery.attempts,
+        next_attempt_time: delivery.next_attempt_at.map(convert::moment),
+        attempts: attempts.into_iter().map(attempt).collect(),
+        create_time: Some(convert::moment(delivery.created_at)),
+        settle_time: delivery.settled_at.map(convert::moment),
+    }
+}
+
+fn attempt(attempt: delivery::Attempt) -> v1::Attempt {
+    let state = match attempt.state {
+        AttemptState::Started => v1::AttemptState::Started,
+        AttemptState::Succeeded => v1::AttemptState::Succeeded,
+        AttemptState::Failed => v1::AttemptState::Failed,
+        AttemptState::Unknown => v1::AttemptState::Unknown,
+    };
+    v1::Attempt {
+        number: attempt.number,
+        state: state.into(),
+        http_status: attempt.http_status.unwrap_or_default(),
+        error: attempt.error.unwrap_or_default(),
+        response_excerpt: attempt.response_excerpt.unwrap_or_default(),
+        start_time: Some(convert::moment(attempt.started_at)),
+        end_time: attempt.ended_at.map(convert::moment),
+    }
+}
+
+#[tonic::async_trait]
+impl DialoguesService for Services {
+    async fn get_dialogue(
+        &self,
+        request: Request<v1::GetDialogueRequest>,
+    ) -> Result<Response<v1::GetDialogueResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        let found = self.app.get_dialogue(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::GetDialogueResponse { dialogue: Some(dialogue(found)) }))
+    }
+
+    async fn list_dialogues(
+        &self,
+        request: Request<v1::ListDialoguesRequest>,
+    ) -> Result<Response<v1::ListDialoguesResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let read = || {
+            Ok(Filter {
+                channel: convert::optional_id("channel_id", &request.channel_id)?,
+                status: status_filter(request.status)?,
+            })
+        };
+        let filter = read().map_err(|error: Error| refuse(&error))?;
+        let page = convert::page(request.page_size, request.page_token);
+        let page = self.app.list_dialogues(&caller, &filter, &page).await.map_err(to_status)?;
+        Ok(Response::new(v1::ListDialoguesResponse {
+            dialogues: page.items.into_iter().map(dialogue).collect(),
+            next_page_token: page.next_token,
+        }))
+    }
+
+    async fn list_messages(
+        &self,
+        request: Request<v1::ListMessagesRequest>,
+    ) -> Result<Response<v1::ListMessagesResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let id = convert::id("dialogue_id", &request.dialogue_id).map_err(|error| refuse(&error))?;
+        let page = convert::page(request.page_size, request.page_token);
+        let page = self.app.list_messages(&caller, id, &page).await.map_err(to_status)?;
+        Ok(Response::new(v1::ListMessagesResponse {
+            messages: page.items.into_iter().map(message).collect(),
+            next_page_token: page.next_token,
+        }))
+    }
+
+    async fn list_turns(
+        &self,
+        request: Request<v1::ListTurnsRequest>,
+    ) -> Result<Response<v1::ListTurnsResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let id = convert::id("dialogue_id", &request.dialogue_id).map_err(|error| refuse(&error))?;
+        let page = convert::page(request.page_size, request.page_token);
+        let page = self.app.list_turns(&caller, id, &page).await.map_err(to_status)?;
+        Ok(Response::new(v1::ListTurnsResponse {
+            turns: page.items.into_iter().map(|each| turn(each, Vec::new())).collect(),
+            next_page_token: page.next_token,
+        }))
+    }
+
+    async fn get_turn(
+        &self,
+        request: Request<v1::GetTurnRequest>,
+    ) -> Result<Response<v1::GetTurnResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        let (found, runs) = self.app.get_turn(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::GetTurnResponse { turn: Some(turn(found, runs)) }))
+    }
+
+    async fn list_deliveries(
+        &self,
+        request: Request<v1::ListDeliveriesRequest>,
+    ) -> Result<Response<v1::ListDeliveriesResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let read = || {
+            Ok(DeliveryFilter {
+                dialogue: convert::optional_id("dialogue_id", &request.dialogue_id)?,
+                state: state_filter(request.state)?,
+            })
+        };
+        let filter = read().map_err(|error: Error| refuse(&error))?;
+        let page = convert::page(request.page_size, request.page_token);
+        let page = self.app.list_deliveries(&caller, &filter, &page).await.map_err(to_status)?;
+        Ok(Response::new(v1::ListDeliveriesResponse {
+            deliveries: page.items.into_iter().map(|each| delivery(each, Vec::new())).collect(),
+            next_page_token: page.next_token,
+        }))
+    }
+
+    async fn get_delivery(
+        &self,
+        request: Request<v1::GetDeliveryRequest>,
+    ) -> Result<Response<v1::GetDeliveryResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        let (found, attempts) = self.app.get_delivery(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::GetDeliveryResponse { delivery: Some(delivery(found, attempts)) }))
+    }
+
+    async fn retry_delivery(
+        &self,
+        request: Request<v1::RetryDeliveryRequest>,
+    ) -> Result<Response<v1::RetryDeliveryResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        let revived = self.app.retry_delivery(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::RetryDeliveryResponse { delivery: Some(delivery(revived, Vec::new())) }))
+    }
+}

@@ -1,0 +1,124 @@
+//! `WebhooksService`.
+
+use app::inbound::{Accepted, Filter};
+use domain::{
+    Error, Reason,
+    inbound::{InboundMessage, InboundWebhook, Outcome, RawRequest, Sender},
+    new_message::NewMessage,
+};
+use switchboard_sdk::v1::{self, webhooks_service_server::WebhooksService};
+use tonic::{Request, Response, Status};
+
+use super::{Services, caller, convert, refuse};
+use crate::error::to_status;
+
+fn outcome(outcome: Outcome) -> v1::InboundOutcome {
+    match outcome {
+        Outcome::Recorded => v1::InboundOutcome::Recorded,
+        Outcome::Duplicate => v1::InboundOutcome::Duplicate,
+        Outcome::Conflict => v1::InboundOutcome::Conflict,
+        Outcome::Quarantined => v1::InboundOutcome::Quarantined,
+    }
+}
+
+fn outcome_filter(wire: i32) -> Result<Option<Outcome>, Error> {
+    Ok(match v1::InboundOutcome::try_from(wire) {
+        Ok(v1::InboundOutcome::Unspecified) => None,
+        Ok(v1::InboundOutcome::Recorded) => Some(Outcome::Recorded),
+        Ok(v1::InboundOutcome::Duplicate) => Some(Outcome::Duplicate),
+        Ok(v1::InboundOutcome::Conflict) => Some(Outcome::Conflict),
+        Ok(v1::InboundOutcome::Quarantined) => Some(Outcome::Quarantined),
+        Err(_) => return Err(Error::field(Reason::FieldInvalid, "outcome", "must be an outcome of the contract")),
+    })
+}
+
+/// `whole`: with headers and body.
+fn to_wire(webhook: InboundWebhook, whole: bool) -> v1::InboundWebhook {
+    v1::InboundWebhook {
+        id: webhook.id.to_string(),
+        channel_id: webhook.channel.to_string(),
+        route: webhook.route,
+        headers: if whole { webhook.headers.into_iter().collect() } else { Default::default() },
+        body: if whole { webhook.body.into() } else { Default::default() },
+        outcome: outcome(webhook.outcome).into(),
+        reason: webhook.reason.unwrap_or_default(),
+        message_id: webhook.message.map(|id| id.to_string()).unwrap_or_default(),
+        dialogue_id: webhook.dialogue.map(|id| id.to_string()).unwrap_or_default(),
+        receive_time: Some(convert::moment(webhook.received_at)),
+    }
+}
+
+#[tonic::async_trait]
+impl WebhooksService for Services {
+    async fn receive_message(
+        &self,
+        request: Request<v1::ReceiveMessageRequest>,
+    ) -> Result<Response<v1::ReceiveMessageResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let channel = convert::id("channel_id", &request.channel_id).map_err(|error| refuse(&error))?;
+        let sender = match v1::MessageSender::try_from(request.sender) {
+            Ok(v1::MessageSender::Customer) => Sender::Customer,
+            Ok(v1::MessageSender::Employee) => Sender::Employee,
+            _ => return Err(refuse(&Error::field(Reason::FieldInvalid, "sender", "must be CUSTOMER or EMPLOYEE"))),
+        };
+        let message = InboundMessage {
+            chat: request.chat,
+            external_id: Some(request.message_id).filter(|id| !id.is_empty()),
+            text: request.text,
+            sender,
+        };
+        // Kept in the words of `new_message`, so that it is replayed like any other call.
+        let raw = RawRequest { body: NewMessage::body(channel, &message).into(), ..RawRequest::default() };
+        let accepted = self.app.receive_message(&caller, channel, message, raw).await.map_err(to_status)?;
+        let Accepted { outcome: what, message, dialogue, external_id, .. } =
+            accepted.refuse_conflict().map_err(|error| refuse(&error))?;
+        Ok(Response::new(v1::ReceiveMessageResponse {
+            message_id: message.to_string(),
+            dialogue_id: dialogue.to_string(),
+            outcome: outcome(what).into(),
+            external_id,
+        }))
+    }
+
+    async fn list_inbound_webhooks(
+        &self,
+        request: Request<v1::ListInboundWebhooksRequest>,
+    ) -> Result<Response<v1::ListInboundWebhooksResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let read = || {
+            Ok(Filter {
+                channel: convert::optional_id("channel_id", &request.channel_id)?,
+                outcome: outcome_filter(request.outcome)?,
+            })
+        };
+        let filter = read().map_err(|error: Error| refuse(&error))?;
+        let page = convert::page(request.page_size, request.page_token);
+        let page = self.app.list_inbound_webhooks(&caller, &filter, &page).await.map_err(to_status)?;
+        Ok(Response::new(v1::ListInboundWebhooksResponse {
+            inbound_webhooks: page.items.into_iter().map(|webhook| to_wire(webhook, false)).collect(),
+            next_page_token: page.next_token,
+        }))
+    }
+
+    async fn get_inbound_webhook(
+        &self,
+        request: Request<v1::GetInboundWebhookRequest>,
+    ) -> Result<Response<v1::GetInboundWebhookResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        let webhook = self.app.get_inbound_webhook(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::GetInboundWebhookResponse { inbound_webhook: Some(to_wire(webhook, true)) }))
+    }
+
+    async fn replay_inbound_webhook(
+        &self,
+        request: Request<v1::ReplayInboundWebhookRequest>,
+    ) -> Result<Response<v1::ReplayInboundWebhookResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        let webhook = self.app.replay_inbound_webhook(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::ReplayInboundWebhookResponse { inbound_webhook: Some(to_wire(webhook, true)) }))
+    }
+}

@@ -1,0 +1,107 @@
+//! Other programs: run with a headline, or captured.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+
+/// Runs a command whose output people want to see. Its command line is printed first.
+///
+/// # Errors
+///
+/// When it can't be started or ends with another code than 0; the error holds the command line.
+pub fn run(command: &mut Command) -> anyhow::Result<()> {
+    let line = line(command);
+    println!("$ {line}");
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("starting `{line}`"))?;
+    if !status.success() {
+        bail!("`{line}` failed: {status}");
+    }
+    Ok(())
+}
+
+/// Runs a command quietly and gives what it wrote to its standard output.
+///
+/// # Errors
+///
+/// When it can't be started, ends with another code than 0 (the error holds the command line and all that it wrote) or
+/// writes something that is not UTF-8.
+pub fn capture(command: &mut Command) -> anyhow::Result<String> {
+    let line = line(command);
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("starting `{line}`"))?;
+    if !output.status.success() {
+        bail!(
+            "`{line}` failed: {}\n{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("reading the output of `{line}`"))
+}
+
+/// A `cargo` of the same toolchain, in the checkout.
+pub fn cargo(root: &Path) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root);
+    command
+}
+
+/// A `git` in the checkout.
+pub fn git(root: &Path) -> Command {
+    let mut command = Command::new("git");
+    command.current_dir(root);
+    command
+}
+
+/// Whether a program is on `PATH`.
+pub fn available(program: &str) -> bool {
+    env::var_os("PATH")
+        .is_some_and(|path| env::split_paths(&path).any(|folder| is_executable(&folder.join(program))))
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
+/// The command as a person would type it, with the folder it runs in where one was set. Environment variables are left
+/// out: keys of the server under test travel there.
+fn line(command: &Command) -> String {
+    let mut words = vec![word(command.get_program())];
+    words.extend(command.get_args().map(word));
+    match command.get_current_dir() {
+        Some(folder) => format!("{} (in {})", words.join(" "), folder.display()),
+        None => words.join(" "),
+    }
+}
+
+fn word(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    if word.is_empty() || word.contains(char::is_whitespace) {
+        format!("'{word}'")
+    } else {
+        word.into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_names_the_command_and_what_it_said() {
+        let error = capture(Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"])).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("sh -c 'echo out; echo err >&2; exit 3'"), "{text}");
+        assert!(text.contains("out\nerr\n"), "{text}");
+    }
+
+    #[test]
+    fn only_executable_files_are_programs() {
+        assert!(available("sh"));
+        assert!(!available("no-such-program-anywhere"));
+    }
+}
