@@ -48,7 +48,7 @@ pub fn refusal_to_status(error: &domain::Error) -> Status {
         Kind::Unimplemented => Code::Unimplemented,
         Kind::Internal => Code::Internal,
     };
-    let metadata: Vec<_> = error.metadata.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let metadata: std::collections::HashMap<_, _> = error.metadata.clone().into_iter().collect();
     let mut details = ErrorDetails::new();
     details.set_error_info(error.reason.as_str(), DOMAIN, metadata);
     for field in &error.fields {

@@ -1,1 +1,68 @@
-fn main() {}
+//! The binary: `serve`, `demo`, `migrate`, `keys`, and the client commands of `switchboard-cli`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use switchboard_server::{
+    config::{Config, Roles},
+    keys, start, telemetry,
+};
+
+#[derive(Parser)]
+#[command(name = "switchboard", version, about = "Connects messengers and CRMs with AI agents, over gRPC.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Starts a server. Settings come from the environment; nothing has to be set.
+    Serve {
+        /// What this process does: api, worker, or both.
+        #[arg(long, value_parser = Roles::parse)]
+        roles: Option<Roles>,
+    },
+    /// Brings the database up to date, as its owner.
+    Migrate,
+    /// Creates, lists and revokes API keys, straight in the database.
+    #[command(subcommand)]
+    Keys(keys::Command),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut config = match Config::from_env() {
+        Ok(config) => config,
+        Err(mistakes) => {
+            say(&format!("The environment has mistakes:\n{mistakes}"));
+            return ExitCode::from(2);
+        }
+    };
+    telemetry::start(&config.log, config.log_json);
+    let done = match cli.command {
+        Command::Serve { roles } => {
+            config.roles = roles.unwrap_or(config.roles);
+            start::serve(&config).await
+        }
+        Command::Migrate => migrate(&config).await,
+        Command::Keys(command) => keys::run(&config, command).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn migrate(config: &Config) -> anyhow::Result<()> {
+    start::Database::open(config).await?.close().await
+}
+
+#[expect(clippy::print_stderr, reason = "a word to the person at the terminal")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}

@@ -4,13 +4,16 @@ use std::fmt;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::TryFutureExt as _;
+use futures::future::MapErr;
+use http::Uri;
 use http::header::{AUTHORIZATION, HeaderValue};
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::codegen::Service;
 use tonic::transport::channel::ResponseFuture;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
-use tonic::{Code, Status};
+use tonic::{Code, Status, TimeoutExpired};
 
 use crate::Error;
 use crate::v1::agents_service_client::AgentsServiceClient;
@@ -185,12 +188,13 @@ impl Builder {
 
     fn endpoint(&self) -> Result<Endpoint, ConnectError> {
         let invalid = || ConnectError::Endpoint { endpoint: self.endpoint.clone() };
-        let mut endpoint = Endpoint::from_shared(self.endpoint.clone()).map_err(|_| invalid())?;
-        let secure = match endpoint.uri().scheme_str() {
+        let uri = self.endpoint.parse::<Uri>().map_err(|_| invalid())?;
+        let secure = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
             _ => return Err(invalid()),
         };
+        let mut endpoint = Endpoint::from(uri);
         if secure {
             let mut tls = ClientTlsConfig::new().with_native_roots();
             if let Some(pem) = &self.ca_certificate {
@@ -205,7 +209,7 @@ impl Builder {
                     .connect_timeout(self.connect_timeout)
                     // Without it small messages wait for delayed acknowledgements, some 40 ms each.
                     .tcp_nodelay(true)
-                    .tcp_keepalive(Some(Duration::from_secs(60)))
+                    .tcp_keepalive(Some(Duration::from_mins(1)))
                     // A watch notices within these two that its server or the way to it is gone.
                     .http2_keep_alive_interval(Duration::from_secs(30))
                     .keep_alive_timeout(Duration::from_secs(10))
@@ -262,11 +266,11 @@ pub struct Transport {
 
 impl Service<http::Request<Body>> for Transport {
     type Response = http::Response<Body>;
-    type Error = tonic::transport::Error;
-    type Future = ResponseFuture;
+    type Error = Status;
+    type Future = MapErr<ResponseFuture, fn(tonic::transport::Error) -> Status>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Service::poll_ready(&mut self.channel, context)
+        Service::poll_ready(&mut self.channel, context).map_err(status)
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
@@ -278,8 +282,21 @@ impl Service<http::Request<Body>> for Transport {
         {
             request.headers_mut().entry("grpc-timeout").or_insert_with(|| grpc_timeout(deadline));
         }
-        self.channel.call(request)
+        self.channel.call(request).map_err(status)
     }
+}
+
+/// What a broken call says. tonic tells a deadline that passed here as `CANCELLED`; the contract of gRPC is
+/// `DEADLINE_EXCEEDED`, which is also what the server says when it notices first.
+fn status(error: tonic::transport::Error) -> Status {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(each) = cause {
+        if each.is::<TimeoutExpired>() {
+            return Status::deadline_exceeded("the deadline passed before the answer came");
+        }
+        cause = each.source();
+    }
+    Status::from_error(Box::new(error))
 }
 
 /// Leaves the key out.
@@ -428,7 +445,7 @@ mod tests {
 
     #[test]
     fn what_can_not_work_is_refused_at_once() {
-        for endpoint in ["", "localhost:50051", "unix:/tmp/x", "ftp://example.com"] {
+        for endpoint in ["", "localhost:50051", "unix:/tmp/x", "ftp://example.com", "http://"] {
             let error = Client::builder(endpoint).endpoint().unwrap_err();
             assert!(matches!(error, ConnectError::Endpoint { .. }), "{endpoint}: {error}");
         }
@@ -468,23 +485,17 @@ mod tests {
         assert_eq!(retries.wait(1, &Error::from(Status::internal("bug")), 0.0), None);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn tries_end_with_the_last_error() {
+        let soon = Retries { first_wait: Duration::from_millis(1), ..Retries::default() };
         let tries = Cell::new(0);
-        let error = retrying(|| {
-            tries.set(tries.get() + 1);
-            async { Err::<(), _>(Status::unavailable("stopping")) }
-        })
-        .await
-        .unwrap_err();
-        assert_eq!((tries.get(), error.code()), (5, Code::Unavailable));
-
-        let answer = retrying(|| {
+        let call = || {
             tries.set(tries.get() + 1);
             let answer = if tries.get() < 8 { Err(Status::unavailable("stopping")) } else { Ok(7) };
             async { answer }
-        })
-        .await;
-        assert_eq!((tries.get(), answer.unwrap()), (8, 7));
+        };
+        let error = soon.run(call).await.unwrap_err();
+        assert_eq!((tries.get(), error.code()), (5, Code::Unavailable));
+        assert_eq!((soon.run(call).await.unwrap(), tries.get()), (7, 8));
     }
 }

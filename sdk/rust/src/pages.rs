@@ -12,7 +12,7 @@ use crate::{Error, Retries};
 
 /// The items of a list, page after page; each page is asked for when the one before is used up.
 ///
-/// It is a [`Stream`](futures::Stream), and [`next`](Pages::next) reads it without one's traits. After an error it ends.
+/// It is a [`Stream`], and [`next`](Pages::next) reads it without one's traits. After an error it ends.
 #[must_use = "nothing is asked for until it is read"]
 pub struct Pages<T> {
     items: BoxStream<'static, Result<T, Error>>,
@@ -46,9 +46,18 @@ where
     Fetch: FnMut(String) -> Page + Send + 'static,
     Page: Future<Output = Result<(Vec<T>, String), Status>> + Send + 'static,
 {
-    let whole = stream::try_unfold((Some(String::new()), fetch), |(token, mut fetch)| async move {
+    pages_with(Retries::default(), fetch)
+}
+
+fn pages_with<T, Fetch, Page>(retries: Retries, fetch: Fetch) -> Pages<T>
+where
+    T: Send + 'static,
+    Fetch: FnMut(String) -> Page + Send + 'static,
+    Page: Future<Output = Result<(Vec<T>, String), Status>> + Send + 'static,
+{
+    let whole = stream::try_unfold((Some(String::new()), fetch), move |(token, mut fetch)| async move {
         let Some(token) = token else { return Ok(None) };
-        let (items, next) = Retries::default().run(|| fetch(token.clone())).await?;
+        let (items, next) = retries.run(|| fetch(token.clone())).await?;
         if !next.is_empty() && next == token {
             // Going on would read the same page for ever.
             return Err(Error::from(Status::internal("the page after a page has the same token")));
@@ -97,6 +106,7 @@ impl<T> fmt::Debug for Pages<T> {
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
+    use std::time::Duration;
 
     use tonic::Code;
 
@@ -132,16 +142,15 @@ mod tests {
         assert_eq!(items.next().await.unwrap(), None);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_page_is_asked_for_again() {
+        let soon = Retries { first_wait: Duration::from_millis(1), ..Retries::default() };
         let tries = Arc::new(Mutex::new(0));
-        let items = pages(move |_| {
-            *tries.lock().unwrap() += 1;
-            let answer = if *tries.lock().unwrap() < 3 {
-                Err(Status::unavailable("stopping"))
-            } else {
-                Ok((vec![1], String::new()))
-            };
+        let items = pages_with(soon, move |_| {
+            let mut tries = tries.lock().unwrap();
+            *tries += 1;
+            let answer =
+                if *tries < 3 { Err(Status::unavailable("stopping")) } else { Ok((vec![1], String::new())) };
             async { answer }
         });
         assert_eq!(items.collect().await.unwrap(), [1]);

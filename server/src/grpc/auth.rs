@@ -1,44 +1,50 @@
-//! Checks the API key of every call, before the service sees it.
+//! Checks the API key of every call, before the service sees it, and keeps the call within its time.
 
 use std::{
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use app::App;
 use http::{Request, Response, header};
-use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::error::to_status;
 
 /// Puts the [`app::Caller`] of a call into its extensions, or refuses it.
 #[derive(Clone)]
-pub(super) struct AuthLayer(pub(super) App);
+pub(super) struct AuthLayer {
+    pub(super) app: App,
+    /// How long a call may take until its answer begins.
+    pub(super) timeout: Duration,
+}
 
 impl<S> Layer<S> for AuthLayer {
     type Service = Auth<S>;
 
     fn layer(&self, inner: S) -> Auth<S> {
-        Auth { app: self.0.clone(), inner }
+        Auth { app: self.app.clone(), timeout: self.timeout, inner }
     }
 }
 
 #[derive(Clone)]
 pub(super) struct Auth<S> {
     app: App,
+    timeout: Duration,
     inner: S,
 }
 
-impl<S, B> Service<Request<B>> for Auth<S>
+impl<S, B, R> Service<Request<B>> for Auth<S>
 where
-    S: Service<Request<B>, Response = Response<Body>> + Clone + Send + 'static,
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
     S::Future: Send,
     B: Send + 'static,
+    R: Default,
 {
-    type Response = Response<Body>;
+    type Response = Response<R>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<R>, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -48,7 +54,7 @@ where
         // The one that was polled ready is used; its clone takes its place.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
-        let app = self.app.clone();
+        let (app, timeout) = (self.app.clone(), self.timeout);
         Box::pin(async move {
             let path = request.uri().path();
             // Health is for load balancers and reflection shows what the contract publishes anyway.
@@ -62,7 +68,13 @@ where
                     Err(error) => return Ok(to_status(error).into_http()),
                 }
             }
-            inner.call(request).await
+            match tokio::time::timeout(timeout, inner.call(request)).await {
+                Ok(response) => response,
+                Err(_) => {
+                    let late = domain::Error::new(domain::Reason::DeadlineExceeded, "the call took too long");
+                    Ok(to_status(late).into_http())
+                }
+            }
         })
     }
 }

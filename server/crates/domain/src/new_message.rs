@@ -36,7 +36,7 @@ impl NewMessage {
         let Value::Object(members) = value else { return Err(whole("must be a JSON object")) };
 
         let mut bad = Vec::new();
-        let mut required = |name: &'static str| match members.get(name) {
+        let required = |name: &'static str| match members.get(name) {
             None | Some(Value::Null) => Err((name, "is required")),
             Some(Value::String(text)) if text.is_empty() => Err((name, "must not be empty")),
             Some(Value::String(text)) if text.contains('\0') => Err((name, "must not contain U+0000")),

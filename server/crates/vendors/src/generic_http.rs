@@ -9,11 +9,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{
     Timestamp, channel,
-    inbound::{InboundEvent, InboundMessage, RawRequest, Verified},
+    inbound::{InboundEvent, RawRequest, Verified},
     new_message::NewMessage,
     vendor::{
-        Applied, MessageSender, NormalizeError, OutboundMessage, Receipt, Resend, Retry, Vendor, VendorAccount,
-        VendorError, VerifyError, WebhookReceiver,
+        Applied, MessageSender, NormalizeError, OutboundMessage, Receipt, Resend, Retry, Vendor,
+        VendorAccount, VendorError, VerifyError, WebhookReceiver,
     },
 };
 use http::{
@@ -60,18 +60,18 @@ struct GenericHttp {
 }
 
 impl WebhookReceiver for GenericHttp {
-    fn verify(&self, request: &RawRequest, account: &VendorAccount, now: Timestamp) -> Result<(), VerifyError> {
+    fn verify(
+        &self,
+        request: &RawRequest,
+        account: &VendorAccount,
+        now: Timestamp,
+    ) -> Result<(), VerifyError> {
         signature::verify(&account.signing_secrets, &request.headers, &request.body, now)
     }
 
     fn normalize(&self, request: &Verified<RawRequest>) -> Result<Vec<InboundEvent>, NormalizeError> {
         let message = NewMessage::parse(&request.get().body).map_err(|fields| NormalizeError { fields })?;
-        Ok(vec![InboundEvent::Message(InboundMessage {
-            chat: message.chat,
-            external_id: message.message_id,
-            text: message.text,
-            sender: message.sender,
-        })])
+        Ok(vec![InboundEvent::Message(message.into_message())])
     }
 }
 
@@ -97,15 +97,26 @@ impl MessageSender for GenericHttp {
             .expect("strings can be written as JSON"),
         );
         let headers = self.headers(account, message, &body).map_err(unusable)?;
-        let call =
-            Call { vendor: channel::GENERIC_HTTP, operation: SEND, url: &account.url, headers, body, now: message.now };
+        let call = Call {
+            vendor: channel::GENERIC_HTTP,
+            operation: SEND,
+            url: &account.url,
+            headers,
+            body,
+            now: message.now,
+        };
         let response = self.http.post(call).await?;
         Ok(Receipt { http_status: Some(response.status.as_u16()), excerpt: excerpt(&response.body) })
     }
 }
 
 impl GenericHttp {
-    fn headers(&self, account: &VendorAccount, message: &OutboundMessage, body: &[u8]) -> Result<HeaderMap, Unusable> {
+    fn headers(
+        &self,
+        account: &VendorAccount,
+        message: &OutboundMessage,
+        body: &[u8],
+    ) -> Result<HeaderMap, Unusable> {
         let mut headers = HeaderMap::with_capacity(5);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let mut token = HeaderValue::try_from(format!("Bearer {}", account.token.expose_secret()))?;
@@ -157,7 +168,10 @@ mod tests {
 
     #[test]
     fn stored_credentials_that_cannot_be_used_are_named_without_being_shown() {
-        let endpoint = GenericHttp { http: HttpClient::new(crate::http::Settings::default()), headers: Headers::default() };
+        let endpoint = GenericHttp {
+            http: HttpClient::new(crate::http::Settings::default()),
+            headers: Headers::default(),
+        };
         let message = OutboundMessage {
             delivery: DeliveryId(Uuid::from_u128(1)),
             message: MessageId(Uuid::from_u128(2)),

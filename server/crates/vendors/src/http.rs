@@ -145,7 +145,8 @@ impl HttpClient {
         tracing::debug!(
             vendor = call.vendor,
             operation = call.operation,
-            http.status = result.as_ref().map_or_else(|error| error.http_status, |it| Some(it.status.as_u16())),
+            http.status =
+                result.as_ref().map_or_else(|error| error.http_status, |it| Some(it.status.as_u16())),
             elapsed_ms = begun.elapsed().as_secs_f64() * 1e3,
             "called"
         );
@@ -258,7 +259,9 @@ impl HttpClient {
             _ => None,
         };
         match literal {
-            Some(address) if !self.allow.permits(address) => Err(Forbidden { name: None, address }.to_string()),
+            Some(address) if !self.allow.permits(address) => {
+                Err(Forbidden { name: None, address }.to_string())
+            }
             _ => Ok(url),
         }
     }
@@ -293,16 +296,23 @@ fn tls() -> rustls::ClientConfig {
 
 /// Finds a cause by its type.
 fn cause<E: Error + 'static>(error: &reqwest::Error) -> Option<&E> {
-    chain(error).find_map(|cause| cause.downcast_ref())
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if let Some(found) = cause.downcast_ref() {
+            return Some(found);
+        }
+        next = cause.source();
+    }
+    None
 }
 
 /// The first of the causes: the sentence that says something. The outer ones may carry the URL, which may be a secret.
 fn root(error: &reqwest::Error) -> String {
-    chain(error).last().map_or_else(|| "unknown error".into(), ToString::to_string)
-}
-
-fn chain(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    std::iter::successors(error.source(), |cause| cause.source())
+    let Some(mut root) = error.source() else { return "unknown error".into() };
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    root.to_string()
 }
 
 #[cfg(test)]
@@ -356,9 +366,18 @@ mod tests {
             (" https://example.com", "must not contain spaces or control characters"),
             ("http://example.com:0/", "must not name port 0"),
             (&long, "must have at most 2048 characters"),
-            ("http://10.0.0.7/x", "10.0.0.7 is a private address; ask the operator to allow it, or use a public one"),
-            ("http://0x7f.1/", "127.0.0.1 is a private address; ask the operator to allow it, or use a public one"),
-            ("http://[::1]:80/", "::1 is a private address; ask the operator to allow it, or use a public one"),
+            (
+                "http://10.0.0.7/x",
+                "10.0.0.7 is a private address; ask the operator to allow it, or use a public one",
+            ),
+            (
+                "http://0x7f.1/",
+                "127.0.0.1 is a private address; ask the operator to allow it, or use a public one",
+            ),
+            (
+                "http://[::1]:80/",
+                "::1 is a private address; ask the operator to allow it, or use a public one",
+            ),
         ] {
             assert_eq!(client.check_target(url).await, Err(wrong.to_owned()), "{url}");
         }
@@ -389,7 +408,8 @@ mod tests {
     #[tokio::test]
     async fn no_redirect_is_followed() {
         let url =
-            serve(b"HTTP/1.1 302 Found\r\nlocation: http://10.0.0.1/\r\ncontent-length: 0\r\n\r\n".to_vec()).await;
+            serve(b"HTTP/1.1 302 Found\r\nlocation: http://10.0.0.1/\r\ncontent-length: 0\r\n\r\n".to_vec())
+                .await;
         let error = client(AllowList::All).post(call(&url)).await.err().unwrap();
         assert_eq!((error.http_status, error.applied, error.retry), (Some(302), Applied::No, Retry::Never));
     }
@@ -415,7 +435,11 @@ mod tests {
         drop(listener);
         let error = client(AllowList::All).post(call(&url)).await.err().unwrap();
         assert_eq!((error.applied, error.retry), (Applied::No, Retry::Backoff));
-        assert!(error.detail.contains("refused") && !error.detail.contains("secret-path"), "{}", error.detail);
+        assert!(
+            error.detail.contains("refused") && !error.detail.contains("secret-path"),
+            "{}",
+            error.detail
+        );
 
         let error = client(AllowList::All).post(call("http://name.invalid/")).await.err().unwrap();
         assert_eq!((error.applied, error.retry), (Applied::No, Retry::Backoff), "{}", error.detail);

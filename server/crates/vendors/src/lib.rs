@@ -1,1 +1,30 @@
+//! The outside world: one file per vendor, each an adapter between its words and ours.
+//!
+//! An adapter turns values into calls and callbacks into values. It stores nothing, retries nothing, and knows neither
+//! the database, gRPC, the HTTP server nor any other vendor; what the rest of the house needs to know of a vendor it
+//! asks through the traits of [`domain::vendor`]. [`http`] is the only client: it bounds time and size and keeps calls
+//! away from private addresses.
+//!
+//! To add a vendor: its file, in the order vendor, settings, receive, send, wire structs, errors, tests; its `mod` and its
+//! row in [`all`]; samples of what it sends in `fixtures/<vendor>/`, where `tests/contract.rs` finds them; and its other
+//! half in `simulator`.
+#![warn(missing_docs)]
 
+use domain::vendor::Vendors;
+
+pub mod generic_http;
+pub mod http;
+pub mod mock;
+mod signature;
+
+/// What the vendors need to be told by the operator.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// How calls to plain HTTP endpoints look.
+    pub generic_http: generic_http::Headers,
+}
+
+/// Gives every vendor, each once.
+pub fn all(http: http::HttpClient, settings: Settings) -> Vendors {
+    Vendors::new(vec![generic_http::vendor(http, settings.generic_http), mock::vendor()])
+}

@@ -1,7 +1,7 @@
 //! An engine that needs no account: for demonstrations, tests and measurements.
 //!
-//! It is deterministic. The same request gives the same answer, which quotes what the customer wrote since the last
-//! reply. The newest customer message can tell it what to do: see [`Directive`].
+//! It is deterministic: the same request gets the same answer, which quotes what the customer wrote since the last
+//! reply. The newest customer message can tell it what to do, see [`Directive`].
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,61 +9,371 @@ use async_trait::async_trait;
 use domain::{
     FieldViolation,
     dialogue::{Message, Role},
-    vendor::{
-        Answer, Applied, Completion, CompletionModel, Retry, Step, ToolCall, Vendor, VendorError,
-    },
+    vendor::{Answer, Applied, Completion, CompletionModel, Retry, ToolCall, Vendor, VendorError},
 };
 use serde::{Deserialize, Deserializer, de};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-
-/// The vendor's id.
-pub const ID: &str = "mock";
-
-/// The longest that an answer may take, in milliseconds.
-const MAX_DELAY_MS: u64 = 600_000;
-/// How much of the customer's messages an answer quotes, in characters.
-const MAX_QUOTE_CHARS: usize = 2_000;
 
 /// Gives the vendor.
 pub fn vendor() -> Vendor {
-    Vendor {
-        id: ID,
-        name: "Mock",
-        docs: "https://github.com/search?q=switchboard+mock+engine",
-        receiver: None,
-        sender: None,
-        engine: Some(Arc::new(Mock)),
-    }
+    Vendor { id: ID, name: "Mock", docs: "/docs", receiver: None, sender: None, engine: Some(Arc::new(Mock)) }
 }
+
+const ID: &str = "mock";
+/// The longest that an answer may take.
+const MAX_DELAY: Duration = Duration::from_mins(10);
+/// How much of the customer's messages an answer quotes, in characters.
+const MAX_QUOTE_CHARS: usize = 2_000;
 
 /// What an agent's `engine.settings` may hold.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Settings {
-    /// How long each answer takes, 0 to 600,000 ms.
-    #[serde(deserialize_with = "delay_ms")]
-    delay_ms: u64,
+    /// How long each answer takes, in milliseconds up to [`MAX_DELAY`].
+    #[serde(rename = "delay_ms", deserialize_with = "milliseconds")]
+    delay: Duration,
+    /// Which runs fail.
     fail: Fail,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Fail {
-    /// Every run succeeds.
+    /// None.
     #[default]
     Never,
-    /// The first run of every turn fails, the next succeeds.
+    /// The first run of every turn.
     Once,
-    /// Every run fails.
+    /// All.
     Always,
 }
 
-/// JSON has one kind of number, and a `google.protobuf.Struct` makes a double of each: 250.0 is 250.
-fn delay_ms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    let number = f64::deserialize(deserializer)?;
-    (0..=MAX_DELAY_MS)
-        .contains(&(number as u64))
-        .then_some(number as u64)
+/// Reads any JSON number, because `google.protobuf.Struct` makes 250.0 of 250.
+fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    Duration::try_from_secs_f64(f64::deserialize(deserializer)? / 1e3)
+        .ok()
+        .filter(|delay| *delay <= MAX_DELAY)
         .ok_or_else(|| de::Error::custom("out of range"))
+}
+
+impl Settings {
+    /// Reads the settings; null is none.
+    fn read(settings: &Value) -> Result<Self, Vec<FieldViolation>> {
+        let members = match settings {
+            Value::Null => return Ok(Self::default()),
+            Value::Object(members) => members,
+            _ => return Err(vec![FieldViolation::new("settings", "must be an object")]),
+        };
+        Self::deserialize(settings).map_err(|_| {
+            // serde stops at the first mistake. Members don't depend on each other, so each is tried alone.
+            let wrong =
+                members.iter().filter(|(name, value)| Self::deserialize(json!({*name: value})).is_err());
+            wrong
+                .map(|(name, _)| {
+                    let detail = match name.as_str() {
+                        "delay_ms" => "must be a number of milliseconds, 0 to 600000",
+                        "fail" => "must be `never`, `once` or `always`",
+                        _ => "is not a setting of this engine; it knows `delay_ms` and `fail`",
+                    };
+                    FieldViolation::new(format!("settings.{name}"), detail)
+                })
+                .collect()
+        })
+    }
+}
+
+/// What the beginning of the newest customer message tells the engine to do.
+#[derive(Debug, PartialEq, Eq)]
+enum Directive<'a> {
+    /// `/slow <ms>`: answer after so many milliseconds, whatever the settings say.
+    Slow(Duration),
+    /// `/fail`: fail in every run, as a vendor that is down. `/fail once`: in the first run of the turn only.
+    Fail { once: bool },
+    /// `/fail permanent`: fail, and say that trying again can't help.
+    FailForGood,
+    /// `/tool <tool> <name> <value>`: call the tool once with these two arguments, then answer with its result.
+    Tool { tool: &'a str, name: &'a str, value: String },
+}
+
+impl<'a> Directive<'a> {
+    /// Reads the beginning of a text. What is not quite a directive is an ordinary message.
+    fn read(text: &'a str) -> Option<Self> {
+        let words: Vec<_> = text.split_whitespace().take(4).collect();
+        match words.as_slice() {
+            ["/slow", ms, ..] => {
+                ms.parse().ok().map(Duration::from_millis).filter(|delay| *delay <= MAX_DELAY).map(Self::Slow)
+            }
+            ["/fail", "permanent", ..] => Some(Self::FailForGood),
+            ["/fail", "once", ..] => Some(Self::Fail { once: true }),
+            ["/fail", ..] => Some(Self::Fail { once: false }),
+            ["/tool", tool, name, _, ..] => {
+                let value: Vec<_> = text.split_whitespace().skip(3).collect();
+                Some(Self::Tool { tool, name, value: value.join(" ") })
+            }
+            _ => None,
+        }
+    }
+}
+
+struct Mock;
+
+#[async_trait]
+impl CompletionModel for Mock {
+    fn check_settings(&self, settings: &Value) -> Result<(), Vec<FieldViolation>> {
+        Settings::read(settings).map(drop)
+    }
+
+    async fn complete(
+        &self,
+        request: &Completion,
+        cancelled: &CancellationToken,
+    ) -> Result<Answer, VendorError> {
+        let settings = Settings::read(&request.engine.settings)
+            .map_err(|_| failure("the agent's engine settings are not valid", Retry::Never))?;
+        let newest = request.history.iter().rfind(|message| message.role == Role::User);
+        let directive = newest.and_then(|message| Directive::read(&message.text));
+        let delay = match directive {
+            Some(Directive::Slow(delay)) => delay,
+            _ => settings.delay,
+        };
+        tokio::select! {
+            biased;
+            () = cancelled.cancelled() => return Err(failure("the run was cancelled", Retry::Backoff)),
+            () = tokio::time::sleep(delay), if !delay.is_zero() => {}
+            else => {}
+        }
+        let fails = match directive {
+            Some(Directive::FailForGood) => return Err(failure("told to fail for good", Retry::Never)),
+            Some(Directive::Fail { once }) => !once || request.run == 1,
+            _ => settings.fail == Fail::Always || (settings.fail == Fail::Once && request.run == 1),
+        };
+        if fails {
+            return Err(failure("told to fail", Retry::Backoff));
+        }
+        Ok(answer(request, directive))
+    }
+}
+
+fn failure(detail: &str, retry: Retry) -> VendorError {
+    VendorError {
+        vendor: ID,
+        operation: "complete",
+        http_status: None,
+        detail: detail.to_owned(),
+        excerpt: None,
+        applied: Applied::No,
+        retry,
+    }
+}
+
+fn answer(request: &Completion, directive: Option<Directive<'_>>) -> Answer {
+    let (text, tool_calls) = match directive {
+        Some(Directive::Tool { tool, name, value }) => {
+            let result = request.steps.last().and_then(|step| step.results.last());
+            if let Some(result) = result {
+                (format!("{tool} gave {result}"), Vec::new())
+            } else if request.tools.iter().any(|spec| spec.name == tool) {
+                let call =
+                    ToolCall { name: tool.to_owned(), arguments: json!({"name": name, "value": value}) };
+                (String::new(), vec![call])
+            } else {
+                (format!("I have no tool {tool}"), Vec::new())
+            }
+        }
+        _ => (quote(&request.history), Vec::new()),
+    };
+    let results =
+        request.steps.iter().flat_map(|step| &step.results).map(|result| words(&result.to_string()));
+    let history = request.history.iter().map(|message| words(&message.text));
+    Answer {
+        input_tokens: words(&request.instructions) + history.chain(results).sum::<i64>(),
+        output_tokens: words(&text)
+            + tool_calls
+                .iter()
+                .map(|call| words(&call.name) + words(&call.arguments.to_string()))
+                .sum::<i64>(),
+        text,
+        tool_calls,
+    }
+}
+
+/// Says what the customer wrote since the last reply.
+fn quote(history: &[Message]) -> String {
+    let since = history.iter().rposition(|message| message.role == Role::Assistant).map_or(0, |at| at + 1);
+    let texts: Vec<_> = history[since..]
+        .iter()
+        .filter(|message| message.role == Role::User)
+        .map(|message| format!("“{}”", message.text))
+        .collect();
+    let mut quoted = texts.join(", ");
+    if let Some((at, _)) = quoted.char_indices().nth(MAX_QUOTE_CHARS) {
+        quoted.truncate(at);
+        quoted.push('…');
+    }
+    match texts.len() {
+        1 => format!("You wrote 1 message: {quoted}"),
+        count => format!("You wrote {count} messages: {quoted}"),
+    }
+}
+
+/// Counts the words, which this engine takes for tokens.
+fn words(text: &str) -> i64 {
+    i64::try_from(text.split_whitespace().count()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{
+        DialogueId, MessageId, Timestamp,
+        agent::Engine,
+        vendor::{Step, ToolSpec},
+    };
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn request(history: &[(Role, &str)]) -> Completion {
+        let message = |(at, (role, text)): (usize, &(Role, &str))| Message {
+            id: MessageId(Uuid::from_u128(at as u128)),
+            dialogue: DialogueId(Uuid::nil()),
+            seq: i64::try_from(at).unwrap() + 1,
+            role: *role,
+            text: (*text).to_owned(),
+            external_id: at.to_string(),
+            turn: None,
+            created_at: Timestamp::UNIX_EPOCH,
+        };
+        Completion {
+            engine: Engine {
+                vendor: ID.into(),
+                model: String::new(),
+                temperature: None,
+                max_output_tokens: None,
+                settings: Value::Null,
+            },
+            instructions: "Be kind.".into(),
+            history: history.iter().enumerate().map(message).collect(),
+            run: 1,
+            tools: vec![ToolSpec {
+                name: "set_attribute".into(),
+                description: String::new(),
+                parameters: json!({}),
+            }],
+            steps: Vec::new(),
+        }
+    }
+
+    async fn complete(request: &Completion) -> Result<Answer, VendorError> {
+        Mock.complete(request, &CancellationToken::new()).await
+    }
+
+    #[tokio::test]
+    async fn it_quotes_what_the_customer_wrote_since_the_last_reply() {
+        let request = request(&[
+            (Role::User, "hello"),
+            (Role::Assistant, "You wrote 1 message: “hello”"),
+            (Role::User, "are you"),
+            (Role::Employee, "a moment"),
+            (Role::User, "there?"),
+        ]);
+        let answer = complete(&request).await.unwrap();
+        assert_eq!(answer.text, "You wrote 2 messages: “are you”, “there?”");
+        assert_eq!((answer.input_tokens, answer.output_tokens), (13, 7));
+        assert_eq!(complete(&request).await.unwrap(), answer);
+    }
+
+    #[tokio::test]
+    async fn a_long_message_is_quoted_in_part() {
+        let answer = complete(&request(&[(Role::User, &"ü".repeat(5_000))])).await.unwrap();
+        assert!(answer.text.chars().count() < 2_100 && answer.text.ends_with('…'));
+    }
+
+    #[tokio::test]
+    async fn it_fails_as_told() {
+        let retry = async |text: &str, fail: &str, run| {
+            let mut request = request(&[(Role::User, text)]);
+            request.engine.settings = json!({"fail": fail});
+            request.run = run;
+            complete(&request).await.map(drop).map_err(|error| error.retry)
+        };
+        for (text, fail, run, expected) in [
+            ("hi", "never", 1, Ok(())),
+            ("hi", "once", 1, Err(Retry::Backoff)),
+            ("hi", "once", 2, Ok(())),
+            ("hi", "always", 9, Err(Retry::Backoff)),
+            ("/fail", "never", 9, Err(Retry::Backoff)),
+            ("/fail once", "never", 1, Err(Retry::Backoff)),
+            ("/fail once please", "never", 2, Ok(())),
+            ("/fail permanent", "never", 1, Err(Retry::Never)),
+            ("please /fail", "never", 1, Ok(())),
+        ] {
+            assert_eq!(retry(text, fail, run).await, expected, "{text} {fail} {run}");
+        }
+    }
+
+    #[tokio::test]
+    async fn it_calls_a_tool_once_and_answers_with_its_result() {
+        let mut request = request(&[(Role::User, "/tool set_attribute plan  gold card")]);
+        let first = complete(&request).await.unwrap();
+        assert_eq!(first.text, "");
+        let arguments = json!({"name": "plan", "value": "gold card"});
+        assert_eq!(first.tool_calls, [ToolCall { name: "set_attribute".into(), arguments }]);
+        request.steps.push(Step { answer: first, results: vec![json!({"ok": true})] });
+        let second = complete(&request).await.unwrap();
+        assert_eq!((second.text.as_str(), second.tool_calls.len()), ("set_attribute gave {\"ok\":true}", 0));
+
+        request.steps.clear();
+        request.tools.clear();
+        assert_eq!(complete(&request).await.unwrap().text, "I have no tool set_attribute");
+    }
+
+    #[tokio::test]
+    async fn it_is_as_slow_as_told() {
+        let elapsed = async |text: &str, settings| {
+            let mut request = request(&[(Role::User, text)]);
+            request.engine.settings = settings;
+            let begun = tokio::time::Instant::now();
+            complete(&request).await.unwrap();
+            begun.elapsed()
+        };
+        let long = Duration::from_secs(5);
+        assert!(elapsed("hi", json!({"delay_ms": 20.0})).await >= Duration::from_millis(20));
+        let told = elapsed("/slow 20 hi", json!({"delay_ms": 600_000})).await;
+        assert!((Duration::from_millis(20)..long).contains(&told));
+        assert!(elapsed("/slow 600001", json!({})).await < long);
+    }
+
+    #[tokio::test]
+    async fn it_stops_when_cancelled() {
+        let cancelled = CancellationToken::new();
+        let request = request(&[(Role::User, "/slow 600000")]);
+        let begun = tokio::time::Instant::now();
+        let (result, ()) = tokio::join!(Mock.complete(&request, &cancelled), async { cancelled.cancel() });
+        assert!(result.is_err() && begun.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn every_bad_setting_is_named() {
+        let wrong = |settings: Value| Mock.check_settings(&settings).unwrap_err();
+        let fields: Vec<_> = wrong(json!({"delay_ms": -1, "fail": "maybe", "speed": 1, "also": null}))
+            .into_iter()
+            .map(|violation| violation.field)
+            .collect();
+        assert_eq!(fields, ["settings.also", "settings.delay_ms", "settings.fail", "settings.speed"]);
+        assert_eq!(wrong(json!([]))[0].field, "settings");
+        for bad in [
+            json!({"delay_ms": 600_001}),
+            json!({"delay_ms": "5"}),
+            json!({"delay_ms": null}),
+            json!({"fail": 1}),
+        ] {
+            assert_eq!(wrong(bad.clone()).len(), 1, "{bad}");
+        }
+        for good in
+            [json!(null), json!({}), json!({"delay_ms": 600_000, "fail": "once"}), json!({"delay_ms": 0})]
+        {
+            assert_eq!(Mock.check_settings(&good), Ok(()), "{good}");
+        }
+    }
 }

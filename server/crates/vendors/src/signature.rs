@@ -60,9 +60,10 @@ pub(crate) fn verify(
         return Err(VerifyError::Mismatch);
     }
     // A secret that can't be read matches nothing, but must not keep the others from matching.
-    let matches = secrets.iter().filter_map(|secret| sign(secret, id, timestamp, body).ok()).any(|expected| {
-        signatures.split(' ').any(|given| given.as_bytes().ct_eq(expected.as_bytes()).into())
-    });
+    let matches =
+        secrets.iter().filter_map(|secret| sign(secret, id, timestamp, body).ok()).any(|expected| {
+            signatures.split(' ').any(|given| given.as_bytes().ct_eq(expected.as_bytes()).into())
+        });
     if matches { Ok(()) } else { Err(VerifyError::Mismatch) }
 }
 
@@ -83,7 +84,8 @@ mod tests {
 
     use super::*;
 
-    const SECRETS: [&str; 2] = ["whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"];
+    const SECRETS: [&str; 2] =
+        ["whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"];
     const ID_TEXT: &str = "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk";
     const BODY: &[u8] = br#"{"email":"test@example.com","username":"test_user"}"#;
 

@@ -14,7 +14,11 @@ const LONGEST: Duration = Duration::from_hours(24 * 366);
 /// Without one that lies ahead the advice is our own schedule: a server that says `0` while it fails would otherwise use
 /// up all tries in a moment.
 pub(super) fn advice(headers: &HeaderMap, now: Timestamp) -> Retry {
-    match headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(|text| pause(text.trim(), now)) {
+    match headers
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| pause(text.trim(), now))
+    {
         Some(pause) if !pause.is_zero() => Retry::After(pause.min(LONGEST)),
         _ => Retry::Backoff,
     }

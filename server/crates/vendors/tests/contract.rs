@@ -1,0 +1,309 @@
+//! What every vendor owes, whoever it is: the tests walk the list, so a new vendor is tested by being in it.
+//!
+//! `fixtures/<vendor>/<name>.json` holds one callback as `{"secret", "now", "headers", "body"}`; `<name>.golden.json`
+//! what it means, as `{"events": […]}` or `{"violations": […]}`.
+
+use std::{fs, path::Path, time::Duration};
+
+use bytes::Bytes;
+use domain::{
+    DeliveryId, MessageId, Timestamp,
+    dialogue::Role,
+    inbound::{InboundEvent, RawRequest, Sender, Verified},
+    vendor::{
+        self, Applied, OutboundMessage, Retry, Vendor, VendorAccount, VendorError, Vendors, WebhookReceiver,
+    },
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use proptest::prelude::*;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use standardwebhooks::Webhook;
+use time::{Duration as Span, macros::datetime};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use uuid::Uuid;
+use vendors::http::{AllowList, HttpClient, Settings};
+
+const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+
+fn vendors() -> Vendors {
+    let settings =
+        Settings { timeout: Duration::from_millis(300), allow: AllowList::All, ..Settings::default() };
+    vendors::all(HttpClient::new(settings), vendors::Settings::default())
+}
+
+fn account(url: &str, secrets: &[&str]) -> VendorAccount {
+    VendorAccount {
+        url: url.to_owned(),
+        token: "sbc_token".into(),
+        signing_secrets: secrets.iter().map(|secret| (*secret).into()).collect(),
+    }
+}
+
+/// One recorded callback.
+#[derive(Deserialize)]
+struct Sample {
+    secret: String,
+    #[serde(with = "time::serde::rfc3339")]
+    now: Timestamp,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+impl Sample {
+    fn request(&self) -> RawRequest {
+        let headers = self.headers.iter().map(|(name, value)| {
+            (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap())
+        });
+        RawRequest { headers: headers.collect(), body: Bytes::from(self.body.clone()) }
+    }
+}
+
+/// Every sample of every vendor that receives, by its name.
+fn samples() -> Vec<(String, Vendor, Sample)> {
+    let mut samples = Vec::new();
+    for vendor in vendors().iter().filter(|vendor| vendor.receiver.is_some()) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(vendor.id);
+        let before = samples.len();
+        for entry in fs::read_dir(&folder).unwrap_or_else(|_| panic!("{} has no fixtures", vendor.id)) {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if name.ends_with(".json") && !name.ends_with(".golden.json") {
+                let sample = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+                samples.push((path.to_str().unwrap().to_owned(), vendor.clone(), sample));
+            }
+        }
+        assert!(samples.len() > before, "{} has no samples", vendor.id);
+    }
+    samples
+}
+
+fn receiver(vendor: &Vendor) -> &dyn WebhookReceiver {
+    vendor.receiver.as_deref().unwrap()
+}
+
+fn meaning(vendor: &Vendor, request: &Verified<RawRequest>) -> Value {
+    match receiver(vendor).normalize(request) {
+        Ok(events) => json!({"events": events.iter().map(event).collect::<Vec<_>>()}),
+        Err(error) => json!({
+            "violations": error.fields.iter().map(|bad| json!([bad.field, bad.detail])).collect::<Vec<_>>()
+        }),
+    }
+}
+
+fn event(event: &InboundEvent) -> Value {
+    match event {
+        InboundEvent::Message(message) => json!({"message": {
+            "chat": message.chat,
+            "external_id": message.external_id,
+            "text": message.text,
+            "sender": match message.sender {
+                Sender::Customer => "customer",
+                Sender::Employee => "employee",
+            },
+        }}),
+    }
+}
+
+#[test]
+fn every_sample_is_verified_and_means_what_its_golden_file_says() {
+    for (name, vendor, sample) in samples() {
+        let account = account("", &[&sample.secret]);
+        let verified = vendor::verify(receiver(&vendor), sample.request(), &account, sample.now)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let golden = fs::read(name.replace(".json", ".golden.json")).unwrap_or_default();
+        let golden: Value = serde_json::from_slice(&golden).unwrap_or_default();
+        let meaning = meaning(&vendor, &verified);
+        assert_eq!(meaning, golden, "{name} means\n{meaning:#}");
+    }
+}
+
+#[test]
+fn no_sample_survives_a_change() {
+    for (name, vendor, sample) in samples() {
+        let refused = |request: &RawRequest, secrets: &[&str], now| {
+            assert!(receiver(&vendor).verify(request, &account("", secrets), now).is_err(), "{name}");
+        };
+        let secret = [sample.secret.as_str()];
+        let request = sample.request();
+        for at in 0..request.body.len() {
+            let mut body = request.body.to_vec();
+            body[at] ^= 1;
+            refused(&RawRequest { body: body.into(), ..request.clone() }, &secret, sample.now);
+        }
+        refused(&RawRequest { body: Bytes::new(), ..request.clone() }, &secret, sample.now);
+        refused(&RawRequest { headers: HeaderMap::new(), ..request.clone() }, &secret, sample.now);
+        refused(&request, &secret, sample.now + Span::minutes(6));
+        refused(&request, &secret, sample.now - Span::minutes(6));
+        refused(&request, &["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"], sample.now);
+        refused(&request, &[], sample.now);
+    }
+}
+
+proptest! {
+    #[test]
+    fn garbage_is_an_error_and_never_a_panic(body in prop::collection::vec(any::<u8>(), 0..300), text in "\\PC{0,80}") {
+        for vendor in vendors().iter().filter(|vendor| vendor.receiver.is_some()) {
+            let headers = ["webhook-id", "webhook-timestamp", "webhook-signature"].map(|name| {
+                (HeaderName::from_static(name), HeaderValue::from_bytes(text.as_bytes()).unwrap())
+            });
+            for body in [body.clone(), text.clone().into_bytes(), json!({"chat_id": text, "text": body}).to_string().into_bytes()] {
+                let request = RawRequest { headers: headers.iter().cloned().collect(), body: body.into() };
+                let account = account("", &[SECRET]);
+                prop_assert!(receiver(vendor).verify(&request, &account, Timestamp::UNIX_EPOCH).is_err());
+                prop_assert!(receiver(vendor).normalize(&Verified::vouched(request)).is_err());
+            }
+        }
+    }
+}
+
+/// What the fake server does once it has read a request.
+#[derive(Clone, Copy)]
+enum Behaviour {
+    Answer(&'static str),
+    Cut,
+    Hang,
+}
+
+/// Starts a server that keeps every request as text and then behaves so.
+async fn serve(behaviour: Behaviour) -> (String, tokio::sync::mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook?key=secret", listener.local_addr().unwrap());
+    let (seen, requests) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let seen = seen.clone();
+            tokio::spawn(async move {
+                let request = read_request(&mut stream).await;
+                seen.send(request).unwrap();
+                match behaviour {
+                    Behaviour::Answer(answer) => stream.write_all(answer.as_bytes()).await.unwrap(),
+                    Behaviour::Cut => {}
+                    Behaviour::Hang => std::future::pending().await,
+                }
+            });
+        }
+    });
+    (url, requests)
+}
+
+async fn read_request(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    loop {
+        stream.read_buf(&mut bytes).await.unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
+            if body.len() >= length.parse().unwrap() {
+                return text.into_owned();
+            }
+        }
+    }
+}
+
+fn outbound() -> OutboundMessage {
+    OutboundMessage {
+        delivery: DeliveryId(Uuid::from_u128(0xd)),
+        message: MessageId(Uuid::from_u128(0xe)),
+        chat: String::new(),
+        role: Role::Assistant,
+        text: "Guten Tag, “Ä”".into(),
+        now: datetime!(2026-11-21 12:00:00 UTC),
+    }
+}
+
+#[tokio::test]
+async fn failures_say_whether_trying_again_helps_and_whether_it_may_have_had_its_effect() {
+    let after = |seconds| Retry::After(Duration::from_secs(seconds));
+    for (behaviour, status, applied, retry) in [
+        (
+            Behaviour::Answer("HTTP/1.1 301 Moved\r\nlocation: /\r\n\r\n"),
+            Some(301),
+            Applied::No,
+            Retry::Never,
+        ),
+        (Behaviour::Answer("HTTP/1.1 400 Bad\r\n\r\n"), Some(400), Applied::No, Retry::Never),
+        (Behaviour::Answer("HTTP/1.1 401 Who\r\n\r\nwho?"), Some(401), Applied::No, Retry::Never),
+        (Behaviour::Answer("HTTP/1.1 408 Slow\r\n\r\n"), Some(408), Applied::No, Retry::Backoff),
+        (Behaviour::Answer("HTTP/1.1 410 Gone\r\n\r\n"), Some(410), Applied::No, Retry::Never),
+        (Behaviour::Answer("HTTP/1.1 425 Early\r\n\r\n"), Some(425), Applied::No, Retry::Backoff),
+        (Behaviour::Answer("HTTP/1.1 429 Many\r\nretry-after: 7\r\n\r\n"), Some(429), Applied::No, after(7)),
+        (
+            Behaviour::Answer("HTTP/1.1 429 Many\r\nretry-after: Sat, 21 Nov 2026 12:00:30 GMT\r\n\r\n"),
+            Some(429),
+            Applied::No,
+            after(30),
+        ),
+        (Behaviour::Answer("HTTP/1.1 429 Many\r\n\r\n"), Some(429), Applied::No, Retry::Backoff),
+        (Behaviour::Answer("HTTP/1.1 500 Oops\r\n\r\n"), Some(500), Applied::Maybe, Retry::Backoff),
+        (
+            Behaviour::Answer("HTTP/1.1 503 Down\r\nretry-after: 120\r\n\r\n"),
+            Some(503),
+            Applied::Maybe,
+            after(120),
+        ),
+        (Behaviour::Answer("nonsense\r\n\r\n"), None, Applied::Maybe, Retry::Backoff),
+        (Behaviour::Cut, None, Applied::Maybe, Retry::Backoff),
+        (Behaviour::Hang, None, Applied::Maybe, Retry::Backoff),
+    ] {
+        for vendor in vendors().iter().filter(|vendor| vendor.sender.is_some()) {
+            let (url, mut requests) = serve(behaviour).await;
+            let error = vendor
+                .sender
+                .as_ref()
+                .unwrap()
+                .send(&account(&url, &[SECRET]), &outbound())
+                .await
+                .unwrap_err();
+            let expected = VendorError {
+                vendor: vendor.id,
+                operation: "send",
+                http_status: status,
+                detail: error.detail.clone(),
+                excerpt: (status == Some(401)).then(|| "who?".into()),
+                applied,
+                retry,
+            };
+            assert_eq!(error, expected);
+            assert!(
+                !error.to_string().contains("secret") && !error.to_string().contains("sbc_token"),
+                "{error}"
+            );
+            // Never more than once: repeating is the queue's business.
+            assert!(requests.try_recv().is_ok() && requests.try_recv().is_err());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_http_endpoint_gets_what_the_contract_promises() {
+    let (url, mut requests) =
+        serve(Behaviour::Answer("HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\nok")).await;
+    let vendors = vendors();
+    let sender = vendors.get("generic_http").and_then(|vendor| vendor.sender.clone()).unwrap();
+    let second = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let receipt = sender.send(&account(&url, &[SECRET, second]), &outbound()).await.unwrap();
+    assert_eq!((receipt.http_status, receipt.excerpt.as_deref()), (Some(202), Some("ok")));
+
+    let request = requests.recv().await.unwrap();
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    assert_eq!(
+        body,
+        r#"{"message_id":"00000000-0000-0000-0000-00000000000e","role":"ASSISTANT","text":"Guten Tag, “Ä”"}"#
+    );
+    let id = "00000000-0000-0000-0000-00000000000d";
+    let sign = |secret| Webhook::new(secret).unwrap().sign(id, 1_795_262_400, body.as_bytes()).unwrap();
+    for line in [
+        "POST /hook?key=secret HTTP/1.1".to_owned(),
+        "content-type: application/json".to_owned(),
+        "x-chat_auth_token: Bearer sbc_token".to_owned(),
+        format!("webhook-id: {id}"),
+        "webhook-timestamp: 1795262400".to_owned(),
+        format!("webhook-signature: {} {}", sign(SECRET), sign(second)),
+    ] {
+        assert!(head.lines().any(|have| have == line), "{line}\nnot in\n{head}");
+    }
+}

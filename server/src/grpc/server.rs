@@ -1,0 +1,153 @@
+//! The internal listener: gRPC, gRPC-web, health, reflection, and the metrics.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use app::App;
+use axum::{Router, routing::get};
+use http::{HeaderName, Method, header};
+use metrics_exporter_prometheus::PrometheusHandle;
+use switchboard_sdk::{
+    FILE_DESCRIPTOR_SET,
+    v1::{
+        agents_service_server::AgentsServiceServer, channels_service_server::ChannelsServiceServer,
+        dialogues_service_server::DialoguesServiceServer, events_service_server::EventsServiceServer,
+        webhooks_service_server::WebhooksServiceServer, workspaces_service_server::WorkspacesServiceServer,
+    },
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    codec::CompressionEncoding,
+    service::Routes,
+    transport::{Identity, Server, ServerTlsConfig, server::TcpIncoming},
+};
+use tower::ServiceBuilder;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    cors::{AllowOrigin, CorsLayer},
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
+};
+
+use super::{Services, auth::AuthLayer};
+use crate::{error::refusal_to_status, telemetry::RequestLog};
+
+/// What the internal listener is set to.
+pub struct ListenerSettings {
+    /// Certificate and key, PEM. `None`: no TLS.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Origins of browsers that may call, or `*`; none: those on localhost.
+    pub cors_origins: Vec<String>,
+    /// The longest request, in bytes.
+    pub max_request_bytes: usize,
+    /// How long a call may take until its answer begins.
+    pub call_timeout: Duration,
+}
+
+/// The longest answer, in bytes: a page of a thousand long messages.
+const MAX_RESPONSE_BYTES: usize = 128 << 20;
+
+macro_rules! service {
+    ($server:ident, $services:expr, $settings:expr) => {
+        $server::new($services.clone())
+            .max_decoding_message_size($settings.max_request_bytes)
+            .max_encoding_message_size(MAX_RESPONSE_BYTES)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip)
+    };
+}
+
+fn cors(origins: &[String]) -> CorsLayer {
+    let names = |names: &[&'static str]| names.iter().copied().map(HeaderName::from_static).collect::<Vec<_>>();
+    let origins = origins.to_vec();
+    let allowed = move |origin: &http::HeaderValue| {
+        let Ok(origin) = origin.to_str() else { return false };
+        if origins.is_empty() {
+            let host = origin.split_once("://").map_or("", |(_, rest)| rest);
+            let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+            return matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+        }
+        origins.iter().any(|each| each == "*" || each == origin)
+    };
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(move |origin, _| allowed(origin)))
+        .allow_methods([Method::POST])
+        .max_age(Duration::from_secs(600))
+        .allow_headers(
+            [header::CONTENT_TYPE, header::AUTHORIZATION]
+                .into_iter()
+                .chain(names(&["x-grpc-web", "x-user-agent", "grpc-timeout", "x-request-id"]))
+                .collect::<Vec<_>>(),
+        )
+        .expose_headers(names(&["grpc-status", "grpc-message", "grpc-status-details-bin", "x-request-id"]))
+}
+
+/// Serves until told to stop, then lets calls in hand end.
+pub async fn serve(
+    app: App,
+    listener: TcpListener,
+    settings: ListenerSettings,
+    metrics: PrometheusHandle,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let services = Services { app: app.clone() };
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    health.set_serving::<AgentsServiceServer<Services>>().await;
+    health.set_serving::<ChannelsServiceServer<Services>>().await;
+    health.set_serving::<DialoguesServiceServer<Services>>().await;
+    health.set_serving::<EventsServiceServer<Services>>().await;
+    health.set_serving::<WebhooksServiceServer<Services>>().await;
+    health.set_serving::<WorkspacesServiceServer<Services>>().await;
+
+    let panicked = || domain::Error::new(domain::Reason::Internal, "an internal error");
+    let request_id = HeaderName::from_static("x-request-id");
+    // Outermost first: CORS outside gRPC-web, or browsers can't read its answers; the key is checked innermost, so that a
+    // refusal is turned into what the client speaks.
+    let layers = ServiceBuilder::new()
+        .layer(SetRequestIdLayer::new(request_id.clone(), MakeRequestUuid))
+        .layer(RequestLog::layer("grpc"))
+        .layer(PropagateRequestIdLayer::new(request_id))
+        .layer(cors(&settings.cors_origins))
+        .layer(tonic_web::GrpcWebLayer::new())
+        .layer(CatchPanicLayer::custom(move |_| {
+            refusal_to_status(&panicked()).into_http::<tonic::body::Body>()
+        }))
+        .layer(AuthLayer { app, timeout: settings.call_timeout });
+    let grpc = Routes::new(service!(AgentsServiceServer, services, settings))
+        .add_service(service!(ChannelsServiceServer, services, settings))
+        .add_service(service!(DialoguesServiceServer, services, settings))
+        .add_service(service!(EventsServiceServer, services, settings))
+        .add_service(service!(WebhooksServiceServer, services, settings))
+        .add_service(service!(WorkspacesServiceServer, services, settings))
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .prepare()
+        .into_axum_router()
+        .layer(layers);
+    let router = Router::new().route("/metrics", get(move || async move { metrics.render() })).merge(grpc);
+
+    let mut server = Server::builder()
+        .accept_http1(true)
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .max_concurrent_streams(1_024)
+        .concurrency_limit_per_connection(1_024)
+        .max_connection_age(Duration::from_secs(3_600))
+        .max_connection_age_grace(Duration::from_secs(60))
+        .http2_max_header_list_size(16 * 1_024);
+    if let Some((certificate, key)) = &settings.tls {
+        let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("reading {}", path.display()));
+        let identity = Identity::from_pem(read(certificate)?, read(key)?);
+        server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
+    }
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    server.add_routes(Routes::from(router)).serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await?;
+    Ok(())
+}

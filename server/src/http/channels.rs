@@ -1,0 +1,262 @@
+//! Channels over REST: `facts` of existing installations, part A.
+
+use app::{
+    Caller, PageRequest,
+    caller::bearer,
+    channels::{ChannelPatch, Filter, NewChannel},
+};
+use axum::{
+    extract::{Path, Query, Request, State},
+    response::{IntoResponse, Response},
+};
+use domain::{ChannelId, Error, Reason, channel::Channel, dialogue::Message, error::Violations};
+use http::{HeaderMap, StatusCode, header};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::{Shim, body, json as answer};
+use crate::error::Problem;
+
+/// A channel, as existing installations know it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the JSON in the OpenAPI document")]
+pub(super) struct ChannelBody {
+    /// UUID of the channel.
+    id: String,
+    /// A name for people, 1 to 200 characters.
+    name: String,
+    /// The agent's id.
+    chat_bot_id: String,
+    /// Where replies are posted.
+    url: String,
+    /// Whether it accepts messages.
+    is_active: bool,
+    /// The token: whole on creation, its last four characters behind an ellipsis on reads.
+    token: String,
+}
+
+/// A channel to make.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the JSON in the OpenAPI document")]
+pub(super) struct NewChannelBody {
+    /// A name for people, 1 to 200 characters.
+    name: String,
+    /// The agent's id.
+    chat_bot_id: String,
+    /// Where replies are posted: an absolute http or https URL.
+    url: String,
+    /// Whether it accepts messages. Default: true.
+    is_active: Option<bool>,
+}
+
+/// What to change of a channel.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the JSON in the OpenAPI document")]
+pub(super) struct ChannelPatchBody {
+    /// A name for people, 1 to 200 characters.
+    name: Option<String>,
+    /// Where replies are posted.
+    url: Option<String>,
+    /// Whether it accepts messages.
+    is_active: Option<bool>,
+}
+
+/// A message of a dialogue.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the JSON in the OpenAPI document")]
+pub(super) struct MessageBody {
+    /// `ASSISTANT`, `SYSTEM`, `USER` or `EMPLOYEE`.
+    role: String,
+    /// What it says.
+    text: String,
+    /// What the outside world calls it.
+    message_id: String,
+}
+
+fn to_body(channel: &Channel, token: Option<&str>) -> Value {
+    json!({
+        "id": channel.id,
+        "name": channel.display_name,
+        "chat_bot_id": channel.agent,
+        "url": channel.url,
+        "is_active": channel.active,
+        "token": token.map_or_else(|| format!("…{}", channel.token_suffix), ToOwned::to_owned),
+    })
+}
+
+/// Says the fields as REST callers know them.
+fn in_rest_words(error: app::Error) -> Problem {
+    let mut problem = Problem::from(error);
+    for field in &mut problem.0.fields {
+        let name = match field.field.as_str() {
+            "channel.display_name" => "name",
+            "channel.url" => "url",
+            "channel.agent_id" => "chat_bot_id",
+            other => other,
+        };
+        field.field = name.to_owned();
+    }
+    if let [field] = problem.0.fields.as_slice() {
+        problem.0.detail = format!("{}: {}", field.field, field.detail);
+    }
+    problem
+}
+
+async fn caller(shim: &Shim, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let header = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
+    // Said here, too, so that a bad form is told apart from a missing header before the database is asked.
+    if let Some(header) = header {
+        bearer(header)?;
+    }
+    Ok(shim.app.authenticate(header).await?)
+}
+
+/// An id in a path that is none is an unknown one.
+fn id(text: &str) -> Result<ChannelId, Problem> {
+    text.parse().map_err(|_| Problem(Error::not_found(Reason::ChannelNotFound, "channel", text)))
+}
+
+/// Creates a channel; the token is shown in full only here.
+#[utoipa::path(post, path = "/api/channels", tag = "channels", request_body = NewChannelBody,
+    security(("api_key" = [])),
+    responses((status = 201, body = ChannelBody), (status = 401, description = "AUTH_MISSING, AUTH_MALFORMED, TOKEN_UNKNOWN"),
+        (status = 403, description = "SCOPE_MISSING"), (status = 404, description = "AGENT_NOT_FOUND"),
+        (status = 422, description = "FIELD_INVALID, TARGET_FORBIDDEN")))]
+pub(super) async fn create(State(shim): State<Shim>, request: Request) -> Result<Response, Problem> {
+    let caller = caller(&shim, request.headers()).await?;
+    let raw = body::read(request, &shim.settings).await?;
+    let mut members = body::Members::parse(&raw.body)?;
+    let (name, url) = (members.string("name"), members.string("url"));
+    let (agent, active) = (members.id("chat_bot_id"), members.optional_bool("is_active").unwrap_or(true));
+    members.finish()?;
+    let Some(agent) = agent else { return Err(Problem(Error::new(Reason::Internal, "an internal error"))) };
+    let new = NewChannel { display_name: name, agent, vendor: String::new(), url, active };
+    let open = shim.app.create_channel(&caller, new, "").await.map_err(in_rest_words)?;
+    Ok(answer(StatusCode::CREATED, &to_body(&open.channel, Some(open.token.expose_secret()))))
+}
+
+#[derive(Deserialize)]
+pub(super) struct ListQuery {
+    chat_bot_id: Option<String>,
+    active: Option<String>,
+}
+
+/// Lists channels, oldest first.
+#[utoipa::path(get, path = "/api/channels", tag = "channels", security(("api_key" = [])),
+    params(("chat_bot_id" = Option<String>, Query, description = "Only channels of this agent."),
+        ("active" = Option<bool>, Query, description = "Only active or inactive ones.")),
+    responses((status = 200, body = Vec<ChannelBody>), (status = 401, description = "AUTH_MISSING, TOKEN_UNKNOWN"),
+        (status = 422, description = "FIELD_INVALID")))]
+pub(super) async fn list(
+    State(shim): State<Shim>,
+    headers: HeaderMap,
+    Query(query): Query<ListQuery>,
+) -> Result<Response, Problem> {
+    let caller = caller(&shim, &headers).await?;
+    let mut violations = Violations::default();
+    let agent = query.chat_bot_id.filter(|id| !id.is_empty()).map(|id| id.parse());
+    violations.require(!matches!(agent, Some(Err(_))), "chat_bot_id", "must be a UUID");
+    let active = query.active.filter(|active| !active.is_empty());
+    let active = match active.as_deref() {
+        None => None,
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        Some(_) => {
+            violations.add("active", "must be true or false");
+            None
+        }
+    };
+    violations.finish()?;
+    let filter = Filter { agent: agent.and_then(Result::ok), active };
+    let mut channels = Vec::new();
+    let mut page = PageRequest { size: 1_000, token: String::new() };
+    loop {
+        let next = shim.app.list_channels(&caller, &filter, &page).await?;
+        channels.extend(next.items.iter().map(|channel| to_body(channel, None)));
+        if next.next_token.is_empty() {
+            return Ok(answer(StatusCode::OK, &Value::Array(channels)));
+        }
+        page.token = next.next_token;
+    }
+}
+
+/// Reads a channel.
+#[utoipa::path(get, path = "/api/channels/{channel_id}", tag = "channels", security(("api_key" = [])),
+    params(("channel_id" = String, Path, description = "The channel's id.")),
+    responses((status = 200, body = ChannelBody), (status = 404, description = "CHANNEL_NOT_FOUND")))]
+pub(super) async fn get(
+    State(shim): State<Shim>,
+    Path(channel): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = caller(&shim, &headers).await?;
+    let channel = shim.app.get_channel(&caller, id(&channel)?).await?;
+    Ok(answer(StatusCode::OK, &to_body(&channel, None)))
+}
+
+/// Changes what is given of a channel.
+#[utoipa::path(put, path = "/api/channels/{channel_id}", tag = "channels", request_body = ChannelPatchBody,
+    security(("api_key" = [])), params(("channel_id" = String, Path, description = "The channel's id.")),
+    responses((status = 200, body = ChannelBody), (status = 404, description = "CHANNEL_NOT_FOUND"),
+        (status = 422, description = "FIELD_INVALID, TARGET_FORBIDDEN")))]
+pub(super) async fn update(
+    State(shim): State<Shim>,
+    Path(channel): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let caller = caller(&shim, request.headers()).await?;
+    let channel = id(&channel)?;
+    let raw = body::read(request, &shim.settings).await?;
+    let mut members = body::Members::parse(&raw.body)?;
+    let patch = ChannelPatch {
+        display_name: members.optional_string("name"),
+        url: members.optional_string("url"),
+        active: members.optional_bool("is_active"),
+        agent: None,
+    };
+    members.finish()?;
+    let channel = shim.app.update_channel(&caller, channel, patch).await.map_err(in_rest_words)?;
+    Ok(answer(StatusCode::OK, &to_body(&channel, None)))
+}
+
+/// Deletes a channel. Its dialogues stay readable over gRPC.
+#[utoipa::path(delete, path = "/api/channels/{channel_id}", tag = "channels", security(("api_key" = [])),
+    params(("channel_id" = String, Path, description = "The channel's id.")),
+    responses((status = 204, description = "It is gone."), (status = 404, description = "CHANNEL_NOT_FOUND")))]
+pub(super) async fn delete(
+    State(shim): State<Shim>,
+    Path(channel): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = caller(&shim, &headers).await?;
+    shim.app.delete_channel(&caller, id(&channel)?).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Reads the dialogue of a channel, oldest message first.
+#[utoipa::path(get, path = "/api/channels/{channel_id}/dialogue", tag = "channels", security(("api_key" = [])),
+    params(("channel_id" = String, Path, description = "The channel's id.")),
+    responses((status = 200, body = Vec<MessageBody>), (status = 404, description = "CHANNEL_NOT_FOUND")))]
+pub(super) async fn dialogue(
+    State(shim): State<Shim>,
+    Path(channel): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = caller(&shim, &headers).await?;
+    let channel = id(&channel)?;
+    let to_body = |message: &Message| {
+        json!({ "role": message.role, "text": message.text, "message_id": message.external_id })
+    };
+    let mut messages = Vec::new();
+    let mut page = PageRequest { size: 1_000, token: String::new() };
+    loop {
+        let next = shim.app.get_channel_dialogue(&caller, channel, &page).await?;
+        messages.extend(next.items.iter().map(to_body));
+        if next.next_token.is_empty() {
+            return Ok(answer(StatusCode::OK, &Value::Array(messages)));
+        }
+        page.token = next.next_token;
+    }
+}

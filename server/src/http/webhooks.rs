@@ -1,0 +1,137 @@
+//! What the outside world calls: `new_message`, and one route for every vendor's hooks.
+
+use std::time::Duration;
+
+use app::inbound::Accepted;
+use axum::{
+    extract::{Path, Request, State},
+    response::Response,
+};
+use domain::{Error, Reason, new_message::NewMessage};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::{Shim, body, json as answer};
+use crate::error::Problem;
+
+/// The longest that a caller may wait for the answer.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// A message from outside.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the JSON in the OpenAPI document")]
+pub(super) struct NewMessageBody {
+    /// The caller's id of the message, which makes a repeat harmless. Missing or null: one is generated.
+    message_id: Option<String>,
+    /// The channel's id, or `<channel id>/<chat>`.
+    chat_id: String,
+    /// 1 to 65,536 bytes.
+    text: String,
+    /// `customer` or `employee`.
+    message_sender: String,
+}
+
+/// The message is committed.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the JSON in the OpenAPI document")]
+pub(super) struct ProcessedBody {
+    /// `Message processed successfully`.
+    status: String,
+}
+
+fn processed(accepted: &Accepted, waited: Option<Duration>) -> Response {
+    let mut response = answer(StatusCode::OK, &json!({ "status": "Message processed successfully" }));
+    let headers = response.headers_mut();
+    headers.insert("switchboard-outcome", HeaderValue::from_static(accepted.outcome.as_str()));
+    if let Some(wait) = waited
+        && let Ok(value) = HeaderValue::from_str(&format!("wait={}", wait.as_secs()))
+    {
+        headers.insert("preference-applied", value);
+    }
+    response
+}
+
+/// How long the caller wants to wait: RFC 7240, section 4.3.
+fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
+    headers
+        .get_all("prefer")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split([',', ';']))
+        .find_map(|preference| {
+            let (name, value) = preference.split_once('=')?;
+            let seconds: u64 = value.trim().trim_matches('"').parse().ok()?;
+            name.trim().eq_ignore_ascii_case("wait").then_some(Duration::from_secs(seconds).min(LONGEST_WAIT))
+        })
+}
+
+/// Accepts one message of a chat. The 200 comes when the message is committed; with `Prefer: wait=N` (at most 30), when
+/// its answer is in the dialogue, or after N seconds.
+#[utoipa::path(post, path = "/api/webhook/new_message", tag = "webhooks", request_body = NewMessageBody,
+    security(("agent_token" = [])),
+    params(("Prefer" = Option<String>, Header, description = "`wait=N`: wait N seconds at most for the answer.")),
+    responses((status = 200, body = ProcessedBody),
+        (status = 401, description = "AUTH_MISSING, AUTH_MALFORMED, TOKEN_UNKNOWN"),
+        (status = 404, description = "CHANNEL_NOT_FOUND"), (status = 408, description = "BODY_TIMEOUT"),
+        (status = 409, description = "CHANNEL_INACTIVE"), (status = 413, description = "BODY_TOO_LARGE"),
+        (status = 415, description = "CONTENT_TYPE_UNSUPPORTED"), (status = 422, description = "FIELD_INVALID"),
+        (status = 503, description = "OVERLOADED, UNAVAILABLE")))]
+pub(super) async fn new_message(State(shim): State<Shim>, request: Request) -> Result<Response, Problem> {
+    let header = request.headers().get(&shim.settings.inbound_token_header);
+    let header = header.map(|value| value.to_str().unwrap_or_default().to_owned());
+    let agent = shim.app.authenticate_agent(header.as_deref()).await?;
+    let raw = body::read(request, &shim.settings).await?;
+    let asked = preferred_wait(&raw.headers);
+    let new = NewMessage::parse(&raw.body).map_err(|fields| Error::fields(Reason::FieldInvalid, fields))?;
+    let channel = new.channel;
+    let accepted = shim.app.new_message(agent, channel, new.into_message(), raw).await?;
+    let wait = asked.unwrap_or(shim.settings.new_message_wait);
+    if !wait.is_zero() {
+        shim.app.wait_for_turn(accepted.workspace, accepted.message, wait).await?;
+    }
+    // A conflict answers 200 as well: existing callers would otherwise send the same again for ever. The header tells.
+    Ok(processed(&accepted, asked))
+}
+
+/// Accepts what the vendor of a channel sends. Generic channels take the body of `new_message`, with the agent's token or
+/// a Standard Webhooks signature; what can't be understood is kept and answered with 422.
+#[utoipa::path(post, path = "/hooks/{channel_id}", tag = "webhooks", request_body = NewMessageBody,
+    security(("agent_token" = []), ("signature" = [])),
+    params(("channel_id" = String, Path, description = "The channel's id.")),
+    responses((status = 200, body = ProcessedBody),
+        (status = 401, description = "AUTH_MISSING, SIGNATURE_INVALID, TOKEN_UNKNOWN"),
+        (status = 404, description = "CHANNEL_NOT_FOUND"),
+        (status = 409, description = "CHANNEL_INACTIVE, MESSAGE_CONFLICT"), (status = 422, description = "FIELD_INVALID")))]
+pub(super) async fn hook(
+    State(shim): State<Shim>,
+    Path(channel): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let channel = channel
+        .parse()
+        .map_err(|_| Problem(Error::not_found(Reason::ChannelNotFound, "channel", "of this path")))?;
+    let raw = body::read(request, &shim.settings).await?;
+    let accepted = shim.app.receive_hook(channel, raw).await?.refuse_conflict()?;
+    Ok(processed(&accepted, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_is_read_among_other_preferences_and_bounded() {
+        let wait = |value: &'static str| {
+            preferred_wait(&HeaderMap::from_iter([(
+                http::HeaderName::from_static("prefer"),
+                HeaderValue::from_static(value),
+            )]))
+        };
+        assert_eq!(wait("wait=5"), Some(Duration::from_secs(5)));
+        assert_eq!(wait("respond-async, Wait = \"7\""), Some(Duration::from_secs(7)));
+        assert_eq!(wait("wait=999"), Some(LONGEST_WAIT));
+        assert_eq!(wait("wait=soon"), None);
+        assert_eq!(wait("return=minimal"), None);
+    }
+}

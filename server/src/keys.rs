@@ -1,0 +1,105 @@
+//! `switchboard keys`: API keys by whoever owns the database, without a running server.
+
+use std::sync::Arc;
+
+use app::{App, Caller, PageRequest, workspaces::NewApiKey};
+use clap::Subcommand;
+use domain::{ApiKeyId, SystemClock, Timestamp, WorkspaceId, workspace::Scopes};
+use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Config,
+    start::{Database, build_app},
+};
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Creates a key and prints it, once.
+    Create {
+        /// The workspace's id. Without one: an operator key.
+        #[arg(long)]
+        workspace: Option<WorkspaceId>,
+        /// A name for people.
+        #[arg(long, default_value = "command line")]
+        name: String,
+        /// What it may do: `<service>:<read|write|admin>`, several with commas. Default: everything.
+        #[arg(long, value_delimiter = ',')]
+        scope: Vec<String>,
+        /// When it stops working, RFC 3339.
+        #[arg(long, value_parser = moment)]
+        expires: Option<Timestamp>,
+    },
+    /// Lists the keys of a workspace.
+    List {
+        /// The workspace's id.
+        #[arg(long)]
+        workspace: WorkspaceId,
+    },
+    /// Revokes a key.
+    Revoke {
+        /// The workspace's id.
+        #[arg(long)]
+        workspace: WorkspaceId,
+        /// The id of the key's record.
+        id: ApiKeyId,
+    },
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text, &time::format_description::well_known::Rfc3339).map_err(|error| error.to_string())
+}
+
+/// Does it. The private database must not be in use by a running server; use the API there.
+pub async fn run(config: &Config, command: Command) -> anyhow::Result<()> {
+    let database = Database::open(config).await?;
+    let stop = CancellationToken::new();
+    let app = build_app(config, &database, Arc::new(SystemClock), stop.clone()).await?;
+    let done = act(&app, command).await;
+    stop.cancel();
+    app.close().await;
+    database.close().await?;
+    done
+}
+
+#[expect(clippy::print_stdout, reason = "a command's result")]
+async fn act(app: &App, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Create { workspace, name, scope, expires } => {
+            let (key, secret) = match workspace {
+                Some(workspace) => {
+                    let scopes = if scope.is_empty() {
+                        Scopes::all()
+                    } else {
+                        Scopes::parse(scope.iter().map(String::as_str))?
+                    };
+                    let new = NewApiKey { display_name: name, scopes, expires_at: expires };
+                    app.create_api_key(&Caller::Operator, Some(workspace), new).await?
+                }
+                None => app.create_operator_key(&name).await?,
+            };
+            println!("{}\t{}", key.id, secret.expose_secret());
+        }
+        Command::List { workspace } => {
+            let mut page = PageRequest { size: 1_000, token: String::new() };
+            loop {
+                let keys = app.list_api_keys(&Caller::Operator, Some(workspace), &page).await?;
+                for key in keys.items {
+                    let state = if key.revoked_at.is_some() { "revoked" } else { "active" };
+                    let scopes = key.scopes.names().join(",");
+                    println!("{}\t…{}\t{state}\t{}\t{scopes}", key.id, key.suffix, key.display_name);
+                }
+                if keys.next_token.is_empty() {
+                    break;
+                }
+                page.token = keys.next_token;
+            }
+        }
+        Command::Revoke { workspace, id } => {
+            let key = app.revoke_api_key(&Caller::Operator, Some(workspace), id).await?;
+            println!("{}\trevoked", key.id);
+        }
+    }
+    Ok(())
+}
