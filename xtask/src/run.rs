@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -16,6 +17,36 @@ pub fn run(command: &mut Command) -> anyhow::Result<()> {
     let line = line(command);
     println!("$ {line}");
     let status = command.stdin(Stdio::null()).status().with_context(|| format!("starting `{line}`"))?;
+    if !status.success() {
+        bail!("`{line}` failed: {status}");
+    }
+    Ok(())
+}
+
+/// Runs a command like [`run`] and shows each line of its standard output to `read` as well.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_lines(command: &mut Command, mut read: impl FnMut(&str)) -> anyhow::Result<()> {
+    let line = line(command);
+    println!("$ {line}");
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("starting `{line}`"))?;
+    if let Some(output) = child.stdout.take() {
+        let mut output = BufReader::new(output);
+        let mut bytes = Vec::new();
+        while output.read_until(b'\n', &mut bytes)? > 0 {
+            let text = String::from_utf8_lossy(&bytes);
+            print!("{text}");
+            read(text.trim_end());
+            bytes.clear();
+        }
+    }
+    let status = child.wait()?;
     if !status.success() {
         bail!("`{line}` failed: {status}");
     }
@@ -67,14 +98,18 @@ fn is_executable(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
-/// The command as a person would type it, with the folder it runs in where one was set. Environment variables are left
-/// out: keys of the server under test travel there.
+/// The command as a person would type it, with the folder where that is another than ours. Environment variables are
+/// left out: keys of the server under test travel there.
 fn line(command: &Command) -> String {
-    let mut words = vec![word(command.get_program())];
+    let program = Path::new(command.get_program());
+    let mut words = vec![word(program.file_name().unwrap_or(program.as_os_str()))];
     words.extend(command.get_args().map(word));
+    let here = env::current_dir().ok();
     match command.get_current_dir() {
-        Some(folder) => format!("{} (in {})", words.join(" "), folder.display()),
-        None => words.join(" "),
+        Some(folder) if here.as_deref() != Some(folder) => {
+            format!("{} (in {})", words.join(" "), folder.display())
+        }
+        _ => words.join(" "),
     }
 }
 

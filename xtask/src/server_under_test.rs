@@ -100,9 +100,10 @@ impl ServerUnderTest {
             }
             thread::sleep(Duration::from_millis(50));
         };
-        let credentials = fs::read_to_string(self.data_dir.join("credentials")).context("reading credentials")?;
-        self.api_key =
-            value(&credentials, "workspace_key").context("no workspace_key in credentials")?.to_owned();
+        let credentials =
+            fs::read_to_string(self.data_dir.join("credentials")).context("reading credentials")?;
+        let api_key = value(&credentials, "workspace_key").context("no workspace_key in credentials")?;
+        api_key.clone_into(&mut self.api_key);
         self.http = http;
         self.grpc = grpc;
         Ok(())
@@ -160,6 +161,43 @@ mod tests {
         assert_eq!(value("http=127.0.0.1:8000\ngrpc=127.0.0.1:50", "grpc"), None);
         assert_eq!(value("grpc_other=1\ngrpc=2\n", "grpc"), Some("2"));
         assert_eq!(value("grpc=\n", "grpc"), None);
+    }
+
+    fn program(folder: &TempDir, script: &str) -> PathBuf {
+        let program = folder.path().join("program");
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        program
+    }
+
+    #[test]
+    fn it_is_ready_when_it_says_so_and_stops_when_it_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = program(
+            &folder,
+            "cd $SWITCHBOARD_DATA_DIR
+            printf 'operator_key=o\nworkspace_id=i\nworkspace_key=w\n' > credentials
+            printf 'http=127.0.0.1:1\ngrpc=127.0.0.1:2\n' > listeners
+            exec sleep 600",
+        );
+        let server = ServerUnderTest::start_program(&program).unwrap();
+        assert_eq!(
+            (server.http.as_str(), server.grpc.as_str()),
+            ("http://127.0.0.1:1", "http://127.0.0.1:2")
+        );
+        assert_eq!(server.api_key, "w");
+        let data_dir = server.data_dir.clone();
+        assert!(data_dir.exists());
+        drop(server);
+        assert!(!data_dir.exists());
+    }
+
+    #[test]
+    fn one_that_ends_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = program(&folder, "echo no database here; exit 3");
+        let error = format!("{:#}", ServerUnderTest::start_program(&program).unwrap_err());
+        assert!(error.contains("no database here") && error.contains("exit status: 3"), "{error}");
     }
 
     #[test]

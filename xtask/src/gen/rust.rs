@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use protox::Compiler;
 
 use crate::paths::Paths;
+use crate::sync::sync;
 
 /// The folder that is written, relative to the checkout. Nothing in it is written by hand.
 pub const FOLDER: &str = "sdk/rust/src/gen";
@@ -15,11 +16,8 @@ pub const FOLDER: &str = "sdk/rust/src/gen";
 ///
 /// The same contract gives the same bytes: files are read in the order of their names and maps are ordered.
 pub fn run(paths: &Paths) -> anyhow::Result<()> {
-    let folder = paths.join(FOLDER);
-    if folder.exists() {
-        fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))?;
-    }
-    fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    let fresh = tempfile::tempdir().context("making a folder for new code")?;
+    let folder = fresh.path();
     let files = proto_files(&paths.proto())?;
 
     // Comments become documentation here. Custom options are lost in these decoded descriptors, but the generator
@@ -27,7 +25,7 @@ pub fn run(paths: &Paths) -> anyhow::Result<()> {
     let mut with_comments = Compiler::new([paths.proto()])?;
     with_comments.include_imports(true).include_source_info(true).open_files(&files)?;
     tonic_prost_build::configure()
-        .out_dir(&folder)
+        .out_dir(folder)
         .btree_map(".")
         .bytes(".switchboard.v1.InboundWebhook.body")
         .build_client(true)
@@ -42,11 +40,12 @@ pub fn run(paths: &Paths) -> anyhow::Result<()> {
     without_comments.include_imports(true).include_source_info(false).open_files(&files)?;
     let descriptors = folder.join("descriptor.binpb");
     fs::write(&descriptors, without_comments.encode_file_descriptor_set())
-        .with_context(|| format!("writing {}", descriptors.display()))
+        .with_context(|| format!("writing {}", descriptors.display()))?;
+    sync(folder, &paths.join(FOLDER))
 }
 
 /// The contract's files relative to `proto`, in the order of their names.
-pub fn proto_files(proto: &Path) -> anyhow::Result<Vec<PathBuf>> {
+fn proto_files(proto: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let folder = proto.join("switchboard/v1");
     let mut files = Vec::new();
     for entry in fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))? {

@@ -137,11 +137,15 @@ impl CompletionModel for Mock {
             Some(Directive::Slow(delay)) => delay,
             _ => settings.delay,
         };
-        tokio::select! {
-            biased;
-            () = cancelled.cancelled() => return Err(failure("the run was cancelled", Retry::Backoff)),
-            () = tokio::time::sleep(delay), if !delay.is_zero() => {}
-            else => {}
+        if !delay.is_zero() {
+            // A timer of no length would still wait for the next tick, which measurements would show.
+        let cancelled = if delay.is_zero() {
+            cancelled.is_cancelled()
+        } else {
+            cancelled.run_until_cancelled(tokio::time::sleep(delay)).await.is_none()
+        };
+        if cancelled {
+            return Err(failure("the run was cancelled", Retry::Backoff));
         }
         let fails = match directive {
             Some(Directive::FailForGood) => return Err(failure("told to fail for good", Retry::Never)),
