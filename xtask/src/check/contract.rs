@@ -55,8 +55,16 @@ fn install(paths: &Paths) -> anyhow::Result<PathBuf> {
         fs::copy(wanted.join(name), folder.join(name)).with_context(|| format!("copying {name}"))?;
     }
     let mut npm = Command::new("npm");
-    // The program lies in a package of its own per platform; the installing script is not needed.
-    npm.current_dir(&folder).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+    // The program lies in a package of its own per platform, so the installing script is not needed. Not `npm ci`: it
+    // wants every platform's package in the lock file, and mirrors carry those of some platforms only. Versions are
+    // exact either way, and whatever the lock file holds is compared with its digest.
+    npm.current_dir(&folder).args([
+        "install",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--loglevel=error",
+    ]);
     run::run(&mut npm)?;
     fs::write(&stamp, lock).with_context(|| format!("writing {}", stamp.display()))?;
     Ok(program)

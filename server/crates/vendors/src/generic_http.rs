@@ -96,7 +96,7 @@ impl MessageSender for GenericHttp {
             })
             .expect("strings can be written as JSON"),
         );
-        let headers = self.headers(account, message, &body).map_err(unusable)?;
+        let headers = self.headers(account, message, &body).map_err(|cause| unusable(&cause))?;
         let call = Call {
             vendor: channel::GENERIC_HTTP,
             operation: SEND,
@@ -147,7 +147,7 @@ enum Unusable {
     Secret(#[from] signature::BadSecret),
 }
 
-fn unusable(cause: Unusable) -> VendorError {
+fn unusable(cause: &Unusable) -> VendorError {
     VendorError {
         vendor: channel::GENERIC_HTTP,
         operation: SEND,
@@ -189,7 +189,7 @@ mod tests {
                 token: token.into(),
                 signing_secrets: vec![secret.into()],
             };
-            let error = unusable(endpoint.headers(&account, &message, b"").unwrap_err());
+            let error = unusable(&endpoint.headers(&account, &message, b"").unwrap_err());
             assert_eq!((error.detail.as_str(), error.retry), (detail, Retry::Never));
         }
     }

@@ -317,7 +317,10 @@ fn root(error: &reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tokio::{io::AsyncWriteExt, net::TcpListener};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
 
     use super::*;
 
@@ -343,6 +346,8 @@ mod tests {
         tokio::spawn(async move {
             let mut open = Vec::new();
             while let Ok((mut stream, _)) = listener.accept().await {
+                // An answer that is there before the request is a mistake to the client.
+                let _ = stream.read(&mut [0; 4096]).await;
                 let _ = stream.write_all(&answer).await;
                 open.push(stream);
             }

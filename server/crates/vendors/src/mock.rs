@@ -137,14 +137,13 @@ impl CompletionModel for Mock {
             Some(Directive::Slow(delay)) => delay,
             _ => settings.delay,
         };
-        if !delay.is_zero() {
-            // A timer of no length would still wait for the next tick, which measurements would show.
-        let cancelled = if delay.is_zero() {
+        // A timer of no length would still wait for the next tick, which measurements would show.
+        let stopped = if delay.is_zero() {
             cancelled.is_cancelled()
         } else {
             cancelled.run_until_cancelled(tokio::time::sleep(delay)).await.is_none()
         };
-        if cancelled {
+        if stopped {
             return Err(failure("the run was cancelled", Retry::Backoff));
         }
         let fails = match directive {

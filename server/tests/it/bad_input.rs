@@ -1,0 +1,217 @@
+//! Whatever is wrong is said clearly, and nothing is half-written.
+
+use serde_json::{Value, json};
+use switchboard_sdk::v1;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::harness::{Receiver, World, reason};
+
+#[tokio::test]
+async fn bad_tokens_and_wrong_channels() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    let other = world.route(&receiver, json!({})).await;
+    let path = "/api/webhook/new_message";
+    let body = route.message(Some("m1"), "hello").to_string();
+    let token = format!("Bearer {}", route.agent_token);
+
+    let answer = world.post(path, &[], body.clone()).await;
+    answer.problem(401, "AUTH_MISSING");
+    assert!(answer.json()["detail"].as_str().unwrap().contains("x-chatbot_auth_token header is required"));
+    let answer = world.post(path, &[("x-chatbot_auth_token", &route.agent_token)], body.clone()).await;
+    answer.problem(401, "AUTH_MALFORMED");
+    assert!(answer.json()["detail"].as_str().unwrap().contains("Invalid authorization header format"));
+    for unknown in ["Bearer nobody", &format!("{token}x"), &format!("Bearer {}", world.key)] {
+        let answer = world.post(path, &[("x-chatbot_auth_token", unknown)], body.clone()).await;
+        answer.problem(401, "TOKEN_UNKNOWN");
+        assert!(answer.json()["detail"].as_str().unwrap().contains("not found"));
+        assert!(!answer.text.contains(unknown.trim_start_matches("Bearer ")), "the token is never echoed");
+    }
+    let headers = [("x-chatbot_auth_token", token.as_str())];
+    let foreign = other.message(Some("m1"), "hello").to_string();
+    world.post(path, &headers, foreign).await.problem(404, "CHANNEL_NOT_FOUND");
+    let mut unknown = route.message(Some("m1"), "hello");
+    unknown["chat_id"] = json!("0198c0de-0000-7000-8000-000000000004");
+    world.post(path, &headers, unknown.to_string()).await.problem(404, "CHANNEL_NOT_FOUND");
+
+    let bearer = format!("Bearer {}", world.key);
+    let channel = format!("/api/channels/{}", route.channel_id);
+    let off = Some(json!({ "is_active": false }).to_string().into());
+    let answer = world.call(reqwest::Method::PUT, &channel, &[("authorization", &bearer)], off).await;
+    assert_eq!((answer.status, &answer.json()["is_active"]), (200, &json!(false)));
+    world.post(path, &headers, body.clone()).await.problem(409, "CHANNEL_INACTIVE");
+    assert!(world.said(&route).await.is_empty(), "nothing of all this was written");
+    assert!(receiver.received().is_empty());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn every_field_of_a_bad_body_is_named() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    let token = format!("Bearer {}", route.agent_token);
+    let headers = [("x-chatbot_auth_token", token.as_str())];
+    let path = "/api/webhook/new_message";
+    let good = route.message(Some("m1"), "hello");
+    let with = |name: &str, value: Value| {
+        let mut body = good.clone();
+        body[name] = value;
+        body.to_string().into_bytes()
+    };
+    let deep = format!("{{\"chat_id\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000)).into_bytes();
+    let cases: Vec<(Vec<u8>, &[&str])> = vec![
+        (b"{}".to_vec(), &["chat_id", "text", "message_sender"]),
+        (b"not json".to_vec(), &["body"]),
+        (b"".to_vec(), &["body"]),
+        (b"[]".to_vec(), &["body"]),
+        (b"{\"text\": \"\xff\xfe\"}".to_vec(), &["body"]),
+        (deep, &["body"]),
+        (with("text", json!("")), &["text"]),
+        (with("text", json!(7)), &["text"]),
+        (with("text", json!("a\0b")), &["text"]),
+        (with("text", json!("x".repeat(65_537))), &["text"]),
+        (with("message_sender", json!("robot")), &["message_sender"]),
+        (with("message_id", json!(7)), &["message_id"]),
+        (with("message_id", json!("x".repeat(257))), &["message_id"]),
+        (with("chat_id", json!("nowhere")), &["chat_id"]),
+    ];
+    for (body, fields) in cases {
+        let shown = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
+        let answer = world.post(path, &headers, body).await;
+        assert_eq!(answer.problem(422, "FIELD_INVALID"), fields, "{shown}");
+    }
+    let answer = world.post(path, &[headers[0], ("content-type", "text/plain")], good.to_string()).await;
+    answer.problem(415, "CONTENT_TYPE_UNSUPPORTED");
+    let large = with("padding", json!("x".repeat(300_000)));
+    world.post(path, &headers, large).await.problem(413, "BODY_TOO_LARGE");
+    assert!(world.said(&route).await.is_empty(), "nothing of all this was written");
+
+    let bearer = format!("Bearer {}", world.key);
+    let channels = |body: Value| {
+        let world = &world;
+        let bearer = bearer.clone();
+        async move { world.post("/api/channels", &[("authorization", &bearer)], body.to_string()).await }
+    };
+    let answer = channels(json!({ "is_active": "yes" })).await;
+    assert_eq!(answer.problem(422, "FIELD_INVALID"), ["name", "url", "chat_bot_id", "is_active"]);
+    let answer =
+        channels(json!({ "name": "x", "url": "ftp://somewhere", "chat_bot_id": route.agent_id })).await;
+    assert_eq!(answer.problem(422, "TARGET_FORBIDDEN"), ["url"]);
+    let unknown = "0198c0de-0000-7000-8000-000000000003";
+    channels(json!({ "name": "x", "url": receiver.url(), "chat_bot_id": unknown })).await.problem(404, "AGENT_NOT_FOUND");
+    world.call(reqwest::Method::GET, "/nowhere", &[], None).await.problem(404, "ROUTE_NOT_FOUND");
+    world.call(reqwest::Method::PATCH, "/api/channels", &[], None).await.problem(405, "METHOD_NOT_ALLOWED");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_slow_body_is_given_up() {
+    let world = World::with(&[("SWITCHBOARD_BODY_TIMEOUT_SECONDS", "1")]).await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    let addr = world.url("").trim_start_matches("http://").to_owned();
+    let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+    let head = format!(
+        "POST /api/webhook/new_message HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\
+         x-chatbot_auth_token: Bearer {}\r\n\r\n{{\"text\":",
+        route.agent_token
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 4_096];
+    let read = stream.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("BODY_TIMEOUT"), "{answer}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn private_targets_are_refused_unless_allowed() {
+    let world = World::with(&[("SWITCHBOARD_ALLOW_PRIVATE_TARGETS", "none")]).await;
+    let grpc = world.grpc().await;
+    let engine = Some(v1::Engine { vendor: "mock".to_owned(), ..v1::Engine::default() });
+    let agent = Some(v1::Agent { display_name: "A".to_owned(), engine, ..v1::Agent::default() });
+    let made = grpc.agents().create_agent(v1::CreateAgentRequest { agent, ..Default::default() }).await.unwrap();
+    let agent_id = made.into_inner().agent.unwrap().id;
+    for url in ["http://127.0.0.1:9/", "http://10.0.0.7/", "http://[::1]/", "http://169.254.169.254/latest"] {
+        let channel = Some(v1::Channel {
+            display_name: "C".to_owned(),
+            agent_id: agent_id.clone(),
+            url: url.to_owned(),
+            ..v1::Channel::default()
+        });
+        let request = v1::CreateChannelRequest { channel, request_id: String::new() };
+        let refused = grpc.channels().create_channel(request).await.unwrap_err();
+        assert_eq!(reason(&refused), ("TARGET_FORBIDDEN".to_owned(), vec!["channel.url".to_owned()]), "{url}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn grpc_names_what_is_wrong() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    world.route(&receiver, json!({})).await;
+    let grpc = world.grpc().await;
+
+    let refused = grpc.agents().get_agent(v1::GetAgentRequest { id: "x".to_owned() }).await.unwrap_err();
+    assert_eq!(reason(&refused), ("FIELD_INVALID".to_owned(), vec!["id".to_owned()]));
+    let update = |paths: &[&str]| v1::UpdateAgentRequest {
+        agent: Some(v1::Agent { id: route.agent_id.clone(), ..v1::Agent::default() }),
+        update_mask: Some(prost_types::FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }),
+    };
+    for paths in [&["nickname"][..], &[][..]] {
+        let refused = grpc.agents().update_agent(update(paths)).await.unwrap_err();
+        assert_eq!(reason(&refused), ("FIELD_MASK_INVALID".to_owned(), vec!["update_mask".to_owned()]));
+    }
+    let engine = v1::Engine { vendor: "oracle".to_owned(), temperature: Some(9.0), ..v1::Engine::default() };
+    let agent = v1::Agent { engine: Some(engine), ..v1::Agent::default() };
+    let request = v1::CreateAgentRequest { agent: Some(agent), request_id: String::new() };
+    let (why, fields) = reason(&grpc.agents().create_agent(request).await.unwrap_err());
+    assert_eq!(why, "FIELD_INVALID");
+    assert_eq!(fields, ["agent.display_name", "agent.engine.temperature", "agent.engine.vendor"]);
+
+    let list = |page_token: String, agent_id: &str| v1::ListChannelsRequest {
+        page_size: 1,
+        page_token,
+        agent_id: agent_id.to_owned(),
+        active: None,
+    };
+    let first = grpc.channels().list_channels(list(String::new(), "")).await.unwrap().into_inner();
+    assert!(!first.next_page_token.is_empty());
+    assert!(grpc.channels().list_channels(list(first.next_page_token.clone(), "")).await.is_ok());
+    let refused = grpc.channels().list_channels(list(first.next_page_token, &route.agent_id)).await.unwrap_err();
+    assert_eq!(reason(&refused), ("PAGE_TOKEN_INVALID".to_owned(), vec!["page_token".to_owned()]));
+
+    let refused = grpc.agents().delete_agent(v1::DeleteAgentRequest { id: route.agent_id.clone() }).await.unwrap_err();
+    assert_eq!(reason(&refused).0, "AGENT_IN_USE");
+    let nobody = world.grpc_as("sbk_nobody").await;
+    let refused = nobody.agents().list_agents(v1::ListAgentsRequest::default()).await.unwrap_err();
+    assert_eq!(reason(&refused).0, "TOKEN_UNKNOWN");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_id_makes_a_creation_safe_to_repeat() {
+    let world = World::new().await;
+    let grpc = world.grpc().await;
+    let create = |name: &str| v1::CreateAgentRequest {
+        agent: Some(v1::Agent {
+            display_name: name.to_owned(),
+            engine: Some(v1::Engine { vendor: "mock".to_owned(), ..v1::Engine::default() }),
+            ..v1::Agent::default()
+        }),
+        request_id: "6f1f8a3e-2f0c-4f0e-9d6a-000000000001".to_owned(),
+    };
+    let first = grpc.agents().create_agent(create("A")).await.unwrap().into_inner();
+    let again = grpc.agents().create_agent(create("A")).await.unwrap().into_inner();
+    assert_eq!(first.agent.unwrap().id, again.agent.unwrap().id);
+    assert!(!first.token.is_empty() && again.token.is_empty());
+    let refused = grpc.agents().create_agent(create("B")).await.unwrap_err();
+    assert_eq!(reason(&refused), ("REQUEST_ID_REUSED".to_owned(), vec!["request_id".to_owned()]));
+    let listed = grpc.agents().list_agents(v1::ListAgentsRequest::default()).await.unwrap().into_inner();
+    assert_eq!(listed.agents.len(), 1);
+    world.stop().await;
+}

@@ -1,0 +1,11 @@
+//! Stories through the public doors: real HTTP, real gRPC, real Postgres. One binary, one file per noun.
+#![allow(clippy::unwrap_used, reason = "a story that can't go on has failed")]
+
+mod bad_input;
+mod deliveries;
+mod dialogues;
+mod events;
+mod harness;
+mod restart;
+mod tenants;
+mod webhooks;

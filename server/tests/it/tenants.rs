@@ -1,0 +1,204 @@
+//! Walls between workspaces, and the keys that open them.
+
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection, Executor, Row};
+use switchboard_sdk::v1;
+
+use crate::harness::{Receiver, World, reason};
+
+async fn second_workspace(world: &World) -> (String, String) {
+    let operator = world.grpc_as(&world.operator).await;
+    let workspace = v1::Workspace { display_name: "Second".to_owned(), ..v1::Workspace::default() };
+    let request = v1::CreateWorkspaceRequest { workspace: Some(workspace), request_id: String::new() };
+    let workspace = operator.workspaces().create_workspace(request).await.unwrap().into_inner().workspace.unwrap();
+    let services = ["agents", "channels", "dialogues", "webhooks", "events", "workspaces"];
+    let api_key = v1::ApiKey {
+        display_name: "all".to_owned(),
+        scopes: services.iter().map(|service| format!("{service}:admin")).collect(),
+        ..v1::ApiKey::default()
+    };
+    let request = v1::CreateApiKeyRequest { workspace_id: workspace.id.clone(), api_key: Some(api_key) };
+    let key = operator.workspaces().create_api_key(request).await.unwrap().into_inner();
+    (workspace.id, key.secret)
+}
+
+#[tokio::test]
+async fn another_workspace_s_things_are_not_there() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    world.new_message(&route, &route.message(Some("m1"), "hello")).await;
+    receiver.wait_for(1).await;
+    let own = world.grpc().await;
+    let dialogue = own.dialogues().list_dialogues(v1::ListDialoguesRequest::default()).await.unwrap();
+    let dialogue = dialogue.into_inner().dialogues.remove(0).id;
+    let delivery = own.dialogues().list_deliveries(v1::ListDeliveriesRequest::default()).await.unwrap();
+    let delivery = delivery.into_inner().deliveries.remove(0).id;
+
+    let (_, key) = second_workspace(&world).await;
+    let other = world.grpc_as(&key).await;
+    assert!(other.agents().list_agents(v1::ListAgentsRequest::default()).await.unwrap().into_inner().agents.is_empty());
+    assert!(
+        other.events().list_events(v1::ListEventsRequest::default()).await.unwrap().into_inner().events.is_empty()
+    );
+    let refused = [
+        (other.agents().get_agent(v1::GetAgentRequest { id: route.agent_id.clone() }).await.unwrap_err(), "AGENT_NOT_FOUND"),
+        (
+            other.channels().get_channel(v1::GetChannelRequest { id: route.channel_id.clone() }).await.unwrap_err(),
+            "CHANNEL_NOT_FOUND",
+        ),
+        (
+            other.dialogues().get_dialogue(v1::GetDialogueRequest { id: dialogue.clone() }).await.unwrap_err(),
+            "DIALOGUE_NOT_FOUND",
+        ),
+        (
+            other.dialogues().retry_delivery(v1::RetryDeliveryRequest { id: delivery }).await.unwrap_err(),
+            "DELIVERY_NOT_FOUND",
+        ),
+    ];
+    let never = v1::GetAgentRequest { id: "0198c0de-0000-7000-8000-000000000003".to_owned() };
+    let never = other.agents().get_agent(never).await.unwrap_err();
+    for (status, wanted) in refused {
+        assert_eq!(reason(&status).0, wanted);
+        // Nothing tells a foreign id from one that does not exist, but the id itself.
+        assert_eq!(status.code(), never.code());
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn row_level_security_alone_keeps_workspaces_apart() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    world.new_message(&route, &route.message(Some("m1"), "hello")).await;
+    receiver.wait_for(1).await;
+    let (second, _) = second_workspace(&world).await;
+
+    let mut conn = world.owner().await;
+    let tables: Vec<String> = sqlx::query_scalar(
+        "select c.relname::text from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'workspace_id'
+         where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition order by 1",
+    )
+    .fetch_all(&mut conn)
+    .await
+    .unwrap();
+    assert!(tables.len() > 15, "{tables:?}");
+    for table in &tables {
+        let row = sqlx::query(
+            "select relrowsecurity and relforcerowsecurity, (select count(*) from pg_policy p where p.polrelid = c.oid)
+             from pg_class c where oid = $1::regclass",
+        )
+        .bind(table)
+        .fetch_one(&mut conn)
+        .await;
+        let row = row.unwrap();
+        assert!(row.get::<bool, _>(0), "{table} is not behind row-level security");
+        assert_eq!(row.get::<i64, _>(1), 2, "{table} has not its two policies");
+    }
+
+    // The application's own role, and no filter in the query.
+    let mut tx = conn.begin().await.unwrap();
+    tx.execute("set local role switchboard_app").await.unwrap();
+    let mut count = async |workspace: &str, table: &str| -> i64 {
+        sqlx::query("select set_config('app.workspace_id', $1, true)").bind(workspace).execute(&mut *tx).await.unwrap();
+        let sql = format!("select count(*) from {table}");
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *tx).await.unwrap()
+    };
+    let own = world.key.split('_').nth(1).unwrap().to_owned();
+    for table in ["agents", "channels", "dialogues", "messages", "turns", "deliveries", "events", "inbound_webhooks"] {
+        assert!(count(&own, table).await > 0, "{table}");
+        assert_eq!(count(&second, table).await, 0, "{table}");
+        assert_eq!(count("", table).await, 0, "a query without a workspace sees nothing of {table}");
+    }
+    drop(tx);
+    // Nor can the role write into another workspace.
+    let mut tx = conn.begin().await.unwrap();
+    tx.execute("set local role switchboard_app").await.unwrap();
+    sqlx::query("select set_config('app.workspace_id', $1, true)").bind(&own).execute(&mut *tx).await.unwrap();
+    let foreign = sqlx::query("insert into workspaces values ($1::uuid, 'x', now(), now())").bind(&second);
+    assert!(foreign.execute(&mut *tx).await.unwrap_err().to_string().contains("row-level security"));
+    drop(tx);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_does_what_its_scopes_say_until_it_is_revoked() {
+    let world = World::new().await;
+    let admin = world.grpc().await;
+    let request = |scopes: &[&str]| v1::CreateApiKeyRequest {
+        api_key: Some(v1::ApiKey {
+            display_name: "reader".to_owned(),
+            scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+            ..v1::ApiKey::default()
+        }),
+        ..v1::CreateApiKeyRequest::default()
+    };
+    let made = admin.workspaces().create_api_key(request(&["agents:read", "workspaces:admin"])).await.unwrap();
+    let made = made.into_inner();
+    let reader = world.grpc_as(&made.secret).await;
+    assert!(reader.agents().list_agents(v1::ListAgentsRequest::default()).await.is_ok());
+    let refused = reader.channels().list_channels(v1::ListChannelsRequest::default()).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).0.as_str()), (tonic::Code::PermissionDenied, "SCOPE_MISSING"));
+    // None grants what it lacks.
+    let refused = reader.workspaces().create_api_key(request(&["channels:read"])).await.unwrap_err();
+    assert_eq!(reason(&refused).0, "SCOPE_MISSING");
+    let refused = reader.workspaces().create_api_key(request(&["agents:rule"])).await.unwrap_err();
+    assert_eq!(reason(&refused), ("FIELD_INVALID".to_owned(), vec!["api_key.scopes".to_owned()]));
+
+    let id = made.api_key.unwrap().id;
+    let revoke = v1::RevokeApiKeyRequest { id, ..v1::RevokeApiKeyRequest::default() };
+    admin.workspaces().revoke_api_key(revoke).await.unwrap();
+    let refused = reader.agents().list_agents(v1::ListAgentsRequest::default()).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).0.as_str()), (tonic::Code::Unauthenticated, "TOKEN_UNKNOWN"));
+
+    // The operator's key opens workspaces, and nothing inside them.
+    let operator = world.grpc_as(&world.operator).await;
+    assert!(operator.workspaces().list_workspaces(v1::ListWorkspacesRequest::default()).await.is_ok());
+    let refused = operator.agents().list_agents(v1::ListAgentsRequest::default()).await.unwrap_err();
+    assert_eq!(reason(&refused).0, "SCOPE_MISSING");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn secrets_are_not_readable_in_the_database() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    world.new_message(&route, &route.message(Some("m1"), "hello")).await;
+    receiver.wait_for(1).await;
+    let mut conn = world.owner().await;
+    let secrets =
+        [&route.agent_token, &route.channel_token, &route.signing_secret, &world.key, &world.operator];
+    for table in ["agents", "channels", "api_keys", "inbound_webhooks", "events", "messages", "attempts"] {
+        let sql = format!("select coalesce(string_agg(t::text, ''), '') from {table} t");
+        let text: String = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut conn).await.unwrap();
+        for secret in secrets {
+            let hidden = secret.rsplit('_').next().unwrap();
+            let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+            assert!(!text.contains(hidden) && !text.contains(&hex), "{table} holds a secret");
+        }
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_deleted_workspace_is_gone_with_all_it_had() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    world.new_message(&route, &route.message(Some("m1"), "hello")).await;
+    receiver.wait_for(1).await;
+    let id = world.key.split('_').nth(1).unwrap().to_owned();
+    let operator = world.grpc_as(&world.operator).await;
+    operator.workspaces().delete_workspace(v1::DeleteWorkspaceRequest { id: id.clone() }).await.unwrap();
+    let refused = world.grpc().await.agents().list_agents(v1::ListAgentsRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unauthenticated);
+    let mut conn = world.owner().await;
+    for table in ["agents", "channels", "dialogues", "messages", "message_keys", "api_keys"] {
+        let sql = format!("select count(*) from {table} where workspace_id = $1::uuid");
+        let left: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).bind(&id).fetch_one(&mut conn).await.unwrap();
+        assert_eq!(left, 0, "{table}");
+    }
+    world.stop().await;
+}
