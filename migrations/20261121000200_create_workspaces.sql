@@ -75,7 +75,8 @@ begin
         select c.oid::regclass from pg_class c
         join pg_attribute a on a.attrelid = c.oid and a.attname = 'workspace_id' and not a.attisdropped
         where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
-        order by c.relname
+        -- What refers to others goes before them.
+        order by case c.relname when 'agents' then 2 when 'channels' then 1 else 0 end
     loop
         execute format('delete from %s where workspace_id = $1', v_table) using p_workspace;
     end loop;

@@ -55,11 +55,12 @@ begin
         join agents a on a.workspace_id = b.workspace_id and a.id = b.agent_id
         cross join lateral (
             -- What colleagues and the agent said meanwhile belongs to the history; a customer's message of the next turn
-            -- does not, or it would be answered twice.
+            -- does not, or it would be answered twice. What this turn answers comes last, wherever an earlier reply was
+            -- recorded: it is what the engine is asked.
             select jsonb_agg(jsonb_build_object(
                        'id', m.id, 'dialogue', b.dialogue_id, 'seq', m.seq, 'role', m.role, 'text', m.body,
                        'external_id', m.external_id, 'turn', m.turn_id, 'created_at', m.created_at)
-                       order by m.seq) as history,
+                       order by (m.role = 'USER' and m.turn_id is not distinct from b.id), m.seq) as history,
                    min(m.seq) as from_seq
             from (
                 select * from messages n

@@ -200,14 +200,14 @@ async fn set_up(app: &App, dir: &Path) -> anyhow::Result<()> {
 }
 
 fn metrics() -> anyhow::Result<PrometheusHandle> {
-    use std::sync::OnceLock;
+    use std::sync::{Mutex, PoisonError};
     // One recorder a process, however many servers a test starts in it.
-    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
-    if let Some(handle) = HANDLE.get() {
+    static HANDLE: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
+    let mut handle = HANDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = &*handle {
         return Ok(handle.clone());
     }
-    let handle = PrometheusBuilder::new().install_recorder()?;
-    Ok(HANDLE.get_or_init(|| handle).clone())
+    Ok(handle.insert(PrometheusBuilder::new().install_recorder()?).clone())
 }
 
 /// A running server.

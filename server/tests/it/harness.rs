@@ -165,7 +165,7 @@ impl World {
             server: Some(server),
             key: credential("workspace_key"),
             operator: credential("operator_key"),
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            http: http_client(),
             cluster,
             database,
             _data: data,
@@ -292,6 +292,13 @@ impl World {
             .map(|message| format!("{}: {}", message["role"].as_str().unwrap(), message["text"].as_str().unwrap()))
             .collect()
     }
+}
+
+/// A plain HTTP client.
+pub(crate) fn http_client() -> reqwest::Client {
+    // Whoever comes second finds the provider installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
 /// What a customer needs to write, and a receiver to check.

@@ -10,7 +10,7 @@ use serde_json::json;
 use switchboard_sdk::v1::{self, agents_service_client::AgentsServiceClient, channels_service_client::ChannelsServiceClient};
 use tonic::{Request, transport::Channel};
 
-use crate::harness::{Dir, Receiver, until};
+use crate::harness::{Dir, Receiver, http_client, until};
 
 struct Process(Child);
 
@@ -91,7 +91,7 @@ async fn a_message_survives_kill_9_between_record_and_reply() {
         ChannelsServiceClient::with_interceptor(channel, with_key).create_channel(request).await.unwrap().into_inner();
     let id = made.channel.unwrap().id;
 
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let http = http_client();
     let body = json!({ "message_id": "m1", "chat_id": id, "text": "are you there?", "message_sender": "customer" });
     let send = async |address: &str| {
         http.post(format!("http://{address}/api/webhook/new_message"))

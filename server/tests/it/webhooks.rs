@@ -205,13 +205,15 @@ async fn a_replay_finds_what_was_recorded() {
     assert_eq!(whole.headers["x-chatbot_auth_token"], "[redacted]");
     let replayed = grpc
         .webhooks()
-        .replay_inbound_webhook(v1::ReplayInboundWebhookRequest { id: first.id })
+        .replay_inbound_webhook(v1::ReplayInboundWebhookRequest { id: first.id.clone() })
         .await
         .unwrap()
         .into_inner()
         .inbound_webhook
         .unwrap();
     assert_eq!(replayed.route, "replay");
-    assert_eq!(replayed.outcome(), InboundOutcome::Recorded);
+    assert_eq!(replayed.outcome(), InboundOutcome::Duplicate);
+    assert_eq!(replayed.message_id, first.message_id);
+    assert_eq!(world.said(&route).await.len(), 2);
     world.stop().await;
 }

@@ -3,6 +3,8 @@
 //! `fixtures/<vendor>/<name>.json` holds one callback as `{"secret", "now", "headers", "body"}`; `<name>.golden.json`
 //! what it means, as `{"events": […]}` or `{"violations": […]}`.
 
+#![expect(clippy::unwrap_used, reason = "a failing test may panic")]
+
 use std::{fs, path::Path, sync::LazyLock, time::Duration};
 
 use bytes::Bytes;
