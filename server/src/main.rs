@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use switchboard_server::{
     config::{Config, Roles},
-    keys, start, telemetry,
+    demo, keys, start, telemetry,
 };
 
 #[derive(Parser)]
@@ -23,6 +23,8 @@ enum Command {
         #[arg(long, value_parser = Roles::parse)]
         roles: Option<Roles>,
     },
+    /// Shows a conversation: a server, an agent, a channel and a small messenger; you write as the customer.
+    Demo,
     /// Brings the database up to date, as its owner.
     Migrate,
     /// Creates, lists and revokes API keys, straight in the database.
@@ -40,12 +42,17 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if matches!(cli.command, Command::Demo) && std::env::var_os("SWITCHBOARD_LOG").is_none() {
+        // A conversation, not a log.
+        "warn".clone_into(&mut config.log);
+    }
     telemetry::start(&config.log, config.log_json);
     let done = match cli.command {
         Command::Serve { roles } => {
             config.roles = roles.unwrap_or(config.roles);
             start::serve(&config).await
         }
+        Command::Demo => demo::run(&config).await,
         Command::Migrate => migrate(&config).await,
         Command::Keys(command) => keys::run(&config, command).await,
     };
