@@ -73,7 +73,7 @@ fn samples() -> Vec<(String, Vendor, Sample)> {
         for entry in fs::read_dir(&folder).unwrap_or_else(|_| panic!("{} has no fixtures", vendor.id)) {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap();
-            if name.ends_with(".json") && !name.ends_with(".golden.json") {
+            if name.strip_suffix(".json").is_some_and(|stem| !stem.ends_with(".golden")) {
                 let sample = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
                 samples.push((path.to_str().unwrap().to_owned(), vendor.clone(), sample));
             }
