@@ -60,7 +60,8 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
 
 #[expect(clippy::print_stdout, reason = "a conversation with the person at the terminal")]
 async fn talk(server: &Server, config: &Config) -> anyhow::Result<()> {
-    let messenger = Messenger::start((Ipv4Addr::LOCALHOST, 0).into()).await.context("starting the messenger")?;
+    let messenger =
+        Messenger::start((Ipv4Addr::LOCALHOST, 0).into()).await.context("starting the messenger")?;
     let (agent_token, open) = set_up(server, config, &messenger).await?;
     messenger.expect(Credentials {
         token_header: config.outbound_token_header.clone(),
@@ -106,7 +107,11 @@ async fn talk(server: &Server, config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn set_up(server: &Server, config: &Config, messenger: &Messenger) -> anyhow::Result<(String, OpenChannel)> {
+async fn set_up(
+    server: &Server,
+    config: &Config,
+    messenger: &Messenger,
+) -> anyhow::Result<(String, OpenChannel)> {
     let credentials = std::fs::read_to_string(config.data_dir()?.join("credentials"))?;
     let workspace = credentials
         .lines()

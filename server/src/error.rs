@@ -112,17 +112,23 @@ impl Problem {
             ("detail".to_owned(), json!(error.detail)),
         ]);
         if !error.fields.is_empty() {
-            let fields = error.fields.iter().map(|field| json!({ "field": field.field, "detail": field.detail }));
+            let fields =
+                error.fields.iter().map(|field| json!({ "field": field.field, "detail": field.detail }));
             body.insert("errors".to_owned(), fields.collect());
         }
         if !error.metadata.is_empty() {
             body.insert("metadata".to_owned(), json!(error.metadata));
         }
         if let Some(pause) = error.retry_after {
-            body.insert("retry_after_seconds".to_owned(), json!(pause.as_secs_f64().ceil()));
+            body.insert("retry_after_seconds".to_owned(), json!(whole_seconds(pause)));
         }
         Value::Object(body)
     }
+}
+
+/// A pause in whole seconds, rounded up: coming back too early helps nobody.
+fn whole_seconds(pause: std::time::Duration) -> u64 {
+    pause.as_secs() + u64::from(pause.subsec_nanos() > 0)
 }
 
 /// The title of a status: its present name (RFC 9110), where the library still has an older one.
@@ -144,7 +150,7 @@ impl IntoResponse for Problem {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(pause) = self.0.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(pause.as_secs_f64().ceil() as u64));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(pause)));
         }
         response
     }

@@ -71,7 +71,11 @@ impl Database {
         if cluster.adopted() {
             tracing::info!("took over the private database that an earlier process left running");
         }
-        Ok(Self { app: options.clone().username("switchboard_app"), owner: options, embedded: Some((cluster, lock)) })
+        Ok(Self {
+            app: options.clone().username("switchboard_app"),
+            owner: options,
+            embedded: Some((cluster, lock)),
+        })
     }
 
     /// Whether no other process can be at work on it.
@@ -232,7 +236,8 @@ pub async fn start(config: &Config) -> anyhow::Result<Server> {
     let stop = CancellationToken::new();
     let app = build_app(config, &database, Arc::new(SystemClock), stop.clone()).await?;
     let dir = config.data_dir()?;
-    let worker = if config.roles.worker { Some(worker::start(&app, database.is_private()).await?) } else { None };
+    let worker =
+        if config.roles.worker { Some(worker::start(&app, database.is_private()).await?) } else { None };
 
     let mut server = Server {
         app: app.clone(),
@@ -267,7 +272,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Server> {
             tls: config.grpc_tls.clone(),
             cors_origins: config.cors_origins.clone(),
             max_request_bytes: 4 << 20,
-            call_timeout: Duration::from_secs(60),
+            call_timeout: Duration::from_mins(1),
         };
         server.doors.push(tokio::spawn(grpc::serve(app, internal, settings, metrics()?, stop)));
         // Where programs that were not told find us; and the sign that we are ready.

@@ -62,16 +62,19 @@ where
         let door = self.door;
         let method = request.method().clone();
         let path = without_secret(request.uri().path()).to_owned();
-        let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or("").to_owned();
+        let id =
+            request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or("").to_owned();
         let began = Instant::now();
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
             if let Ok(response) = &answer {
                 let status = response.status().as_u16();
-                let grpc = response.headers().get("grpc-status").and_then(|code| code.to_str().ok()).unwrap_or("");
+                let grpc =
+                    response.headers().get("grpc-status").and_then(|code| code.to_str().ok()).unwrap_or("");
                 let elapsed = began.elapsed();
-                metrics::histogram!("switchboard_request_seconds", "door" => door).record(elapsed.as_secs_f64());
+                metrics::histogram!("switchboard_request_seconds", "door" => door)
+                    .record(elapsed.as_secs_f64());
                 tracing::info!(
                     target: "switchboard::request",
                     door, %method, path, status, grpc.status = grpc, request.id = id,

@@ -5,6 +5,9 @@ use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
@@ -25,6 +28,9 @@ pub fn run(command: &mut Command) -> anyhow::Result<()> {
 
 /// Runs a command like [`run`] and shows each line of its standard output to `read` as well.
 ///
+/// It ends when the command does. A process that the command left behind may hold its output open for ever; what that
+/// one writes is nobody's.
+///
 /// # Errors
 ///
 /// As [`run`].
@@ -36,17 +42,31 @@ pub fn run_lines(command: &mut Command, mut read: impl FnMut(&str)) -> anyhow::R
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("starting `{line}`"))?;
-    if let Some(output) = child.stdout.take() {
+    let output = child.stdout.take().context("the command has no output")?;
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
         let mut output = BufReader::new(output);
         let mut bytes = Vec::new();
-        while output.read_until(b'\n', &mut bytes)? > 0 {
-            let text = String::from_utf8_lossy(&bytes);
-            print!("{text}");
-            read(text.trim_end());
+        while output.read_until(b'\n', &mut bytes).is_ok_and(|count| count > 0) {
+            if sender.send(String::from_utf8_lossy(&bytes).into_owned()).is_err() {
+                return;
+            }
             bytes.clear();
         }
-    }
-    let status = child.wait()?;
+    });
+    let mut ended = None;
+    let status = loop {
+        match (lines.recv_timeout(Duration::from_millis(100)), ended) {
+            (Ok(line), _) => {
+                print!("{line}");
+                read(line.trim_end());
+            }
+            // Silence after the end: all that the command itself wrote has arrived.
+            (Err(RecvTimeoutError::Timeout), Some(status)) => break status,
+            (Err(RecvTimeoutError::Timeout), None) => ended = child.try_wait()?,
+            (Err(RecvTimeoutError::Disconnected), _) => break child.wait()?,
+        }
+    };
     if !status.success() {
         bail!("`{line}` failed: {status}");
     }
@@ -132,6 +152,18 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains("sh -c 'echo out; echo err >&2; exit 3'"), "{text}");
         assert!(text.contains("out\nerr\n"), "{text}");
+    }
+
+    #[test]
+    fn every_line_is_read_and_what_is_left_behind_is_not_waited_for() {
+        let mut lines = Vec::new();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo one; sleep 10 & echo two; exit 3"]);
+        let started = std::time::Instant::now();
+        let error = run_lines(&mut command, |line| lines.push(line.to_owned())).unwrap_err();
+        assert!(started.elapsed() < Duration::from_secs(5));
+        assert_eq!(lines, ["one", "two"]);
+        assert!(error.to_string().ends_with("exit status: 3"), "{error}");
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub struct Config {
     /// `SWITCHBOARD_DATA_DIR`: where the private database, the key ring and the first credentials are. Default: as root
     /// `/var/lib/switchboard`, else `~/.local/share/switchboard`.
     pub data_dir: Option<PathBuf>,
-    /// `SWITCHBOARD_POSTGRES_BIN`: the directory of PostgreSQL's programs. Default: looked for.
+    /// `SWITCHBOARD_POSTGRES_BIN`: the directory of `PostgreSQL`'s programs. Default: looked for.
     pub postgres_bin: Option<PathBuf>,
     /// `SWITCHBOARD_KEYRING`: the key ring, `kid:<base64>` each, newest first. Not set: a file in the data directory.
     pub keyring: Option<SecretString>,
@@ -118,13 +118,16 @@ impl Config {
         let seconds = |range: std::ops::RangeInclusive<u64>| {
             move |text: &str| {
                 let value = text.parse().ok().filter(|value| range.contains(value));
-                value.map(Duration::from_secs).ok_or_else(|| format!("must be {} to {}", range.start(), range.end()))
+                value
+                    .map(Duration::from_secs)
+                    .ok_or_else(|| format!("must be {} to {}", range.start(), range.end()))
             }
         };
-        let header = |text: &str| {
-            text.parse::<HeaderName>().map_err(|_| "must be the name of a header".to_owned())
+        let header =
+            |text: &str| text.parse::<HeaderName>().map_err(|_| "must be the name of a header".to_owned());
+        let addr = |text: &str| {
+            text.parse().map_err(|_| "must be an address and a port, as 127.0.0.1:8000".to_owned())
         };
-        let addr = |text: &str| text.parse().map_err(|_| "must be an address and a port, as 127.0.0.1:8000".to_owned());
         let config = Self {
             database_url: reader.text("DATABASE_URL").map(Into::into),
             database_connections: reader.parse("SWITCHBOARD_DATABASE_CONNECTIONS", 20, number(4..=1_000)),
@@ -137,9 +140,15 @@ impl Config {
             cors_origins: reader.parse("SWITCHBOARD_CORS_ORIGINS", Vec::new(), |text| {
                 Ok(text.split(',').map(|origin| origin.trim().to_owned()).collect())
             }),
-            allow_private_targets: reader.parse("SWITCHBOARD_ALLOW_PRIVATE_TARGETS", "none".to_owned(), |text| {
-                text.parse::<vendors::http::AllowList>().map(|_| text.to_owned()).map_err(|error| error.to_string())
-            }),
+            allow_private_targets: reader.parse(
+                "SWITCHBOARD_ALLOW_PRIVATE_TARGETS",
+                "none".to_owned(),
+                |text| {
+                    text.parse::<vendors::http::AllowList>()
+                        .map(|_| text.to_owned())
+                        .map_err(|error| error.to_string())
+                },
+            ),
             inbound_token_header: reader.parse(
                 "SWITCHBOARD_INBOUND_TOKEN_HEADER",
                 HeaderName::from_static("x-chatbot_auth_token"),
@@ -150,10 +159,22 @@ impl Config {
                 HeaderName::from_static("x-chat_auth_token"),
                 header,
             ),
-            new_message_wait: reader.parse("SWITCHBOARD_NEW_MESSAGE_WAIT_SECONDS", Duration::ZERO, seconds(0..=30)),
+            new_message_wait: reader.parse(
+                "SWITCHBOARD_NEW_MESSAGE_WAIT_SECONDS",
+                Duration::ZERO,
+                seconds(0..=30),
+            ),
             max_body_bytes: reader.parse("SWITCHBOARD_MAX_BODY_BYTES", 262_144, number(1_024..=67_108_864)),
-            body_timeout: reader.parse("SWITCHBOARD_BODY_TIMEOUT_SECONDS", Duration::from_secs(10), seconds(1..=300)),
-            send_timeout: reader.parse("SWITCHBOARD_SEND_TIMEOUT_SECONDS", Duration::from_secs(10), seconds(1..=120)),
+            body_timeout: reader.parse(
+                "SWITCHBOARD_BODY_TIMEOUT_SECONDS",
+                Duration::from_secs(10),
+                seconds(1..=300),
+            ),
+            send_timeout: reader.parse(
+                "SWITCHBOARD_SEND_TIMEOUT_SECONDS",
+                Duration::from_secs(10),
+                seconds(1..=120),
+            ),
             delivery_pauses: reader.parse(
                 "SWITCHBOARD_DELIVERY_PAUSES",
                 [1, 5, 30, 120, 600, 3_600, 10_800, 21_600].map(Duration::from_secs).to_vec(),
@@ -167,7 +188,11 @@ impl Config {
             inbox_capacity: reader.parse("SWITCHBOARD_INBOX_CAPACITY", 4_096, number(1..=1_000_000)),
             concurrency: reader.parse("SWITCHBOARD_CONCURRENCY", 1_024, number(1..=100_000)),
             lease: reader.parse("SWITCHBOARD_LEASE_SECONDS", Duration::from_secs(4), seconds(1..=300)),
-            shutdown: reader.parse("SWITCHBOARD_SHUTDOWN_SECONDS", Duration::from_secs(20), seconds(0..=3_600)),
+            shutdown: reader.parse(
+                "SWITCHBOARD_SHUTDOWN_SECONDS",
+                Duration::from_secs(20),
+                seconds(0..=3_600),
+            ),
             roles: reader.parse("SWITCHBOARD_ROLES", Roles { api: true, worker: true }, Roles::parse),
             log: reader.parse("SWITCHBOARD_LOG", "info".to_owned(), |text| {
                 text.parse::<tracing_subscriber::EnvFilter>()
@@ -185,12 +210,12 @@ impl Config {
 
     /// How failed deliveries are tried again.
     pub fn deliveries(&self) -> RetrySchedule {
-        RetrySchedule { pauses: self.delivery_pauses.clone(), longest_pause: Duration::from_secs(24 * 3_600) }
+        RetrySchedule { pauses: self.delivery_pauses.clone(), longest_pause: Duration::from_hours(24) }
     }
 
     /// How failed runs are tried again.
     pub fn runs(&self) -> RetrySchedule {
-        RetrySchedule { pauses: self.run_pauses.clone(), longest_pause: Duration::from_secs(600) }
+        RetrySchedule { pauses: self.run_pauses.clone(), longest_pause: Duration::from_mins(10) }
     }
 
     /// Where the data directory is.
@@ -290,6 +315,6 @@ mod tests {
         let config = Config::read(|_| None).unwrap();
         assert_eq!(config.http_addr.to_string(), "0.0.0.0:8000");
         assert_eq!(config.grpc_addr.to_string(), "127.0.0.1:50051");
-        assert_eq!(pauses("500ms, 2m").unwrap(), [Duration::from_millis(500), Duration::from_secs(120)]);
+        assert_eq!(pauses("500ms, 2m").unwrap(), [Duration::from_millis(500), Duration::from_mins(2)]);
     }
 }

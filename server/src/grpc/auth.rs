@@ -68,12 +68,11 @@ where
                     Err(error) => return Ok(to_status(error).into_http()),
                 }
             }
-            match tokio::time::timeout(timeout, inner.call(request)).await {
-                Ok(response) => response,
-                Err(_) => {
-                    let late = domain::Error::new(domain::Reason::DeadlineExceeded, "the call took too long");
-                    Ok(to_status(late).into_http())
-                }
+            if let Ok(response) = tokio::time::timeout(timeout, inner.call(request)).await {
+                response
+            } else {
+                let late = domain::Error::new(domain::Reason::DeadlineExceeded, "the call took too long");
+                Ok(to_status(late).into_http())
             }
         })
     }

@@ -137,7 +137,8 @@ impl ChannelsService for Services {
     ) -> Result<Response<v1::RotateChannelSigningSecretResponse>, Status> {
         let caller = caller(&request)?;
         let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
-        let (channel, secret) = self.app.rotate_channel_signing_secret(&caller, id).await.map_err(to_status)?;
+        let (channel, secret) =
+            self.app.rotate_channel_signing_secret(&caller, id).await.map_err(to_status)?;
         Ok(Response::new(v1::RotateChannelSigningSecretResponse {
             channel: Some(to_wire(channel)),
             signing_secret: secret.expose_secret().to_owned(),

@@ -43,8 +43,9 @@ pub(super) fn optional_moment(
 ) -> Result<Option<Timestamp>, Error> {
     at.map(|at| {
         let nanos = i128::from(at.seconds) * 1_000_000_000 + i128::from(at.nanos);
-        Timestamp::from_unix_timestamp_nanos(nanos)
-            .map_err(|_| Error::field(Reason::FieldInvalid, field, "must be a moment between the years 1 and 9999"))
+        Timestamp::from_unix_timestamp_nanos(nanos).map_err(|_| {
+            Error::field(Reason::FieldInvalid, field, "must be a moment between the years 1 and 9999")
+        })
     })
     .transpose()
 }
@@ -103,7 +104,10 @@ pub(super) fn from_struct(field: &str, value: Option<Struct>) -> Result<Json, Er
 
 fn from_fields(value: Struct, depth: usize) -> Option<Json> {
     let fields = value.fields.into_iter();
-    fields.map(|(name, value)| Some((name, from_value(value, depth)?))).collect::<Option<_>>().map(Json::Object)
+    fields
+        .map(|(name, value)| Some((name, from_value(value, depth)?)))
+        .collect::<Option<_>>()
+        .map(Json::Object)
 }
 
 fn from_value(value: Value, depth: usize) -> Option<Json> {
@@ -114,7 +118,9 @@ fn from_value(value: Value, depth: usize) -> Option<Json> {
         None | Some(Kind::NullValue(_)) => Json::Null,
         Some(Kind::BoolValue(value)) => Json::Bool(value),
         #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and in range")]
-        Some(Kind::NumberValue(value)) if value.fract() == 0.0 && value.abs() < 9e15 => Json::from(value as i64),
+        Some(Kind::NumberValue(value)) if value.fract() == 0.0 && value.abs() < 9e15 => {
+            Json::from(value as i64)
+        }
         Some(Kind::NumberValue(value)) => Json::Number(serde_json::Number::from_f64(value)?),
         Some(Kind::StringValue(value)) => Json::String(value),
         Some(Kind::ListValue(list)) => {

@@ -49,7 +49,9 @@ fn status_filter(wire: i32) -> Result<Option<DialogueStatus>, Error> {
         Ok(v1::DialogueStatus::Open) => Some(DialogueStatus::Open),
         Ok(v1::DialogueStatus::Snoozed) => Some(DialogueStatus::Snoozed),
         Ok(v1::DialogueStatus::Resolved) => Some(DialogueStatus::Resolved),
-        Err(_) => return Err(Error::field(Reason::FieldInvalid, "status", "must be a status of the contract")),
+        Err(_) => {
+            return Err(Error::field(Reason::FieldInvalid, "status", "must be a status of the contract"));
+        }
     })
 }
 

@@ -31,8 +31,10 @@ fn filter(dialogue: &str, kinds: Vec<String>) -> Result<Filter, Error> {
 fn heartbeat(wire: Option<prost_types::Duration>) -> Result<Duration, Error> {
     const DEFAULT: Duration = Duration::from_secs(15);
     wire.map_or(Some(DEFAULT), |wire| Duration::try_from(wire).ok())
-        .filter(|pause| (Duration::from_secs(1)..=Duration::from_secs(60)).contains(pause))
-        .ok_or_else(|| Error::field(Reason::FieldInvalid, "heartbeat_interval", "must be 1 s to 60 s, or not set"))
+        .filter(|pause| (Duration::from_secs(1)..=Duration::from_mins(1)).contains(pause))
+        .ok_or_else(|| {
+            Error::field(Reason::FieldInvalid, "heartbeat_interval", "must be 1 s to 60 s, or not set")
+        })
 }
 
 #[tonic::async_trait]
@@ -42,13 +44,15 @@ impl EventsService for Services {
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
-        let read = || Ok((filter(&request.dialogue_id, request.types)?, heartbeat(request.heartbeat_interval)?));
+        let read =
+            || Ok((filter(&request.dialogue_id, request.types)?, heartbeat(request.heartbeat_interval)?));
         let (filter, heartbeat) = read().map_err(|error: Error| refuse(&error))?;
         let stream = self.app.watch(&caller, &request.cursor, filter, heartbeat).await.map_err(to_status)?;
         // The app ends its stream when the process stops, and only then: the caller is told to come back.
         let goodbye = futures::stream::once(async {
-            let stopping = Error::new(Reason::Unavailable, "the server is stopping; connect again with the last cursor")
-                .retry_after(Duration::from_secs(1));
+            let stopping =
+                Error::new(Reason::Unavailable, "the server is stopping; connect again with the last cursor")
+                    .retry_after(Duration::from_secs(1));
             Err(refuse(&stopping))
         });
         let stream = stream.map(|item| match item {

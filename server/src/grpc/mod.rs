@@ -24,11 +24,9 @@ pub struct Services {
 
 /// Who calls: put there by the layer that checked the key.
 fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
-    request
-        .extensions()
-        .get::<Caller>()
-        .cloned()
-        .ok_or_else(|| to_status(domain::Error::new(domain::Reason::AuthMissing, "the call carries no API key")))
+    request.extensions().get::<Caller>().cloned().ok_or_else(|| {
+        to_status(domain::Error::new(domain::Reason::AuthMissing, "the call carries no API key"))
+    })
 }
 
 fn refuse(error: &domain::Error) -> Status {

@@ -58,7 +58,8 @@ macro_rules! service {
 }
 
 fn cors(origins: &[String]) -> CorsLayer {
-    let names = |names: &[&'static str]| names.iter().copied().map(HeaderName::from_static).collect::<Vec<_>>();
+    let names =
+        |names: &[&'static str]| names.iter().copied().map(HeaderName::from_static).collect::<Vec<_>>();
     let origins = origins.to_vec();
     let allowed = move |origin: &http::HeaderValue| {
         let Ok(origin) = origin.to_str() else { return false };
@@ -72,7 +73,7 @@ fn cors(origins: &[String]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(move |origin, _| allowed(origin)))
         .allow_methods([Method::POST])
-        .max_age(Duration::from_secs(600))
+        .max_age(Duration::from_mins(10))
         .allow_headers(
             [header::CONTENT_TYPE, header::AUTHORIZATION]
                 .into_iter()
@@ -139,15 +140,19 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .max_concurrent_streams(1_024)
         .concurrency_limit_per_connection(1_024)
-        .max_connection_age(Duration::from_secs(3_600))
-        .max_connection_age_grace(Duration::from_secs(60))
+        .max_connection_age(Duration::from_hours(1))
+        .max_connection_age_grace(Duration::from_mins(1))
         .http2_max_header_list_size(16 * 1_024);
     if let Some((certificate, key)) = &settings.tls {
-        let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("reading {}", path.display()));
+        let read =
+            |path: &PathBuf| std::fs::read(path).with_context(|| format!("reading {}", path.display()));
         let identity = Identity::from_pem(read(certificate)?, read(key)?);
         server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
     }
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    server.add_routes(Routes::from(router)).serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await?;
+    server
+        .add_routes(Routes::from(router))
+        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
+        .await?;
     Ok(())
 }

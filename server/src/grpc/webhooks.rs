@@ -28,18 +28,24 @@ fn outcome_filter(wire: i32) -> Result<Option<Outcome>, Error> {
         Ok(v1::InboundOutcome::Duplicate) => Some(Outcome::Duplicate),
         Ok(v1::InboundOutcome::Conflict) => Some(Outcome::Conflict),
         Ok(v1::InboundOutcome::Quarantined) => Some(Outcome::Quarantined),
-        Err(_) => return Err(Error::field(Reason::FieldInvalid, "outcome", "must be an outcome of the contract")),
+        Err(_) => {
+            return Err(Error::field(Reason::FieldInvalid, "outcome", "must be an outcome of the contract"));
+        }
     })
 }
 
 /// `whole`: with headers and body.
-fn to_wire(webhook: InboundWebhook, whole: bool) -> v1::InboundWebhook {
+fn to_wire(mut webhook: InboundWebhook, whole: bool) -> v1::InboundWebhook {
+    if !whole {
+        webhook.headers.clear();
+        webhook.body.clear();
+    }
     v1::InboundWebhook {
         id: webhook.id.to_string(),
         channel_id: webhook.channel.to_string(),
         route: webhook.route,
-        headers: if whole { webhook.headers.into_iter().collect() } else { Default::default() },
-        body: if whole { webhook.body.into() } else { Default::default() },
+        headers: webhook.headers.into_iter().collect(),
+        body: webhook.body.into(),
         outcome: outcome(webhook.outcome).into(),
         reason: webhook.reason.unwrap_or_default(),
         message_id: webhook.message.map(|id| id.to_string()).unwrap_or_default(),
@@ -60,7 +66,13 @@ impl WebhooksService for Services {
         let sender = match v1::MessageSender::try_from(request.sender) {
             Ok(v1::MessageSender::Customer) => Sender::Customer,
             Ok(v1::MessageSender::Employee) => Sender::Employee,
-            _ => return Err(refuse(&Error::field(Reason::FieldInvalid, "sender", "must be CUSTOMER or EMPLOYEE"))),
+            _ => {
+                return Err(refuse(&Error::field(
+                    Reason::FieldInvalid,
+                    "sender",
+                    "must be CUSTOMER or EMPLOYEE",
+                )));
+            }
         };
         let message = InboundMessage {
             chat: request.chat,

@@ -117,10 +117,7 @@ impl WorkspacesService for Services {
         let caller = caller(&request)?;
         let request = request.into_inner();
         let read = || {
-            Ok((
-                convert::optional_id("workspace_id", &request.workspace_id)?,
-                new_api_key(request.api_key)?,
-            ))
+            Ok((convert::optional_id("workspace_id", &request.workspace_id)?, new_api_key(request.api_key)?))
         };
         let (workspace, new) = read().map_err(|error: Error| refuse(&error))?;
         let (key, secret) = self.app.create_api_key(&caller, workspace, new).await.map_err(to_status)?;
@@ -136,7 +133,8 @@ impl WorkspacesService for Services {
     ) -> Result<Response<v1::ListApiKeysResponse>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
-        let id = convert::optional_id("workspace_id", &request.workspace_id).map_err(|error| refuse(&error))?;
+        let id =
+            convert::optional_id("workspace_id", &request.workspace_id).map_err(|error| refuse(&error))?;
         let page = convert::page(request.page_size, request.page_token);
         let page = self.app.list_api_keys(&caller, id, &page).await.map_err(to_status)?;
         Ok(Response::new(v1::ListApiKeysResponse {
@@ -152,7 +150,10 @@ impl WorkspacesService for Services {
         let caller = caller(&request)?;
         let request = request.into_inner();
         let read = || {
-            Ok((convert::optional_id("workspace_id", &request.workspace_id)?, convert::id("id", &request.id)?))
+            Ok((
+                convert::optional_id("workspace_id", &request.workspace_id)?,
+                convert::id("id", &request.id)?,
+            ))
         };
         let (workspace, id) = read().map_err(|error: Error| refuse(&error))?;
         let key = self.app.revoke_api_key(&caller, workspace, id).await.map_err(to_status)?;

@@ -246,9 +246,7 @@ pub(super) async fn dialogue(
 ) -> Result<Response, Problem> {
     let caller = caller(&shim, &headers).await?;
     let channel = id(&channel)?;
-    let to_body = |message: &Message| {
-        json!({ "role": message.role, "text": message.text, "message_id": message.external_id })
-    };
+    let to_body = |message: &Message| json!({ "role": message.role, "text": message.text, "message_id": message.external_id });
     let mut messages = Vec::new();
     let mut page = PageRequest { size: 1_000, token: String::new() };
     loop {

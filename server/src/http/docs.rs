@@ -1,4 +1,4 @@
-//! The OpenAPI document and a page to browse it. Everything is served by us; nothing is loaded from outside.
+//! The `OpenAPI` document and a page to browse it. Everything is served by us; nothing is loaded from outside.
 
 use axum::{Router, response::IntoResponse, routing::get};
 use http::header;
@@ -43,7 +43,7 @@ fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, kind), (header::CONTENT_SECURITY_POLICY, POLICY)], text)
 }
 
-pub(super) fn routes(openapi: Api) -> Router<Shim> {
+pub(super) fn routes(openapi: &Api) -> Router<Shim> {
     let document = openapi.to_json().unwrap_or_default();
     Router::new()
         .route(
@@ -51,7 +51,10 @@ pub(super) fn routes(openapi: Api) -> Router<Shim> {
             get(move || async move { ([(header::CONTENT_TYPE, "application/json")], document.clone()) }),
         )
         .route("/docs", get(|| async { asset("text/html; charset=utf-8", include_str!("docs/index.html")) }))
-        .route("/docs/docs.css", get(|| async { asset("text/css; charset=utf-8", include_str!("docs/docs.css")) }))
+        .route(
+            "/docs/docs.css",
+            get(|| async { asset("text/css; charset=utf-8", include_str!("docs/docs.css")) }),
+        )
         .route(
             "/docs/docs.js",
             get(|| async { asset("text/javascript; charset=utf-8", include_str!("docs/docs.js")) }),

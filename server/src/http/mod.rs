@@ -85,7 +85,7 @@ fn router(app: App, settings: Settings) -> Router {
     };
     let request_id = HeaderName::from_static("x-request-id");
     router
-        .merge(docs::routes(openapi))
+        .merge(docs::routes(&openapi))
         .method_not_allowed_fallback(|request: Request| async move {
             let detail = format!("this path does not take {}; see /docs", request.method());
             Problem(Error::new(Reason::MethodNotAllowed, detail))

@@ -100,7 +100,9 @@ async fn every_field_of_a_bad_body_is_named() {
         channels(json!({ "name": "x", "url": "ftp://somewhere", "chat_bot_id": route.agent_id })).await;
     assert_eq!(answer.problem(422, "TARGET_FORBIDDEN"), ["url"]);
     let unknown = "0198c0de-0000-7000-8000-000000000003";
-    channels(json!({ "name": "x", "url": receiver.url(), "chat_bot_id": unknown })).await.problem(404, "AGENT_NOT_FOUND");
+    channels(json!({ "name": "x", "url": receiver.url(), "chat_bot_id": unknown }))
+        .await
+        .problem(404, "AGENT_NOT_FOUND");
     world.call(reqwest::Method::GET, "/nowhere", &[], None).await.problem(404, "ROUTE_NOT_FOUND");
     world.call(reqwest::Method::PATCH, "/api/channels", &[], None).await.problem(405, "METHOD_NOT_ALLOWED");
     world.stop().await;
@@ -132,7 +134,8 @@ async fn private_targets_are_refused_unless_allowed() {
     let grpc = world.grpc().await;
     let engine = Some(v1::Engine { vendor: "mock".to_owned(), ..v1::Engine::default() });
     let agent = Some(v1::Agent { display_name: "A".to_owned(), engine, ..v1::Agent::default() });
-    let made = grpc.agents().create_agent(v1::CreateAgentRequest { agent, ..Default::default() }).await.unwrap();
+    let made =
+        grpc.agents().create_agent(v1::CreateAgentRequest { agent, ..Default::default() }).await.unwrap();
     let agent_id = made.into_inner().agent.unwrap().id;
     for url in ["http://127.0.0.1:9/", "http://10.0.0.7/", "http://[::1]/", "http://169.254.169.254/latest"] {
         let channel = Some(v1::Channel {
@@ -143,7 +146,11 @@ async fn private_targets_are_refused_unless_allowed() {
         });
         let request = v1::CreateChannelRequest { channel, request_id: String::new() };
         let refused = grpc.channels().create_channel(request).await.unwrap_err();
-        assert_eq!(reason(&refused), ("TARGET_FORBIDDEN".to_owned(), vec!["channel.url".to_owned()]), "{url}");
+        assert_eq!(
+            reason(&refused),
+            ("TARGET_FORBIDDEN".to_owned(), vec!["channel.url".to_owned()]),
+            "{url}"
+        );
     }
     world.stop().await;
 }
@@ -160,7 +167,9 @@ async fn grpc_names_what_is_wrong() {
     assert_eq!(reason(&refused), ("FIELD_INVALID".to_owned(), vec!["id".to_owned()]));
     let update = |paths: &[&str]| v1::UpdateAgentRequest {
         agent: Some(v1::Agent { id: route.agent_id.clone(), ..v1::Agent::default() }),
-        update_mask: Some(prost_types::FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }),
+        update_mask: Some(prost_types::FieldMask {
+            paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+        }),
     };
     for paths in [&["nickname"][..], &[][..]] {
         let refused = grpc.agents().update_agent(update(paths)).await.unwrap_err();
@@ -182,10 +191,12 @@ async fn grpc_names_what_is_wrong() {
     let first = grpc.channels().list_channels(list(String::new(), "")).await.unwrap().into_inner();
     assert!(!first.next_page_token.is_empty());
     assert!(grpc.channels().list_channels(list(first.next_page_token.clone(), "")).await.is_ok());
-    let refused = grpc.channels().list_channels(list(first.next_page_token, &route.agent_id)).await.unwrap_err();
+    let refused =
+        grpc.channels().list_channels(list(first.next_page_token, &route.agent_id)).await.unwrap_err();
     assert_eq!(reason(&refused), ("PAGE_TOKEN_INVALID".to_owned(), vec!["page_token".to_owned()]));
 
-    let refused = grpc.agents().delete_agent(v1::DeleteAgentRequest { id: route.agent_id.clone() }).await.unwrap_err();
+    let refused =
+        grpc.agents().delete_agent(v1::DeleteAgentRequest { id: route.agent_id.clone() }).await.unwrap_err();
     assert_eq!(reason(&refused).0, "AGENT_IN_USE");
     let nobody = world.grpc_as("sbk_nobody").await;
     let refused = nobody.agents().list_agents(v1::ListAgentsRequest::default()).await.unwrap_err();

@@ -7,7 +7,8 @@ use crate::harness::{Receiver, World, reason, until};
 
 #[tokio::test]
 async fn a_receiver_that_is_down_gets_its_messages_in_order_when_it_is_up() {
-    let world = World::with(&[("SWITCHBOARD_DELIVERY_PAUSES", "100ms,200ms,200ms,200ms,200ms,200ms,200ms")]).await;
+    let world =
+        World::with(&[("SWITCHBOARD_DELIVERY_PAUSES", "100ms,200ms,200ms,200ms,200ms,200ms,200ms")]).await;
     let receiver = Receiver::start().await;
     receiver.answer_with(503);
     let route = world.route(&receiver, json!({})).await;
@@ -24,10 +25,12 @@ async fn a_receiver_that_is_down_gets_its_messages_in_order_when_it_is_up() {
     let failed = receiver.received().len();
     receiver.answer_with(200);
     let received = receiver.wait_for(failed + 3).await;
-    let texts: Vec<_> = received.iter().rev().take(3).map(|received| received.json()["text"].to_string()).collect();
+    let texts: Vec<_> =
+        received.iter().rev().take(3).map(|received| received.json()["text"].to_string()).collect();
     assert!(texts[2].contains("one") && texts[1].contains("two") && texts[0].contains("three"), "{texts:?}");
     // The same delivery, the same id: a receiver can drop repeats.
-    let ids: Vec<_> = received.iter().take(failed + 1).map(|received| received.headers["webhook-id"].clone()).collect();
+    let ids: Vec<_> =
+        received.iter().take(failed + 1).map(|received| received.headers["webhook-id"].clone()).collect();
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
     world.stop().await;
 }
@@ -105,6 +108,13 @@ async fn what_waits_for_a_deleted_channel_is_withheld() {
     })
     .await;
     assert_eq!(withheld.reason, "channel_inactive");
-    assert_eq!(world.new_message(&route, &route.message(Some("m2"), "hello")).await.problem(404, "CHANNEL_NOT_FOUND").len(), 0);
+    assert_eq!(
+        world
+            .new_message(&route, &route.message(Some("m2"), "hello"))
+            .await
+            .problem(404, "CHANNEL_NOT_FOUND")
+            .len(),
+        0
+    );
     world.stop().await;
 }

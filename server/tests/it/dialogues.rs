@@ -8,11 +8,15 @@ use crate::harness::{Receiver, Route, World, until};
 async fn closed_turn(world: &World, route: &Route) -> v1::Turn {
     let grpc = world.grpc().await;
     let id = until(|| async {
-        let request =
-            v1::ListDialoguesRequest { channel_id: route.channel_id.clone(), ..v1::ListDialoguesRequest::default() };
-        let dialogue = grpc.dialogues().list_dialogues(request).await.unwrap().into_inner().dialogues.pop()?;
+        let request = v1::ListDialoguesRequest {
+            channel_id: route.channel_id.clone(),
+            ..v1::ListDialoguesRequest::default()
+        };
+        let dialogue =
+            grpc.dialogues().list_dialogues(request).await.unwrap().into_inner().dialogues.pop()?;
         let request = v1::ListTurnsRequest { dialogue_id: dialogue.id, ..v1::ListTurnsRequest::default() };
-        let turn = grpc.dialogues().list_turns(request).await.unwrap().into_inner().turns.into_iter().next()?;
+        let turn =
+            grpc.dialogues().list_turns(request).await.unwrap().into_inner().turns.into_iter().next()?;
         turn.close_time.map(|_| turn.id)
     })
     .await;
@@ -50,7 +54,10 @@ async fn a_failing_engine_is_tried_again_and_given_up() {
     let always = world.route(&receiver, json!({ "fail": "always" })).await;
     world.new_message(&always, &always.message(Some("m1"), "hello")).await;
     let turn = closed_turn(&world, &always).await;
-    assert_eq!((turn.state(), turn.reason.as_str(), turn.runs.len()), (TurnState::Failed, "engine_failed", 3));
+    assert_eq!(
+        (turn.state(), turn.reason.as_str(), turn.runs.len()),
+        (TurnState::Failed, "engine_failed", 3)
+    );
     assert!(!turn.runs[0].error.is_empty());
     world.stop().await;
 }

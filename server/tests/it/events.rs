@@ -52,7 +52,8 @@ async fn pages_of_any_size_give_every_event_once() {
     let read = async |size: i32| {
         let (mut cursor, mut ids) = (String::new(), Vec::new());
         loop {
-            let request = v1::ListEventsRequest { page_size: size, cursor, ..v1::ListEventsRequest::default() };
+            let request =
+                v1::ListEventsRequest { page_size: size, cursor, ..v1::ListEventsRequest::default() };
             let page = grpc.events().list_events(request).await.unwrap().into_inner();
             ids.extend(page.events.into_iter().map(|event| event.id));
             cursor = page.next_cursor;
@@ -89,7 +90,8 @@ async fn cursors_of_others_and_of_the_future_are_refused() {
     let workspace = workspace.into_inner().workspace.unwrap().id.parse().unwrap();
     let future = domain::event::Cursor { workspace, epoch: 1, position: 1_000_000 }.encode();
     assert_eq!(reason(&list(future).await.unwrap_err()).0, "CURSOR_AHEAD");
-    let other = domain::event::Cursor { workspace: uuid::Uuid::from_u128(1).into(), epoch: 1, position: 0 }.encode();
+    let other =
+        domain::event::Cursor { workspace: uuid::Uuid::from_u128(1).into(), epoch: 1, position: 0 }.encode();
     assert_eq!(reason(&list(other).await.unwrap_err()).0, "CURSOR_INVALID");
     world.stop().await;
 }

@@ -214,7 +214,8 @@ impl World {
             settings: Some(prost_types::Struct { fields: settings.collect() }),
             ..v1::Engine::default()
         };
-        let agent = v1::Agent { display_name: "Agent".to_owned(), engine: Some(engine), ..v1::Agent::default() };
+        let agent =
+            v1::Agent { display_name: "Agent".to_owned(), engine: Some(engine), ..v1::Agent::default() };
         let agent = grpc
             .agents()
             .create_agent(v1::CreateAgentRequest { agent: Some(agent), request_id: String::new() })
@@ -249,7 +250,12 @@ impl World {
         self.post("/api/webhook/new_message", &[("x-chatbot_auth_token", &token)], body.to_string()).await
     }
 
-    pub(crate) async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Answer {
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
         self.call(reqwest::Method::POST, path, headers, Some(body.into())).await
     }
 
@@ -289,7 +295,9 @@ impl World {
             .as_array()
             .unwrap()
             .iter()
-            .map(|message| format!("{}: {}", message["role"].as_str().unwrap(), message["text"].as_str().unwrap()))
+            .map(|message| {
+                format!("{}: {}", message["role"].as_str().unwrap(), message["text"].as_str().unwrap())
+            })
             .collect()
     }
 }

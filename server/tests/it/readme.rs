@@ -26,7 +26,9 @@ fn the_quick_start_talks() {
     let said = String::from_utf8_lossy(&output.stdout);
     let complained = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{complained}");
-    for line in ["customer  Hello!", "agent     You wrote 1 message: “Hello!”", "customer  Is my order on its way?"] {
+    for line in
+        ["customer  Hello!", "agent     You wrote 1 message: “Hello!”", "customer  Is my order on its way?"]
+    {
         assert!(said.contains(line), "{line} is missing in:\n{said}\n{complained}");
     }
     assert_eq!(said.matches("agent     ").count(), 2, "{said}");
@@ -36,6 +38,7 @@ fn the_quick_start_talks() {
 fn the_translation_shows_the_same_commands() {
     let read = |name| std::fs::read_to_string(format!("{}/../{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     assert_eq!(blocks(&read("README.md")), blocks(&read("README.ru.md")));
-    let console = |text: &str| text.split("```console\n").nth(1).unwrap().split("```").next().unwrap().to_owned();
+    let console =
+        |text: &str| text.split("```console\n").nth(1).unwrap().split("```").next().unwrap().to_owned();
     assert_eq!(console(&read("README.md")), console(&read("README.ru.md")));
 }

@@ -7,7 +7,9 @@ use std::{
 };
 
 use serde_json::json;
-use switchboard_sdk::v1::{self, agents_service_client::AgentsServiceClient, channels_service_client::ChannelsServiceClient};
+use switchboard_sdk::v1::{
+    self, agents_service_client::AgentsServiceClient, channels_service_client::ChannelsServiceClient,
+};
 use tonic::{Request, transport::Channel};
 
 use crate::harness::{Dir, Receiver, http_client, until};
@@ -48,7 +50,9 @@ async fn values(path: &Path, names: &[&str]) -> Vec<String> {
         let text = std::fs::read_to_string(path).ok()?;
         names
             .iter()
-            .map(|name| text.lines().find_map(|line| line.strip_prefix(&format!("{name}="))).map(ToOwned::to_owned))
+            .map(|name| {
+                text.lines().find_map(|line| line.strip_prefix(&format!("{name}="))).map(ToOwned::to_owned)
+            })
             .collect()
     })
     .await
@@ -78,8 +82,11 @@ async fn a_message_survives_kill_9_between_record_and_reply() {
     };
     let agent = v1::Agent { display_name: "A".to_owned(), engine: Some(engine), ..v1::Agent::default() };
     let request = v1::CreateAgentRequest { agent: Some(agent), request_id: String::new() };
-    let agent =
-        AgentsServiceClient::with_interceptor(channel.clone(), with_key).create_agent(request).await.unwrap().into_inner();
+    let agent = AgentsServiceClient::with_interceptor(channel.clone(), with_key)
+        .create_agent(request)
+        .await
+        .unwrap()
+        .into_inner();
     let new = v1::Channel {
         display_name: "C".to_owned(),
         agent_id: agent.agent.unwrap().id,
@@ -87,12 +94,16 @@ async fn a_message_survives_kill_9_between_record_and_reply() {
         ..v1::Channel::default()
     };
     let request = v1::CreateChannelRequest { channel: Some(new), request_id: String::new() };
-    let made =
-        ChannelsServiceClient::with_interceptor(channel, with_key).create_channel(request).await.unwrap().into_inner();
+    let made = ChannelsServiceClient::with_interceptor(channel, with_key)
+        .create_channel(request)
+        .await
+        .unwrap()
+        .into_inner();
     let id = made.channel.unwrap().id;
 
     let http = http_client();
-    let body = json!({ "message_id": "m1", "chat_id": id, "text": "are you there?", "message_sender": "customer" });
+    let body =
+        json!({ "message_id": "m1", "chat_id": id, "text": "are you there?", "message_sender": "customer" });
     let send = async |address: &str| {
         http.post(format!("http://{address}/api/webhook/new_message"))
             .header("x-chatbot_auth_token", format!("Bearer {}", agent.token))

@@ -141,7 +141,7 @@ async fn a_signed_hook_needs_no_token_and_what_it_can_t_say_is_quarantined() {
     let route = world.route(&receiver, json!({})).await;
     let hook = format!("/hooks/{}", route.channel_id);
     let webhook = standardwebhooks::Webhook::new(&route.signing_secret).unwrap();
-    let now = time::OffsetDateTime::now_utc().unix_timestamp();
+    let now = domain::Clock::now(&domain::SystemClock).unix_timestamp();
     let signed = async |body: String, sign: &str| {
         let signature = webhook.sign("w1", now, sign.as_bytes()).unwrap();
         let now = now.to_string();
@@ -192,7 +192,8 @@ async fn a_replay_finds_what_was_recorded() {
     assert_eq!(world.new_message(&route, &route.message(None, "hello")).await.status, 200);
     receiver.wait_for(1).await;
     let grpc = world.grpc().await;
-    let listed = grpc.webhooks().list_inbound_webhooks(v1::ListInboundWebhooksRequest::default()).await.unwrap();
+    let listed =
+        grpc.webhooks().list_inbound_webhooks(v1::ListInboundWebhooksRequest::default()).await.unwrap();
     let first = listed.into_inner().inbound_webhooks.remove(0);
     let whole = grpc
         .webhooks()

@@ -9,6 +9,7 @@ use domain::{
 };
 use secrecy::SecretString;
 use serde::Serialize;
+use store::events::NewEvent;
 
 use crate::{App, Caller, Error, Page, PageRequest, requests::check_name};
 
@@ -63,17 +64,20 @@ impl App {
             "agent.engine.model",
             "may have up to 200 bytes, without U+0000",
         );
-        match self.inner.vendors.get(&engine.vendor).and_then(|vendor| vendor.engine.as_ref()) {
-            Some(model) => {
-                for bad in model.check_settings(&engine.settings).err().unwrap_or_default() {
-                    violations.add(format!("agent.engine.{}", bad.field), bad.detail);
-                }
+        if let Some(model) = self.inner.vendors.get(&engine.vendor).and_then(|vendor| vendor.engine.as_ref())
+        {
+            for bad in model.check_settings(&engine.settings).err().unwrap_or_default() {
+                violations.add(format!("agent.engine.{}", bad.field), bad.detail);
             }
-            None => {
-                let known: Vec<_> =
-                    self.inner.vendors.iter().filter(|vendor| vendor.engine.is_some()).map(|vendor| vendor.id).collect();
-                violations.add("agent.engine.vendor", format!("must be one of: {}", known.join(", ")));
-            }
+        } else {
+            let known: Vec<_> = self
+                .inner
+                .vendors
+                .iter()
+                .filter(|vendor| vendor.engine.is_some())
+                .map(|vendor| vendor.id)
+                .collect();
+            violations.add("agent.engine.vendor", format!("must be one of: {}", known.join(", ")));
         }
         violations.finish()
     }
@@ -135,10 +139,16 @@ impl App {
     }
 
     /// Changes an agent.
-    pub async fn update_agent(&self, caller: &Caller, id: AgentId, patch: AgentPatch) -> Result<Agent, Error> {
+    pub async fn update_agent(
+        &self,
+        caller: &Caller,
+        id: AgentId,
+        patch: AgentPatch,
+    ) -> Result<Agent, Error> {
         let workspace = caller.require(Service::Agents, Level::Write)?;
         let mut tx = self.store().workspace(workspace).await?;
-        let mut agent = store::agents::find(&mut tx, workspace, id, true).await?.ok_or_else(|| not_found(id))?;
+        let mut agent =
+            store::agents::find(&mut tx, workspace, id, true).await?.ok_or_else(|| not_found(id))?;
         agent.display_name = patch.display_name.unwrap_or(agent.display_name);
         agent.instructions = patch.instructions.unwrap_or(agent.instructions);
         agent.engine = patch.engine.unwrap_or(agent.engine);
@@ -161,7 +171,9 @@ impl App {
         if channels > 0 {
             return Err(Refusal::new(
                 Reason::AgentInUse,
-                format!("agent {id} is used by {channels} channels; delete them or give them another agent first"),
+                format!(
+                    "agent {id} is used by {channels} channels; delete them or give them another agent first"
+                ),
             )
             .into());
         }
@@ -173,14 +185,20 @@ impl App {
     }
 
     /// Replaces an agent's token and gives the new one, once.
-    pub async fn rotate_agent_token(&self, caller: &Caller, id: AgentId) -> Result<(Agent, SecretString), Error> {
+    pub async fn rotate_agent_token(
+        &self,
+        caller: &Caller,
+        id: AgentId,
+    ) -> Result<(Agent, SecretString), Error> {
         let workspace = caller.require(Service::Agents, Level::Admin)?;
         let mut tx = self.store().workspace(workspace).await?;
-        let mut agent = store::agents::find(&mut tx, workspace, id, true).await?.ok_or_else(|| not_found(id))?;
+        let mut agent =
+            store::agents::find(&mut tx, workspace, id, true).await?.ok_or_else(|| not_found(id))?;
         let token = token::issue(TokenKind::Agent, workspace);
         agent.token_suffix = token.suffix;
         agent.updated_at = self.now();
-        store::agents::set_token(&mut tx, workspace, id, token.hash, &agent.token_suffix, agent.updated_at).await?;
+        store::agents::set_token(&mut tx, workspace, id, token.hash, &agent.token_suffix, agent.updated_at)
+            .await?;
         self.tell(&mut tx, workspace, "agent.updated", id.0).await?;
         store::commit(tx).await?;
         self.forget();
@@ -192,11 +210,12 @@ impl App {
         &self,
         tx: &mut store::Tx,
         workspace: WorkspaceId,
-        kind: &str,
+        kind: &'static str,
         subject: uuid::Uuid,
     ) -> Result<(), Error> {
-        let data = serde_json::json!({});
-        store::events::insert(tx, workspace, self.id(), kind, None, Some(subject), &data, self.now()).await?;
+        let (data, at) = (serde_json::json!({}), self.now());
+        let event = NewEvent { id: self.id(), kind, dialogue: None, subject, data, at };
+        store::events::insert(tx, workspace, &event).await?;
         store::notify_configuration(tx, workspace).await?;
         Ok(())
     }

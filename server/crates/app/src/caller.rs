@@ -42,7 +42,8 @@ impl Caller {
 }
 
 pub(crate) fn missing(scope: Scope) -> Refusal {
-    Refusal::new(Reason::ScopeMissing, format!("this call needs the scope {scope}")).with("scope", scope.to_string())
+    Refusal::new(Reason::ScopeMissing, format!("this call needs the scope {scope}"))
+        .with("scope", scope.to_string())
 }
 
 /// Which keys are known, by their hashes. Short-lived, and emptied whenever any configuration changes.
@@ -62,22 +63,22 @@ impl App {
             Refusal::new(Reason::AuthMissing, "the header authorization is required: Bearer <API key>")
         })?;
         let token = bearer(header)?;
-        let unknown = || Refusal::new(Reason::TokenUnknown, "the API key was not found; check it, or create a new one");
+        let unknown =
+            || Refusal::new(Reason::TokenUnknown, "the API key was not found; check it, or create a new one");
         let workspace = match workspace_of(TokenKind::WorkspaceKey, &token) {
             Some(workspace) => workspace,
             None => workspace_of(TokenKind::OperatorKey, &token).ok_or_else(unknown)?,
         };
         let hash = TokenHash::of(token.expose_secret());
-        let key = match self.inner.keys.get(&hash.0) {
-            Some(key) => key,
-            None => {
-                let mut tx = self.store().workspace(workspace).await?;
-                let key = store::workspaces::find_key_by_hash(&mut tx, workspace, hash).await?;
-                store::commit(tx).await?;
-                let key = Arc::new(key.ok_or_else(unknown)?);
-                self.inner.keys.insert(hash.0, Arc::clone(&key));
-                key
-            }
+        let key = if let Some(key) = self.inner.keys.get(&hash.0) {
+            key
+        } else {
+            let mut tx = self.store().workspace(workspace).await?;
+            let key = store::workspaces::find_key_by_hash(&mut tx, workspace, hash).await?;
+            store::commit(tx).await?;
+            let key = Arc::new(key.ok_or_else(unknown)?);
+            self.inner.keys.insert(hash.0, Arc::clone(&key));
+            key
         };
         if key.revoked_at.is_some() || key.expires_at.is_some_and(|at| at <= self.now()) {
             return Err(unknown().into());

@@ -101,7 +101,9 @@ impl App {
             return self.unseal(workspace, sealed.ok_or_else(|| not_found(first))?);
         }
         // Locked, so that the agent can't be deleted meanwhile.
-        store::agents::find(&mut tx, workspace, new.agent, true).await?.ok_or_else(|| agents::not_found(new.agent))?;
+        store::agents::find(&mut tx, workspace, new.agent, true)
+            .await?
+            .ok_or_else(|| agents::not_found(new.agent))?;
         let token = token::issue(TokenKind::Channel, workspace);
         let signing_secret = token::issue_signing_secret();
         let now = self.now();
@@ -172,7 +174,9 @@ impl App {
         let (mut tx, mut sealed) = self.lock_channel(workspace, id).await?;
         let channel = &mut sealed.channel;
         if let Some(agent) = patch.agent {
-            store::agents::find(&mut tx, workspace, agent, true).await?.ok_or_else(|| agents::not_found(agent))?;
+            store::agents::find(&mut tx, workspace, agent, true)
+                .await?
+                .ok_or_else(|| agents::not_found(agent))?;
             channel.agent = agent;
         }
         if let Some(name) = patch.display_name {
@@ -188,9 +192,14 @@ impl App {
         self.save_channel(tx, workspace, sealed).await
     }
 
-    async fn lock_channel(&self, workspace: WorkspaceId, id: ChannelId) -> Result<(store::Tx, SealedChannel), Error> {
+    async fn lock_channel(
+        &self,
+        workspace: WorkspaceId,
+        id: ChannelId,
+    ) -> Result<(store::Tx, SealedChannel), Error> {
         let mut tx = self.store().workspace(workspace).await?;
-        let sealed = store::channels::find(&mut tx, workspace, id, true).await?.ok_or_else(|| not_found(id))?;
+        let sealed =
+            store::channels::find(&mut tx, workspace, id, true).await?.ok_or_else(|| not_found(id))?;
         Ok((tx, sealed))
     }
 

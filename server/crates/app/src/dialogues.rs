@@ -9,6 +9,7 @@ use domain::{
     turn::{Run, Turn},
     workspace::{Level, Service},
 };
+use store::events::NewEvent;
 pub use store::{deliveries::Filter as DeliveryFilter, dialogues::Filter};
 use tokio::time::Instant;
 
@@ -121,10 +122,15 @@ impl App {
     }
 
     /// Reads a delivery with its attempts.
-    pub async fn get_delivery(&self, caller: &Caller, id: DeliveryId) -> Result<(Delivery, Vec<Attempt>), Error> {
+    pub async fn get_delivery(
+        &self,
+        caller: &Caller,
+        id: DeliveryId,
+    ) -> Result<(Delivery, Vec<Attempt>), Error> {
         let workspace = caller.require(Service::Dialogues, Level::Read)?;
         let mut tx = self.store().workspace(workspace).await?;
-        let delivery = store::deliveries::find(&mut tx, workspace, id, false).await?.ok_or_else(|| no_delivery(id))?;
+        let delivery =
+            store::deliveries::find(&mut tx, workspace, id, false).await?.ok_or_else(|| no_delivery(id))?;
         let attempts = store::deliveries::list_attempts(&mut tx, workspace, id).await?;
         store::commit(tx).await?;
         Ok((delivery, attempts))
@@ -134,11 +140,13 @@ impl App {
     pub async fn retry_delivery(&self, caller: &Caller, id: DeliveryId) -> Result<Delivery, Error> {
         let workspace = caller.require(Service::Dialogues, Level::Write)?;
         let mut tx = self.store().workspace(workspace).await?;
-        let known = store::deliveries::find(&mut tx, workspace, id, false).await?.ok_or_else(|| no_delivery(id))?;
+        let known =
+            store::deliveries::find(&mut tx, workspace, id, false).await?.ok_or_else(|| no_delivery(id))?;
         // The dialogue first, as everybody locks; then the delivery as it is now.
         let now = self.now();
         let moment = store::dialogues::touch(&mut tx, workspace, known.dialogue, now).await?.unwrap_or(now);
-        let delivery = store::deliveries::find(&mut tx, workspace, id, true).await?.ok_or_else(|| no_delivery(id))?;
+        let delivery =
+            store::deliveries::find(&mut tx, workspace, id, true).await?.ok_or_else(|| no_delivery(id))?;
         if delivery.state != DeliveryState::Dead {
             return Err(Refusal::new(
                 Reason::DeliveryNotDead,
@@ -146,13 +154,18 @@ impl App {
             )
             .into());
         }
-        let (data, event) = (serde_json::json!({}), self.id());
-        store::events::insert(
-            &mut tx, workspace, event, "delivery.retried", Some(delivery.dialogue), Some(id.0), &data, moment,
-        )
-        .await?;
+        let event = NewEvent {
+            id: self.id(),
+            kind: "delivery.retried",
+            dialogue: Some(delivery.dialogue),
+            subject: id.0,
+            data: serde_json::json!({}),
+            at: moment,
+        };
+        store::events::insert(&mut tx, workspace, &event).await?;
         store::deliveries::revive(&mut tx, workspace, &delivery, self.id(), now).await?;
-        let delivery = store::deliveries::find(&mut tx, workspace, id, false).await?.ok_or_else(|| no_delivery(id))?;
+        let delivery =
+            store::deliveries::find(&mut tx, workspace, id, false).await?.ok_or_else(|| no_delivery(id))?;
         store::commit(tx).await?;
         Ok(delivery)
     }

@@ -58,7 +58,9 @@ impl App {
         };
         if cursor.epoch != epoch || cursor.position > end {
             let ahead = "is ahead of the log; begin again at the cursor in the metadata";
-            return Err(Refusal::field(Reason::CursorAhead, "cursor", ahead).with("cursor", at(end).encode()).into());
+            return Err(Refusal::field(Reason::CursorAhead, "cursor", ahead)
+                .with("cursor", at(end).encode())
+                .into());
         }
         Ok(cursor)
     }
@@ -81,7 +83,12 @@ impl App {
         Ok(EventPage {
             next_cursor: at(stretch.through),
             more: stretch.full,
-            events: stretch.events.into_iter().map(|event| (at(event.position), event)).map(|(c, e)| (e, c)).collect(),
+            events: stretch
+                .events
+                .into_iter()
+                .map(|event| (at(event.position), event))
+                .map(|(c, e)| (e, c))
+                .collect(),
         })
     }
 

@@ -18,6 +18,7 @@ pub use store::inbound_webhooks::Filter;
 use store::{
     Store,
     channels::SealedChannel,
+    events::NewEvent,
     record::{NewRecord, Recorded},
 };
 
@@ -135,11 +136,16 @@ impl App {
     /// `AUTH_MISSING`, `AUTH_MALFORMED`, `TOKEN_UNKNOWN`.
     pub async fn authenticate_agent(&self, header: Option<&str>) -> Result<(WorkspaceId, AgentId), Error> {
         let name = &self.inner.settings.inbound_token_header;
-        let header = header
-            .ok_or_else(|| Refusal::new(Reason::AuthMissing, format!("{name} header is required: Bearer <token>")))?;
+        let header = header.ok_or_else(|| {
+            Refusal::new(Reason::AuthMissing, format!("{name} header is required: Bearer <token>"))
+        })?;
         let token = bearer(header)?;
-        let unknown =
-            || Refusal::new(Reason::TokenUnknown, "the token was not found; check it, or rotate it and use the new one");
+        let unknown = || {
+            Refusal::new(
+                Reason::TokenUnknown,
+                "the token was not found; check it, or rotate it and use the new one",
+            )
+        };
         let workspace = workspace_of(TokenKind::Agent, &token).ok_or_else(unknown)?;
         let hash = TokenHash::of(token.expose_secret());
         if let Some(known) = self.inner.routes.agents.get(&hash.0) {
@@ -198,7 +204,8 @@ impl App {
     pub async fn receive_hook(&self, channel: ChannelId, raw: RawRequest) -> Result<Accepted, Error> {
         let token = raw.headers.get(&self.inner.settings.inbound_token_header);
         let (workspace, verified) = if let Some(token) = token {
-            let (workspace, agent) = self.authenticate_agent(Some(token.to_str().unwrap_or_default())).await?;
+            let (workspace, agent) =
+                self.authenticate_agent(Some(token.to_str().unwrap_or_default())).await?;
             if self.route(workspace, channel).await?.channel.agent != agent {
                 return Err(channels::not_found(channel).into());
             }
@@ -208,7 +215,10 @@ impl App {
             let refused = |error: VerifyError| match error {
                 VerifyError::Missing => {
                     let name = &self.inner.settings.inbound_token_header;
-                    Refusal::new(Reason::AuthMissing, format!("{name} header is required, or a webhook signature"))
+                    Refusal::new(
+                        Reason::AuthMissing,
+                        format!("{name} header is required, or a webhook signature"),
+                    )
                 }
                 VerifyError::Mismatch => Refusal::new(
                     Reason::SignatureInvalid,
@@ -229,8 +239,7 @@ impl App {
                 .get(&route.channel.vendor)
                 .and_then(|vendor| vendor.receiver.clone())
                 .ok_or_else(|| refused(VerifyError::Mismatch))?;
-            let verified =
-                domain::vendor::verify(&*receiver, raw, &account, self.now()).map_err(refused)?;
+            let verified = domain::vendor::verify(&*receiver, raw, &account, self.now()).map_err(refused)?;
             (workspace, verified)
         };
         let route = self.route(workspace, channel).await?;
@@ -260,7 +269,8 @@ impl App {
         verified: &Verified<RawRequest>,
         door: &'static str,
     ) -> Result<InboundMessage, Error> {
-        let receiver = self.inner.vendors.get(&route.channel.vendor).and_then(|vendor| vendor.receiver.as_ref());
+        let receiver =
+            self.inner.vendors.get(&route.channel.vendor).and_then(|vendor| vendor.receiver.as_ref());
         let understood = match receiver {
             Some(receiver) => receiver.normalize(verified).map_err(|error| error.fields),
             None => Err(Vec::new()),
@@ -291,8 +301,15 @@ impl App {
         let mut tx = self.store().workspace(workspace).await?;
         store::inbound_webhooks::insert(&mut tx, workspace, &webhook).await?;
         let data = serde_json::json!({ "channel_id": route.channel.id, "reason": webhook.reason });
-        let (event, subject) = (self.id(), Some(webhook.id.0));
-        store::events::insert(&mut tx, workspace, event, "webhook.quarantined", None, subject, &data, now).await?;
+        let event = NewEvent {
+            id: self.id(),
+            kind: "webhook.quarantined",
+            dialogue: None,
+            subject: webhook.id.0,
+            data,
+            at: now,
+        };
+        store::events::insert(&mut tx, workspace, &event).await?;
         store::commit(tx).await?;
         Err(refusal.into())
     }
@@ -334,7 +351,8 @@ impl App {
         }
         let id: MessageId = self.id();
         // Without the sender's id there is no telling a repeat; the key is ours then, and no promise is made.
-        let external_id = external_id.filter(|id| !id.is_empty()).unwrap_or_else(|| uuid::Uuid::from(id).to_string());
+        let external_id =
+            external_id.filter(|id| !id.is_empty()).unwrap_or_else(|| uuid::Uuid::from(id).to_string());
         let role = match sender {
             Sender::Customer => Role::User,
             Sender::Employee => Role::Employee,
@@ -368,7 +386,8 @@ impl App {
             at: self.now(),
         };
         let recorded = self.inner.inbox.offer(record).await?;
-        metrics::counter!("switchboard_inbound_messages_total", "outcome" => recorded.outcome.as_str()).increment(1);
+        metrics::counter!("switchboard_inbound_messages_total", "outcome" => recorded.outcome.as_str())
+            .increment(1);
         Ok(Accepted {
             workspace,
             outcome: recorded.outcome,
@@ -414,7 +433,8 @@ impl App {
         let mut tx = self.store().workspace(workspace).await?;
         let webhook = store::inbound_webhooks::find(&mut tx, workspace, id).await?;
         store::commit(tx).await?;
-        Ok(webhook.ok_or_else(|| Refusal::not_found(Reason::InboundWebhookNotFound, "inbound webhook", id))?)
+        Ok(webhook
+            .ok_or_else(|| Refusal::not_found(Reason::InboundWebhookNotFound, "inbound webhook", id))?)
     }
 
     /// Processes a stored call again, from after its verification on. Gives the record of the replay.

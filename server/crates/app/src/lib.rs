@@ -26,10 +26,10 @@ use std::{sync::Arc, time::Duration};
 pub use caller::Caller;
 use domain::{Clock, Ids, Timestamp, WorkerId, delivery::RetrySchedule, vendor::Vendors};
 pub use error::Error;
-use hub::Hub;
 use http::HeaderName;
-pub use store::page::{Page, PageRequest};
+use hub::Hub;
 use store::Store;
+pub use store::page::{Page, PageRequest};
 use tokio_util::sync::CancellationToken;
 
 /// What an operator can set, beside the clock, the vendors and the key ring.

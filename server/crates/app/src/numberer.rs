@@ -15,14 +15,15 @@ pub(crate) async fn run(app: App) {
     let mut work = app.inner.hub.work();
     loop {
         work.borrow_and_update();
-        let pause = match store::numberer::number_events(app.store().pool(), app.inner.worker, LEASE, BATCH).await {
-            Ok(count) if count == BATCH => Duration::ZERO,
-            Ok(_) => BREATH,
-            Err(error) => {
-                tracing::warn!(error = %error, "numbering events failed; it is tried again");
-                Duration::from_millis(500)
-            }
-        };
+        let pause =
+            match store::numberer::number_events(app.store().pool(), app.inner.worker, LEASE, BATCH).await {
+                Ok(count) if count == BATCH => Duration::ZERO,
+                Ok(_) => BREATH,
+                Err(error) => {
+                    tracing::warn!(error = %error, "numbering events failed; it is tried again");
+                    Duration::from_millis(500)
+                }
+            };
         tokio::time::sleep(pause).await;
         if pause > Duration::ZERO {
             tokio::select! {

@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use crate::{App, Error};
 
-
 /// Checks a name for people.
 pub(crate) fn check_name(violations: &mut Violations, field: &str, name: &str) {
     let count = name.chars().count();

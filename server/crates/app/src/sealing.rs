@@ -35,7 +35,8 @@ impl Sealer {
     /// # Errors
     /// A sentence that says what is wrong with it, without quoting keys.
     pub fn parse(ring: &SecretString) -> Result<Self, String> {
-        let entries = ring.expose_secret().split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
+        let entries =
+            ring.expose_secret().split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
         let keys = entries
             .map(|entry| {
                 let (kid, key) = entry.split_once(':').ok_or("each key is written kid:base64")?;
@@ -43,8 +44,8 @@ impl Sealer {
                     return Err("a kid has 1 to 64 bytes".to_owned());
                 }
                 let bytes = STANDARD.decode(key).map_err(|_| format!("the key {kid} is not base64"))?;
-                let cipher =
-                    Aes256Gcm::new_from_slice(&bytes).map_err(|_| format!("the key {kid} has not 32 bytes"))?;
+                let cipher = Aes256Gcm::new_from_slice(&bytes)
+                    .map_err(|_| format!("the key {kid} has not 32 bytes"))?;
                 Ok((kid.to_owned(), cipher))
             })
             .collect::<Result<Vec<_>, String>>()?;
@@ -59,12 +60,19 @@ impl Sealer {
     }
 
     /// Seals a secret for its place.
-    pub fn seal(&self, workspace: WorkspaceId, id: Uuid, field: &str, secret: &SecretString) -> Result<Vec<u8>, Error> {
+    pub fn seal(
+        &self,
+        workspace: WorkspaceId,
+        id: Uuid,
+        field: &str,
+        secret: &SecretString,
+    ) -> Result<Vec<u8>, Error> {
         let (kid, cipher) = &self.keys[0];
         let mut nonce = [0; 12];
         rand::rng().fill_bytes(&mut nonce);
         let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: &place(workspace, id, field) };
-        let sealed = cipher.encrypt((&nonce).into(), payload).map_err(|_| Error::Sealing("encryption failed"))?;
+        let sealed =
+            cipher.encrypt((&nonce).into(), payload).map_err(|_| Error::Sealing("encryption failed"))?;
         let mut out = vec![VERSION, u8::try_from(kid.len()).unwrap_or(u8::MAX)];
         out.extend(kid.as_bytes());
         out.extend(nonce);
@@ -73,7 +81,13 @@ impl Sealer {
     }
 
     /// Opens a secret at its place.
-    pub fn open(&self, workspace: WorkspaceId, id: Uuid, field: &str, sealed: &[u8]) -> Result<SecretString, Error> {
+    pub fn open(
+        &self,
+        workspace: WorkspaceId,
+        id: Uuid,
+        field: &str,
+        sealed: &[u8],
+    ) -> Result<SecretString, Error> {
         let broken = || Error::Sealing("it is cut short");
         let (&[version, length], rest) = sealed.split_first_chunk::<2>().ok_or_else(broken)?;
         if version != VERSION {
@@ -87,7 +101,8 @@ impl Sealer {
             .find(|(known, _)| known.as_bytes() == kid)
             .ok_or(Error::Sealing("the key ring lacks its key"))?;
         let payload = Payload { msg: ciphertext, aad: &place(workspace, id, field) };
-        let bytes = cipher.decrypt(nonce.into(), payload).map_err(|_| Error::Sealing("it is not from this place"))?;
+        let bytes =
+            cipher.decrypt(nonce.into(), payload).map_err(|_| Error::Sealing("it is not from this place"))?;
         String::from_utf8(bytes).map(Into::into).map_err(|_| broken())
     }
 }
@@ -119,7 +134,8 @@ mod tests {
     fn an_older_key_still_opens_and_bad_rings_are_explained() {
         let (old, new) = (Sealer::fresh_ring(), Sealer::fresh_ring());
         let (workspace, id) = (WorkspaceId(Uuid::from_u128(1)), Uuid::from_u128(2));
-        let sealed = Sealer::parse(&old).unwrap().seal(workspace, id, "token", &"x".to_owned().into()).unwrap();
+        let sealed =
+            Sealer::parse(&old).unwrap().seal(workspace, id, "token", &"x".to_owned().into()).unwrap();
         let both = format!("k2:{}{}", new.expose_secret().trim_start_matches("k1:"), old.expose_secret());
         assert!(Sealer::parse(&both.into()).unwrap().open(workspace, id, "token", &sealed).is_ok());
         for ring in ["", "k1", "k1:%%", "k1:AAAA", ":AAAA"] {

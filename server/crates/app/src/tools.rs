@@ -1,9 +1,12 @@
 //! The tools that every agent has. A tool's effect and its result commit together, so a run that goes on after a crash
 //! finds the result instead of doing it again.
 
-use domain::{Timestamp, WorkerId, vendor::{ToolCall, ToolSpec}};
+use domain::{
+    Timestamp, WorkerId,
+    vendor::{ToolCall, ToolSpec},
+};
 use serde_json::{Value, json};
-use store::turns::ClaimedTurn;
+use store::{events::NewEvent, turns::ClaimedTurn};
 
 use crate::{App, Error};
 
@@ -41,12 +44,17 @@ pub(crate) async fn run(
     for call in calls {
         results.push(match understand(call) {
             Ok((name, value)) => {
-                store::dialogues::set_attribute(&mut tx, claim.workspace, claim.dialogue, name, value).await?;
-                let data = json!({ "name": name, "value": value, "turn_id": claim.turn });
-                let (kind, dialogue) = ("dialogue.attribute_set", Some(claim.dialogue));
-                let subject = Some(claim.dialogue.0);
-                store::events::insert(&mut tx, claim.workspace, app.id(), kind, dialogue, subject, &data, moment)
+                store::dialogues::set_attribute(&mut tx, claim.workspace, claim.dialogue, name, value)
                     .await?;
+                let event = NewEvent {
+                    id: app.id(),
+                    kind: "dialogue.attribute_set",
+                    dialogue: Some(claim.dialogue),
+                    subject: claim.dialogue.0,
+                    data: json!({ "name": name, "value": value, "turn_id": claim.turn }),
+                    at: moment,
+                };
+                store::events::insert(&mut tx, claim.workspace, &event).await?;
                 json!({ "ok": true })
             }
             // The engine is told, and may do better in its next step.

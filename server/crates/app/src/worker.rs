@@ -81,7 +81,8 @@ where
         let written = write(app.clone(), Arc::clone(&items));
         async move {
             let result = written.await;
-            let items = Arc::try_unwrap(items).unwrap_or_else(|_| unreachable!("the write has ended and kept nothing"));
+            let items = Arc::try_unwrap(items)
+                .unwrap_or_else(|_| unreachable!("the write has ended and kept nothing"));
             (items, result)
         }
     })
@@ -136,8 +137,10 @@ impl Worker {
                 tracing::warn!(error = %error, "a heartbeat failed; it is tried again");
             }
             if tokio::time::Instant::now() >= partitions_due {
-                partitions_due += Duration::from_secs(6 * 3_600);
-                if let Err(error) = store::numberer::make_partitions(self.app.store().pool(), self.app.now()).await {
+                partitions_due += Duration::from_hours(6);
+                if let Err(error) =
+                    store::numberer::make_partitions(self.app.store().pool(), self.app.now()).await
+                {
                     tracing::warn!(error = %error, "partitions could not be made; it is tried again");
                 }
             }
@@ -159,20 +162,28 @@ impl Worker {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             drop(place);
             let free = places.available_permits().clamp(1, MOST_PER_CLAIM);
-            let claims =
-                match store::queue::claim(self.app.store().pool(), self.id, after, free, self.app.now()).await {
-                    Ok(claims) => claims,
-                    Err(error) => {
-                        // The answer may have been lost with keys claimed in it.
-                        self.doubt.store(true, Ordering::Relaxed);
-                        tracing::warn!(error = %error, "claiming work failed; it is tried again");
-                        tokio::time::sleep(jittered(Duration::from_millis(300))).await;
-                        continue;
-                    }
-                };
+            let claims = match store::queue::claim(
+                self.app.store().pool(),
+                self.id,
+                after,
+                free,
+                self.app.now(),
+            )
+            .await
+            {
+                Ok(claims) => claims,
+                Err(error) => {
+                    // The answer may have been lost with keys claimed in it.
+                    self.doubt.store(true, Ordering::Relaxed);
+                    tracing::warn!(error = %error, "claiming work failed; it is tried again");
+                    tokio::time::sleep(jittered(Duration::from_millis(300))).await;
+                    continue;
+                }
+            };
             // The walk goes on behind the last workspace that was served, and begins anew when nobody is left.
             let began_anew = after.0.is_nil();
-            after = claims.iter().map(|claim| claim.workspace).max().unwrap_or(WorkspaceId(uuid::Uuid::nil()));
+            after =
+                claims.iter().map(|claim| claim.workspace).max().unwrap_or(WorkspaceId(uuid::Uuid::nil()));
             let found = !claims.is_empty();
             for claim in claims {
                 let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };

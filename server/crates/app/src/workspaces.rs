@@ -25,7 +25,8 @@ fn operator_only(caller: &Caller) -> Result<(), Refusal> {
     match caller {
         Caller::Operator => Ok(()),
         Caller::Workspace { .. } => {
-            Err(Refusal::new(Reason::ScopeMissing, "this call needs an operator key").with("scope", "operator"))
+            Err(Refusal::new(Reason::ScopeMissing, "this call needs an operator key")
+                .with("scope", "operator"))
         }
     }
 }
@@ -93,7 +94,11 @@ impl App {
     }
 
     /// Lists workspaces: all for an operator, its own for a workspace's key.
-    pub async fn list_workspaces(&self, caller: &Caller, page: &PageRequest) -> Result<Page<Workspace>, Error> {
+    pub async fn list_workspaces(
+        &self,
+        caller: &Caller,
+        page: &PageRequest,
+    ) -> Result<Page<Workspace>, Error> {
         let limit = page.limit()?;
         let filter = "workspaces";
         let after: Option<WorkspaceId> = page.after(&filter)?;

@@ -109,14 +109,17 @@ mod tests {
     fn the_schedule_follows_the_advice_and_ends() {
         let schedule = RetrySchedule {
             pauses: vec![Duration::from_secs(1), Duration::from_secs(10)],
-            longest_pause: Duration::from_secs(60),
+            longest_pause: Duration::from_mins(1),
         };
         assert_eq!(schedule.next_pause(1, Retry::Backoff, 0.5), Some(Duration::from_secs(1)));
         assert_eq!(schedule.next_pause(2, Retry::Backoff, 0.0), Some(Duration::from_secs(8)));
         assert_eq!(schedule.next_pause(3, Retry::Backoff, 0.0), None);
         assert_eq!(schedule.next_pause(1, Retry::Never, 0.0), None);
-        assert_eq!(schedule.next_pause(1, Retry::After(Duration::from_secs(7)), 0.0), Some(Duration::from_secs(7)));
+        assert_eq!(
+            schedule.next_pause(1, Retry::After(Duration::from_secs(7)), 0.0),
+            Some(Duration::from_secs(7))
+        );
         let cut = schedule.next_pause(1, Retry::After(Duration::from_secs(9999)), 0.0);
-        assert_eq!(cut, Some(Duration::from_secs(60)));
+        assert_eq!(cut, Some(Duration::from_mins(1)));
     }
 }

@@ -125,7 +125,13 @@ pub struct Error {
 impl Error {
     /// A failure with its sentence.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), fields: Vec::new(), metadata: BTreeMap::new(), retry_after: None }
+        Self {
+            reason,
+            detail: detail.into(),
+            fields: Vec::new(),
+            metadata: BTreeMap::new(),
+            retry_after: None,
+        }
     }
 
     /// A missing resource: `noun` as people call it.

@@ -41,7 +41,8 @@ impl RawRequest {
                     || secret.contains(name)
                     || name.as_str().contains("token")
                     || name.as_str().contains("secret");
-                let text = if hidden { "[redacted]".into() } else { String::from_utf8_lossy(value.as_bytes()) };
+                let text =
+                    if hidden { "[redacted]".into() } else { String::from_utf8_lossy(value.as_bytes()) };
                 (name.as_str().to_owned(), text.replace('\0', "\u{fffd}"))
             })
             .collect()

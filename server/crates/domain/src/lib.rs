@@ -24,6 +24,6 @@ pub mod workspace;
 pub use clock::{Clock, Ids, ManualClock, SystemClock, Timestamp};
 pub use error::{Error, FieldViolation, Kind, Reason};
 pub use ids::{
-    AgentId, ApiKeyId, ChannelId, DeliveryId, DialogueId, EventId, InboundWebhookId, JobId, MessageId, TurnId,
-    WorkerId, WorkspaceId,
+    AgentId, ApiKeyId, ChannelId, DeliveryId, DialogueId, EventId, InboundWebhookId, JobId, MessageId,
+    TurnId, WorkerId, WorkspaceId,
 };

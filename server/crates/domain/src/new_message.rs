@@ -32,7 +32,8 @@ impl NewMessage {
     pub fn parse(body: &[u8]) -> Result<Self, Vec<FieldViolation>> {
         let whole = |detail: &str| vec![FieldViolation::new("body", detail)];
         let text = std::str::from_utf8(body).map_err(|_| whole("must be UTF-8"))?;
-        let value: Value = serde_json::from_str(text).map_err(|error| whole(&format!("is not JSON: {error}")))?;
+        let value: Value =
+            serde_json::from_str(text).map_err(|error| whole(&format!("is not JSON: {error}")))?;
         let Value::Object(members) = value else { return Err(whole("must be a JSON object")) };
 
         let mut bad = Vec::new();
@@ -45,7 +46,11 @@ impl NewMessage {
         };
         let chat = required("chat_id").and_then(|chat| split(&chat).map_err(|detail| ("chat_id", detail)));
         let text = required("text").and_then(|text| {
-            if text.len() <= MAX_TEXT_BYTES { Ok(text) } else { Err(("text", "must not be over 65,536 bytes")) }
+            if text.len() <= MAX_TEXT_BYTES {
+                Ok(text)
+            } else {
+                Err(("text", "must not be over 65,536 bytes"))
+            }
         });
         let sender = required("message_sender").and_then(|sender| match sender.as_str() {
             "customer" => Ok(Sender::Customer),
@@ -140,16 +145,23 @@ mod tests {
     #[test]
     fn every_bad_field_is_named_at_once() {
         assert_eq!(fields("{}"), ["chat_id", "text", "message_sender"]);
-        assert_eq!(fields(r#"{"chat_id":1,"text":"","message_sender":"robot","message_id":7}"#), [
-            "chat_id",
-            "text",
-            "message_sender",
-            "message_id"
-        ]);
-        assert_eq!(fields(&format!(r#"{{"chat_id":"{ID}","text":"a\u0000","message_sender":"customer"}}"#)), ["text"]);
-        assert_eq!(fields(&format!(r#"{{"chat_id":"{ID}/","text":"a","message_sender":"employee"}}"#)), ["chat_id"]);
+        assert_eq!(
+            fields(r#"{"chat_id":1,"text":"","message_sender":"robot","message_id":7}"#),
+            ["chat_id", "text", "message_sender", "message_id"]
+        );
+        assert_eq!(
+            fields(&format!(r#"{{"chat_id":"{ID}","text":"a\u0000","message_sender":"customer"}}"#)),
+            ["text"]
+        );
+        assert_eq!(
+            fields(&format!(r#"{{"chat_id":"{ID}/","text":"a","message_sender":"employee"}}"#)),
+            ["chat_id"]
+        );
         let long = "x".repeat(MAX_TEXT_BYTES + 1);
-        assert_eq!(fields(&format!(r#"{{"chat_id":"{ID}","text":"{long}","message_sender":"customer"}}"#)), ["text"]);
+        assert_eq!(
+            fields(&format!(r#"{{"chat_id":"{ID}","text":"{long}","message_sender":"customer"}}"#)),
+            ["text"]
+        );
     }
 
     #[test]

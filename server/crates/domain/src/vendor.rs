@@ -71,7 +71,12 @@ pub struct VendorAccount {
 /// Reads callbacks. Pure: bytes in, facts out.
 pub trait WebhookReceiver: Send + Sync {
     /// Checks who sent the call, over its raw bytes.
-    fn verify(&self, request: &RawRequest, account: &VendorAccount, now: Timestamp) -> Result<(), VerifyError>;
+    fn verify(
+        &self,
+        request: &RawRequest,
+        account: &VendorAccount,
+        now: Timestamp,
+    ) -> Result<(), VerifyError>;
 
     /// Puts the call into our words.
     fn normalize(&self, request: &Verified<RawRequest>) -> Result<Vec<InboundEvent>, NormalizeError>;
@@ -205,7 +210,11 @@ pub trait CompletionModel: Send + Sync {
     fn check_settings(&self, settings: &serde_json::Value) -> Result<(), Vec<crate::FieldViolation>>;
 
     /// Writes the next answer. Stops soon after `cancelled` fires.
-    async fn complete(&self, request: &Completion, cancelled: &CancellationToken) -> Result<Answer, VendorError>;
+    async fn complete(
+        &self,
+        request: &Completion,
+        cancelled: &CancellationToken,
+    ) -> Result<Answer, VendorError>;
 }
 
 /// What an engine is given. Serialized, it is the request part of a run's manifest.

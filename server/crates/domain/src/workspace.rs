@@ -171,7 +171,10 @@ mod tests {
         assert!(scopes.allow(Scope(Service::Agents, Level::Read)));
         assert!(!scopes.allow(Scope(Service::Agents, Level::Admin)));
         assert!(!scopes.allow(Scope(Service::Channels, Level::Write)));
-        assert_eq!(scopes.lacking(&Scopes::parse(["channels:write"]).unwrap()).unwrap().to_string(), "channels:write");
+        assert_eq!(
+            scopes.lacking(&Scopes::parse(["channels:write"]).unwrap()).unwrap().to_string(),
+            "channels:write"
+        );
         assert!(Scopes::parse(["agents"]).is_err() && Scopes::parse(["agents:own"]).is_err());
     }
 }

@@ -15,12 +15,15 @@ pub enum Fault {
     RetryAfter(u64),
     /// Answers with this status. A 2xx takes the message, any other takes nothing.
     Status(u16),
-    /// Waits so many milliseconds, then goes on as if nothing were wrong.
+    /// Waits so many milliseconds, then goes on as if nothing were wrong. A sender that hangs up meanwhile takes its
+    /// message with it.
     HangMs(u64),
     /// Closes the connection once the request has been read, takes nothing and answers nothing.
     CutAfterReading,
     /// Takes the message and answers 500.
     ApplyThenFail,
+    /// Takes the message and closes the connection without an answer, so that the sender can't know.
+    ApplyThenCut,
 }
 
 impl Fault {

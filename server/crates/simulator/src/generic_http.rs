@@ -203,6 +203,10 @@ impl Handler for State {
                 self.take(&request);
                 (Some(StatusCode::INTERNAL_SERVER_ERROR), None)
             }
+            Some(Fault::ApplyThenCut) => {
+                self.take(&request);
+                (None, None)
+            }
         };
         self.note(request, status);
         let mut response = Response::new(Bytes::new());
@@ -355,8 +359,9 @@ mod tests {
             (Fault::Status(404), "http/1.1 404 ", 0),
             (Fault::CutAfterReading, "", 0),
             (Fault::ApplyThenFail, "http/1.1 500 ", 1),
-            (Fault::Status(202), "http/1.1 202 ", 2),
-            (Fault::HangMs(1), "http/1.1 200 ", 3),
+            (Fault::ApplyThenCut, "", 2),
+            (Fault::Status(202), "http/1.1 202 ", 3),
+            (Fault::HangMs(1), "http/1.1 200 ", 4),
         ] {
             messenger.faults().add(fault, Some(1));
             let answer = post(&messenger, &format!("{fault:?}"), "").await;

@@ -156,7 +156,11 @@ pub async fn set_token(
 }
 
 /// Counts the channels that use an agent.
-pub async fn count_channels(conn: &mut PgConnection, workspace: WorkspaceId, id: AgentId) -> Result<i64, Error> {
+pub async fn count_channels(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    id: AgentId,
+) -> Result<i64, Error> {
     Ok(sqlx::query_scalar(
         "select count(*) from channels where workspace_id = $1 and agent_id = $2 and deleted_at is null",
     )

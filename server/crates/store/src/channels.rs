@@ -65,7 +65,11 @@ pub struct Filter {
 }
 
 /// Adds a channel.
-pub async fn insert(conn: &mut PgConnection, workspace: WorkspaceId, sealed: &SealedChannel) -> Result<(), Error> {
+pub async fn insert(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    sealed: &SealedChannel,
+) -> Result<(), Error> {
     let channel = &sealed.channel;
     sqlx::query(
         "insert into channels (workspace_id, id, display_name, agent_id, vendor, url, active, token_sealed,
@@ -139,7 +143,11 @@ pub async fn list(
 }
 
 /// Writes all that can change of a channel that [`find`] has locked.
-pub async fn update(conn: &mut PgConnection, workspace: WorkspaceId, sealed: &SealedChannel) -> Result<(), Error> {
+pub async fn update(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    sealed: &SealedChannel,
+) -> Result<(), Error> {
     let channel = &sealed.channel;
     sqlx::query(
         "update channels

@@ -49,8 +49,7 @@ impl TryFrom<DeliveryRow> for Delivery {
     }
 }
 
-const DELIVERY: &str =
-    "id, dialogue_id, message_id, channel_id, state, reason, attempts, next_attempt_at, created_at, settled_at";
+const DELIVERY: &str = "id, dialogue_id, message_id, channel_id, state, reason, attempts, next_attempt_at, created_at, settled_at";
 
 /// What selects deliveries.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -261,7 +260,8 @@ pub async fn start_attempts(
     let mut answers = vec![None; items.len()];
     for row in rows {
         let Some(at) = items.iter().position(|item| item.delivery.0 == row.delivery_id) else { continue };
-        let inconsistent = |column| Error::Inconsistent { table: "deliveries", column, id: row.delivery_id.to_string() };
+        let inconsistent =
+            |column| Error::Inconsistent { table: "deliveries", column, id: row.delivery_id.to_string() };
         answers[at] = Some(StartedAttempt {
             attempt: row.attempt,
             state: DeliveryState::parse(&row.state).ok_or_else(|| inconsistent("state"))?,

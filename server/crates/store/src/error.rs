@@ -20,7 +20,9 @@ pub enum Error {
         id: String,
     },
     /// The application's role could get around row-level security.
-    #[error("the role switchboard_app is a superuser, bypasses row-level security or owns tables; take that from it")]
+    #[error(
+        "the role switchboard_app is a superuser, bypasses row-level security or owns tables; take that from it"
+    )]
     Privileged,
     /// A migration failed.
     #[error("a migration failed")]
@@ -35,11 +37,14 @@ impl Error {
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::Database(error) => match error {
-                sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_) => true,
+                sqlx::Error::Io(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::Tls(_) => true,
                 // Class 08: connection; 53: resources; 57: the operator stopped it.
-                sqlx::Error::Database(error) => {
-                    error.code().is_some_and(|code| ["08", "53", "57"].iter().any(|class| code.starts_with(class)))
-                }
+                sqlx::Error::Database(error) => error
+                    .code()
+                    .is_some_and(|code| ["08", "53", "57"].iter().any(|class| code.starts_with(class))),
                 _ => false,
             },
             Self::Contended => true,

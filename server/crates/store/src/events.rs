@@ -9,17 +9,25 @@ use uuid::Uuid;
 
 use crate::{Error, dialogues};
 
+/// An event to write.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// Its id.
+    pub id: EventId,
+    /// What happened, in the past tense.
+    pub kind: &'static str,
+    /// The dialogue it is about.
+    pub dialogue: Option<DialogueId>,
+    /// The id of what it is about.
+    pub subject: Uuid,
+    /// Further facts, an object.
+    pub data: serde_json::Value,
+    /// When it happened.
+    pub at: Timestamp,
+}
+
 /// Writes one event, with the note that asks for its place.
-pub async fn insert(
-    conn: &mut PgConnection,
-    workspace: WorkspaceId,
-    id: EventId,
-    kind: &str,
-    dialogue: Option<DialogueId>,
-    subject: Option<Uuid>,
-    data: &serde_json::Value,
-    at: Timestamp,
-) -> Result<(), Error> {
+pub async fn insert(conn: &mut PgConnection, workspace: WorkspaceId, event: &NewEvent) -> Result<(), Error> {
     sqlx::query(
         "with noted as (
              insert into unnumbered_events (workspace_id, event_id, group_no, occurred_at)
@@ -29,12 +37,12 @@ pub async fn insert(
          values ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(workspace.0)
-    .bind(id.0)
-    .bind(kind)
-    .bind(dialogue.map(|id| id.0))
-    .bind(subject)
-    .bind(Json(data))
-    .bind(at)
+    .bind(event.id.0)
+    .bind(event.kind)
+    .bind(event.dialogue.map(|id| id.0))
+    .bind(event.subject)
+    .bind(Json(&event.data))
+    .bind(event.at)
     .execute(&mut *conn)
     .await?;
     sqlx::query("select pg_notify('switchboard_work', '')").execute(conn).await?;

@@ -63,7 +63,11 @@ pub struct Filter {
 }
 
 /// Adds one that could not be understood. All others are added with their message, by [`crate::record`].
-pub async fn insert(conn: &mut PgConnection, workspace: WorkspaceId, webhook: &InboundWebhook) -> Result<(), Error> {
+pub async fn insert(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    webhook: &InboundWebhook,
+) -> Result<(), Error> {
     sqlx::query(
         "insert into inbound_webhooks (workspace_id, id, channel_id, route, headers, body, outcome, reason, received_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",

@@ -142,6 +142,9 @@ pub async fn ensure_database(options: PgConnectOptions, name: &str) -> Result<()
 
 /// Tells every process that something of the workspace's configuration changed, when the transaction commits.
 pub async fn notify_configuration(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<(), Error> {
-    sqlx::query("select pg_notify('switchboard_config', $1)").bind(workspace.to_string()).execute(conn).await?;
+    sqlx::query("select pg_notify('switchboard_config', $1)")
+        .bind(workspace.to_string())
+        .execute(conn)
+        .await?;
     Ok(())
 }

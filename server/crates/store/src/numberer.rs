@@ -9,7 +9,12 @@ use crate::{Error, queue::interval};
 
 /// Numbers waiting events of the groups that this worker holds or can take. Answers how many; a full batch means: call
 /// again at once.
-pub async fn number_events(pool: &PgPool, worker: WorkerId, lease: Duration, limit: i32) -> Result<i32, Error> {
+pub async fn number_events(
+    pool: &PgPool,
+    worker: WorkerId,
+    lease: Duration,
+    limit: i32,
+) -> Result<i32, Error> {
     Ok(sqlx::query_scalar("select system_number_events($1, $2, $3)")
         .bind(worker.0)
         .bind(interval(lease))

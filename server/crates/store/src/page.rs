@@ -26,7 +26,11 @@ impl PageRequest {
         match self.size {
             0 => Ok(Self::DEFAULT as usize),
             size => usize::try_from(size.min(Self::MAX)).map_err(|_| {
-                Error::field(Reason::FieldInvalid, "page_size", "must not be negative; 0 gives the default of 50")
+                Error::field(
+                    Reason::FieldInvalid,
+                    "page_size",
+                    "must not be negative; 0 gives the default of 50",
+                )
             }),
         }
     }
@@ -39,8 +43,13 @@ impl PageRequest {
         if self.token.is_empty() {
             return Ok(None);
         }
-        let refuse =
-            |why: &str| Error::field(Reason::PageTokenInvalid, "page_token", format!("{why}; ask for the first page again"));
+        let refuse = |why: &str| {
+            Error::field(
+                Reason::PageTokenInvalid,
+                "page_token",
+                format!("{why}; ask for the first page again"),
+            )
+        };
         let bytes = URL_SAFE_NO_PAD.decode(&self.token).map_err(|_| refuse("is not a page token"))?;
         let (hash, key): (String, serde_json::Value) =
             serde_json::from_slice(&bytes).map_err(|_| refuse("is not a page token"))?;
@@ -72,7 +81,8 @@ impl<T> Page<T> {
         items.truncate(limit);
         let next_token = match items.last() {
             Some(last) if more => URL_SAFE_NO_PAD.encode(
-                serde_json::to_vec(&(filter_hash(filter), key(last))).expect("keys and hashes are plain JSON"),
+                serde_json::to_vec(&(filter_hash(filter), key(last)))
+                    .expect("keys and hashes are plain JSON"),
             ),
             _ => String::new(),
         };

@@ -62,8 +62,11 @@ pub async fn claim(
         .await?;
     rows.into_iter()
         .map(|row| {
-            let inconsistent =
-                || Error::Inconsistent { table: "job_keys", column: "next_run_at", id: row.subject_id.to_string() };
+            let inconsistent = || Error::Inconsistent {
+                table: "job_keys",
+                column: "next_run_at",
+                id: row.subject_id.to_string(),
+            };
             Ok(Claim {
                 workspace: row.workspace_id.into(),
                 dialogue: row.subject_id.into(),

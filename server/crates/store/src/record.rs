@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    AgentId, ChannelId, DialogueId, EventId, InboundWebhookId, JobId, MessageId, Timestamp, TurnId, WorkspaceId,
-    dialogue::Role, inbound::Outcome,
+    AgentId, ChannelId, DialogueId, EventId, InboundWebhookId, JobId, MessageId, Timestamp, TurnId,
+    WorkspaceId, dialogue::Role, inbound::Outcome,
 };
 use sqlx::{FromRow, PgPool, types::Json};
 use uuid::Uuid;
@@ -110,7 +110,9 @@ pub async fn record(pool: &PgPool, items: &[&NewRecord]) -> Result<Vec<Option<Re
     let mut answers = vec![None; items.len()];
     for row in rows {
         let at = usize::try_from(row.ord - 1).unwrap_or(usize::MAX);
-        let (Some(answer), Some(outcome)) = (answers.get_mut(at), row.outcome.as_deref().and_then(Outcome::parse)) else {
+        let (Some(answer), Some(outcome)) =
+            (answers.get_mut(at), row.outcome.as_deref().and_then(Outcome::parse))
+        else {
             continue;
         };
         if let (Some(message), Some(dialogue)) = (row.message_id, row.dialogue_id) {

@@ -30,9 +30,11 @@ pub async fn note(
     if noted.rows_affected() == 1 {
         return Ok(None);
     }
-    Ok(sqlx::query_as("select digest, resource_id from request_ids where workspace_id = $1 and request_id = $2")
-        .bind(workspace.0)
-        .bind(request_id)
-        .fetch_optional(conn)
-        .await?)
+    Ok(sqlx::query_as(
+        "select digest, resource_id from request_ids where workspace_id = $1 and request_id = $2",
+    )
+    .bind(workspace.0)
+    .bind(request_id)
+    .fetch_optional(conn)
+    .await?)
 }

@@ -52,13 +52,18 @@ const TURN: &str =
     "id, dialogue_id, agent_id, state, reason, covered_through, reply_message_id, created_at, closed_at";
 
 /// Reads a turn.
-pub async fn find(conn: &mut PgConnection, workspace: WorkspaceId, id: TurnId) -> Result<Option<Turn>, Error> {
-    let row: Option<TurnRow> =
-        sqlx::query_as(AssertSqlSafe(format!("select {TURN} from turns where workspace_id = $1 and id = $2")))
-            .bind(workspace.0)
-            .bind(id.0)
-            .fetch_optional(conn)
-            .await?;
+pub async fn find(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    id: TurnId,
+) -> Result<Option<Turn>, Error> {
+    let row: Option<TurnRow> = sqlx::query_as(AssertSqlSafe(format!(
+        "select {TURN} from turns where workspace_id = $1 and id = $2"
+    )))
+    .bind(workspace.0)
+    .bind(id.0)
+    .fetch_optional(conn)
+    .await?;
     row.map(TryInto::try_into).transpose()
 }
 
@@ -97,7 +102,11 @@ struct RunRow {
 }
 
 /// Reads the runs of a turn, first to last.
-pub async fn list_runs(conn: &mut PgConnection, workspace: WorkspaceId, turn: TurnId) -> Result<Vec<Run>, Error> {
+pub async fn list_runs(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    turn: TurnId,
+) -> Result<Vec<Run>, Error> {
     let rows: Vec<RunRow> = sqlx::query_as(
         "select r.number, r.state, r.request, r.input_tokens, r.output_tokens, r.error, r.started_at, r.ended_at,
              coalesce((select jsonb_agg(jsonb_build_object('answer', s.answer, 'results', s.results) order by s.step)

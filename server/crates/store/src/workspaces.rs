@@ -31,19 +31,24 @@ impl From<WorkspaceRow> for Workspace {
 
 /// Adds a workspace.
 pub async fn insert(conn: &mut PgConnection, workspace: &Workspace) -> Result<(), Error> {
-    sqlx::query("insert into workspaces (workspace_id, display_name, created_at, updated_at) values ($1, $2, $3, $4)")
-        .bind(workspace.id.0)
-        .bind(&workspace.display_name)
-        .bind(workspace.created_at)
-        .bind(workspace.updated_at)
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "insert into workspaces (workspace_id, display_name, created_at, updated_at) values ($1, $2, $3, $4)",
+    )
+    .bind(workspace.id.0)
+    .bind(&workspace.display_name)
+    .bind(workspace.created_at)
+    .bind(workspace.updated_at)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
 /// Has the transaction go on in another workspace. For the one creation that begins in none.
 pub async fn switch(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<(), Error> {
-    sqlx::query("select set_config('app.workspace_id', $1, true)").bind(workspace.to_string()).execute(conn).await?;
+    sqlx::query("select set_config('app.workspace_id', $1, true)")
+        .bind(workspace.to_string())
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -57,7 +62,11 @@ pub async fn find(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<Opt
 }
 
 /// Lists all workspaces, oldest first. Crosses workspaces: for operators.
-pub async fn list_all(pool: &PgPool, after: Option<WorkspaceId>, limit: usize) -> Result<Vec<Workspace>, Error> {
+pub async fn list_all(
+    pool: &PgPool,
+    after: Option<WorkspaceId>,
+    limit: usize,
+) -> Result<Vec<Workspace>, Error> {
     let rows: Vec<WorkspaceRow> = sqlx::query_as("select * from system_list_workspaces($1, $2)")
         .bind(after.map(|id| id.0))
         .bind(i32::try_from(limit).unwrap_or(i32::MAX))
@@ -73,12 +82,13 @@ pub async fn update(
     display_name: &str,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    let changed = sqlx::query("update workspaces set display_name = $2, updated_at = $3 where workspace_id = $1")
-        .bind(workspace.0)
-        .bind(display_name)
-        .bind(now)
-        .execute(conn)
-        .await?;
+    let changed =
+        sqlx::query("update workspaces set display_name = $2, updated_at = $3 where workspace_id = $1")
+            .bind(workspace.0)
+            .bind(display_name)
+            .bind(now)
+            .execute(conn)
+            .await?;
     Ok(changed.rows_affected() == 1)
 }
 
@@ -103,10 +113,8 @@ impl TryFrom<ApiKeyRow> for ApiKey {
     type Error = Error;
 
     fn try_from(row: ApiKeyRow) -> Result<Self, Error> {
-        let scopes = Scopes::parse(row.scopes.iter().map(String::as_str)).map_err(|_| Error::Inconsistent {
-            table: "api_keys",
-            column: "scopes",
-            id: row.id.to_string(),
+        let scopes = Scopes::parse(row.scopes.iter().map(String::as_str)).map_err(|_| {
+            Error::Inconsistent { table: "api_keys", column: "scopes", id: row.id.to_string() }
         })?;
         Ok(Self {
             id: row.id.into(),

@@ -134,8 +134,11 @@ function limitsText(schema) {
   return limits.join(" · ");
 }
 
-/** Makes up a value that fits a schema. `trail` holds the references on the way, so that a cycle ends. */
-function example(node, trail = []) {
+/**
+ * Makes up a value that fits a schema; for a request without the members that only answers have. `trail` holds the
+ * references on the way, so that a cycle ends.
+ */
+function example(node, asked, trail = []) {
   const name = node && node.$ref;
   if (name && trail.includes(name)) return null;
   const path = name ? [...trail, name] : trail;
@@ -146,16 +149,16 @@ function example(node, trail = []) {
   if (schema.default !== undefined) return schema.default;
   if (schema.enum) return schema.enum[0];
   const choice = alternatives(schema);
-  if (choice) return choice.rest.length ? example(choice.rest[0], path) : null;
+  if (choice) return choice.rest.length ? example(choice.rest[0], asked, path) : null;
   switch (typesOf(schema).find((type) => type !== "null")) {
     case "object":
       return Object.fromEntries(
         Object.entries(schema.properties || {})
-          .filter(([, member]) => !resolve(member).readOnly)
-          .map(([key, member]) => [key, example(member, path)]),
+          .filter(([, member]) => !(asked && resolve(member).readOnly))
+          .map(([key, member]) => [key, example(member, asked, path)]),
       );
     case "array":
-      return schema.items ? [example(schema.items, path)] : [];
+      return schema.items && !path.includes(schema.items.$ref) ? [example(schema.items, asked, path)] : [];
     case "string":
       if (schema.format === "uuid") return "0198c0de-0000-7000-8000-000000000004";
       if (schema.format === "date-time") return "2026-01-31T12:00:00Z";
@@ -172,11 +175,11 @@ function example(node, trail = []) {
 }
 
 /** The example of a body: its own, the first of several, or one made up. */
-function exampleOf(media) {
+function exampleOf(media, asked) {
   if (media.example !== undefined) return media.example;
   const first = Object.values(media.examples || {})[0];
   if (first) return resolve(first).value;
-  return media.schema ? example(media.schema) : undefined;
+  return media.schema ? example(media.schema, asked) : undefined;
 }
 
 function pretty(value) {
@@ -306,7 +309,7 @@ function answers(operation) {
         inside.push(make("ul", { class: "members" }, member(`${name}:`, { ...resolve(header).schema, description: resolve(header).description }, false, [])));
       }
       for (const [type, media] of Object.entries(response.content || {})) {
-        const sample = exampleOf(media);
+        const sample = exampleOf(media, false);
         inside.push(
           make("div", { class: "type" }, `${type} · ${typeText(media.schema || {})}`),
           inner(media.schema || {}, []),
@@ -402,7 +405,7 @@ function attempt(operation) {
   const wrong = make("p", { class: "wrong", role: "status" });
   const body = content ? make("textarea", { spellcheck: "false", "aria-label": "Body" }) : null;
   if (body) {
-    const sample = exampleOf(content[1]);
+    const sample = exampleOf(content[1], true);
     body.value = sample === undefined ? "" : pretty(sample);
     body.rows = Math.min(16, body.value.split("\n").length + 1);
   }

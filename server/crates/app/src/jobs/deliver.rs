@@ -27,30 +27,26 @@ pub(crate) struct Sending {
 /// Works a claimed delivery: begins an attempt and makes it.
 pub(crate) async fn run(worker: &Worker, claim: ClaimedDelivery) -> Result<(), Error> {
     let Some(started) = worker.start.write(claim).await? else { return Ok(()) };
-    match started.attempt {
-        Some(attempt) => {
-            let sending = Sending {
-                attempt,
-                message: started.message,
-                chat: started.chat,
-                role: started.role,
-                text: started.text,
-                route: started.route,
-            };
-            send(worker, claim, sending).await
-        }
+    let Some(attempt) = started.attempt else {
         // The guard: the channel was deactivated or deleted since the message was committed.
-        None => {
-            let settlement = Settlement {
-                state: DeliveryState::Withheld,
-                reason: Some("channel_inactive".to_owned()),
-                attempt: None,
-                ..settlement(worker, claim, 0)
-            };
-            worker.settle.write(settlement).await?;
-            Ok(())
-        }
-    }
+        let settlement = Settlement {
+            state: DeliveryState::Withheld,
+            reason: Some("channel_inactive".to_owned()),
+            attempt: None,
+            ..settlement(worker, claim, 0)
+        };
+        worker.settle.write(settlement).await?;
+        return Ok(());
+    };
+    let sending = Sending {
+        attempt,
+        message: started.message,
+        chat: started.chat,
+        role: started.role,
+        text: started.text,
+        route: started.route,
+    };
+    send(worker, claim, sending).await
 }
 
 fn settlement(worker: &Worker, claim: ClaimedDelivery, attempt: i32) -> Settlement {
@@ -72,16 +68,22 @@ fn settlement(worker: &Worker, claim: ClaimedDelivery, attempt: i32) -> Settleme
 pub(crate) async fn send(worker: &Worker, claim: ClaimedDelivery, sending: Sending) -> Result<(), Error> {
     let app = &worker.app;
     let attempt = sending.attempt;
-    let outcome = match app.inner.vendors.get(&sending.route.vendor).and_then(|vendor| vendor.sender.clone()) {
+    let outcome = match app.inner.vendors.get(&sending.route.vendor).and_then(|vendor| vendor.sender.clone())
+    {
         Some(sender) => {
             let channel = sending.route.channel.0;
             let sealer = &app.inner.sealer;
-            let account = sealer.open(claim.workspace, channel, channels::TOKEN, &sending.route.token).and_then(|token| {
-                let secret = sealer.open(
-                    claim.workspace, channel, channels::SIGNING_SECRET, &sending.route.signing_secret,
-                )?;
-                Ok(VendorAccount { url: sending.route.url, token, signing_secrets: vec![secret] })
-            });
+            let account = sealer
+                .open(claim.workspace, channel, channels::TOKEN, &sending.route.token)
+                .and_then(|token| {
+                    let secret = sealer.open(
+                        claim.workspace,
+                        channel,
+                        channels::SIGNING_SECRET,
+                        &sending.route.signing_secret,
+                    )?;
+                    Ok(VendorAccount { url: sending.route.url, token, signing_secrets: vec![secret] })
+                });
             match account {
                 Ok(account) => {
                     let message = OutboundMessage {
@@ -98,7 +100,10 @@ pub(crate) async fn send(worker: &Worker, claim: ClaimedDelivery, sending: Sendi
                 Err(error) => Err((broken(error.to_string(), Retry::Backoff), Resend::ByOurId)),
             }
         }
-        None => Err((broken("the channel's vendor is not known to this server".to_owned(), Retry::Never), Resend::ByOurId)),
+        None => Err((
+            broken("the channel's vendor is not known to this server".to_owned(), Retry::Never),
+            Resend::ByOurId,
+        )),
     };
     let base = settlement(worker, claim, attempt);
     let settled = match outcome {
@@ -112,7 +117,8 @@ pub(crate) async fn send(worker: &Worker, claim: ClaimedDelivery, sending: Sendi
             let jitter = rand::rng().random_range(0.0..1.0);
             // Where the receiver can't tell a repeat, what may have arrived is not sent again by itself.
             let again = error.applied == Applied::No || resend == Resend::ByOurId;
-            let pause = app.inner.settings.deliveries.next_pause(failures, error.retry, jitter).filter(|_| again);
+            let pause =
+                app.inner.settings.deliveries.next_pause(failures, error.retry, jitter).filter(|_| again);
             tracing::info!(
                 workspace.id = %claim.workspace, dialogue.id = %claim.dialogue, delivery.id = %claim.delivery, attempt,
                 vendor = error.vendor, error = %error, retry_in = ?pause, "an attempt at a delivery failed"

@@ -60,7 +60,8 @@ async fn answer(worker: &Worker, claim: &ClaimedTurn, begun: &BegunTurn) -> Resu
         })
     };
     let app = &worker.app;
-    let Some(engine) = app.inner.vendors.get(&begun.engine.vendor).and_then(|vendor| vendor.engine.clone()) else {
+    let Some(engine) = app.inner.vendors.get(&begun.engine.vendor).and_then(|vendor| vendor.engine.clone())
+    else {
         return Ok(failed("the agent's engine is not known to this server", Retry::Never));
     };
     let mut request = Completion {
@@ -75,7 +76,9 @@ async fn answer(worker: &Worker, claim: &ClaimedTurn, begun: &BegunTurn) -> Resu
     for open in &begun.steps {
         let step = match open.closed() {
             Some(step) => step,
-            None => match tools::run(app, worker.id, claim, begun.run, &open.answer.tool_calls, app.now()).await? {
+            None => match tools::run(app, worker.id, claim, begun.run, &open.answer.tool_calls, app.now())
+                .await?
+            {
                 Some(results) => Step { answer: open.answer.clone(), results },
                 None => return Ok(Ended::Lost),
             },
@@ -105,7 +108,12 @@ async fn answer(worker: &Worker, claim: &ClaimedTurn, begun: &BegunTurn) -> Resu
     Ok(failed("the engine called tools without end", Retry::Never))
 }
 
-async fn reply(worker: &Worker, claim: ClaimedTurn, begun: BegunTurn, mut steps: Vec<Step>) -> Result<(), Error> {
+async fn reply(
+    worker: &Worker,
+    claim: ClaimedTurn,
+    begun: BegunTurn,
+    mut steps: Vec<Step>,
+) -> Result<(), Error> {
     let app = &worker.app;
     let (input_tokens, output_tokens) = steps.iter().fold((0, 0), |(input, output), step| {
         (input + step.answer.input_tokens, output + step.answer.output_tokens)
