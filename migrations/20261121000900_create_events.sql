@@ -75,6 +75,9 @@ create function system_number_events(p_worker uuid, p_lease interval, p_limit in
 returns integer
 language plpgsql security definer
 set search_path = public, pg_temp
+-- Planning this statement anew would cost more than running it.
+set plan_cache_mode = force_generic_plan
+set jit = off
 as $$
 declare
     v_groups smallint[];

@@ -16,6 +16,9 @@ returns table (ord integer, outcome text, message_id uuid, dialogue_id uuid, tur
 language plpgsql security definer
 set search_path = public, pg_temp
 set lock_timeout = '50ms'
+-- Planning these statements anew would cost more than running them.
+set plan_cache_mode = force_generic_plan
+set jit = off
 as $$
 #variable_conflict use_column
 begin

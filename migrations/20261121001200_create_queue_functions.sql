@@ -67,6 +67,9 @@ returns table (
     workspace_id uuid, subject_id uuid, lane text, fence bigint, job_id uuid, target_id uuid, failures integer)
 language plpgsql security definer
 set search_path = public, pg_temp
+-- Planning this statement anew would cost more than running it.
+set plan_cache_mode = force_generic_plan
+set jit = off
 as $$
 #variable_conflict use_column
 begin

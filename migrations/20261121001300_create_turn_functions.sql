@@ -15,6 +15,9 @@ returns table (
 language plpgsql security definer
 set search_path = public, pg_temp
 set lock_timeout = '50ms'
+-- Planning these statements anew would cost more than running them.
+set plan_cache_mode = force_generic_plan
+set jit = off
 as $$
 #variable_conflict use_column
 begin
@@ -102,6 +105,9 @@ returns table (ord integer, outcome text, out_fence bigint)
 language plpgsql security definer
 set search_path = public, pg_temp
 set lock_timeout = '50ms'
+-- Planning these statements anew would cost more than running them.
+set plan_cache_mode = force_generic_plan
+set jit = off
 as $$
 #variable_conflict use_column
 declare
@@ -237,6 +243,9 @@ returns table (ord integer)
 language plpgsql security definer
 set search_path = public, pg_temp
 set lock_timeout = '50ms'
+-- Planning these statements anew would cost more than running them.
+set plan_cache_mode = force_generic_plan
+set jit = off
 as $$
 #variable_conflict use_column
 declare

@@ -12,6 +12,9 @@ returns table (
 language plpgsql security definer
 set search_path = public, pg_temp
 set lock_timeout = '50ms'
+-- Planning these statements anew would cost more than running them.
+set plan_cache_mode = force_generic_plan
+set jit = off
 as $$
 #variable_conflict use_column
 begin
@@ -70,6 +73,9 @@ returns table (ord integer)
 language plpgsql security definer
 set search_path = public, pg_temp
 set lock_timeout = '50ms'
+-- Planning these statements anew would cost more than running them.
+set plan_cache_mode = force_generic_plan
+set jit = off
 as $$
 #variable_conflict use_column
 declare

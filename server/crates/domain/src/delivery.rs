@@ -95,7 +95,8 @@ impl RetrySchedule {
         match advice {
             Retry::Never => None,
             // Waiting longer than asked is polite, waiting less is not: jitter is only added.
-            Retry::After(asked) => Some(asked.min(self.longest_pause).mul_f64(1.0 + 0.2 * jitter)),
+            // Nor is waiting less than planned: a receiver that keeps asking for a second would use up all tries at once.
+            Retry::After(asked) => Some(asked.min(self.longest_pause).max(own).mul_f64(1.0 + 0.2 * jitter)),
             Retry::Backoff => Some(own.mul_f64(0.8 + 0.4 * jitter)),
         }
     }
@@ -119,6 +120,8 @@ mod tests {
             schedule.next_pause(1, Retry::After(Duration::from_secs(7)), 0.0),
             Some(Duration::from_secs(7))
         );
+        let short = schedule.next_pause(2, Retry::After(Duration::from_secs(1)), 0.0);
+        assert_eq!(short, Some(Duration::from_secs(10)));
         let cut = schedule.next_pause(1, Retry::After(Duration::from_secs(9999)), 0.0);
         assert_eq!(cut, Some(Duration::from_mins(1)));
     }
