@@ -11,6 +11,8 @@ use switchboard_server::{
 #[derive(Parser)]
 #[command(name = "switchboard", version, about = "Connects messengers and CRMs with AI agents, over gRPC.")]
 struct Cli {
+    #[command(flatten)]
+    options: switchboard_cli::Options,
     #[command(subcommand)]
     command: Command,
 }
@@ -30,11 +32,17 @@ enum Command {
     /// Creates, lists and revokes API keys, straight in the database.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// What any caller of the API can do.
+    #[command(flatten)]
+    Client(switchboard_cli::Command),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Command::Client(command) = cli.command {
+        return switchboard_cli::run(&cli.options, command).await;
+    }
     let mut config = match Config::from_env() {
         Ok(config) => config,
         Err(mistakes) => {
@@ -55,6 +63,7 @@ async fn main() -> ExitCode {
         Command::Demo => demo::run(&config).await,
         Command::Migrate => migrate(&config).await,
         Command::Keys(command) => keys::run(&config, command).await,
+        Command::Client(_) => unreachable!("client commands returned above"),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

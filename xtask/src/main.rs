@@ -58,10 +58,20 @@ enum Task {
     Bench(bench::Arguments),
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match perform(Arguments::parse().task) {
+        Ok(code) => code,
+        Err(error) => {
+            // What went wrong is a command's doing, so the chain of causes helps and a backtrace of ours doesn't.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> anyhow::Result<ExitCode> {
     let paths = Paths::find()?;
-    match arguments.task {
+    match task {
         Task::Gen { targets } => r#gen::run(&paths, &targets).map(|()| ExitCode::SUCCESS),
         Task::Check => {
             let mut steps = Steps::new();

@@ -16,6 +16,14 @@ use crate::harness::{Dir, Receiver, http_client, until};
 
 struct Process(Child);
 
+impl Drop for Process {
+    /// A story that fails leaves nothing running; one that ended has nothing left to kill.
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 impl Process {
     fn start(data: &Path) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_switchboard"))

@@ -1,5 +1,7 @@
 //! The SDKs in other languages than Rust: how each is generated, checked and tried.
 
+mod go;
+
 use crate::paths::Paths;
 use crate::server_under_test::ServerUnderTest;
 
@@ -19,5 +21,5 @@ pub struct Sdk {
 
 /// Every SDK, in the order in which they are checked.
 pub fn all() -> &'static [Sdk] {
-    &[]
+    &[go::SDK]
 }

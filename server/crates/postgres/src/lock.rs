@@ -5,7 +5,8 @@ use std::{
     io::{Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    process,
+    process, thread,
+    time::Duration,
 };
 
 use crate::{directories, error::Error};
@@ -39,7 +40,17 @@ impl DataLock {
             .mode(0o600)
             .open(&path)
             .map_err(Error::io("open", &path))?;
-        match file.try_lock() {
+        // A process that a former holder was just starting shares its files for the moment until it becomes another
+        // program; such a lock is gone right after, and a real holder's is not.
+        let mut locked = file.try_lock();
+        for _ in 0..20 {
+            if !matches!(locked, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            thread::sleep(Duration::from_millis(20));
+            locked = file.try_lock();
+        }
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();

@@ -1,0 +1,402 @@
+//! The commands.
+
+use std::{io::Read as _, time::Duration};
+
+use clap::Subcommand;
+use serde_json::json;
+use switchboard_sdk::{Client, pages, v1};
+
+use crate::{
+    Options,
+    output::{Output, Row, moment, print, short},
+};
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Agents: who answers.
+    #[command(subcommand)]
+    Agents(Agents),
+    /// Channels: the routes that messages travel.
+    #[command(subcommand)]
+    Channels(Channels),
+    /// Dialogues: what was said.
+    #[command(subcommand)]
+    Dialogues(Dialogues),
+    /// Sends a message in, as the customer.
+    Send {
+        /// The channel's id.
+        #[arg(long)]
+        channel: String,
+        /// The chat inside the channel. Default: the channel's own.
+        #[arg(long, default_value = "")]
+        chat: String,
+        /// The message's id, which makes a repeat harmless.
+        #[arg(long, default_value = "")]
+        message_id: String,
+        /// As an employee instead: recorded, never answered.
+        #[arg(long)]
+        employee: bool,
+        /// Waits so many seconds for the reply, and prints it.
+        #[arg(long, default_value_t = 0)]
+        wait: u64,
+        /// What to say; `-` reads it from standard input.
+        text: String,
+    },
+    /// Streams events as they are recorded, until it is ended.
+    Watch {
+        /// Where to begin. Default: now; `0`: the beginning of the log.
+        #[arg(long, default_value = "")]
+        cursor: String,
+        /// Only events of this dialogue.
+        #[arg(long, default_value = "")]
+        dialogue: String,
+        /// Only events of these types.
+        #[arg(long = "type")]
+        types: Vec<String>,
+    },
+}
+
+/// What to do with agents.
+#[derive(Debug, Subcommand)]
+pub enum Agents {
+    /// Creates an agent, and shows its token, once.
+    Create {
+        /// A name for people.
+        #[arg(long)]
+        name: String,
+        /// The engine's vendor.
+        #[arg(long, default_value = "mock")]
+        engine: String,
+        /// What the model is told before each dialogue.
+        #[arg(long, default_value = "")]
+        instructions: String,
+    },
+    /// Lists agents, oldest first.
+    List,
+    /// Deletes an agent that no channel uses.
+    Delete {
+        /// The agent's id.
+        id: String,
+    },
+}
+
+/// What to do with channels.
+#[derive(Debug, Subcommand)]
+pub enum Channels {
+    /// Creates a channel, and shows its token and signing secret.
+    Create {
+        /// A name for people.
+        #[arg(long)]
+        name: String,
+        /// The id of the agent that answers.
+        #[arg(long)]
+        agent: String,
+        /// Where replies are posted.
+        #[arg(long)]
+        url: String,
+    },
+    /// Lists channels, oldest first.
+    List,
+    /// Deletes a channel.
+    Delete {
+        /// The channel's id.
+        id: String,
+    },
+}
+
+/// What to do with dialogues.
+#[derive(Debug, Subcommand)]
+pub enum Dialogues {
+    /// Lists dialogues, newest first.
+    List {
+        /// Only of this channel.
+        #[arg(long, default_value = "")]
+        channel: String,
+    },
+    /// Shows what was said in a dialogue, and what became of its turns.
+    Show {
+        /// The dialogue's id.
+        id: String,
+    },
+}
+
+pub(crate) async fn run(options: &Options, command: Command) -> anyhow::Result<()> {
+    let client = options.connection.client()?;
+    let output = options.output;
+    match command {
+        Command::Agents(command) => agents(&client, output, command).await,
+        Command::Channels(command) => channels(&client, output, command).await,
+        Command::Dialogues(Dialogues::List { channel }) => list_dialogues(&client, output, channel).await,
+        Command::Dialogues(Dialogues::Show { id }) => show(&client, output, id).await,
+        Command::Send { channel, chat, message_id, employee, wait, text } => {
+            let sender = if employee { v1::MessageSender::Employee } else { v1::MessageSender::Customer };
+            let mut said = text;
+            if said == "-" {
+                said.clear();
+                std::io::stdin().read_to_string(&mut said)?;
+            }
+            let request = v1::ReceiveMessageRequest {
+                channel_id: channel,
+                chat,
+                message_id,
+                text: said,
+                sender: sender.into(),
+            };
+            send(&client, output, request, Duration::from_secs(wait)).await
+        }
+        Command::Watch { cursor, dialogue, types } => {
+            let request =
+                v1::WatchRequest { cursor, dialogue_id: dialogue, types, ..v1::WatchRequest::default() };
+            let mut events = client.events().watch(request).await?.into_inner();
+            while let Some(item) = events.message().await? {
+                if let Some(event) = item.event {
+                    show_event(output, &event);
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+const AGENT: [&str; 5] = ["ID", "NAME", "ENGINE", "ACTIVE", "TOKEN"];
+
+fn agent(agent: &v1::Agent, token: &str) -> Row {
+    let vendor = agent.engine.as_ref().map(|engine| engine.vendor.clone()).unwrap_or_default();
+    let token = if token.is_empty() { format!("…{}", agent.token_suffix) } else { token.to_owned() };
+    Row {
+        json: json!({
+            "id": agent.id, "displayName": agent.display_name, "engine": { "vendor": vendor },
+            "active": agent.active(), "token": token, "createTime": moment(agent.create_time.as_ref()),
+        }),
+        cells: vec![agent.id.clone(), agent.display_name.clone(), vendor, agent.active().to_string(), token],
+    }
+}
+
+async fn agents(client: &Client, output: Output, command: Agents) -> anyhow::Result<()> {
+    match command {
+        Agents::Create { name, engine, instructions } => {
+            let engine = Some(v1::Engine { vendor: engine, ..v1::Engine::default() });
+            let new = v1::Agent { display_name: name, instructions, engine, ..v1::Agent::default() };
+            let request = v1::CreateAgentRequest { agent: Some(new), request_id: String::new() };
+            let made = client.agents().create_agent(request).await?.into_inner();
+            print(output, &AGENT, &[agent(&made.agent.unwrap_or_default(), &made.token)]);
+        }
+        Agents::List => {
+            let client = client.clone();
+            let all = pages(move |page_token| {
+                let mut agents = client.agents();
+                async move {
+                    let request = v1::ListAgentsRequest { page_size: 1_000, page_token };
+                    let page = agents.list_agents(request).await?.into_inner();
+                    Ok((page.agents, page.next_page_token))
+                }
+            });
+            let rows: Vec<Row> = all.collect().await?.iter().map(|each| agent(each, "")).collect();
+            print(output, &AGENT, &rows);
+        }
+        Agents::Delete { id } => {
+            client.agents().delete_agent(v1::DeleteAgentRequest { id }).await?;
+        }
+    }
+    Ok(())
+}
+
+const CHANNEL: [&str; 6] = ["ID", "NAME", "AGENT", "URL", "ACTIVE", "TOKEN"];
+
+fn channel(channel: &v1::Channel, token: &str) -> Row {
+    let token = if token.is_empty() { format!("…{}", channel.token_suffix) } else { token.to_owned() };
+    Row {
+        json: json!({
+            "id": channel.id, "displayName": channel.display_name, "agentId": channel.agent_id, "url": channel.url,
+            "vendor": channel.vendor, "active": channel.active(), "token": token,
+            "createTime": moment(channel.create_time.as_ref()),
+        }),
+        cells: vec![
+            channel.id.clone(),
+            channel.display_name.clone(),
+            channel.agent_id.clone(),
+            channel.url.clone(),
+            channel.active().to_string(),
+            token,
+        ],
+    }
+}
+
+async fn channels(client: &Client, output: Output, command: Channels) -> anyhow::Result<()> {
+    match command {
+        Channels::Create { name, agent, url } => {
+            let new = v1::Channel { display_name: name, agent_id: agent, url, ..v1::Channel::default() };
+            let request = v1::CreateChannelRequest { channel: Some(new), request_id: String::new() };
+            let made = client.channels().create_channel(request).await?.into_inner();
+            let mut row = channel(&made.channel.unwrap_or_default(), &made.token);
+            row.json["signingSecret"] = json!(made.signing_secret);
+            print(output, &CHANNEL, &[row]);
+            if output == Output::Table {
+                println!("signing secret: {}", made.signing_secret);
+            }
+        }
+        Channels::List => {
+            let client = client.clone();
+            let all = pages(move |page_token| {
+                let mut channels = client.channels();
+                async move {
+                    let request = v1::ListChannelsRequest {
+                        page_size: 1_000,
+                        page_token,
+                        ..v1::ListChannelsRequest::default()
+                    };
+                    let page = channels.list_channels(request).await?.into_inner();
+                    Ok((page.channels, page.next_page_token))
+                }
+            });
+            let rows: Vec<Row> = all.collect().await?.iter().map(|each| channel(each, "")).collect();
+            print(output, &CHANNEL, &rows);
+        }
+        Channels::Delete { id } => {
+            client.channels().delete_channel(v1::DeleteChannelRequest { id }).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn list_dialogues(client: &Client, output: Output, channel_id: String) -> anyhow::Result<()> {
+    let client = client.clone();
+    let all = pages(move |page_token| {
+        let (mut dialogues, channel_id) = (client.dialogues(), channel_id.clone());
+        async move {
+            let request = v1::ListDialoguesRequest {
+                page_size: 1_000,
+                page_token,
+                channel_id,
+                ..v1::ListDialoguesRequest::default()
+            };
+            let page = dialogues.list_dialogues(request).await?.into_inner();
+            Ok((page.dialogues, page.next_page_token))
+        }
+    });
+    let rows: Vec<Row> = all.collect().await?.iter().map(dialogue).collect();
+    print(output, &["ID", "CHANNEL", "CHAT", "STATUS", "MESSAGES", "UPDATED"], &rows);
+    Ok(())
+}
+
+fn dialogue(dialogue: &v1::Dialogue) -> Row {
+    let status = short(dialogue.status().as_str_name(), "DIALOGUE_STATUS_");
+    let updated = moment(dialogue.update_time.as_ref());
+    Row {
+        json: json!({
+            "id": dialogue.id, "channelId": dialogue.channel_id, "chat": dialogue.chat, "status": status,
+            "messageCount": dialogue.message_count, "updateTime": updated,
+        }),
+        cells: vec![
+            dialogue.id.clone(),
+            dialogue.channel_id.clone(),
+            dialogue.chat.clone(),
+            status,
+            dialogue.message_count.to_string(),
+            updated,
+        ],
+    }
+}
+
+fn message(message: &v1::Message) -> Row {
+    let role = short(message.role().as_str_name(), "MESSAGE_ROLE_");
+    let created = moment(message.create_time.as_ref());
+    Row {
+        json: json!({
+            "id": message.id, "seq": message.seq, "role": role, "text": message.text,
+            "externalId": message.external_id, "turnId": message.turn_id, "createTime": created,
+        }),
+        cells: vec![message.seq.to_string(), created, role, message.text.clone()],
+    }
+}
+
+async fn show(client: &Client, output: Output, id: String) -> anyhow::Result<()> {
+    let (said, dialogue_id) = (client.clone(), id.clone());
+    let all = pages(move |page_token| {
+        let (mut dialogues, dialogue_id) = (said.dialogues(), dialogue_id.clone());
+        async move {
+            let request = v1::ListMessagesRequest { dialogue_id, page_size: 1_000, page_token };
+            let page = dialogues.list_messages(request).await?.into_inner();
+            Ok((page.messages, page.next_page_token))
+        }
+    });
+    let rows: Vec<Row> = all.collect().await?.iter().map(message).collect();
+    print(output, &["SEQ", "TIME", "ROLE", "TEXT"], &rows);
+    if output == Output::Json {
+        return Ok(());
+    }
+    let request = v1::ListTurnsRequest { dialogue_id: id, ..v1::ListTurnsRequest::default() };
+    let turns = client.dialogues().list_turns(request).await?.into_inner().turns;
+    let rows: Vec<Row> = turns
+        .iter()
+        .map(|turn| {
+            let state = short(turn.state().as_str_name(), "TURN_STATE_");
+            Row { json: json!({}), cells: vec![turn.id.clone(), state, turn.reason.clone()] }
+        })
+        .collect();
+    println!();
+    print(output, &["TURN", "STATE", "REASON"], &rows);
+    Ok(())
+}
+
+async fn send(
+    client: &Client,
+    output: Output,
+    request: v1::ReceiveMessageRequest,
+    wait: Duration,
+) -> anyhow::Result<()> {
+    // The stream is open before the message goes in, so the reply can't be missed.
+    let mut events = client.events().watch(v1::WatchRequest::default()).await?.into_inner();
+    events.message().await?;
+    let received = client.webhooks().receive_message(request).await?.into_inner();
+    let outcome = short(received.outcome().as_str_name(), "INBOUND_OUTCOME_");
+    let row = Row {
+        json: json!({
+            "messageId": received.message_id, "dialogueId": received.dialogue_id, "outcome": outcome,
+            "externalId": received.external_id,
+        }),
+        cells: vec![received.message_id, received.dialogue_id.clone(), outcome],
+    };
+    print(output, &["MESSAGE", "DIALOGUE", "OUTCOME"], &[row]);
+    if wait.is_zero() {
+        return Ok(());
+    }
+    let reply = async {
+        while let Some(item) = events.message().await? {
+            let reply = item.event.filter(|event| {
+                event.r#type == "message.replied" && event.dialogue_id == received.dialogue_id
+            });
+            if let Some(reply) = reply.and_then(|event| event.message) {
+                return Ok::<_, anyhow::Error>(Some(reply));
+            }
+        }
+        Ok(None)
+    };
+    match tokio::time::timeout(wait, reply).await {
+        Ok(reply) => match reply? {
+            Some(reply) => print(output, &["SEQ", "TIME", "ROLE", "TEXT"], &[message(&reply)]),
+            None => anyhow::bail!("the server ended the stream before the reply came"),
+        },
+        Err(_) => anyhow::bail!("no reply came within {} seconds", wait.as_secs()),
+    }
+    Ok(())
+}
+
+fn show_event(output: Output, event: &v1::Event) {
+    let created = moment(event.create_time.as_ref());
+    match output {
+        Output::Json => println!(
+            "{}",
+            json!({
+                "id": event.id, "type": event.r#type, "cursor": event.cursor, "createTime": created,
+                "dialogueId": event.dialogue_id, "subjectId": event.subject_id,
+                "message": event.message.as_ref().map(|each| message(each).json),
+            })
+        ),
+        Output::Table => {
+            let text = event.message.as_ref().map(|message| message.text.as_str()).unwrap_or_default();
+            println!("{created}  {:<24}{}  {text}", event.r#type, event.subject_id);
+        }
+    }
+}
