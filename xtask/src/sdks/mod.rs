@@ -1,6 +1,7 @@
 //! The SDKs in other languages than Rust: how each is generated, checked and tried.
 
 mod go;
+mod typescript;
 
 use crate::paths::Paths;
 use crate::server_under_test::ServerUnderTest;
@@ -21,5 +22,5 @@ pub struct Sdk {
 
 /// Every SDK, in the order in which they are checked.
 pub fn all() -> &'static [Sdk] {
-    &[go::SDK]
+    &[go::SDK, typescript::SDK]
 }
