@@ -1,6 +1,7 @@
 //! The SDKs in other languages than Rust: how each is generated, checked and tried.
 
 mod go;
+mod python;
 mod typescript;
 
 use crate::paths::Paths;
@@ -22,5 +23,5 @@ pub struct Sdk {
 
 /// Every SDK, in the order in which they are checked.
 pub fn all() -> &'static [Sdk] {
-    &[go::SDK, typescript::SDK]
+    &[go::SDK, python::SDK, typescript::SDK]
 }
