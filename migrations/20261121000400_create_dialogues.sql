@@ -52,7 +52,7 @@ call protect_table('messages');
 create table message_keys (
     workspace_id uuid not null,
     channel_id uuid not null,
-    dedup_key text not null,
+    dedup_key text collate "C" not null,
     digest bytea not null,
     message_id uuid not null,
     dialogue_id uuid not null,

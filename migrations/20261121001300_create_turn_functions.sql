@@ -228,7 +228,6 @@ begin
     perform release_keys(
         (select array_agg(p_workspace[g]) from unnest(v_good) g), (select array_agg(p_dialogue[g]) from unnest(v_good) g),
         'turn');
-    perform pg_notify('switchboard_work', '');
 end
 $$;
 call hand_to_system('system_commit_replies(uuid, uuid[], uuid[], uuid[], integer[], bigint[], uuid[], uuid[], text[], jsonb[], bigint[], bigint[], uuid[], uuid[], uuid[], timestamptz)');
@@ -315,7 +314,6 @@ begin
     perform release_keys(
         (select array_agg(p_workspace[g]) from unnest(v_good) g), (select array_agg(p_dialogue[g]) from unnest(v_good) g),
         'turn');
-    perform pg_notify('switchboard_work', '');
 end
 $$;
 call hand_to_system('system_settle_turns(uuid, uuid[], uuid[], uuid[], integer[], bigint[], uuid[], text[], text[], text[], timestamptz[], uuid[], timestamptz)');

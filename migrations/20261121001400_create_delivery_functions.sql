@@ -151,7 +151,6 @@ begin
     perform release_keys(
         (select array_agg(p_workspace[g]) from unnest(v_good) g), (select array_agg(p_dialogue[g]) from unnest(v_good) g),
         'out');
-    perform pg_notify('switchboard_work', '');
 end
 $$;
 call hand_to_system('system_settle_attempts(uuid, uuid[], uuid[], uuid[], bigint[], uuid[], integer[], text[], integer[], text[], text[], text[], text[], timestamptz[], uuid[], timestamptz)');

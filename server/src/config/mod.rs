@@ -16,7 +16,7 @@ use secrecy::SecretString;
 pub struct Config {
     /// `DATABASE_URL`: the Postgres database. Not set: a private one in the data directory.
     pub database_url: Option<SecretString>,
-    /// `SWITCHBOARD_DATABASE_CONNECTIONS`: the size of the pool. Default 20.
+    /// `SWITCHBOARD_DATABASE_CONNECTIONS`: the size of the pool. Default 24.
     pub database_connections: u32,
     /// `SWITCHBOARD_DATA_DIR`: where the private database, the key ring and the first credentials are. Default: as root
     /// `/var/lib/switchboard`, else `~/.local/share/switchboard`.
@@ -130,7 +130,7 @@ impl Config {
         };
         let config = Self {
             database_url: reader.text("DATABASE_URL").map(Into::into),
-            database_connections: reader.parse("SWITCHBOARD_DATABASE_CONNECTIONS", 20, number(4..=1_000)),
+            database_connections: reader.parse("SWITCHBOARD_DATABASE_CONNECTIONS", 24, number(16..=1_000)),
             data_dir: reader.text("SWITCHBOARD_DATA_DIR").map(Into::into),
             postgres_bin: reader.text("SWITCHBOARD_POSTGRES_BIN").map(Into::into),
             keyring: reader.text("SWITCHBOARD_KEYRING").map(Into::into),

@@ -148,7 +148,7 @@ impl World {
                 "SWITCHBOARD_DATA_DIR" => data.path().display().to_string(),
                 "SWITCHBOARD_HTTP_ADDR" | "SWITCHBOARD_GRPC_ADDR" => "127.0.0.1:0".to_owned(),
                 "SWITCHBOARD_ALLOW_PRIVATE_TARGETS" => "all".to_owned(),
-                "SWITCHBOARD_DATABASE_CONNECTIONS" => "10".to_owned(),
+                "SWITCHBOARD_DATABASE_CONNECTIONS" => "16".to_owned(),
                 "SWITCHBOARD_DELIVERY_PAUSES" => "100ms,100ms,100ms".to_owned(),
                 "SWITCHBOARD_RUN_PAUSES" => "50ms,50ms".to_owned(),
                 "SWITCHBOARD_LOG" => "warn".to_owned(),

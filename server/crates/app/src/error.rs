@@ -23,12 +23,14 @@ impl Error {
     pub fn to_domain(&self) -> domain::Error {
         match self {
             Self::Refused(error) => error.clone(),
-            Self::Store(error) if error.is_unavailable() => domain::Error::new(
-                Reason::Unavailable,
-                "the service is not available now; try again after the pause",
-            )
-            .retry_after(Duration::from_secs(1)),
+            Self::Store(error) if error.is_unavailable() => unavailable(),
             Self::Store(_) | Self::Sealing(_) => domain::Error::new(Reason::Internal, "an internal error"),
         }
     }
+}
+
+/// What callers are told while the database can't be reached.
+pub(crate) fn unavailable() -> domain::Error {
+    domain::Error::new(Reason::Unavailable, "the service is not available now; try again after the pause")
+        .retry_after(Duration::from_secs(1))
 }

@@ -3,29 +3,56 @@
 //! Each caller waits for its own commit. There is no timer: an idle writer takes a single item at once, a busy one finds
 //! many. That is how throughput goes past one transaction per item without giving up durability.
 
-use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
+use std::{collections::VecDeque, error::Error as _, future::Future, sync::Arc, time::Duration};
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use domain::DialogueId;
+use store::{Kept, Store};
+use tokio::sync::{mpsc, oneshot};
 
-/// Hands items to the writers of one kind of gathered write.
-pub(crate) struct Gather<I, O> {
-    queue: mpsc::Sender<Item<I, O>>,
+/// One kind of gathered write.
+pub(crate) trait Write: Send + Sync + 'static {
+    /// What is written.
+    type Item: Send + Sync + 'static;
+    /// What is answered for each item.
+    type Answer: Send + 'static;
+
+    /// Whether a write whose connection broke, so that nobody knows whether it was committed, may be offered again. If
+    /// not, the callers learn of the doubt.
+    const REPEATABLE: bool;
+
+    /// The dialogue whose row the write of an item locks.
+    fn dialogue(item: &Self::Item) -> DialogueId;
+
+    /// Writes items in one transaction and answers for each in turn.
+    fn write(
+        &self,
+        items: &[Self::Item],
+        kept: &mut Kept,
+    ) -> impl Future<Output = Result<Vec<Self::Answer>, store::Error>> + Send;
 }
 
-impl<I, O> Clone for Gather<I, O> {
+/// Hands items to the writers of one kind of gathered write. Items of one dialogue always go to the same writer, so two
+/// writers never wait for each other's row locks.
+pub(crate) struct Gather<W: Write> {
+    queues: Arc<[mpsc::Sender<Item<W>>]>,
+}
+
+impl<W: Write> Clone for Gather<W> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone() }
+        Self { queues: Arc::clone(&self.queues) }
     }
 }
 
-type Item<I, O> = (I, oneshot::Sender<Result<O, Failure>>);
+type Item<W> = (<W as Write>::Item, oneshot::Sender<Result<<W as Write>::Answer, Failure>>);
 
 /// Why an item was not written.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// Too many wait already.
     Full,
-    /// The database failed for this item. Nothing of it was written, unless the connection broke while it committed.
+    /// The connection broke: nobody knows whether the item was written.
+    Disconnected,
+    /// The database failed for this item. Nothing of it was written.
     Store(store::Error),
 }
 
@@ -38,48 +65,42 @@ impl From<Failure> for crate::Error {
             )
             .retry_after(Duration::from_secs(1))
             .into(),
+            Failure::Disconnected => crate::error::unavailable().into(),
             Failure::Store(error) => Self::Store(error),
         }
     }
 }
 
-impl<I: Send + Sync + 'static, O: Send + 'static> Gather<I, O> {
-    /// Starts writers. `write` gets at most `most` items and answers for each in turn; when it fails, the batch is split
-    /// until only the guilty items fail.
-    pub(crate) fn start<W, F>(capacity: usize, writers: usize, most: usize, write: W) -> Self
-    where
-        W: Fn(Vec<I>) -> F + Send + Sync + 'static,
-        F: Future<Output = (Vec<I>, Result<Vec<O>, store::Error>)> + Send,
-    {
-        let (queue, receiver) = mpsc::channel::<Item<I, O>>(capacity);
-        let receiver = Arc::new(Mutex::new(receiver));
+impl<W: Write> Gather<W> {
+    /// Starts writers. Each writes at most `most` items at once; when that fails, the batch is split until only the guilty
+    /// items fail.
+    pub(crate) fn start(store: &Store, capacity: usize, writers: usize, most: usize, write: W) -> Self {
         let write = Arc::new(write);
-        for _ in 0..writers {
-            let (receiver, write) = (Arc::clone(&receiver), Arc::clone(&write));
-            tokio::spawn(async move {
-                loop {
-                    let mut batch = Vec::with_capacity(most);
-                    if receiver.lock().await.recv_many(&mut batch, most).await == 0 {
-                        break;
-                    }
-                    write_batch(&*write, batch).await;
-                }
-            });
-        }
-        Self { queue }
+        let queues = (0..writers).map(|_| {
+            let (queue, receiver) = mpsc::channel(capacity / writers);
+            let writer = Writer { write: Arc::clone(&write), kept: store.kept() };
+            tokio::spawn(writer.run(receiver, most));
+            queue
+        });
+        Self { queues: queues.collect() }
+    }
+
+    fn queue(&self, item: &W::Item) -> &mpsc::Sender<Item<W>> {
+        // The last byte of a dialogue's id is part of a hash.
+        &self.queues[usize::from(W::dialogue(item).0.as_bytes()[15]) % self.queues.len()]
     }
 
     /// Writes an item, or says at once that too many wait.
-    pub(crate) async fn offer(&self, item: I) -> Result<O, Failure> {
+    pub(crate) async fn offer(&self, item: W::Item) -> Result<W::Answer, Failure> {
         let (answer, waiting) = oneshot::channel();
-        self.queue.try_send((item, answer)).map_err(|_| Failure::Full)?;
+        self.queue(&item).try_send((item, answer)).map_err(|_| Failure::Full)?;
         waiting.await.unwrap_or(Err(Failure::Full))
     }
 
     /// Writes an item, when there is room.
-    pub(crate) async fn write(&self, item: I) -> Result<O, Failure> {
+    pub(crate) async fn write(&self, item: W::Item) -> Result<W::Answer, Failure> {
         let (answer, waiting) = oneshot::channel();
-        self.queue.send((item, answer)).await.map_err(|_| Failure::Full)?;
+        self.queue(&item).send((item, answer)).await.map_err(|_| Failure::Full)?;
         waiting.await.unwrap_or(Err(Failure::Full))
     }
 }
@@ -87,36 +108,70 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Gather<I, O> {
 /// How often one item alone is tried when its rows are locked: with the pauses, for about a second.
 const LOCKED_TRIES: u32 = 12;
 
-async fn write_batch<I, O, W, F>(write: &W, batch: Vec<Item<I, O>>)
-where
-    W: Fn(Vec<I>) -> F,
-    F: Future<Output = (Vec<I>, Result<Vec<O>, store::Error>)>,
-{
-    let mut waiting = VecDeque::from([(batch, 0)]);
-    while let Some((batch, tries)) = waiting.pop_front() {
-        let (items, answers): (Vec<I>, Vec<_>) = batch.into_iter().unzip();
-        let (items, result) = write(items).await;
-        match result {
-            Ok(results) => {
-                for (answer, result) in answers.into_iter().zip(results) {
-                    // A caller that went away doesn't want its answer.
-                    let _ = answer.send(Ok(result));
+struct Writer<W> {
+    write: Arc<W>,
+    kept: Kept,
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes for as long as anybody can hand it items.
+    async fn run(mut self, mut queue: mpsc::Receiver<Item<W>>, most: usize) {
+        // For how long a connection is kept for nothing.
+        const IDLE: Duration = Duration::from_secs(1);
+        loop {
+            let mut batch = Vec::with_capacity(most.min(queue.len() + 1));
+            let taken = if let Ok(taken) = tokio::time::timeout(IDLE, queue.recv_many(&mut batch, most)).await
+            {
+                taken
+            } else {
+                self.kept.give_back();
+                queue.recv_many(&mut batch, most).await
+            };
+            if taken == 0 {
+                return;
+            }
+            self.write_batch(batch).await;
+        }
+    }
+
+    async fn write_batch(&mut self, batch: Vec<Item<W>>) {
+        let mut waiting = VecDeque::from([(batch, 0)]);
+        while let Some((batch, tries)) = waiting.pop_front() {
+            let (items, answers): (Vec<W::Item>, Vec<_>) = batch.into_iter().unzip();
+            match self.write.write(&items, &mut self.kept).await {
+                Ok(results) => {
+                    for (answer, result) in answers.into_iter().zip(results) {
+                        // A caller that went away doesn't want its answer.
+                        let _ = answer.send(Ok(result));
+                    }
                 }
-            }
-            Err(store::Error::Contended) if items.len() == 1 && tries < LOCKED_TRIES => {
-                tokio::time::sleep(Duration::from_millis(5 + 5 * u64::from(tries))).await;
-                waiting.push_back((items.into_iter().zip(answers).collect(), tries + 1));
-            }
-            Err(error) if items.len() == 1 => {
-                if let Some(answer) = answers.into_iter().next() {
-                    let _ = answer.send(Err(Failure::Store(error)));
+                Err(store::Error::Contended) if items.len() == 1 && tries < LOCKED_TRIES => {
+                    tokio::time::sleep(Duration::from_millis(5 + 5 * u64::from(tries))).await;
+                    waiting.push_back((items.into_iter().zip(answers).collect(), tries + 1));
                 }
-            }
-            Err(_) => {
-                let mut first: Vec<_> = items.into_iter().zip(answers).collect();
-                let second = first.split_off(first.len() / 2);
-                waiting.push_front((second, 0));
-                waiting.push_front((first, 0));
+                // The connection broke, perhaps in its sleep, perhaps while it committed.
+                Err(error) if error.is_disconnection() => {
+                    self.kept.give_back();
+                    if W::REPEATABLE && tries == 0 {
+                        waiting.push_front((items.into_iter().zip(answers).collect(), LOCKED_TRIES));
+                        continue;
+                    }
+                    tracing::warn!(error = %error, cause = ?error.source(), items = items.len(), "a write lost the database");
+                    for answer in answers {
+                        let _ = answer.send(Err(Failure::Disconnected));
+                    }
+                }
+                Err(error) if items.len() == 1 => {
+                    if let Some(answer) = answers.into_iter().next() {
+                        let _ = answer.send(Err(Failure::Store(error)));
+                    }
+                }
+                Err(_) => {
+                    let mut first: Vec<_> = items.into_iter().zip(answers).collect();
+                    let second = first.split_off(first.len() / 2);
+                    waiting.push_front((second, 0));
+                    waiting.push_front((first, 0));
+                }
             }
         }
     }

@@ -1,7 +1,9 @@
 //! Notifications: one listening connection a process, fanned out in memory.
 
+use std::time::Duration;
+
 use domain::WorkspaceId;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
 use crate::{App, Error};
 
@@ -9,11 +11,13 @@ use crate::{App, Error};
 pub(crate) struct Hub {
     work: watch::Sender<u64>,
     events: broadcast::Sender<Option<WorkspaceId>>,
+    /// Other processes have not been told yet that there may be work.
+    untold: Notify,
 }
 
 impl Hub {
     pub(crate) fn new() -> Self {
-        Self { work: watch::Sender::new(0), events: broadcast::Sender::new(1024) }
+        Self { work: watch::Sender::new(0), events: broadcast::Sender::new(1024), untold: Notify::new() }
     }
 
     /// Fires when there may be work.
@@ -26,8 +30,18 @@ impl Hub {
         self.events.subscribe()
     }
 
-    fn wake_all(&self) {
+    /// Says after a commit that there may be work: in this process at once, and soon in the others.
+    pub(crate) fn tell_work(&self) {
+        self.wake_work();
+        self.untold.notify_one();
+    }
+
+    fn wake_work(&self) {
         self.work.send_modify(|count| *count += 1);
+    }
+
+    fn wake_all(&self) {
+        self.wake_work();
         let _ = self.events.send(None);
     }
 }
@@ -36,7 +50,9 @@ impl Hub {
 pub(crate) async fn start(app: &App) -> Result<(), Error> {
     const CHANNELS: [&str; 3] = ["switchboard_work", "switchboard_events", "switchboard_config"];
     let mut listener = app.store().listen(&CHANNELS).await?;
+    tokio::spawn(tell_others(app.clone()));
     let app = app.clone();
+    let own = app.inner.worker.to_string();
     tokio::spawn(async move {
         loop {
             let heard = tokio::select! {
@@ -45,7 +61,11 @@ pub(crate) async fn start(app: &App) -> Result<(), Error> {
             };
             match heard {
                 Ok(Some(notification)) => match notification.channel() {
-                    "switchboard_work" => app.inner.hub.work.send_modify(|count| *count += 1),
+                    "switchboard_work" => {
+                        if notification.payload() != own {
+                            app.inner.hub.wake_work();
+                        }
+                    }
                     "switchboard_events" => {
                         let _ = app.inner.hub.events.send(notification.payload().parse().ok());
                     }
@@ -59,10 +79,28 @@ pub(crate) async fn start(app: &App) -> Result<(), Error> {
                 Err(error) => {
                     tracing::warn!(error = %error, "the listener lost the database; it tries again");
                     app.forget();
-                    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+                    tokio::time::sleep(Duration::from_millis(500)).await;
                 }
             }
         }
     });
     Ok(())
+}
+
+/// Tells other processes of work, apart from the commits that made it: transactions that notify commit one after another,
+/// each waiting for the flush of the one before. What is lost when the process dies here, the others' polling finds.
+async fn tell_others(app: App) {
+    // At most so often; the first after a pause is told at once.
+    const BREATH: Duration = Duration::from_millis(5);
+    let own = app.inner.worker.to_string();
+    loop {
+        tokio::select! {
+            () = app.inner.stop.cancelled() => return,
+            () = app.inner.hub.untold.notified() => {}
+        }
+        if let Err(error) = app.store().notify_work(&own).await {
+            tracing::debug!(error = %error, "other processes could not be told of work; they will find it");
+        }
+        tokio::time::sleep(BREATH).await;
+    }
 }

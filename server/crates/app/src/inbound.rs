@@ -16,16 +16,44 @@ use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 pub use store::inbound_webhooks::Filter;
 use store::{
-    Store,
+    Kept, Store,
     channels::SealedChannel,
     events::NewEvent,
     record::{NewRecord, Recorded},
 };
 
-use crate::{App, Caller, Error, Page, PageRequest, caller::bearer, channels, gather::Gather};
+use crate::{
+    App, Caller, Error, Page, PageRequest,
+    caller::bearer,
+    channels,
+    gather::{Gather, Write},
+    hub::Hub,
+};
 
 /// The gathered write of inbound messages.
-pub(crate) type Inbox = Gather<NewRecord, Recorded>;
+pub(crate) type Inbox = Gather<Record>;
+
+/// Records inbound messages.
+pub(crate) struct Record {
+    hub: Arc<Hub>,
+}
+
+impl Write for Record {
+    type Item = NewRecord;
+    type Answer = Recorded;
+
+    const REPEATABLE: bool = true;
+
+    fn dialogue(item: &NewRecord) -> DialogueId {
+        item.dialogue
+    }
+
+    async fn write(&self, items: &[NewRecord], kept: &mut Kept) -> Result<Vec<Recorded>, store::Error> {
+        let recorded = record_all(kept, items).await?;
+        self.hub.tell_work();
+        Ok(recorded)
+    }
+}
 
 /// Where messages go, by channel, and whose the agents' tokens are. Short-lived, and emptied whenever any configuration
 /// changes.
@@ -81,21 +109,14 @@ impl Accepted {
 }
 
 /// Starts the writers of the inbox.
-pub(crate) fn start_inbox(store: &Store, capacity: usize) -> Inbox {
+pub(crate) fn start_inbox(store: &Store, hub: &Arc<Hub>, capacity: usize) -> Inbox {
     const WRITERS: usize = 2;
-    const MOST: usize = 128;
-    let pool = store.pool().clone();
-    Gather::start(capacity, WRITERS, MOST, move |items: Vec<NewRecord>| {
-        let pool = pool.clone();
-        async move {
-            let result = record_all(&pool, &items).await;
-            (items, result)
-        }
-    })
+    const MOST: usize = 256;
+    Gather::start(store, capacity, WRITERS, MOST, Record { hub: Arc::clone(hub) })
 }
 
 /// Records a batch in which the same key may come twice: those go in a later statement, where they find the first.
-async fn record_all(pool: &store::Pool, items: &[NewRecord]) -> Result<Vec<Recorded>, store::Error> {
+async fn record_all(kept: &mut Kept, items: &[NewRecord]) -> Result<Vec<Recorded>, store::Error> {
     const ROUNDS: u32 = 40;
     let mut answers: Vec<Option<Recorded>> = vec![None; items.len()];
     for round in 0..ROUNDS {
@@ -111,7 +132,9 @@ async fn record_all(pool: &store::Pool, items: &[NewRecord]) -> Result<Vec<Recor
         }
         let batch: Vec<&NewRecord> = now.iter().map(|&at| &items[at]).collect();
         let mut progress = false;
-        for (at, answer) in now.into_iter().zip(store::record::record(pool, &batch).await?) {
+        for (at, answer) in
+            now.into_iter().zip(store::record::record(kept.connection().await?, &batch).await?)
+        {
             // A repeat of the very same message is our own write, whose answer was lost with the connection.
             answers[at] = answer.map(|answer| match answer.outcome {
                 Outcome::Duplicate if answer.message == items[at].message => {

@@ -63,7 +63,7 @@ struct Inner {
     sealer: sealing::Sealer,
     settings: Settings,
     worker: WorkerId,
-    hub: Hub,
+    hub: Arc<Hub>,
     keys: caller::KeyCache,
     routes: inbound::RouteCache,
     inbox: inbound::Inbox,
@@ -83,8 +83,8 @@ impl App {
     ) -> Result<Self, Error> {
         let ids = Ids::new(Arc::clone(&clock));
         store::numberer::make_partitions(store.pool(), clock.now()).await?;
-        let hub = Hub::new();
-        let inbox = inbound::start_inbox(&store, settings.inbox_capacity);
+        let hub = Arc::new(Hub::new());
+        let inbox = inbound::start_inbox(&store, &hub, settings.inbox_capacity);
         let app = Self {
             inner: Arc::new(Inner {
                 worker: ids.next(),

@@ -12,9 +12,10 @@ use std::{
     time::Duration,
 };
 
-use domain::{WorkerId, WorkspaceId};
+use domain::{DialogueId, WorkerId, WorkspaceId};
 use rand::RngExt;
 use store::{
+    Kept,
     deliveries::{self, ClaimedDelivery, StartedAttempt},
     queue::{Claim, Lane},
     turns::{self, BegunTurn, ClaimedTurn, Committed},
@@ -22,18 +23,22 @@ use store::{
 use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::task::TaskTracker;
 
-use crate::{App, Error, gather::Gather, jobs, numberer};
+use crate::{
+    App, Error,
+    gather::{Gather, Write},
+    jobs, numberer,
+};
 
 /// The gathered writes of a worker, and its name.
 #[derive(Clone)]
 pub(crate) struct Worker {
     pub(crate) app: App,
     pub(crate) id: WorkerId,
-    pub(crate) begin: Gather<ClaimedTurn, Option<BegunTurn>>,
-    pub(crate) reply: Gather<turns::Reply, Committed>,
-    pub(crate) settle_turn: Gather<turns::Settlement, bool>,
-    pub(crate) start: Gather<ClaimedDelivery, Option<StartedAttempt>>,
-    pub(crate) settle: Gather<deliveries::Settlement, bool>,
+    pub(crate) begin: Gather<Begin>,
+    pub(crate) reply: Gather<CommitReply>,
+    pub(crate) settle_turn: Gather<SettleTurn>,
+    pub(crate) start: Gather<StartAttempt>,
+    pub(crate) settle: Gather<SettleAttempt>,
     /// Set when a write ended in doubt: what this worker holds is then given back and claimed anew, so that what
     /// happened is read from the database instead of guessed.
     doubt: Arc<AtomicBool>,
@@ -64,34 +69,134 @@ impl Running {
     }
 }
 
-/// How many items a gathered write takes at most. More would make each caller wait longer without much gain.
-const MOST: usize = 64;
+/// How many messages of a dialogue an engine is given at most.
+const HISTORY: i32 = 50;
 
-fn gather<I, O, F>(app: &App, write: impl Fn(App, Arc<Vec<I>>) -> F + Send + Sync + 'static) -> Gather<I, O>
-where
-    I: Send + Sync + 'static,
-    O: Send + 'static,
-    F: Future<Output = Result<Vec<O>, store::Error>> + Send,
-{
+/// Begins runs.
+pub(crate) struct Begin(App);
+
+impl Write for Begin {
+    type Item = ClaimedTurn;
+    type Answer = Option<BegunTurn>;
+
+    const REPEATABLE: bool = false;
+
+    fn dialogue(item: &ClaimedTurn) -> DialogueId {
+        item.dialogue
+    }
+
+    async fn write(
+        &self,
+        items: &[ClaimedTurn],
+        kept: &mut Kept,
+    ) -> Result<Vec<Option<BegunTurn>>, store::Error> {
+        let Self(app) = self;
+        turns::begin(kept.connection().await?, app.inner.worker, items, app.now(), HISTORY).await
+    }
+}
+
+/// Commits replies.
+pub(crate) struct CommitReply(App);
+
+impl Write for CommitReply {
+    type Item = turns::Reply;
+    type Answer = Committed;
+
+    const REPEATABLE: bool = false;
+
+    fn dialogue(item: &turns::Reply) -> DialogueId {
+        item.claim.dialogue
+    }
+
+    async fn write(&self, items: &[turns::Reply], kept: &mut Kept) -> Result<Vec<Committed>, store::Error> {
+        let Self(app) = self;
+        let answers =
+            turns::commit_replies(kept.connection().await?, app.inner.worker, items, app.now()).await?;
+        app.inner.hub.tell_work();
+        Ok(answers)
+    }
+}
+
+/// Settles turns that got no reply.
+pub(crate) struct SettleTurn(App);
+
+impl Write for SettleTurn {
+    type Item = turns::Settlement;
+    type Answer = bool;
+
+    const REPEATABLE: bool = false;
+
+    fn dialogue(item: &turns::Settlement) -> DialogueId {
+        item.claim.dialogue
+    }
+
+    async fn write(&self, items: &[turns::Settlement], kept: &mut Kept) -> Result<Vec<bool>, store::Error> {
+        let Self(app) = self;
+        let answers = turns::settle(kept.connection().await?, app.inner.worker, items, app.now()).await?;
+        app.inner.hub.tell_work();
+        Ok(answers)
+    }
+}
+
+/// Begins attempts.
+pub(crate) struct StartAttempt(App);
+
+impl Write for StartAttempt {
+    type Item = ClaimedDelivery;
+    type Answer = Option<StartedAttempt>;
+
+    const REPEATABLE: bool = false;
+
+    fn dialogue(item: &ClaimedDelivery) -> DialogueId {
+        item.dialogue
+    }
+
+    async fn write(
+        &self,
+        items: &[ClaimedDelivery],
+        kept: &mut Kept,
+    ) -> Result<Vec<Option<StartedAttempt>>, store::Error> {
+        let Self(app) = self;
+        deliveries::start_attempts(kept.connection().await?, app.inner.worker, items, app.now()).await
+    }
+}
+
+/// Settles attempts.
+pub(crate) struct SettleAttempt(App);
+
+impl Write for SettleAttempt {
+    type Item = deliveries::Settlement;
+    type Answer = bool;
+
+    const REPEATABLE: bool = false;
+
+    fn dialogue(item: &deliveries::Settlement) -> DialogueId {
+        item.claim.dialogue
+    }
+
+    async fn write(
+        &self,
+        items: &[deliveries::Settlement],
+        kept: &mut Kept,
+    ) -> Result<Vec<bool>, store::Error> {
+        let Self(app) = self;
+        let answers =
+            deliveries::settle(kept.connection().await?, app.inner.worker, items, app.now()).await?;
+        app.inner.hub.tell_work();
+        Ok(answers)
+    }
+}
+
+fn gather<W: Write>(app: &App, write: W) -> Gather<W> {
     const CAPACITY: usize = 4_096;
     const WRITERS: usize = 2;
-    let app = app.clone();
-    Gather::start(CAPACITY, WRITERS, MOST, move |items: Vec<I>| {
-        let items = Arc::new(items);
-        let written = write(app.clone(), Arc::clone(&items));
-        async move {
-            let result = written.await;
-            let items = Arc::try_unwrap(items)
-                .unwrap_or_else(|_| unreachable!("the write has ended and kept nothing"));
-            (items, result)
-        }
-    })
+    // More would make each caller wait longer without much gain.
+    const MOST: usize = 64;
+    Gather::start(app.store(), CAPACITY, WRITERS, MOST, write)
 }
 
 /// Starts a worker. `alone`: no other process can be at work on this database, so what others held is free at once.
 pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
-    /// How many messages of a dialogue an engine is given at most.
-    const HISTORY: i32 = 50;
     let id = app.inner.worker;
     store::queue::heartbeat(app.store().pool(), id, app.inner.settings.lease).await?;
     if alone {
@@ -100,21 +205,11 @@ pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
     let worker = Worker {
         app: app.clone(),
         id,
-        begin: gather(app, move |app: App, items: Arc<Vec<ClaimedTurn>>| async move {
-            turns::begin(app.store().pool(), id, &items, app.now(), HISTORY).await
-        }),
-        reply: gather(app, move |app: App, items: Arc<Vec<turns::Reply>>| async move {
-            turns::commit_replies(app.store().pool(), id, &items, app.now()).await
-        }),
-        settle_turn: gather(app, move |app: App, items: Arc<Vec<turns::Settlement>>| async move {
-            turns::settle(app.store().pool(), id, &items, app.now()).await
-        }),
-        start: gather(app, move |app: App, items: Arc<Vec<ClaimedDelivery>>| async move {
-            deliveries::start_attempts(app.store().pool(), id, &items, app.now()).await
-        }),
-        settle: gather(app, move |app: App, items: Arc<Vec<deliveries::Settlement>>| async move {
-            deliveries::settle(app.store().pool(), id, &items, app.now()).await
-        }),
+        begin: gather(app, Begin(app.clone())),
+        reply: gather(app, CommitReply(app.clone())),
+        settle_turn: gather(app, SettleTurn(app.clone())),
+        start: gather(app, StartAttempt(app.clone())),
+        settle: gather(app, SettleAttempt(app.clone())),
         doubt: Arc::default(),
     };
     let tasks = TaskTracker::new();

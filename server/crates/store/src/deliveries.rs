@@ -6,7 +6,7 @@ use domain::{
     dialogue::Role,
 };
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use uuid::Uuid;
 
 use crate::{Error, turns::Route};
@@ -243,7 +243,7 @@ struct StartedRow {
 
 /// Begins attempts. Answers for each item in turn; `None`: the claim was lost.
 pub async fn start_attempts(
-    pool: &PgPool,
+    conn: &mut PgConnection,
     worker: WorkerId,
     items: &[ClaimedDelivery],
     now: Timestamp,
@@ -255,7 +255,7 @@ pub async fn start_attempts(
         .bind(items.iter().map(|item| item.delivery.0).collect::<Vec<_>>())
         .bind(items.iter().map(|item| item.fence).collect::<Vec<_>>())
         .bind(now)
-        .fetch_all(pool)
+        .fetch_all(conn)
         .await?;
     let mut answers = vec![None; items.len()];
     for row in rows {
@@ -309,7 +309,7 @@ pub struct Settlement {
 
 /// Settles attempts. Answers for each whether it was still this worker's.
 pub async fn settle(
-    pool: &PgPool,
+    conn: &mut PgConnection,
     worker: WorkerId,
     items: &[Settlement],
     now: Timestamp,
@@ -334,7 +334,7 @@ pub async fn settle(
     .bind(items.iter().map(|item| item.run_at).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.event.0).collect::<Vec<_>>())
     .bind(now)
-    .fetch_all(pool)
+    .fetch_all(conn)
     .await?;
     Ok(crate::queue::flags(items.len(), &rows))
 }

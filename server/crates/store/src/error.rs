@@ -35,19 +35,22 @@ pub enum Error {
 impl Error {
     /// Whether trying again later can help.
     pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Contended) || self.is_disconnection()
+    }
+
+    /// Whether the connection is gone, so that nobody knows whether the statement was committed.
+    pub fn is_disconnection(&self) -> bool {
         match self {
-            Self::Database(error) => match error {
+            Self::Database(
                 sqlx::Error::Io(_)
                 | sqlx::Error::PoolTimedOut
                 | sqlx::Error::PoolClosed
-                | sqlx::Error::Tls(_) => true,
-                // Class 08: connection; 53: resources; 57: the operator stopped it.
-                sqlx::Error::Database(error) => error
-                    .code()
-                    .is_some_and(|code| ["08", "53", "57"].iter().any(|class| code.starts_with(class))),
-                _ => false,
-            },
-            Self::Contended => true,
+                | sqlx::Error::Tls(_),
+            ) => true,
+            // Class 08: connection; 53: resources; 57: the operator stopped it.
+            Self::Database(sqlx::Error::Database(error)) => error
+                .code()
+                .is_some_and(|code| ["08", "53", "57"].iter().any(|class| code.starts_with(class))),
             _ => false,
         }
     }

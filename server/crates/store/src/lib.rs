@@ -27,6 +27,7 @@ use domain::WorkspaceId;
 pub use error::Error;
 use sqlx::{
     AssertSqlSafe, Executor, PgConnection, PgPool, Postgres, Transaction,
+    pool::PoolConnection,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 
@@ -86,11 +87,22 @@ impl Store {
         &self.pool
     }
 
+    /// A place for a connection that one writer keeps.
+    pub fn kept(&self) -> Kept {
+        Kept { pool: self.pool.clone(), conn: None }
+    }
+
     /// Listens on channels of NOTIFY, on a connection of its own.
     pub async fn listen(&self, channels: &[&str]) -> Result<PgListener, Error> {
         let mut listener = PgListener::connect_with(&self.pool).await?;
         listener.listen_all(channels.iter().copied()).await?;
         Ok(listener)
+    }
+
+    /// Tells every process that listens that there may be work; the payload says who told.
+    pub async fn notify_work(&self, from: &str) -> Result<(), Error> {
+        sqlx::query("select pg_notify('switchboard_work', $1)").bind(from).execute(&self.pool).await?;
+        Ok(())
     }
 
     /// Whether the database answers.
@@ -102,6 +114,33 @@ impl Store {
     /// Closes all connections.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+}
+
+/// A connection that one writer keeps from statement to statement. Its plans and caches are warm, and it is not asked for
+/// its health before each statement, as one that comes from the pool is.
+#[derive(Debug)]
+pub struct Kept {
+    pool: PgPool,
+    conn: Option<PoolConnection<Postgres>>,
+}
+
+impl Kept {
+    /// The connection; the pool's, if none is kept.
+    ///
+    /// # Errors
+    /// When there is none to be had.
+    pub async fn connection(&mut self) -> Result<&mut PgConnection, Error> {
+        let conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => self.pool.acquire().await?,
+        };
+        Ok(self.conn.insert(conn))
+    }
+
+    /// Gives the connection back, to be done when it may be broken or won't be used for a while.
+    pub fn give_back(&mut self) {
+        self.conn = None;
     }
 }
 

@@ -6,7 +6,7 @@ use domain::{
     AgentId, ChannelId, DialogueId, EventId, InboundWebhookId, JobId, MessageId, Timestamp, TurnId,
     WorkspaceId, dialogue::Role, inbound::Outcome,
 };
-use sqlx::{FromRow, PgPool, types::Json};
+use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
 use crate::Error;
@@ -65,22 +65,19 @@ pub struct Recorded {
     pub message: MessageId,
     /// Its dialogue.
     pub dialogue: DialogueId,
-    /// Whether it opened a turn.
-    pub turn_opened: bool,
 }
 
 #[derive(FromRow)]
 struct RecordedRow {
     ord: i32,
-    outcome: Option<String>,
-    message_id: Option<Uuid>,
-    dialogue_id: Option<Uuid>,
-    turn_opened: bool,
+    outcome: String,
+    message_id: Uuid,
+    dialogue_id: Uuid,
 }
 
 /// Records messages in one transaction; `(workspace, channel, dedup_key)` must be unique among them. Answers for each in
 /// turn; `None`: a transaction that was under way has the same key, nothing was written of this one, offer it again.
-pub async fn record(pool: &PgPool, items: &[&NewRecord]) -> Result<Vec<Option<Recorded>>, Error> {
+pub async fn record(conn: &mut PgConnection, items: &[&NewRecord]) -> Result<Vec<Option<Recorded>>, Error> {
     let rows: Vec<RecordedRow> = sqlx::query_as(
         "select * from system_record($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
              $19, $20)",
@@ -105,23 +102,14 @@ pub async fn record(pool: &PgPool, items: &[&NewRecord]) -> Result<Vec<Option<Re
     .bind(items.iter().map(|item| Json(&item.headers)).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.raw.as_slice()).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.at).collect::<Vec<_>>())
-    .fetch_all(pool)
+    .fetch_all(conn)
     .await?;
     let mut answers = vec![None; items.len()];
     for row in rows {
         let at = usize::try_from(row.ord - 1).unwrap_or(usize::MAX);
-        let (Some(answer), Some(outcome)) =
-            (answers.get_mut(at), row.outcome.as_deref().and_then(Outcome::parse))
-        else {
-            continue;
-        };
-        if let (Some(message), Some(dialogue)) = (row.message_id, row.dialogue_id) {
-            *answer = Some(Recorded {
-                outcome,
-                message: message.into(),
-                dialogue: dialogue.into(),
-                turn_opened: row.turn_opened,
-            });
+        if let (Some(answer), Some(outcome)) = (answers.get_mut(at), Outcome::parse(&row.outcome)) {
+            *answer =
+                Some(Recorded { outcome, message: row.message_id.into(), dialogue: row.dialogue_id.into() });
         }
     }
     Ok(answers)

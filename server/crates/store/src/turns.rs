@@ -7,7 +7,7 @@ use domain::{
     turn::{Run, RunState, Turn, TurnState},
     vendor::{Answer, Step},
 };
-use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgPool, types::Json};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
 use crate::Error;
@@ -234,7 +234,7 @@ struct BegunRow {
 
 /// Begins runs. Answers for each item in turn; `None`: the claim was lost, or the turn is closed.
 pub async fn begin(
-    pool: &PgPool,
+    conn: &mut PgConnection,
     worker: WorkerId,
     items: &[ClaimedTurn],
     now: Timestamp,
@@ -248,7 +248,7 @@ pub async fn begin(
         .bind(items.iter().map(|item| item.fence).collect::<Vec<_>>())
         .bind(now)
         .bind(history)
-        .fetch_all(pool)
+        .fetch_all(conn)
         .await?;
     let mut answers = vec![None; items.len()];
     for row in rows {
@@ -318,7 +318,7 @@ pub enum Committed {
 
 /// Commits replies. Answers for each in turn.
 pub async fn commit_replies(
-    pool: &PgPool,
+    conn: &mut PgConnection,
     worker: WorkerId,
     items: &[Reply],
     now: Timestamp,
@@ -343,7 +343,7 @@ pub async fn commit_replies(
     .bind(items.iter().map(|item| item.out_job.0).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.event.0).collect::<Vec<_>>())
     .bind(now)
-    .fetch_all(pool)
+    .fetch_all(conn)
     .await?;
     let mut answers = vec![Committed::Lost; items.len()];
     for (ord, outcome, fence) in rows {
@@ -375,7 +375,7 @@ pub struct Settlement {
 
 /// Settles turns that got no reply. Answers for each whether it was still this worker's.
 pub async fn settle(
-    pool: &PgPool,
+    conn: &mut PgConnection,
     worker: WorkerId,
     items: &[Settlement],
     now: Timestamp,
@@ -396,7 +396,7 @@ pub async fn settle(
     .bind(items.iter().map(|item| item.run_at).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.event.0).collect::<Vec<_>>())
     .bind(now)
-    .fetch_all(pool)
+    .fetch_all(conn)
     .await?;
     Ok(crate::queue::flags(items.len(), &rows))
 }
