@@ -70,6 +70,10 @@ set search_path = public, pg_temp
 -- Planning this statement anew would cost more than running it.
 set plan_cache_mode = force_generic_plan
 set jit = off
+-- Rows are found by their keys, also while no statistics say that a table is large.
+set enable_seqscan = off
+set random_page_cost = 0
+set cpu_operator_cost = 0
 as $$
 #variable_conflict use_column
 begin

@@ -15,6 +15,10 @@ set lock_timeout = '50ms'
 -- Planning these statements anew would cost more than running them.
 set plan_cache_mode = force_generic_plan
 set jit = off
+-- Rows are found by their keys, also while no statistics say that a table is large.
+set enable_seqscan = off
+set random_page_cost = 0
+set cpu_operator_cost = 0
 as $$
 #variable_conflict use_column
 begin
@@ -27,7 +31,7 @@ begin
         select i.* from unnest(p_workspace, p_dialogue, p_delivery, p_fence)
             as i (workspace_id, dialogue_id, delivery_id, fence)
         join job_keys k on k.workspace_id = i.workspace_id and k.subject_id = i.dialogue_id and k.lane = 'out'
-        where k.fence = i.fence and k.locked_by = p_worker
+        where k.fence = i.fence and k.locked_by is not distinct from p_worker
     ),
     known as materialized (
         select i.workspace_id, i.delivery_id, y.state, y.attempts, y.message_id, d.chat, d.status, m.role, m.body,
@@ -76,6 +80,10 @@ set lock_timeout = '50ms'
 -- Planning these statements anew would cost more than running them.
 set plan_cache_mode = force_generic_plan
 set jit = off
+-- Rows are found by their keys, also while no statistics say that a table is large.
+set enable_seqscan = off
+set random_page_cost = 0
+set cpu_operator_cost = 0
 as $$
 #variable_conflict use_column
 declare
@@ -90,7 +98,7 @@ begin
         select i.ord::integer as ord
         from unnest(p_workspace, p_dialogue, p_fence) with ordinality as i (workspace_id, dialogue_id, fence, ord)
         join job_keys k on k.workspace_id = i.workspace_id and k.subject_id = i.dialogue_id and k.lane = 'out'
-            and k.fence = i.fence and k.locked_by = p_worker
+            and k.fence = i.fence and k.locked_by is not distinct from p_worker
         for update of k
     ) c;
 
