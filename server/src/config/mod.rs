@@ -65,7 +65,7 @@ pub struct Config {
     pub shutdown: Duration,
     /// `SWITCHBOARD_ROLES`: `api`, `worker`, or both, separated by a comma. Default both.
     pub roles: Roles,
-    /// `SWITCHBOARD_LOG`: the level, per target if wanted, as in `info,store=debug`. Default `info`.
+    /// `SWITCHBOARD_LOG`: the level, per target if wanted, as in `info,store=debug`. Default `info`, without Postgres's notices.
     pub log: String,
     /// `SWITCHBOARD_LOG_FORMAT`: `text` or `json`. Default `text`.
     pub log_json: bool,
@@ -194,7 +194,7 @@ impl Config {
                 seconds(0..=3_600),
             ),
             roles: reader.parse("SWITCHBOARD_ROLES", Roles { api: true, worker: true }, Roles::parse),
-            log: reader.parse("SWITCHBOARD_LOG", "info".to_owned(), |text| {
+            log: reader.parse("SWITCHBOARD_LOG", "info,sqlx::postgres::notice=warn".to_owned(), |text| {
                 text.parse::<tracing_subscriber::EnvFilter>()
                     .map(|_| text.to_owned())
                     .map_err(|error| error.to_string())

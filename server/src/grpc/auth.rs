@@ -7,7 +7,7 @@ use std::{
 };
 
 use app::App;
-use http::{Request, Response, header};
+use http::{HeaderMap, Request, Response, header};
 use tower::{Layer, Service};
 
 use crate::error::to_status;
@@ -55,25 +55,68 @@ where
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
         let (app, timeout) = (self.app.clone(), self.timeout);
+        let timeout = asked_timeout(request.headers()).map_or(timeout, |asked| timeout.min(asked));
         Box::pin(async move {
-            let path = request.uri().path();
-            // Health is for load balancers and reflection shows what the contract publishes anyway.
-            if !path.starts_with("/grpc.health.v1.") && !path.starts_with("/grpc.reflection.") {
-                let header = request.headers().get(header::AUTHORIZATION);
-                let header = header.map(|value| value.to_str().unwrap_or_default().to_owned());
-                match app.authenticate(header.as_deref()).await {
-                    Ok(caller) => {
-                        request.extensions_mut().insert(caller);
+            let answer = async {
+                let path = request.uri().path();
+                // Health is for load balancers and reflection shows what the contract publishes anyway.
+                if !path.starts_with("/grpc.health.v1.") && !path.starts_with("/grpc.reflection.") {
+                    let header = request.headers().get(header::AUTHORIZATION);
+                    let header = header.map(|value| value.to_str().unwrap_or_default().to_owned());
+                    match app.authenticate(header.as_deref()).await {
+                        Ok(caller) => {
+                            request.extensions_mut().insert(caller);
+                        }
+                        Err(error) => return Ok(to_status(error).into_http()),
                     }
-                    Err(error) => return Ok(to_status(error).into_http()),
                 }
-            }
-            if let Ok(response) = tokio::time::timeout(timeout, inner.call(request)).await {
+                inner.call(request).await
+            };
+            if let Ok(response) = tokio::time::timeout(timeout, answer).await {
                 response
             } else {
-                let late = domain::Error::new(domain::Reason::DeadlineExceeded, "the call took too long");
+                let late = domain::Error::new(
+                    domain::Reason::DeadlineExceeded,
+                    "the call took too long; try again, with a later deadline if it was short",
+                );
                 Ok(to_status(late).into_http())
             }
         })
+    }
+}
+
+/// The time that the caller gives, less a little: its own clock runs too, and our answer says more than its bare
+/// "deadline exceeded" if it arrives in time.
+fn asked_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let count: u32 = digits.parse().ok()?;
+    let unit = match unit {
+        "H" => Duration::from_hours(1),
+        "M" => Duration::from_mins(1),
+        "S" => Duration::from_secs(1),
+        "m" => Duration::from_millis(1),
+        "u" => Duration::from_micros(1),
+        "n" => Duration::from_nanos(1),
+        _ => return None,
+    };
+    Some((unit * count).mul_f64(0.95))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_little_less_than_was_asked_for() {
+        let asked = |text: &'static str| {
+            let headers = HeaderMap::from_iter([("grpc-timeout".parse().unwrap(), text.parse().unwrap())]);
+            asked_timeout(&headers)
+        };
+        assert_eq!(asked("100m"), Some(Duration::from_millis(95)));
+        assert_eq!(asked("20S"), Some(Duration::from_secs(19)));
+        for malformed in ["", "S", "1", "1x", "-1S", "1.5S"] {
+            assert_eq!(asked(malformed), None, "{malformed}");
+        }
     }
 }

@@ -27,7 +27,7 @@ use tonic::{
     transport::Channel,
 };
 
-const KEYRING: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+pub(crate) const KEYRING: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// A private cluster for as long as any story needs it.
 pub(crate) struct Cluster {
@@ -92,6 +92,14 @@ impl Cluster {
         .unwrap()
     }
 
+    fn url(&self, database: &str) -> String {
+        format!(
+            "postgres://postgres@localhost:{}/{database}?host={}",
+            self.cluster.port(),
+            self.cluster.socket_dir().display()
+        )
+    }
+
     fn options(&self, database: &str) -> PgConnectOptions {
         PgConnectOptions::new_without_pgpass()
             .socket(self.cluster.socket_dir())
@@ -133,11 +141,7 @@ impl World {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let data = Dir::new();
-        let url = format!(
-            "postgres://postgres@localhost:{}/{database}?host={}",
-            cluster.cluster.port(),
-            cluster.cluster.socket_dir().display()
-        );
+        let url = cluster.url(&database);
         let config = Config::read(|name| {
             if let Some((_, value)) = settings.iter().find(|(known, _)| *known == name) {
                 return Some((*value).to_owned());
@@ -177,6 +181,11 @@ impl World {
         PgConnection::connect_with(&self.cluster.options(&self.database)).await.unwrap()
     }
 
+    /// What `DATABASE_URL` is for the story's database.
+    pub(crate) fn database_url(&self) -> String {
+        self.cluster.url(&self.database)
+    }
+
     fn server(&self) -> &start::Server {
         self.server.as_ref().unwrap()
     }
@@ -185,14 +194,18 @@ impl World {
         format!("http://{}{path}", self.server().http.unwrap())
     }
 
+    pub(crate) fn grpc_addr(&self) -> std::net::SocketAddr {
+        self.server().grpc.unwrap()
+    }
+
     pub(crate) async fn grpc(&self) -> Grpc {
         self.grpc_as(&self.key).await
     }
 
     pub(crate) async fn grpc_as(&self, key: &str) -> Grpc {
-        let endpoint = format!("http://{}", self.server().grpc.unwrap());
+        let endpoint = format!("http://{}", self.grpc_addr());
         let channel = Channel::from_shared(endpoint).unwrap().connect().await.unwrap();
-        Grpc { channel, key: Key(format!("Bearer {key}").parse().unwrap()) }
+        Grpc::over(channel, key)
     }
 
     pub(crate) async fn stop(mut self) {
@@ -373,6 +386,13 @@ type Stub = InterceptedService<Channel, Key>;
 pub(crate) struct Grpc {
     channel: Channel,
     key: Key,
+}
+
+impl Grpc {
+    /// The services over a connection, with a key.
+    pub(crate) fn over(channel: Channel, key: &str) -> Self {
+        Self { channel, key: Key(format!("Bearer {key}").parse().unwrap()) }
+    }
 }
 
 macro_rules! stubs {

@@ -6,6 +6,7 @@ mod deliveries;
 mod dialogues;
 mod events;
 mod harness;
+mod operations;
 mod readme;
 mod restart;
 mod tenants;

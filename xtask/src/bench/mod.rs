@@ -247,7 +247,10 @@ impl Bench {
             let last = receiver.all(first..first + TURNS).await?.context("no replies")?;
             rates.push(per_second(TURNS, last - start));
         }
-        println!("  rounds: {}", rates.iter().map(|rate| format!("{rate:.0}")).collect::<Vec<_>>().join(", "));
+        println!(
+            "  rounds: {}",
+            rates.iter().map(|rate| format!("{rate:.0}")).collect::<Vec<_>>().join(", ")
+        );
         // The first round makes the dialogues.
         rates.remove(0);
         let peak = median(&rates);

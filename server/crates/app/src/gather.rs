@@ -77,7 +77,7 @@ impl<W: Write> Gather<W> {
     pub(crate) fn start(store: &Store, capacity: usize, writers: usize, most: usize, write: W) -> Self {
         let write = Arc::new(write);
         let queues = (0..writers).map(|_| {
-            let (queue, receiver) = mpsc::channel(capacity / writers);
+            let (queue, receiver) = mpsc::channel(capacity.div_ceil(writers));
             let writer = Writer { write: Arc::clone(&write), kept: store.kept() };
             tokio::spawn(writer.run(receiver, most));
             queue

@@ -21,7 +21,7 @@ use store::{
     turns::{self, BegunTurn, ClaimedTurn, Committed},
 };
 use tokio::{sync::Semaphore, task::JoinHandle};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     App, Error,
@@ -39,6 +39,8 @@ pub(crate) struct Worker {
     pub(crate) settle_turn: Gather<SettleTurn>,
     pub(crate) start: Gather<StartAttempt>,
     pub(crate) settle: Gather<SettleAttempt>,
+    /// Cancelled when work in hand has had its time after the stop.
+    pub(crate) give_up: CancellationToken,
     /// Set when a write ended in doubt: what this worker holds is then given back and claimed anew, so that what
     /// happened is read from the database instead of guessed.
     doubt: Arc<AtomicBool>,
@@ -50,6 +52,7 @@ pub struct Running {
     heart: JoinHandle<()>,
     numberer: JoinHandle<()>,
     tasks: TaskTracker,
+    give_up: CancellationToken,
     app: App,
 }
 
@@ -60,6 +63,7 @@ impl Running {
         self.tasks.close();
         if tokio::time::timeout(longest, self.tasks.wait()).await.is_err() {
             tracing::warn!(left = self.tasks.len(), "work in hand did not end in time; it is given back");
+            self.give_up.cancel();
         }
         self.heart.abort();
         let _ = self.numberer.await;
@@ -210,14 +214,17 @@ pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
         settle_turn: gather(app, SettleTurn(app.clone())),
         start: gather(app, StartAttempt(app.clone())),
         settle: gather(app, SettleAttempt(app.clone())),
+        give_up: CancellationToken::new(),
         doubt: Arc::default(),
     };
+    let give_up = worker.give_up.clone();
     let tasks = TaskTracker::new();
     Ok(Running {
         heart: tokio::spawn(worker.clone().beat()),
         dispatcher: tokio::spawn(worker.dispatch(tasks.clone())),
         numberer: tokio::spawn(numberer::run(app.clone())),
         tasks,
+        give_up,
         app: app.clone(),
     })
 }

@@ -86,7 +86,7 @@ async fn answer(worker: &Worker, claim: &ClaimedTurn, begun: &BegunTurn) -> Resu
         request.steps.push(step);
     }
     while request.steps.len() < MOST_STEPS {
-        let answer = match engine.complete(&request, &app.inner.stop.child_token()).await {
+        let answer = match engine.complete(&request, &worker.give_up).await {
             Ok(answer) => answer,
             Err(error) => return Ok(Ended::Failed(error)),
         };
