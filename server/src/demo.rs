@@ -129,13 +129,13 @@ async fn set_up(
     let new = NewAgent {
         display_name: "Demo agent".to_owned(),
         instructions: "Answer the customer.".to_owned(),
-        engine,
+        engine: Some(engine),
         active: true,
     };
     let (agent, token) = server.app.create_agent(&caller, new, "").await?;
     let new = NewChannel {
         display_name: "Demo channel".to_owned(),
-        agent: agent.id,
+        agent: Some(agent.id),
         vendor: String::new(),
         url: messenger.url(),
         active: true,

@@ -28,8 +28,7 @@ pub(super) fn to_wire(agent: agent::Agent) -> v1::Agent {
     }
 }
 
-fn engine(wire: Option<v1::Engine>) -> Result<agent::Engine, Error> {
-    let wire = convert::required("agent.engine", wire)?;
+fn engine(wire: v1::Engine) -> Result<agent::Engine, Error> {
     Ok(agent::Engine {
         settings: convert::from_struct("agent.engine.settings", wire.settings)?,
         vendor: wire.vendor,
@@ -42,7 +41,7 @@ fn engine(wire: Option<v1::Engine>) -> Result<agent::Engine, Error> {
 fn new_agent(wire: Option<v1::Agent>) -> Result<NewAgent, Error> {
     let wire = convert::required("agent", wire)?;
     Ok(NewAgent {
-        engine: engine(wire.engine)?,
+        engine: wire.engine.map(engine).transpose()?,
         display_name: wire.display_name,
         instructions: wire.instructions,
         active: wire.active.unwrap_or(true),
@@ -53,7 +52,7 @@ fn patch(wire: v1::Agent, paths: &[String]) -> Result<AgentPatch, Error> {
     let mut patch = AgentPatch::default();
     let named = |path: &str| paths.iter().any(|each| each == path);
     if named("engine") {
-        patch.engine = Some(engine(wire.engine)?);
+        patch.engine = Some(engine(convert::required("agent.engine", wire.engine)?)?);
     }
     patch.display_name = named("display_name").then_some(wire.display_name);
     patch.instructions = named("instructions").then_some(wire.instructions);

@@ -26,7 +26,7 @@ fn to_wire(channel: channel::Channel) -> v1::Channel {
 fn new_channel(wire: Option<v1::Channel>) -> Result<NewChannel, Error> {
     let wire = convert::required("channel", wire)?;
     Ok(NewChannel {
-        agent: convert::id("channel.agent_id", &wire.agent_id)?,
+        agent: wire.agent_id.parse().ok(),
         display_name: wire.display_name,
         vendor: wire.vendor,
         url: wire.url,

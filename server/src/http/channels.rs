@@ -131,7 +131,6 @@ pub(super) async fn create(State(shim): State<Shim>, request: Request) -> Result
     let (name, url) = (members.string("name"), members.string("url"));
     let (agent, active) = (members.id("chat_bot_id"), members.optional_bool("is_active").unwrap_or(true));
     members.finish()?;
-    let Some(agent) = agent else { return Err(Problem(Error::new(Reason::Internal, "an internal error"))) };
     let new = NewChannel { display_name: name, agent, vendor: String::new(), url, active };
     let open = shim.app.create_channel(&caller, new, "").await.map_err(in_rest_words)?;
     Ok(answer(StatusCode::CREATED, &to_body(&open.channel, Some(open.token.expose_secret()))))

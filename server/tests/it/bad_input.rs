@@ -180,7 +180,17 @@ async fn grpc_names_what_is_wrong() {
     let request = v1::CreateAgentRequest { agent: Some(agent), request_id: String::new() };
     let (why, fields) = reason(&grpc.agents().create_agent(request).await.unwrap_err());
     assert_eq!(why, "FIELD_INVALID");
-    assert_eq!(fields, ["agent.display_name", "agent.engine.temperature", "agent.engine.vendor"]);
+    // In the order in which they are looked at.
+    assert_eq!(fields, ["agent.engine.temperature", "agent.engine.vendor", "agent.display_name"]);
+    let agent = v1::Agent { instructions: "x".repeat(65_537), ..v1::Agent::default() };
+    let request = v1::CreateAgentRequest { agent: Some(agent), request_id: String::new() };
+    let (_, fields) = reason(&grpc.agents().create_agent(request).await.unwrap_err());
+    assert_eq!(fields, ["agent.engine", "agent.display_name", "agent.instructions"]);
+    let channel =
+        v1::Channel { agent_id: "nobody".to_owned(), vendor: "pigeon".to_owned(), ..v1::Channel::default() };
+    let request = v1::CreateChannelRequest { channel: Some(channel), request_id: String::new() };
+    let (_, fields) = reason(&grpc.channels().create_channel(request).await.unwrap_err());
+    assert_eq!(fields, ["channel.agent_id", "channel.display_name", "channel.vendor", "channel.url"]);
 
     let list = |page_token: String, agent_id: &str| v1::ListChannelsRequest {
         page_size: 1,

@@ -20,8 +20,8 @@ pub struct NewAgent {
     pub display_name: String,
     /// What the model is told first.
     pub instructions: String,
-    /// Who writes its answers.
-    pub engine: Engine,
+    /// Who writes its answers. `None` is refused, with all else that is wrong.
+    pub engine: Option<Engine>,
     /// Whether it answers.
     pub active: bool,
 }
@@ -41,14 +41,23 @@ pub(crate) fn not_found(id: AgentId) -> Refusal {
 }
 
 impl App {
-    fn check_agent(&self, name: &str, instructions: &str, engine: &Engine) -> Result<(), Refusal> {
+    /// Names all that is wrong with an agent; gives its engine.
+    fn check_agent(&self, name: &str, instructions: &str, engine: Option<Engine>) -> Result<Engine, Refusal> {
         let mut violations = Violations::default();
+        violations.require(engine.is_some(), "agent.engine", "is required");
+        if let Some(engine) = &engine {
+            self.check_engine(&mut violations, engine);
+        }
         check_name(&mut violations, "agent.display_name", name);
         violations.require(
             instructions.len() <= 65_536 && !instructions.contains('\0'),
             "agent.instructions",
             "may have up to 65,536 bytes, without U+0000",
         );
+        violations.finish_with(engine)
+    }
+
+    fn check_engine(&self, violations: &mut Violations, engine: &Engine) {
         violations.require(
             engine.temperature.is_none_or(|value| (0.0..=2.0).contains(&value)),
             "agent.engine.temperature",
@@ -79,7 +88,6 @@ impl App {
                 .collect();
             violations.add("agent.engine.vendor", format!("must be one of: {}", known.join(", ")));
         }
-        violations.finish()
     }
 
     /// Creates an agent and gives its token, once: a repeat by `request_id` gets none.
@@ -90,7 +98,7 @@ impl App {
         request_id: &str,
     ) -> Result<(Agent, Option<SecretString>), Error> {
         let workspace = caller.require(Service::Agents, Level::Write)?;
-        self.check_agent(&new.display_name, &new.instructions, &new.engine)?;
+        let engine = self.check_agent(&new.display_name, &new.instructions, new.engine.clone())?;
         let id: AgentId = self.id();
         let mut tx = self.store().workspace(workspace).await?;
         let first: Option<AgentId> =
@@ -105,7 +113,7 @@ impl App {
             id,
             display_name: new.display_name,
             instructions: new.instructions,
-            engine: new.engine,
+            engine,
             active: new.active,
             token_suffix: token.suffix,
             created_at: now,
@@ -154,7 +162,7 @@ impl App {
         agent.engine = patch.engine.unwrap_or(agent.engine);
         agent.active = patch.active.unwrap_or(agent.active);
         agent.updated_at = self.now();
-        self.check_agent(&agent.display_name, &agent.instructions, &agent.engine)?;
+        self.check_agent(&agent.display_name, &agent.instructions, Some(agent.engine.clone()))?;
         store::agents::update(&mut tx, workspace, &agent).await?;
         self.tell(&mut tx, workspace, "agent.updated", id.0).await?;
         store::commit(tx).await?;

@@ -25,8 +25,8 @@ pub(crate) const SIGNING_SECRET: &str = "channels.signing_secret";
 pub struct NewChannel {
     /// A name for people.
     pub display_name: String,
-    /// Who answers here.
-    pub agent: AgentId,
+    /// Who answers here. `None` is refused, with all else that is wrong.
+    pub agent: Option<AgentId>,
     /// The vendor; empty: `generic_http`.
     pub vendor: String,
     /// Where replies are posted.
@@ -61,23 +61,32 @@ pub(crate) fn not_found(id: ChannelId) -> Refusal {
 }
 
 impl App {
-    async fn check_channel(&self, name: &str, vendor: &str, url: &str) -> Result<(), Refusal> {
+    /// Names all that is wrong with a channel; gives its agent.
+    async fn check_channel(
+        &self,
+        name: &str,
+        agent: Option<AgentId>,
+        vendor: &str,
+        url: &str,
+    ) -> Result<AgentId, Refusal> {
         let mut violations = Violations::default();
+        violations.require(agent.is_some(), "channel.agent_id", "is required: the UUID of an agent");
         check_name(&mut violations, "channel.display_name", name);
-        let Some(sender) = self.inner.vendors.get(vendor).and_then(|vendor| vendor.sender.as_ref()) else {
+        let sender = self.inner.vendors.get(vendor).and_then(|vendor| vendor.sender.as_ref());
+        if sender.is_none() {
             violations.add("channel.vendor", format!("must be {GENERIC_HTTP}"));
-            return violations.finish();
-        };
+        }
         violations.require(
             !url.is_empty() && url.len() <= 2_048 && !url.contains('\0'),
             "channel.url",
             "is required: an absolute http or https URL of up to 2,048 characters",
         );
-        violations.finish()?;
-        sender
-            .check_target(url)
-            .await
-            .map_err(|detail| Refusal::field(Reason::TargetForbidden, "channel.url", detail))
+        let agent = violations.finish_with(agent)?;
+        if let Some(sender) = sender {
+            let checked = sender.check_target(url).await;
+            checked.map_err(|detail| Refusal::field(Reason::TargetForbidden, "channel.url", detail))?;
+        }
+        Ok(agent)
     }
 
     /// Creates a channel and gives its secrets.
@@ -91,7 +100,7 @@ impl App {
         if new.vendor.is_empty() {
             GENERIC_HTTP.clone_into(&mut new.vendor);
         }
-        self.check_channel(&new.display_name, &new.vendor, &new.url).await?;
+        let agent = self.check_channel(&new.display_name, new.agent, &new.vendor, &new.url).await?;
         let id: ChannelId = self.id();
         let mut tx = self.store().workspace(workspace).await?;
         let first: Option<ChannelId> =
@@ -101,9 +110,9 @@ impl App {
             return self.unseal(workspace, sealed.ok_or_else(|| not_found(first))?);
         }
         // Locked, so that the agent can't be deleted meanwhile.
-        store::agents::find(&mut tx, workspace, new.agent, true)
+        store::agents::find(&mut tx, workspace, agent, true)
             .await?
-            .ok_or_else(|| agents::not_found(new.agent))?;
+            .ok_or_else(|| agents::not_found(agent))?;
         let token = token::issue(TokenKind::Channel, workspace);
         let signing_secret = token::issue_signing_secret();
         let now = self.now();
@@ -111,7 +120,7 @@ impl App {
             channel: Channel {
                 id,
                 display_name: new.display_name,
-                agent: new.agent,
+                agent,
                 vendor: new.vendor,
                 url: new.url,
                 active: new.active,
@@ -188,7 +197,7 @@ impl App {
         if let Some(active) = patch.active {
             channel.active = active;
         }
-        self.check_channel(&channel.display_name, &channel.vendor, &channel.url).await?;
+        self.check_channel(&channel.display_name, Some(channel.agent), &channel.vendor, &channel.url).await?;
         self.save_channel(tx, workspace, sealed).await
     }
 

@@ -198,6 +198,14 @@ impl Violations {
         }
     }
 
+    /// Fails with all that was noted, if anything was; else gives the value, whose absence must have been noted.
+    pub fn finish_with<T>(self, value: Option<T>) -> Result<T, Error> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(Error::fields(Reason::FieldInvalid, self.0)),
+        }
+    }
+
     /// Fails with all that was noted, if anything was.
     pub fn finish(self) -> Result<(), Error> {
         if self.0.is_empty() { Ok(()) } else { Err(Error::fields(Reason::FieldInvalid, self.0)) }
