@@ -236,3 +236,43 @@ async fn a_request_id_makes_a_creation_safe_to_repeat() {
     assert_eq!(listed.agents.len(), 1);
     world.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_not_there_is_named() {
+    let world = World::new().await;
+    let grpc = world.grpc().await;
+    let operator = world.grpc_as(&world.operator).await;
+    let nobody = || "0198c0de-0000-7000-8000-000000000004".to_owned();
+    let (mut agents, mut channels) = (grpc.agents(), grpc.channels());
+    let (mut dialogues, mut webhooks) = (grpc.dialogues(), grpc.webhooks());
+    let mut workspaces = operator.workspaces();
+    let key = v1::RevokeApiKeyRequest { workspace_id: String::new(), id: nobody() };
+    let refusals = [
+        (agents.get_agent(v1::GetAgentRequest { id: nobody() }).await.map(drop), "AGENT_NOT_FOUND"),
+        (channels.get_channel(v1::GetChannelRequest { id: nobody() }).await.map(drop), "CHANNEL_NOT_FOUND"),
+        (
+            dialogues.get_dialogue(v1::GetDialogueRequest { id: nobody() }).await.map(drop),
+            "DIALOGUE_NOT_FOUND",
+        ),
+        (dialogues.get_turn(v1::GetTurnRequest { id: nobody() }).await.map(drop), "TURN_NOT_FOUND"),
+        (
+            dialogues.get_delivery(v1::GetDeliveryRequest { id: nobody() }).await.map(drop),
+            "DELIVERY_NOT_FOUND",
+        ),
+        (
+            webhooks.get_inbound_webhook(v1::GetInboundWebhookRequest { id: nobody() }).await.map(drop),
+            "INBOUND_WEBHOOK_NOT_FOUND",
+        ),
+        (grpc.workspaces().revoke_api_key(key).await.map(drop), "API_KEY_NOT_FOUND"),
+        (
+            workspaces.get_workspace(v1::GetWorkspaceRequest { id: nobody() }).await.map(drop),
+            "WORKSPACE_NOT_FOUND",
+        ),
+    ];
+    for (refused, expected) in refusals {
+        let status = refused.unwrap_err();
+        assert_eq!((status.code(), reason(&status).0.as_str()), (tonic::Code::NotFound, expected));
+        assert!(status.message().contains(&nobody()), "{}", status.message());
+    }
+    world.stop().await;
+}
