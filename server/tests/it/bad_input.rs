@@ -98,7 +98,9 @@ async fn every_field_of_a_bad_body_is_named() {
     assert_eq!(answer.problem(422, "FIELD_INVALID"), ["name", "url", "chat_bot_id", "is_active"]);
     let answer =
         channels(json!({ "name": "x", "url": "ftp://somewhere", "chat_bot_id": route.agent_id })).await;
-    assert_eq!(answer.problem(422, "TARGET_FORBIDDEN"), ["url"]);
+    assert_eq!(answer.problem(422, "FIELD_INVALID"), ["url"]);
+    let answer = channels(json!({ "name": "x", "url": "https://", "chat_bot_id": route.agent_id })).await;
+    assert_eq!(answer.problem(422, "FIELD_INVALID"), ["url"]);
     let unknown = "0198c0de-0000-7000-8000-000000000003";
     channels(json!({ "name": "x", "url": receiver.url(), "chat_bot_id": unknown }))
         .await

@@ -84,7 +84,7 @@ impl App {
         let agent = violations.finish_with(agent)?;
         if let Some(sender) = sender {
             let checked = sender.check_target(url).await;
-            checked.map_err(|detail| Refusal::field(Reason::TargetForbidden, "channel.url", detail))?;
+            checked.map_err(|(reason, detail)| Refusal::field(reason, "channel.url", detail))?;
         }
         Ok(agent)
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    DeliveryId, MessageId, Timestamp,
+    DeliveryId, MessageId, Reason, Timestamp,
     dialogue::{Message, Role},
     inbound::{InboundEvent, RawRequest, Verified},
 };
@@ -129,9 +129,9 @@ pub trait MessageSender: Send + Sync {
     /// What happens when a message is sent again.
     fn resend(&self) -> Resend;
 
-    /// Checks an account's address when it is saved, before anything is sent there. The error's text is for people and
-    /// follows the field's name.
-    async fn check_target(&self, url: &str) -> Result<(), String>;
+    /// Checks an account's address when it is saved, before anything is sent there. Else the reason, `FieldInvalid` or
+    /// `TargetForbidden`, and a text for people that follows the field's name.
+    async fn check_target(&self, url: &str) -> Result<(), (Reason, String)>;
 
     /// Sends one message. Never retries by itself.
     async fn send(&self, account: &VendorAccount, message: &OutboundMessage) -> Result<Receipt, VendorError>;

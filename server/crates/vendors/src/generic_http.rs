@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{
-    Timestamp, channel,
+    Reason, Timestamp, channel,
     inbound::{InboundEvent, RawRequest, Verified},
     new_message::NewMessage,
     vendor::{
@@ -83,7 +83,7 @@ impl MessageSender for GenericHttp {
         Resend::ByOurId
     }
 
-    async fn check_target(&self, url: &str) -> Result<(), String> {
+    async fn check_target(&self, url: &str) -> Result<(), (Reason, String)> {
         self.http.check_target(url).await
     }
 

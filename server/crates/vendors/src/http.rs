@@ -12,7 +12,7 @@ use std::{error::Error, fmt, sync::Arc, time::Duration};
 use addresses::{CheckedResolver, Forbidden, ResolveError};
 use bytes::{Bytes, BytesMut};
 use domain::{
-    Timestamp,
+    Reason, Timestamp,
     vendor::{Applied, Retry, VendorError},
 };
 use http::{HeaderMap, StatusCode};
@@ -127,13 +127,13 @@ impl HttpClient {
 
     /// Checks an address before it is saved. A name that does not resolve now passes: it may tomorrow, and each call is
     /// checked again. The error's text follows the field's name.
-    pub(crate) async fn check_target(&self, url: &str) -> Result<(), String> {
+    pub(crate) async fn check_target(&self, url: &str) -> Result<(), (Reason, String)> {
         let url = self.target(url)?;
         if let Some(Host::Domain(name)) = url.host()
             && let Ok(Err(ResolveError::Forbidden(forbidden))) =
                 timeout(CHECK_TIMEOUT, self.allow.resolve(name)).await
         {
-            return Err(forbidden.to_string());
+            return Err((Reason::TargetForbidden, forbidden.to_string()));
         }
         Ok(())
     }
@@ -165,7 +165,7 @@ impl HttpClient {
         };
         let url = self
             .target(call.url)
-            .map_err(|wrong| fail(format!("the URL {wrong}"), Applied::No, Retry::Never))?;
+            .map_err(|(_, wrong)| fail(format!("the URL {wrong}"), Applied::No, Retry::Never))?;
         let host = format!(
             "{}:{}",
             url.host_str().unwrap_or_default(),
@@ -216,6 +216,22 @@ impl HttpClient {
         })
     }
 
+    /// Reads a URL and checks all of it that can be checked without asking anybody.
+    fn target(&self, text: &str) -> Result<Url, (Reason, String)> {
+        let url = parse_target(text).map_err(|wrong| (Reason::FieldInvalid, wrong))?;
+        let literal = match url.host() {
+            Some(Host::Ipv4(address)) => Some(address.into()),
+            Some(Host::Ipv6(address)) => Some(address.into()),
+            _ => None,
+        };
+        match literal {
+            Some(address) if !self.allow.permits(address) => {
+                Err((Reason::TargetForbidden, Forbidden { name: None, address }.to_string()))
+            }
+            _ => Ok(url),
+        }
+    }
+
     /// Reads the body within the bounds of size and time. What comes to grief on the way ends it early: it decides
     /// nothing, the status has. A body that was not read to its end costs the connection.
     async fn read_body(&self, mut response: reqwest::Response, deadline: Instant) -> Bytes {
@@ -231,40 +247,30 @@ impl HttpClient {
         }
         body.freeze()
     }
+}
 
-    /// Reads a URL and checks all of it that can be checked without asking anybody.
-    fn target(&self, text: &str) -> Result<Url, String> {
-        if text.chars().count() > MAX_URL_CHARS {
-            return Err(format!("must have at most {MAX_URL_CHARS} characters"));
-        }
-        // The parser would drop these silently, and what is saved would not be what is called.
-        if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err("must not contain spaces or control characters".into());
-        }
-        let Ok(url) = Url::parse(text) else {
-            return Err("must be an absolute URL, such as https://example.com/messages".into());
-        };
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err("must begin with http:// or https://".into());
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("must not contain a user name or password".into());
-        }
-        if url.port() == Some(0) {
-            return Err("must not name port 0".into());
-        }
-        let literal = match url.host() {
-            Some(Host::Ipv4(address)) => Some(address.into()),
-            Some(Host::Ipv6(address)) => Some(address.into()),
-            _ => None,
-        };
-        match literal {
-            Some(address) if !self.allow.permits(address) => {
-                Err(Forbidden { name: None, address }.to_string())
-            }
-            _ => Ok(url),
-        }
+/// Reads a target's URL. The error's text follows the field's name.
+fn parse_target(text: &str) -> Result<Url, String> {
+    if text.chars().count() > MAX_URL_CHARS {
+        return Err(format!("must have at most {MAX_URL_CHARS} characters"));
     }
+    // The parser would drop these silently, and what is saved would not be what is called.
+    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err("must not contain spaces or control characters".into());
+    }
+    let Ok(url) = Url::parse(text) else {
+        return Err("must be an absolute URL, such as https://example.com/messages".into());
+    };
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("must begin with http:// or https://".into());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not contain a user name or password".into());
+    }
+    if url.port() == Some(0) {
+        return Err("must not name port 0".into());
+    }
+    Ok(url)
 }
 
 /// The beginning of an answer, fit for storing. `None`: there is none.
@@ -371,6 +377,14 @@ mod tests {
             (" https://example.com", "must not contain spaces or control characters"),
             ("http://example.com:0/", "must not name port 0"),
             (&long, "must have at most 2048 characters"),
+        ] {
+            assert_eq!(
+                client.check_target(url).await,
+                Err((Reason::FieldInvalid, wrong.to_owned())),
+                "{url}"
+            );
+        }
+        for (url, wrong) in [
             (
                 "http://10.0.0.7/x",
                 "10.0.0.7 is a private address; ask the operator to allow it, or use a public one",
@@ -384,9 +398,13 @@ mod tests {
                 "::1 is a private address; ask the operator to allow it, or use a public one",
             ),
         ] {
-            assert_eq!(client.check_target(url).await, Err(wrong.to_owned()), "{url}");
+            assert_eq!(
+                client.check_target(url).await,
+                Err((Reason::TargetForbidden, wrong.to_owned())),
+                "{url}"
+            );
         }
-        let wrong = client.check_target("http://localhost:9/").await.unwrap_err();
+        let (_, wrong) = client.check_target("http://localhost:9/").await.unwrap_err();
         assert!(wrong.starts_with("localhost leads to ") && wrong.contains("ask the operator"), "{wrong}");
         assert_eq!(client.check_target("https://name.invalid/hook?x=1").await, Ok(()));
         assert_eq!(client.check_target("https://1.1.1.1/").await, Ok(()));
