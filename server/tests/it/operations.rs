@@ -319,3 +319,77 @@ async fn keys_are_made_listed_and_revoked_without_a_server() {
     assert!(!made && stderr.contains("api_key.scopes: each is <service>:<read|write|admin>"), "{stderr}");
     world.stop().await;
 }
+
+#[tokio::test]
+async fn cut_connections_lose_nothing_and_repeat_nothing() {
+    const MESSAGES: usize = 300;
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    let send = async |number: usize| {
+        let mut body = route.message(Some(&format!("m{number}")), "hello");
+        body["chat_id"] = json!(format!("{}/{}", route.channel_id, number % 40));
+        // What can't be recorded now is told so, and comes again, as a CRM's webhook does.
+        loop {
+            let answer = world.new_message(&route, &body).await;
+            if answer.status == 200 {
+                return;
+            }
+            answer.problem(503, "UNAVAILABLE");
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    };
+    let mut owner = world.owner().await;
+    let cut = async {
+        let mut cut = 0_i64;
+        for _ in 0..6 {
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            cut += sqlx::query_scalar::<_, i64>(
+                "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                 where datname = current_database() and pid <> pg_backend_pid()",
+            )
+            .fetch_one(&mut owner)
+            .await
+            .unwrap();
+        }
+        cut
+    };
+    let sent = async {
+        for from in (0..MESSAGES).step_by(30) {
+            join_all((from..from + 30).map(send)).await;
+        }
+    };
+    let (cut, ()) = tokio::join!(cut, sent);
+    assert!(cut > 20, "{cut} connections were cut");
+
+    let (messages, turns) = until(|| async {
+        let open: i64 = sqlx::query_scalar(
+            "select (select count(*) from turns where state <> 'REPLIED')
+                 + (select count(*) from deliveries where state <> 'DELIVERED') + (select count(*) from jobs)",
+        )
+        .fetch_one(&mut world.owner().await)
+        .await
+        .unwrap();
+        if open > 0 {
+            return None;
+        }
+        let counts: (i64, i64) = sqlx::query_as(
+            "select (select count(*) from messages m join turns t on t.id = m.turn_id where m.role = 'USER'),
+                 (select count(*) from turns)",
+        )
+        .fetch_one(&mut world.owner().await)
+        .await
+        .unwrap();
+        Some(counts)
+    })
+    .await;
+    assert_eq!(messages, i64::try_from(MESSAGES).unwrap(), "each message is there once, and in a turn");
+    // A delivery in doubt is sent again under its own id, by which the receiver drops it.
+    let ids: std::collections::HashSet<String> = receiver
+        .received()
+        .iter()
+        .map(|call| call.headers["webhook-id"].to_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(i64::try_from(ids.len()).unwrap(), turns, "one reply per turn");
+    world.stop().await;
+}
