@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a story that can't go on has failed")]
 
 mod bad_input;
+mod channels;
 mod deliveries;
 mod dialogues;
 mod events;
