@@ -86,7 +86,12 @@ async fn act(app: &App, command: Command) -> anyhow::Result<()> {
             loop {
                 let keys = app.list_api_keys(&Caller::Operator, Some(workspace), &page).await?;
                 for key in keys.items {
-                    let state = if key.revoked_at.is_some() { "revoked" } else { "active" };
+                    let expired = key.expires_at.is_some_and(|at| at <= app.now());
+                    let state = match key.revoked_at {
+                        Some(_) => "revoked",
+                        None if expired => "expired",
+                        None => "active",
+                    };
                     let scopes = key.scopes.names().join(",");
                     println!("{}\t…{}\t{state}\t{}\t{scopes}", key.id, key.suffix, key.display_name);
                 }

@@ -70,7 +70,7 @@ where
                         Err(error) => return Ok(to_status(error).into_http()),
                     }
                 }
-                inner.call(request).await
+                inner.call(request).await.map(explained)
             };
             if let Ok(response) = tokio::time::timeout(timeout, answer).await {
                 response
@@ -83,6 +83,26 @@ where
             }
         })
     }
+}
+
+/// Gives a reason to the refusals of tonic itself, which come without one: a message that can't be read, or is too long.
+fn explained<R: Default>(response: Response<R>) -> Response<R> {
+    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+    if header("grpc-status-details-bin").is_some() {
+        return response;
+    }
+    let error = match header("grpc-status").and_then(|code| code.parse().ok()).map(tonic::Code::from_i32) {
+        Some(tonic::Code::OutOfRange) => {
+            domain::Error::new(domain::Reason::BodyTooLarge, "a request may have up to 4 MiB")
+        }
+        Some(tonic::Code::Internal) => domain::Error::field(
+            domain::Reason::FieldInvalid,
+            "request",
+            "is not a message of this method: it can't be decoded, is nested too deeply, or holds text that is not UTF-8",
+        ),
+        _ => return response,
+    };
+    to_status(error).into_http()
 }
 
 /// The time that the caller gives, less a little: its own clock runs too, and our answer says more than its bare

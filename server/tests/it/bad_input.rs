@@ -278,3 +278,30 @@ async fn what_is_not_there_is_named() {
     }
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_grpc_message_that_cannot_be_read_has_a_reason() {
+    let world = World::new().await;
+    // gRPC-web takes the bytes as they are; a generated client would not send these.
+    let call = async |message: Vec<u8>| {
+        let mut body = vec![0];
+        body.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+        body.extend(message);
+        let answer = world
+            .http
+            .post(format!("http://{}/switchboard.v1.AgentsService/GetAgent", world.grpc_addr()))
+            .header("authorization", format!("Bearer {}", world.key))
+            .header("content-type", "application/grpc-web+proto")
+            .body(body)
+            .send()
+            .await
+            .unwrap();
+        tonic::Status::from_header_map(answer.headers()).unwrap()
+    };
+    let field = || ("FIELD_INVALID".to_owned(), vec!["request".to_owned()]);
+    assert_eq!(reason(&call(vec![0x0a, 0x02, 0xff, 0xfe]).await), field(), "the id is not UTF-8");
+    assert_eq!(reason(&call(vec![0x0a, 0x7f]).await), field(), "the id is cut off");
+    let long = [vec![0x0a, 0x80, 0x80, 0x80, 0x04], vec![b'x'; 8 << 20]].concat();
+    assert_eq!(reason(&call(long).await).0, "BODY_TOO_LARGE");
+    world.stop().await;
+}
