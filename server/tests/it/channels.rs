@@ -100,7 +100,7 @@ async fn a_rotated_secret_replaces_the_old_one_at_once() {
 async fn a_key_that_has_expired_is_refused() {
     let world = World::new().await;
     let grpc = world.grpc().await;
-    let now = time::OffsetDateTime::now_utc().unix_timestamp();
+    let now = domain::Clock::now(&domain::SystemClock).unix_timestamp();
     let make = async |name: &str, seconds: i64| {
         let expire_time = Some(prost_types::Timestamp { seconds, nanos: 0 });
         let api_key = v1::ApiKey {
