@@ -8,6 +8,7 @@ mod dialogues;
 mod events;
 mod harness;
 mod operations;
+mod programs;
 mod readme;
 mod restart;
 mod tenants;
