@@ -9,7 +9,9 @@ use axum::{
     extract::{Path, Query, Request, State},
     response::{IntoResponse, Response},
 };
-use domain::{ChannelId, Error, Reason, channel::Channel, dialogue::Message, error::Violations};
+use domain::{
+    ChannelId, Error, Reason, channel::Channel, dialogue::Message, error::Violations, policy::DeliveryPolicy,
+};
 use http::{HeaderMap, StatusCode, header};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -131,7 +133,8 @@ pub(super) async fn create(State(shim): State<Shim>, request: Request) -> Result
     let (name, url) = (members.string("name"), members.string("url"));
     let (agent, active) = (members.id("chat_bot_id"), members.optional_bool("is_active").unwrap_or(true));
     members.finish()?;
-    let new = NewChannel { display_name: name, agent, vendor: String::new(), url, active };
+    let delivery_policy = DeliveryPolicy::default();
+    let new = NewChannel { display_name: name, agent, vendor: String::new(), url, delivery_policy, active };
     let open = shim.app.create_channel(&caller, new, "").await.map_err(in_rest_words)?;
     Ok(answer(StatusCode::CREATED, &to_body(&open.channel, Some(open.token.expose_secret()))))
 }
@@ -214,6 +217,7 @@ pub(super) async fn update(
         url: members.optional_string("url"),
         active: members.optional_bool("is_active"),
         agent: None,
+        delivery_policy: None,
     };
     members.finish()?;
     let channel = shim.app.update_channel(&caller, channel, patch).await.map_err(in_rest_words)?;

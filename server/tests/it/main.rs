@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod channels;
+mod control;
 mod deliveries;
 mod dialogues;
 mod events;
@@ -12,4 +13,5 @@ mod programs;
 mod readme;
 mod restart;
 mod tenants;
+mod turns;
 mod webhooks;

@@ -160,8 +160,11 @@ impl Write for StartAttempt {
         items: &[ClaimedDelivery],
         kept: &mut Kept,
     ) -> Result<Vec<Option<StartedAttempt>>, store::Error> {
+        // A place nearer than this is waited for in the worker; a farther one in the queue.
+        const PATIENCE: Duration = Duration::from_millis(50);
         let Self(app) = self;
-        deliveries::start_attempts(kept.connection().await?, app.inner.worker, items, app.now()).await
+        deliveries::start_attempts(kept.connection().await?, app.inner.worker, items, app.now(), PATIENCE)
+            .await
     }
 }
 
@@ -325,6 +328,15 @@ impl Worker {
                     },
                 )
                 .await
+            }
+            Lane::Timer => {
+                let app = &self.app;
+                let ended = async {
+                    let mut tx = app.store().workspace(claim.workspace).await?;
+                    store::control::return_due(&mut tx, self.id, &claim, app.now()).await?;
+                    store::commit(tx).await
+                };
+                ended.await.map_err(Error::from)
             }
             Lane::Out => {
                 jobs::deliver::run(

@@ -16,6 +16,7 @@ pub mod event;
 pub mod ids;
 pub mod inbound;
 pub mod new_message;
+pub mod policy;
 pub mod token;
 pub mod turn;
 pub mod vendor;

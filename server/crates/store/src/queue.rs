@@ -13,6 +13,8 @@ pub enum Lane {
     Turn,
     /// Deliveries.
     Out,
+    /// The return of control to the agent.
+    Timer,
 }
 
 /// A claimed key with its head.
@@ -28,7 +30,7 @@ pub struct Claim {
     pub fence: i64,
     /// The head job.
     pub job: JobId,
-    /// The turn or delivery that it is about.
+    /// The turn, delivery or dialogue that it is about.
     pub target: Uuid,
     /// How often it failed before.
     pub failures: i32,
@@ -70,7 +72,12 @@ pub async fn claim(
             Ok(Claim {
                 workspace: row.workspace_id.into(),
                 dialogue: row.subject_id.into(),
-                lane: if row.lane == "turn" { Lane::Turn } else { Lane::Out },
+                lane: match row.lane.as_str() {
+                    "turn" => Lane::Turn,
+                    "out" => Lane::Out,
+                    "timer" => Lane::Timer,
+                    _ => return Err(inconsistent()),
+                },
                 fence: row.fence,
                 job: row.job_id.ok_or_else(inconsistent)?.into(),
                 target: row.target_id.ok_or_else(inconsistent)?,

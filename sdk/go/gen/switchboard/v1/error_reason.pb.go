@@ -176,6 +176,12 @@ const (
 	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "DELIVERY_NOT_DEAD", "detail": "delivery 0198c0de-0000-7000-8000-000000000007 is not dead; only dead deliveries can be retried"}
 	// ```
 	ErrorReason_ERROR_REASON_DELIVERY_NOT_DEAD ErrorReason = 24
+	// Only held deliveries can be resolved.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "DELIVERY_NOT_HELD", "detail": "delivery 0198c0de-0000-7000-8000-000000000007 is not held; only held deliveries can be resolved"}
+	// ```
+	ErrorReason_ERROR_REASON_DELIVERY_NOT_HELD ErrorReason = 34
 	// The message id is known with another content. Nothing was changed; the conflict was recorded.
 	//
 	// ```json
@@ -260,6 +266,7 @@ var (
 		22: "ERROR_REASON_AGENT_IN_USE",
 		23: "ERROR_REASON_CHANNEL_INACTIVE",
 		24: "ERROR_REASON_DELIVERY_NOT_DEAD",
+		34: "ERROR_REASON_DELIVERY_NOT_HELD",
 		25: "ERROR_REASON_MESSAGE_CONFLICT",
 		26: "ERROR_REASON_TARGET_FORBIDDEN",
 		27: "ERROR_REASON_BODY_TOO_LARGE",
@@ -296,6 +303,7 @@ var (
 		"ERROR_REASON_AGENT_IN_USE":              22,
 		"ERROR_REASON_CHANNEL_INACTIVE":          23,
 		"ERROR_REASON_DELIVERY_NOT_DEAD":         24,
+		"ERROR_REASON_DELIVERY_NOT_HELD":         34,
 		"ERROR_REASON_MESSAGE_CONFLICT":          25,
 		"ERROR_REASON_TARGET_FORBIDDEN":          26,
 		"ERROR_REASON_BODY_TOO_LARGE":            27,
@@ -339,7 +347,7 @@ var File_switchboard_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"!switchboard/v1/error_reason.proto\x12\x0eswitchboard.v1*\x9c\t\n" +
+	"!switchboard/v1/error_reason.proto\x12\x0eswitchboard.v1*\xc0\t\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_FIELD_INVALID\x10\x01\x12#\n" +
@@ -366,7 +374,8 @@ const file_switchboard_v1_error_reason_proto_rawDesc = "" +
 	"\x1fERROR_REASON_METHOD_NOT_ALLOWED\x10\x15\x12\x1d\n" +
 	"\x19ERROR_REASON_AGENT_IN_USE\x10\x16\x12!\n" +
 	"\x1dERROR_REASON_CHANNEL_INACTIVE\x10\x17\x12\"\n" +
-	"\x1eERROR_REASON_DELIVERY_NOT_DEAD\x10\x18\x12!\n" +
+	"\x1eERROR_REASON_DELIVERY_NOT_DEAD\x10\x18\x12\"\n" +
+	"\x1eERROR_REASON_DELIVERY_NOT_HELD\x10\"\x12!\n" +
 	"\x1dERROR_REASON_MESSAGE_CONFLICT\x10\x19\x12!\n" +
 	"\x1dERROR_REASON_TARGET_FORBIDDEN\x10\x1a\x12\x1f\n" +
 	"\x1bERROR_REASON_BODY_TOO_LARGE\x10\x1b\x12\x1d\n" +
