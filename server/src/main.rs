@@ -55,6 +55,11 @@ async fn main() -> ExitCode {
         "warn".clone_into(&mut config.log);
     }
     telemetry::start(&config.log, config.log_json);
+    #[cfg(feature = "failpoints")]
+    if let Err(error) = domain::fail_point::install(&config.fail_points) {
+        say(&format!("SWITCHBOARD_FAIL_POINTS: {error}"));
+        return ExitCode::from(2);
+    }
     let done = match cli.command {
         Command::Serve { roles } => {
             config.roles = roles.unwrap_or(config.roles);

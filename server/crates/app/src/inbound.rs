@@ -44,6 +44,7 @@ impl Write for Record {
     type Answer = Recorded;
 
     const REPEATABLE: bool = true;
+    const NAME: &str = "record";
 
     fn dialogue(item: &NewRecord) -> DialogueId {
         item.dialogue

@@ -84,6 +84,7 @@ impl Write for Begin {
     type Answer = Option<BegunTurn>;
 
     const REPEATABLE: bool = false;
+    const NAME: &str = "begin_turn";
 
     fn dialogue(item: &ClaimedTurn) -> DialogueId {
         item.dialogue
@@ -107,6 +108,7 @@ impl Write for CommitReply {
     type Answer = Committed;
 
     const REPEATABLE: bool = false;
+    const NAME: &str = "commit_reply";
 
     fn dialogue(item: &turns::Reply) -> DialogueId {
         item.claim.dialogue
@@ -129,6 +131,7 @@ impl Write for SettleTurn {
     type Answer = bool;
 
     const REPEATABLE: bool = false;
+    const NAME: &str = "settle_turn";
 
     fn dialogue(item: &turns::Settlement) -> DialogueId {
         item.claim.dialogue
@@ -150,6 +153,7 @@ impl Write for StartAttempt {
     type Answer = Option<StartedAttempt>;
 
     const REPEATABLE: bool = false;
+    const NAME: &str = "start_attempt";
 
     fn dialogue(item: &ClaimedDelivery) -> DialogueId {
         item.dialogue
@@ -176,6 +180,7 @@ impl Write for SettleAttempt {
     type Answer = bool;
 
     const REPEATABLE: bool = false;
+    const NAME: &str = "settle_attempt";
 
     fn dialogue(item: &deliveries::Settlement) -> DialogueId {
         item.claim.dialogue
@@ -285,6 +290,7 @@ impl Worker {
                     continue;
                 }
             };
+            domain::fail_point::reached("claim", "after");
             // The walk goes on behind the last workspace that was served, and begins anew when nobody is left.
             let began_anew = after.0.is_nil();
             after =

@@ -13,6 +13,7 @@ pub mod delivery;
 pub mod dialogue;
 pub mod error;
 pub mod event;
+pub mod fail_point;
 pub mod ids;
 pub mod inbound;
 pub mod new_message;

@@ -24,7 +24,7 @@ pub mod request_ids;
 pub mod turns;
 pub mod workspaces;
 
-use domain::{DialogueId, WorkspaceId};
+use domain::{DialogueId, WorkspaceId, fail_point};
 pub use error::Error;
 use sqlx::{
     AssertSqlSafe, Executor, PgConnection, PgPool, Postgres, Transaction,
@@ -161,7 +161,10 @@ impl Kept {
 
 /// Commits a transaction.
 pub async fn commit(tx: Tx) -> Result<(), Error> {
-    Ok(tx.commit().await?)
+    fail_point::reached("commit", "before");
+    tx.commit().await?;
+    fail_point::reached("commit", "after");
+    Ok(())
 }
 
 /// Brings a database up to date, as its owner. Safe when several processes do it at once.

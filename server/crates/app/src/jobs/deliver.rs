@@ -4,6 +4,7 @@ use domain::{
     MessageId,
     delivery::{AttemptState, DeliveryState},
     dialogue::Role,
+    fail_point,
     policy::Uncertain,
     vendor::{Applied, OutboundMessage, Resend, Retry, VendorAccount, VendorError},
 };
@@ -105,7 +106,10 @@ pub(crate) async fn send(worker: &Worker, claim: ClaimedDelivery, sending: Sendi
                         text: sending.text,
                         now: app.now(),
                     };
-                    sender.send(&account, &message).await.map_err(|error| (error, sender.resend()))
+                    fail_point::reached("send", "before");
+                    let sent = sender.send(&account, &message).await;
+                    fail_point::reached("send", "after");
+                    sent.map_err(|error| (error, sender.resend()))
                 }
                 // A ring without the key is mended by the operator, not by the customer: try again by the schedule.
                 Err(error) => Err((broken(error.to_string(), Retry::Backoff), Resend::ByOurId)),

@@ -4,6 +4,7 @@ use domain::{
     decide::{TurnDecision, TurnFacts, decide_turn},
     delivery::Author,
     dialogue::{Role, Status},
+    fail_point,
     policy::{OnFailure, OnLate},
     turn::TurnState,
     vendor::{Answer, Completion, Retry, Step, VendorError},
@@ -107,7 +108,10 @@ async fn answer(
         request.steps.push(step);
     }
     while request.steps.len() < MOST_STEPS {
-        let answer = match engine.complete(&request, pointless).await {
+        fail_point::reached("engine", "before");
+        let answer = engine.complete(&request, pointless).await;
+        fail_point::reached("engine", "after");
+        let answer = match answer {
             Ok(answer) => answer,
             Err(_) if pointless.is_cancelled() && !worker.give_up.is_cancelled() => {
                 return Ok(Ended::Superseded);
