@@ -111,6 +111,35 @@ async fn every_field_of_a_bad_body_is_named() {
 }
 
 #[tokio::test]
+async fn what_a_url_says_wrong_is_a_problem_too() {
+    let world = World::new().await;
+    let bearer = format!("Bearer {}", world.key);
+    let call = async |method: reqwest::Method, path: &str| {
+        world.call(method, path, &[("authorization", &bearer)], Some("{}".into())).await
+    };
+    for (query, fields) in [
+        ("active=true&active=false", &["active"][..]),
+        ("active=true&active=true", &["active"]),
+        ("chat_bot_id=&chat_bot_id=x&active=maybe", &["chat_bot_id", "active"]),
+        ("chat_bot_id=%FF&active=%zz", &["chat_bot_id", "active"]),
+    ] {
+        let answer = call(reqwest::Method::GET, &format!("/api/channels?{query}")).await;
+        assert_eq!(answer.problem(422, "FIELD_INVALID"), fields, "{query}");
+    }
+    for method in [reqwest::Method::GET, reqwest::Method::PUT, reqwest::Method::DELETE] {
+        call(method, "/api/channels/%FF").await.problem(404, "CHANNEL_NOT_FOUND");
+    }
+    call(reqwest::Method::GET, "/api/channels/%C3%28/dialogue").await.problem(404, "CHANNEL_NOT_FOUND");
+    call(reqwest::Method::POST, "/hooks/%FF").await.problem(404, "CHANNEL_NOT_FOUND");
+    // The key is asked for first, whatever the rest looks like.
+    world
+        .call(reqwest::Method::GET, "/api/channels/%FF?active=1&active=1", &[], None)
+        .await
+        .problem(401, "AUTH_MISSING");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_slow_body_is_given_up() {
     let world = World::with(&[("SWITCHBOARD_BODY_TIMEOUT_SECONDS", "1")]).await;
     let receiver = Receiver::start().await;
