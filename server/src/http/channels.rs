@@ -116,7 +116,7 @@ async fn caller(shim: &Shim, headers: &HeaderMap) -> Result<Caller, Problem> {
 }
 
 /// An id that is none is an unknown one.
-fn id(text: &str) -> Result<ChannelId, Problem> {
+pub(super) fn id(text: &str) -> Result<ChannelId, Problem> {
     text.parse().map_err(|_| Problem(Error::not_found(Reason::ChannelNotFound, "channel", text)))
 }
 

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::{
     Shim, body,
-    channels::{PathText, path_id},
+    channels::{PathText, id, path_id},
     json as answer,
 };
 use crate::error::Problem;
@@ -88,7 +88,7 @@ pub(super) async fn new_message(State(shim): State<Shim>, request: Request) -> R
     let raw = body::read(request, &shim.settings).await?;
     let asked = preferred_wait(&raw.headers);
     let new = NewMessage::parse(&raw.body).map_err(|fields| Error::fields(Reason::FieldInvalid, fields))?;
-    let channel = new.channel;
+    let channel = id(&new.channel)?;
     let accepted = shim.app.new_message(agent, channel, new.into_message(), raw).await?;
     let wait = asked.unwrap_or(shim.settings.new_message_wait);
     if !wait.is_zero() {

@@ -31,9 +31,12 @@ async fn bad_tokens_and_wrong_channels() {
     let headers = [("x-chatbot_auth_token", token.as_str())];
     let foreign = other.message(Some("m1"), "hello").to_string();
     world.post(path, &headers, foreign).await.problem(404, "CHANNEL_NOT_FOUND");
-    let mut unknown = route.message(Some("m1"), "hello");
-    unknown["chat_id"] = json!("0198c0de-0000-7000-8000-000000000004");
-    world.post(path, &headers, unknown.to_string()).await.problem(404, "CHANNEL_NOT_FOUND");
+    // What is no id names an unknown channel, too.
+    for nobody in ["0198c0de-0000-7000-8000-000000000004", "nowhere", "nowhere/room"] {
+        let mut unknown = route.message(Some("m1"), "hello");
+        unknown["chat_id"] = json!(nobody);
+        world.post(path, &headers, unknown.to_string()).await.problem(404, "CHANNEL_NOT_FOUND");
+    }
 
     let bearer = format!("Bearer {}", world.key);
     let channel = format!("/api/channels/{}", route.channel_id);
@@ -75,7 +78,10 @@ async fn every_field_of_a_bad_body_is_named() {
         (with("message_sender", json!("robot")), &["message_sender"]),
         (with("message_id", json!(7)), &["message_id"]),
         (with("message_id", json!("x".repeat(257))), &["message_id"]),
-        (with("chat_id", json!("nowhere")), &["chat_id"]),
+        (with("chat_id", json!("")), &["chat_id"]),
+        (with("chat_id", json!(7)), &["chat_id"]),
+        (with("chat_id", json!(format!("{}/", route.channel_id))), &["chat_id"]),
+        (with("chat_id", json!("x".repeat(257))), &["chat_id"]),
     ];
     for (body, fields) in cases {
         let shown = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
