@@ -5,6 +5,7 @@ mod bad_input;
 mod channels;
 mod deliveries;
 mod dialogues;
+mod error_reasons;
 mod events;
 mod harness;
 mod operations;

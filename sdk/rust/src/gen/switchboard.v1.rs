@@ -3437,13 +3437,13 @@ pub enum ErrorReason {
     /// The `request_id` was used before with another request. Use a fresh one.
     ///
     /// ```text,json
-    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "REQUEST_ID_REUSED", "detail": "request_id was used before with another request; use a fresh one", "errors": \[{"field": "request_id", "detail": "was used before with another request; use a fresh one"}\]}
+    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "REQUEST_ID_REUSED", "detail": "request_id: was used before with another request; use a fresh one", "errors": \[{"field": "request_id", "detail": "was used before with another request; use a fresh one"}\]}
     /// ```
     RequestIdReused = 6,
     /// The call carries no credentials.
     ///
     /// ```text,json
-    /// {"type": "about:blank", "title": "Unauthorized", "status": 401, "reason": "AUTH_MISSING", "detail": "x-chatbot_auth_token header is required"}
+    /// {"type": "about:blank", "title": "Unauthorized", "status": 401, "reason": "AUTH_MISSING", "detail": "x-chatbot_auth_token header is required: Bearer <token>"}
     /// ```
     AuthMissing = 7,
     /// The credentials are not of the form `Bearer <token>`.
@@ -3551,7 +3551,7 @@ pub enum ErrorReason {
     /// The message id is known with another content. Nothing was changed; the conflict was recorded.
     ///
     /// ```text,json
-    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "MESSAGE_CONFLICT", "detail": "message_id is known with another content; use a fresh id for a new message", "errors": \[{"field": "message_id", "detail": "is known with another content; use a fresh id for a new message"}\]}
+    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "MESSAGE_CONFLICT", "detail": "message_id: is known with another content; use a fresh id for a new message", "errors": \[{"field": "message_id", "detail": "is known with another content; use a fresh id for a new message"}\]}
     /// ```
     MessageConflict = 25,
     /// The URL leads to an address that the operator does not allow. See SWITCHBOARD_ALLOW_PRIVATE_TARGETS.
@@ -3593,13 +3593,13 @@ pub enum ErrorReason {
     /// The call took longer than the caller or the server allows.
     ///
     /// ```text,json
-    /// {"type": "about:blank", "title": "Gateway Timeout", "status": 504, "reason": "DEADLINE_EXCEEDED", "detail": "the call took too long"}
+    /// {"type": "about:blank", "title": "Gateway Timeout", "status": 504, "reason": "DEADLINE_EXCEEDED", "detail": "the call took too long; try again, with a later deadline if it was short"}
     /// ```
     DeadlineExceeded = 32,
-    /// A mistake of ours. The log has the details under the request id.
+    /// A mistake of ours. The log has the details under the id of the answer's header `x-request-id`.
     ///
     /// ```text,json
-    /// {"type": "about:blank", "title": "Internal Server Error", "status": 500, "reason": "INTERNAL", "detail": "an internal error; quote the request id 0198c0de-0000-7000-8000-000000000009"}
+    /// {"type": "about:blank", "title": "Internal Server Error", "status": 500, "reason": "INTERNAL", "detail": "an internal error"}
     /// ```
     Internal = 33,
 }
