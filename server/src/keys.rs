@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use app::{App, Caller, PageRequest, workspaces::NewApiKey};
 use clap::Subcommand;
 use domain::{ApiKeyId, SystemClock, Timestamp, WorkspaceId, workspace::Scopes};
@@ -75,7 +76,9 @@ async fn act(app: &App, command: Command) -> anyhow::Result<()> {
                         Scopes::parse(scope.iter().map(String::as_str))?
                     };
                     let new = NewApiKey { display_name: name, scopes, expires_at: expires };
-                    app.create_api_key(&Caller::Operator, Some(workspace), new).await?
+                    let (key, secret) =
+                        app.create_api_key(&Caller::Operator, Some(workspace), new, "").await?;
+                    (key, secret.context("a new key has a secret")?)
                 }
                 None => app.create_operator_key(&name).await?,
             };

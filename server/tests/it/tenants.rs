@@ -18,7 +18,11 @@ async fn second_workspace(world: &World) -> (String, String) {
         scopes: services.iter().map(|service| format!("{service}:admin")).collect(),
         ..v1::ApiKey::default()
     };
-    let request = v1::CreateApiKeyRequest { workspace_id: workspace.id.clone(), api_key: Some(api_key) };
+    let request = v1::CreateApiKeyRequest {
+        workspace_id: workspace.id.clone(),
+        api_key: Some(api_key),
+        request_id: String::new(),
+    };
     let key = operator.workspaces().create_api_key(request).await.unwrap().into_inner();
     (workspace.id, key.secret)
 }

@@ -5081,6 +5081,9 @@ pub struct CreateApiKeyRequest {
     /// Required. The key to make: `display_name`, `scopes`, `expire_time`.
     #[prost(message, optional, tag = "2")]
     pub api_key: ::core::option::Option<ApiKey>,
+    /// A UUID of the caller's choice that makes a repeat safe. Empty: no protection against repeats.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// The new API key, with its secret.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5088,7 +5091,7 @@ pub struct CreateApiKeyResponse {
     /// The key's record.
     #[prost(message, optional, tag = "1")]
     pub api_key: ::core::option::Option<ApiKey>,
-    /// The key itself, for `authorization: Bearer …`. Shown only here.
+    /// The key itself, for `authorization: Bearer …`. Shown only here; empty in the answer to a repeat.
     #[prost(string, tag = "2")]
     pub secret: ::prost::alloc::string::String,
 }
@@ -5379,8 +5382,10 @@ pub mod workspaces_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Creates an API key of a workspace and shows it, once. Needs an operator key, or a key of that workspace with
-        /// `workspaces:admin`; none grants a scope that it lacks (an operator key grants any). Reasons: WORKSPACE_NOT_FOUND,
-        /// FIELD_INVALID, SCOPE_MISSING.
+        /// `workspaces:admin`; none grants a scope that it lacks (an operator key grants any). With a `request_id`, a repeat
+        /// within 24 hours answers with the record that the first call made, as it is now, without the key: only its hash is
+        /// stored. Who lost the first answer revokes that key and creates another with a fresh `request_id`. Reasons:
+        /// WORKSPACE_NOT_FOUND, FIELD_INVALID, SCOPE_MISSING, REQUEST_ID_REUSED.
         pub async fn create_api_key(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateApiKeyRequest>,
@@ -5525,8 +5530,10 @@ pub mod workspaces_service_server {
             tonic::Status,
         >;
         /// Creates an API key of a workspace and shows it, once. Needs an operator key, or a key of that workspace with
-        /// `workspaces:admin`; none grants a scope that it lacks (an operator key grants any). Reasons: WORKSPACE_NOT_FOUND,
-        /// FIELD_INVALID, SCOPE_MISSING.
+        /// `workspaces:admin`; none grants a scope that it lacks (an operator key grants any). With a `request_id`, a repeat
+        /// within 24 hours answers with the record that the first call made, as it is now, without the key: only its hash is
+        /// stored. Who lost the first answer revokes that key and creates another with a fresh `request_id`. Reasons:
+        /// WORKSPACE_NOT_FOUND, FIELD_INVALID, SCOPE_MISSING, REQUEST_ID_REUSED.
         async fn create_api_key(
             &self,
             request: tonic::Request<super::CreateApiKeyRequest>,
