@@ -7,6 +7,7 @@ mod deliveries;
 mod dialogues;
 mod error_reasons;
 mod events;
+mod foreign_ids;
 mod harness;
 mod operations;
 mod programs;

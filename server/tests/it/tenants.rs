@@ -6,7 +6,7 @@ use switchboard_sdk::v1;
 
 use crate::harness::{Receiver, World, reason};
 
-async fn second_workspace(world: &World) -> (String, String) {
+pub(crate) async fn second_workspace(world: &World) -> (String, String) {
     let operator = world.grpc_as(&world.operator).await;
     let workspace = v1::Workspace { display_name: "Second".to_owned(), ..v1::Workspace::default() };
     let request = v1::CreateWorkspaceRequest { workspace: Some(workspace), request_id: String::new() };
@@ -28,18 +28,12 @@ async fn second_workspace(world: &World) -> (String, String) {
 }
 
 #[tokio::test]
-async fn another_workspace_s_things_are_not_there() {
+async fn another_workspace_s_lists_are_empty() {
     let world = World::new().await;
     let receiver = Receiver::start().await;
     let route = world.route(&receiver, json!({})).await;
     world.new_message(&route, &route.message(Some("m1"), "hello")).await;
     receiver.wait_for(1).await;
-    let own = world.grpc().await;
-    let dialogue = own.dialogues().list_dialogues(v1::ListDialoguesRequest::default()).await.unwrap();
-    let dialogue = dialogue.into_inner().dialogues.remove(0).id;
-    let delivery = own.dialogues().list_deliveries(v1::ListDeliveriesRequest::default()).await.unwrap();
-    let delivery = delivery.into_inner().deliveries.remove(0).id;
-
     let (_, key) = second_workspace(&world).await;
     let other = world.grpc_as(&key).await;
     assert!(
@@ -62,39 +56,6 @@ async fn another_workspace_s_things_are_not_there() {
             .events
             .is_empty()
     );
-    let refused = [
-        (
-            other.agents().get_agent(v1::GetAgentRequest { id: route.agent_id.clone() }).await.unwrap_err(),
-            "AGENT_NOT_FOUND",
-        ),
-        (
-            other
-                .channels()
-                .get_channel(v1::GetChannelRequest { id: route.channel_id.clone() })
-                .await
-                .unwrap_err(),
-            "CHANNEL_NOT_FOUND",
-        ),
-        (
-            other
-                .dialogues()
-                .get_dialogue(v1::GetDialogueRequest { id: dialogue.clone() })
-                .await
-                .unwrap_err(),
-            "DIALOGUE_NOT_FOUND",
-        ),
-        (
-            other.dialogues().retry_delivery(v1::RetryDeliveryRequest { id: delivery }).await.unwrap_err(),
-            "DELIVERY_NOT_FOUND",
-        ),
-    ];
-    let never = v1::GetAgentRequest { id: "0198c0de-0000-7000-8000-000000000003".to_owned() };
-    let never = other.agents().get_agent(never).await.unwrap_err();
-    for (status, wanted) in refused {
-        assert_eq!(reason(&status).0, wanted);
-        // Nothing tells a foreign id from one that does not exist, but the id itself.
-        assert_eq!(status.code(), never.code());
-    }
     world.stop().await;
 }
 
