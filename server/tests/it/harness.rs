@@ -20,6 +20,7 @@ use switchboard_sdk::v1::{
     webhooks_service_client::WebhooksServiceClient, workspaces_service_client::WorkspacesServiceClient,
 };
 use switchboard_server::{config::Config, start};
+use tokio::net::TcpSocket;
 use tonic::{
     Request, Status,
     metadata::MetadataValue,
@@ -442,7 +443,9 @@ impl Received {
 pub(crate) struct Receiver {
     addr: std::net::SocketAddr,
     state: Arc<Ledger>,
-    task: tokio::task::JoinHandle<()>,
+    /// Holds the port while it is down.
+    socket: Option<TcpSocket>,
+    task: Option<tokio::task::JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -453,13 +456,25 @@ struct Ledger {
 
 impl Receiver {
     pub(crate) async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
+        let mut receiver = Self::down();
+        receiver.come_up();
+        receiver
+    }
+
+    /// One that refuses connections: its port is bound, so that nobody else gets it, and not listened on.
+    pub(crate) fn down() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = socket.local_addr().unwrap();
         let state = Arc::new(Ledger::default());
         state.status.store(200, Ordering::Relaxed);
-        let app = Router::new().route("/deliveries", post(receive)).with_state(Arc::clone(&state));
-        let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { addr, state, task }
+        Self { addr, state, socket: Some(socket), task: None }
+    }
+
+    pub(crate) fn come_up(&mut self) {
+        let listener = self.socket.take().unwrap().listen(1_024).unwrap();
+        let app = Router::new().route("/deliveries", post(receive)).with_state(Arc::clone(&self.state));
+        self.task = Some(tokio::spawn(async move { axum::serve(listener, app).await.unwrap() }));
     }
 
     pub(crate) fn url(&self) -> String {
@@ -482,7 +497,9 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
 

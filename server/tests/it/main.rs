@@ -9,6 +9,7 @@ mod error_reasons;
 mod events;
 mod foreign_ids;
 mod harness;
+mod internal_listener;
 mod operations;
 mod programs;
 mod readme;

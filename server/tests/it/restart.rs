@@ -1,6 +1,7 @@
 //! The real binary with its private database, killed at the worst moment.
 
 use std::{
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -75,6 +76,10 @@ async fn a_message_survives_kill_9_between_record_and_reply() {
     let key = values(&data.join("credentials"), &["workspace_key"]).await.remove(0);
     let listeners = data.join("listeners");
     let addresses = values(&listeners, &["grpc", "http"]).await;
+    for name in ["credentials", "keyring", "listeners"] {
+        let mode = std::fs::metadata(data.join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name} is its owner's alone");
+    }
 
     let channel = Channel::from_shared(format!("http://{}", addresses[0])).unwrap().connect().await.unwrap();
     let with_key = |mut request: Request<()>| {
