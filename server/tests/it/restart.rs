@@ -15,7 +15,7 @@ use tonic::{Request, transport::Channel};
 
 use crate::harness::{Dir, Receiver, http_client, until};
 
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Drop for Process {
     /// A story that fails leaves nothing running; one that ended has nothing left to kill.
@@ -26,7 +26,7 @@ impl Drop for Process {
 }
 
 impl Process {
-    fn start(data: &Path) -> Self {
+    pub(crate) fn start(data: &Path) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_switchboard"))
             .arg("serve")
             .env_remove("DATABASE_URL")
@@ -48,13 +48,13 @@ impl Process {
     }
 
     /// SIGTERM, and the wait for the end.
-    fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().unwrap();
         assert!(self.0.wait().unwrap().success());
     }
 }
 
-async fn values(path: &Path, names: &[&str]) -> Vec<String> {
+pub(crate) async fn values(path: &Path, names: &[&str]) -> Vec<String> {
     until(|| async {
         let text = std::fs::read_to_string(path).ok()?;
         names
