@@ -87,8 +87,8 @@ macro_rules! ask {
     }};
 }
 
-fn mask(path: &str) -> Option<prost_types::FieldMask> {
-    Some(prost_types::FieldMask { paths: vec![path.to_owned()] })
+fn mask(path: &str) -> prost_types::FieldMask {
+    prost_types::FieldMask { paths: vec![path.to_owned()] }
 }
 
 /// What the first workspace has.
@@ -206,7 +206,7 @@ async fn agents_and_channels(tried: &mut Tried, owned: &Owned, receiver: &Receiv
     ask!(tried, "GetAgent.id", NotFound, agent, agents.get_agent, |id| v1::GetAgentRequest { id });
     ask!(tried, "UpdateAgent.agent.id", NotFound, agent, agents.update_agent, |id| v1::UpdateAgentRequest {
         agent: Some(v1::Agent { id, display_name: "Stolen".to_owned(), ..v1::Agent::default() }),
-        update_mask: mask("display_name"),
+        update_mask: Some(mask("display_name")),
     });
     ask!(tried, "RotateAgentToken.id", NotFound, agent, agents.rotate_agent_token, |id| {
         v1::RotateAgentTokenRequest { id }
@@ -218,7 +218,7 @@ async fn agents_and_channels(tried: &mut Tried, owned: &Owned, receiver: &Receiv
     ask!(tried, "UpdateChannel.channel.agent_id", NotFound, agent, channels.update_channel, |agent_id| {
         v1::UpdateChannelRequest {
             channel: Some(v1::Channel { agent_id, ..my_channel.clone() }),
-            update_mask: mask("agent_id"),
+            update_mask: Some(mask("agent_id")),
         }
     });
     ask!(tried, "ListChannels.agent_id", Ok, agent, channels.list_channels, |agent_id| {
@@ -230,7 +230,7 @@ async fn agents_and_channels(tried: &mut Tried, owned: &Owned, receiver: &Receiv
     ask!(tried, "UpdateChannel.channel.id", NotFound, channel, channels.update_channel, |id| {
         v1::UpdateChannelRequest {
             channel: Some(v1::Channel { id, display_name: "Stolen".to_owned(), ..v1::Channel::default() }),
-            update_mask: mask("display_name"),
+            update_mask: Some(mask("display_name")),
         }
     });
     ask!(tried, "RotateChannelToken.id", NotFound, channel, channels.rotate_channel_token, |id| {
@@ -331,7 +331,7 @@ async fn workspaces_and_keys(tried: &mut Tried, owned: &Owned) {
                 display_name: "Stolen".to_owned(),
                 ..v1::Workspace::default()
             }),
-            update_mask: mask("display_name"),
+            update_mask: Some(mask("display_name")),
         }
     });
     ask!(
@@ -369,6 +369,9 @@ async fn workspaces_and_keys(tried: &mut Tried, owned: &Owned) {
     });
 }
 
+/// Method, path with `{}` for the id, credentials, the foreign id, and the body for an id.
+type Ask<'a> = (Method, &'a str, (&'a str, &'a str), &'a str, &'a dyn Fn(&str) -> Value);
+
 #[tokio::test]
 async fn no_route_tells_a_foreign_id_from_one_that_does_not_exist() {
     let world = World::new().await;
@@ -387,7 +390,6 @@ async fn no_route_tells_a_foreign_id_from_one_that_does_not_exist() {
     let channel = route.channel_id.as_str();
     let message = |id: &str| json!({ "chat_id": id, "text": "hello", "message_sender": "customer" });
     let new = |id: &str| json!({ "name": "x", "url": "http://127.0.0.1:9/", "chat_bot_id": id });
-    type Ask<'a> = (Method, &'a str, (&'a str, &'a str), &'a str, &'a dyn Fn(&str) -> Value);
     let nothing = |_: &str| json!({});
     let asks: [Ask<'_>; 9] = [
         (Method::GET, "/api/channels/{}", key, channel, &nothing),

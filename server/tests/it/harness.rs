@@ -20,7 +20,7 @@ use switchboard_sdk::v1::{
     webhooks_service_client::WebhooksServiceClient, workspaces_service_client::WorkspacesServiceClient,
 };
 use switchboard_server::{config::Config, start};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpListener, TcpSocket};
 use tonic::{
     Request, Status,
     metadata::MetadataValue,
@@ -456,8 +456,9 @@ struct Ledger {
 
 impl Receiver {
     pub(crate) async fn start() -> Self {
-        let mut receiver = Self::down();
-        receiver.come_up();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut receiver = Self::at(listener.local_addr().unwrap());
+        receiver.serve(listener);
         receiver
     }
 
@@ -465,14 +466,23 @@ impl Receiver {
     pub(crate) fn down() -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let addr = socket.local_addr().unwrap();
-        let state = Arc::new(Ledger::default());
-        state.status.store(200, Ordering::Relaxed);
-        Self { addr, state, socket: Some(socket), task: None }
+        let mut receiver = Self::at(socket.local_addr().unwrap());
+        receiver.socket = Some(socket);
+        receiver
     }
 
     pub(crate) fn come_up(&mut self) {
         let listener = self.socket.take().unwrap().listen(1_024).unwrap();
+        self.serve(listener);
+    }
+
+    fn at(addr: std::net::SocketAddr) -> Self {
+        let state = Arc::new(Ledger::default());
+        state.status.store(200, Ordering::Relaxed);
+        Self { addr, state, socket: None, task: None }
+    }
+
+    fn serve(&mut self, listener: TcpListener) {
         let app = Router::new().route("/deliveries", post(receive)).with_state(Arc::clone(&self.state));
         self.task = Some(tokio::spawn(async move { axum::serve(listener, app).await.unwrap() }));
     }

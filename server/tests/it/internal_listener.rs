@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use prost::Message as _;
+use prost_types::{FileDescriptorProto, MethodDescriptorProto};
 use switchboard_sdk::v1;
 use tonic::transport::Channel;
 use tonic_health::pb::{
@@ -89,12 +90,10 @@ async fn both_versions_of_reflection_show_the_contract() {
         for service in SERVICES.into_iter().chain(["grpc.health.v1.Health"]) {
             assert!(names.iter().any(|name| name == service), "{service} is not in {names:?}");
         }
-        let files: Vec<_> = files
-            .iter()
-            .map(|file| prost_types::FileDescriptorProto::decode(file.as_slice()).unwrap())
-            .collect();
+        let files: Vec<_> =
+            files.iter().map(|file| FileDescriptorProto::decode(file.as_slice()).unwrap()).collect();
         let agents = files.iter().find(|file| file.name() == "switchboard/v1/agents.proto").unwrap();
-        let methods: Vec<_> = agents.service[0].method.iter().map(|method| method.name()).collect();
+        let methods: Vec<_> = agents.service[0].method.iter().map(MethodDescriptorProto::name).collect();
         assert!(methods.contains(&"CreateAgent"), "{methods:?}");
     }
     // The rest of the listener asks for a key.

@@ -37,15 +37,14 @@ fn commands(readme: &str) -> Vec<String> {
     let mut commands: Vec<String> = Vec::new();
     for block in blocks(readme, "console") {
         for line in block.lines() {
-            match line.strip_prefix("$ ") {
-                Some(command) => commands.push(command.to_owned()),
-                None => {
-                    let command = commands.last_mut().unwrap();
-                    assert!(command.ends_with('\\'), "{line} goes on with nothing");
-                    command.push('\n');
-                    command.push_str(line);
-                }
+            if let Some(command) = line.strip_prefix("$ ") {
+                commands.push(command.to_owned());
+                continue;
             }
+            let command = commands.last_mut().unwrap();
+            assert!(command.ends_with('\\'), "{line} goes on with nothing");
+            command.push('\n');
+            command.push_str(line);
         }
     }
     commands
@@ -276,7 +275,7 @@ fn watch(reader: &Reader, command: &str) {
             let _ = sender.send(line);
         }
     });
-    let replies = (0..2).filter(|_| seen.recv_timeout(Duration::from_secs(60)).is_ok()).count();
+    let replies = (0..2).filter(|_| seen.recv_timeout(Duration::from_mins(1)).is_ok()).count();
     child.kill().unwrap();
     child.wait().unwrap();
     reading.join().unwrap();
