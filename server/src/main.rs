@@ -67,7 +67,7 @@ async fn main() -> ExitCode {
         }
         Command::Demo => demo::run(&config).await,
         Command::Migrate => migrate(&config).await,
-        Command::Keys(command) => keys::run(&config, command).await,
+        Command::Keys(command) => keys::run(&config, cli.options.output(), command).await,
         Command::Client(_) => unreachable!("client commands returned above"),
     };
     match done {

@@ -36,6 +36,36 @@ async fn a_receiver_that_is_down_gets_its_messages_in_order_when_it_is_up() {
 }
 
 #[tokio::test]
+async fn a_receiver_that_refuses_connections_gets_its_message_when_it_is_up() {
+    let world = World::with(&[("SWITCHBOARD_DELIVERY_PAUSES", &["100ms"; 100].join(","))]).await;
+    let mut receiver = Receiver::down();
+    let route = world.route(&receiver, json!({})).await;
+    assert_eq!(world.new_message(&route, &route.message(Some("m1"), "hello")).await.status, 200);
+    let grpc = world.grpc().await;
+    let delivery = async || {
+        let listed = grpc.dialogues().list_deliveries(v1::ListDeliveriesRequest::default()).await.unwrap();
+        let id = listed.into_inner().deliveries.pop()?.id;
+        let read = grpc.dialogues().get_delivery(v1::GetDeliveryRequest { id }).await.unwrap();
+        read.into_inner().delivery
+    };
+    let waiting = until(|| async { delivery().await.filter(|delivery| delivery.attempt_count >= 2) }).await;
+    let first = &waiting.attempts[0];
+    assert_eq!((first.state(), first.http_status), (AttemptState::Failed, 0), "{first:?}");
+    assert!(receiver.received().is_empty());
+
+    receiver.come_up();
+    let received = receiver.wait_for(1).await.remove(0);
+    assert!(received.json()["text"].as_str().unwrap().contains("hello"));
+    let done =
+        until(|| async { delivery().await.filter(|delivery| delivery.state() == DeliveryState::Delivered) })
+            .await;
+    let last = done.attempts.last().unwrap();
+    assert_eq!((last.state(), last.http_status), (AttemptState::Succeeded, 200), "{last:?}");
+    assert_eq!(receiver.received().len(), 1);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_refused_for_good_is_dead_and_can_be_revived() {
     let world = World::new().await;
     let receiver = Receiver::start().await;

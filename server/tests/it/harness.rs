@@ -20,6 +20,7 @@ use switchboard_sdk::v1::{
     webhooks_service_client::WebhooksServiceClient, workspaces_service_client::WorkspacesServiceClient,
 };
 use switchboard_server::{config::Config, start};
+use tokio::net::{TcpListener, TcpSocket};
 use tonic::{
     Request, Status,
     metadata::MetadataValue,
@@ -493,7 +494,9 @@ pub(crate) const CUT: u16 = 0;
 pub(crate) struct Receiver {
     addr: std::net::SocketAddr,
     state: Arc<Ledger>,
-    task: tokio::task::JoinHandle<()>,
+    /// Holds the port while it is down.
+    socket: Option<TcpSocket>,
+    task: Option<tokio::task::JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -504,13 +507,35 @@ struct Ledger {
 
 impl Receiver {
     pub(crate) async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut receiver = Self::at(listener.local_addr().unwrap());
+        receiver.serve(listener);
+        receiver
+    }
+
+    /// One that refuses connections: its port is bound, so that nobody else gets it, and not listened on.
+    pub(crate) fn down() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut receiver = Self::at(socket.local_addr().unwrap());
+        receiver.socket = Some(socket);
+        receiver
+    }
+
+    pub(crate) fn come_up(&mut self) {
+        let listener = self.socket.take().unwrap().listen(1_024).unwrap();
+        self.serve(listener);
+    }
+
+    fn at(addr: std::net::SocketAddr) -> Self {
         let state = Arc::new(Ledger::default());
         state.status.store(200, Ordering::Relaxed);
-        let app = Router::new().route("/deliveries", post(receive)).with_state(Arc::clone(&state));
-        let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { addr, state, task }
+        Self { addr, state, socket: None, task: None }
+    }
+
+    fn serve(&mut self, listener: TcpListener) {
+        let app = Router::new().route("/deliveries", post(receive)).with_state(Arc::clone(&self.state));
+        self.task = Some(tokio::spawn(async move { axum::serve(listener, app).await.unwrap() }));
     }
 
     pub(crate) fn url(&self) -> String {
@@ -533,7 +558,9 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
 

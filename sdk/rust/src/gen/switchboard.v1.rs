@@ -4381,13 +4381,13 @@ pub enum ErrorReason {
     /// The `request_id` was used before with another request. Use a fresh one.
     ///
     /// ```text,json
-    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "REQUEST_ID_REUSED", "detail": "request_id was used before with another request; use a fresh one", "errors": \[{"field": "request_id", "detail": "was used before with another request; use a fresh one"}\]}
+    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "REQUEST_ID_REUSED", "detail": "request_id: was used before with another request; use a fresh one", "errors": \[{"field": "request_id", "detail": "was used before with another request; use a fresh one"}\]}
     /// ```
     RequestIdReused = 6,
     /// The call carries no credentials.
     ///
     /// ```text,json
-    /// {"type": "about:blank", "title": "Unauthorized", "status": 401, "reason": "AUTH_MISSING", "detail": "x-chatbot_auth_token header is required"}
+    /// {"type": "about:blank", "title": "Unauthorized", "status": 401, "reason": "AUTH_MISSING", "detail": "x-chatbot_auth_token header is required: Bearer <token>"}
     /// ```
     AuthMissing = 7,
     /// The credentials are not of the form `Bearer <token>`.
@@ -4501,7 +4501,7 @@ pub enum ErrorReason {
     /// The message id is known with another content. Nothing was changed; the conflict was recorded.
     ///
     /// ```text,json
-    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "MESSAGE_CONFLICT", "detail": "message_id is known with another content; use a fresh id for a new message", "errors": \[{"field": "message_id", "detail": "is known with another content; use a fresh id for a new message"}\]}
+    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "MESSAGE_CONFLICT", "detail": "message_id: is known with another content; use a fresh id for a new message", "errors": \[{"field": "message_id", "detail": "is known with another content; use a fresh id for a new message"}\]}
     /// ```
     MessageConflict = 25,
     /// The URL leads to an address that the operator does not allow. See SWITCHBOARD_ALLOW_PRIVATE_TARGETS.
@@ -4543,13 +4543,13 @@ pub enum ErrorReason {
     /// The call took longer than the caller or the server allows.
     ///
     /// ```text,json
-    /// {"type": "about:blank", "title": "Gateway Timeout", "status": 504, "reason": "DEADLINE_EXCEEDED", "detail": "the call took too long"}
+    /// {"type": "about:blank", "title": "Gateway Timeout", "status": 504, "reason": "DEADLINE_EXCEEDED", "detail": "the call took too long; try again, with a later deadline if it was short"}
     /// ```
     DeadlineExceeded = 32,
-    /// A mistake of ours. The log has the details under the request id.
+    /// A mistake of ours. The log has the details under the id of the answer's header `x-request-id`.
     ///
     /// ```text,json
-    /// {"type": "about:blank", "title": "Internal Server Error", "status": 500, "reason": "INTERNAL", "detail": "an internal error; quote the request id 0198c0de-0000-7000-8000-000000000009"}
+    /// {"type": "about:blank", "title": "Internal Server Error", "status": 500, "reason": "INTERNAL", "detail": "an internal error"}
     /// ```
     Internal = 33,
 }
@@ -6033,6 +6033,9 @@ pub struct CreateApiKeyRequest {
     /// Required. The key to make: `display_name`, `scopes`, `expire_time`.
     #[prost(message, optional, tag = "2")]
     pub api_key: ::core::option::Option<ApiKey>,
+    /// A UUID of the caller's choice that makes a repeat safe. Empty: no protection against repeats.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// The new API key, with its secret.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6040,7 +6043,7 @@ pub struct CreateApiKeyResponse {
     /// The key's record.
     #[prost(message, optional, tag = "1")]
     pub api_key: ::core::option::Option<ApiKey>,
-    /// The key itself, for `authorization: Bearer …`. Shown only here.
+    /// The key itself, for `authorization: Bearer …`. Shown only here; empty in the answer to a repeat.
     #[prost(string, tag = "2")]
     pub secret: ::prost::alloc::string::String,
 }
@@ -6331,8 +6334,10 @@ pub mod workspaces_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Creates an API key of a workspace and shows it, once. Needs an operator key, or a key of that workspace with
-        /// `workspaces:admin`; none grants a scope that it lacks (an operator key grants any). Reasons: WORKSPACE_NOT_FOUND,
-        /// FIELD_INVALID, SCOPE_MISSING.
+        /// `workspaces:admin`; none grants a scope that it lacks (an operator key grants any). With a `request_id`, a repeat
+        /// within 24 hours answers with the record that the first call made, as it is now, without the key: only its hash is
+        /// stored. Who lost the first answer revokes that key and creates another with a fresh `request_id`. Reasons:
+        /// WORKSPACE_NOT_FOUND, FIELD_INVALID, SCOPE_MISSING, REQUEST_ID_REUSED.
         pub async fn create_api_key(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateApiKeyRequest>,
@@ -6477,8 +6482,10 @@ pub mod workspaces_service_server {
             tonic::Status,
         >;
         /// Creates an API key of a workspace and shows it, once. Needs an operator key, or a key of that workspace with
-        /// `workspaces:admin`; none grants a scope that it lacks (an operator key grants any). Reasons: WORKSPACE_NOT_FOUND,
-        /// FIELD_INVALID, SCOPE_MISSING.
+        /// `workspaces:admin`; none grants a scope that it lacks (an operator key grants any). With a `request_id`, a repeat
+        /// within 24 hours answers with the record that the first call made, as it is now, without the key: only its hash is
+        /// stored. Who lost the first answer revokes that key and creates another with a fresh `request_id`. Reasons:
+        /// WORKSPACE_NOT_FOUND, FIELD_INVALID, SCOPE_MISSING, REQUEST_ID_REUSED.
         async fn create_api_key(
             &self,
             request: tonic::Request<super::CreateApiKeyRequest>,

@@ -65,13 +65,13 @@ const (
 	// The `request_id` was used before with another request. Use a fresh one.
 	//
 	// ```json
-	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "REQUEST_ID_REUSED", "detail": "request_id was used before with another request; use a fresh one", "errors": [{"field": "request_id", "detail": "was used before with another request; use a fresh one"}]}
+	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "REQUEST_ID_REUSED", "detail": "request_id: was used before with another request; use a fresh one", "errors": [{"field": "request_id", "detail": "was used before with another request; use a fresh one"}]}
 	// ```
 	ErrorReason_ERROR_REASON_REQUEST_ID_REUSED ErrorReason = 6
 	// The call carries no credentials.
 	//
 	// ```json
-	// {"type": "about:blank", "title": "Unauthorized", "status": 401, "reason": "AUTH_MISSING", "detail": "x-chatbot_auth_token header is required"}
+	// {"type": "about:blank", "title": "Unauthorized", "status": 401, "reason": "AUTH_MISSING", "detail": "x-chatbot_auth_token header is required: Bearer <token>"}
 	// ```
 	ErrorReason_ERROR_REASON_AUTH_MISSING ErrorReason = 7
 	// The credentials are not of the form `Bearer <token>`.
@@ -185,7 +185,7 @@ const (
 	// The message id is known with another content. Nothing was changed; the conflict was recorded.
 	//
 	// ```json
-	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "MESSAGE_CONFLICT", "detail": "message_id is known with another content; use a fresh id for a new message", "errors": [{"field": "message_id", "detail": "is known with another content; use a fresh id for a new message"}]}
+	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "MESSAGE_CONFLICT", "detail": "message_id: is known with another content; use a fresh id for a new message", "errors": [{"field": "message_id", "detail": "is known with another content; use a fresh id for a new message"}]}
 	// ```
 	ErrorReason_ERROR_REASON_MESSAGE_CONFLICT ErrorReason = 25
 	// The URL leads to an address that the operator does not allow. See SWITCHBOARD_ALLOW_PRIVATE_TARGETS.
@@ -227,13 +227,13 @@ const (
 	// The call took longer than the caller or the server allows.
 	//
 	// ```json
-	// {"type": "about:blank", "title": "Gateway Timeout", "status": 504, "reason": "DEADLINE_EXCEEDED", "detail": "the call took too long"}
+	// {"type": "about:blank", "title": "Gateway Timeout", "status": 504, "reason": "DEADLINE_EXCEEDED", "detail": "the call took too long; try again, with a later deadline if it was short"}
 	// ```
 	ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED ErrorReason = 32
-	// A mistake of ours. The log has the details under the request id.
+	// A mistake of ours. The log has the details under the id of the answer's header `x-request-id`.
 	//
 	// ```json
-	// {"type": "about:blank", "title": "Internal Server Error", "status": 500, "reason": "INTERNAL", "detail": "an internal error; quote the request id 0198c0de-0000-7000-8000-000000000009"}
+	// {"type": "about:blank", "title": "Internal Server Error", "status": 500, "reason": "INTERNAL", "detail": "an internal error"}
 	// ```
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 33
 )

@@ -88,7 +88,7 @@ export enum ErrorReason {
    * The `request_id` was used before with another request. Use a fresh one.
    *
    * ```json
-   * {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "REQUEST_ID_REUSED", "detail": "request_id was used before with another request; use a fresh one", "errors": [{"field": "request_id", "detail": "was used before with another request; use a fresh one"}]}
+   * {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "REQUEST_ID_REUSED", "detail": "request_id: was used before with another request; use a fresh one", "errors": [{"field": "request_id", "detail": "was used before with another request; use a fresh one"}]}
    * ```
    *
    * @generated from enum value: ERROR_REASON_REQUEST_ID_REUSED = 6;
@@ -99,7 +99,7 @@ export enum ErrorReason {
    * The call carries no credentials.
    *
    * ```json
-   * {"type": "about:blank", "title": "Unauthorized", "status": 401, "reason": "AUTH_MISSING", "detail": "x-chatbot_auth_token header is required"}
+   * {"type": "about:blank", "title": "Unauthorized", "status": 401, "reason": "AUTH_MISSING", "detail": "x-chatbot_auth_token header is required: Bearer <token>"}
    * ```
    *
    * @generated from enum value: ERROR_REASON_AUTH_MISSING = 7;
@@ -308,7 +308,7 @@ export enum ErrorReason {
    * The message id is known with another content. Nothing was changed; the conflict was recorded.
    *
    * ```json
-   * {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "MESSAGE_CONFLICT", "detail": "message_id is known with another content; use a fresh id for a new message", "errors": [{"field": "message_id", "detail": "is known with another content; use a fresh id for a new message"}]}
+   * {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "MESSAGE_CONFLICT", "detail": "message_id: is known with another content; use a fresh id for a new message", "errors": [{"field": "message_id", "detail": "is known with another content; use a fresh id for a new message"}]}
    * ```
    *
    * @generated from enum value: ERROR_REASON_MESSAGE_CONFLICT = 25;
@@ -385,7 +385,7 @@ export enum ErrorReason {
    * The call took longer than the caller or the server allows.
    *
    * ```json
-   * {"type": "about:blank", "title": "Gateway Timeout", "status": 504, "reason": "DEADLINE_EXCEEDED", "detail": "the call took too long"}
+   * {"type": "about:blank", "title": "Gateway Timeout", "status": 504, "reason": "DEADLINE_EXCEEDED", "detail": "the call took too long; try again, with a later deadline if it was short"}
    * ```
    *
    * @generated from enum value: ERROR_REASON_DEADLINE_EXCEEDED = 32;
@@ -393,10 +393,10 @@ export enum ErrorReason {
   DEADLINE_EXCEEDED = 32,
 
   /**
-   * A mistake of ours. The log has the details under the request id.
+   * A mistake of ours. The log has the details under the id of the answer's header `x-request-id`.
    *
    * ```json
-   * {"type": "about:blank", "title": "Internal Server Error", "status": 500, "reason": "INTERNAL", "detail": "an internal error; quote the request id 0198c0de-0000-7000-8000-000000000009"}
+   * {"type": "about:blank", "title": "Internal Server Error", "status": 500, "reason": "INTERNAL", "detail": "an internal error"}
    * ```
    *
    * @generated from enum value: ERROR_REASON_INTERNAL = 33;
