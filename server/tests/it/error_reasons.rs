@@ -238,7 +238,11 @@ async fn over_grpc(world: &World, said: &mut Said) {
     receiver.wait_for(1).await;
     let listed = dialogues.list_deliveries(v1::ListDeliveriesRequest::default()).await.unwrap();
     let id = listed.into_inner().deliveries.remove(0).id;
-    said.refused("DELIVERY_NOT_DEAD", dialogues.retry_delivery(v1::RetryDeliveryRequest { id }).await);
+    let retry = v1::RetryDeliveryRequest { id: id.clone() };
+    said.refused("DELIVERY_NOT_DEAD", dialogues.retry_delivery(retry).await);
+    let resolution = v1::DeliveryResolution::Delivered.into();
+    let resolve = v1::ResolveDeliveryRequest { id, resolution };
+    said.refused("DELIVERY_NOT_HELD", dialogues.resolve_delivery(resolve).await);
 }
 
 async fn over_http(world: &World, said: &mut Said) {

@@ -24,6 +24,8 @@ const EXEMPT: &[&str] = &[
     "DeleteWorkspace.id",
     // Reads the log as ListEvents does, and would only stay silent.
     "Watch.dialogue_id",
+    // Output only: a dialogue stays on its channel.
+    "UpdateDialogue.dialogue.channel_id",
 ];
 
 /// The ids that the contract's methods take, such as `GetAgent.id` or `UpdateChannel.channel.agent_id`.
@@ -308,6 +310,32 @@ async fn dialogues_and_webhooks(tried: &mut Tried, owned: &Owned) {
     });
     ask!(tried, "RetryDelivery.id", NotFound, delivery, dialogues.retry_delivery, |id| {
         v1::RetryDeliveryRequest { id }
+    });
+    ask!(tried, "ResolveDelivery.id", NotFound, delivery, dialogues.resolve_delivery, |id| {
+        v1::ResolveDeliveryRequest { id, resolution: v1::DeliveryResolution::Discard.into() }
+    });
+    let dialogue = owned.dialogues[0].id.as_str();
+    ask!(tried, "SendMessage.dialogue_id", NotFound, dialogue, dialogues.send_message, |dialogue_id| {
+        let author = v1::MessageAuthor::Operator.into();
+        v1::SendMessageRequest {
+            dialogue_id,
+            text: "hello".to_owned(),
+            author,
+            ..v1::SendMessageRequest::default()
+        }
+    });
+    ask!(tried, "TakeControl.dialogue_id", NotFound, dialogue, dialogues.take_control, |dialogue_id| {
+        v1::TakeControlRequest { dialogue_id, ..v1::TakeControlRequest::default() }
+    });
+    ask!(tried, "ReleaseControl.dialogue_id", NotFound, dialogue, dialogues.release_control, |dialogue_id| {
+        v1::ReleaseControlRequest { dialogue_id, ..v1::ReleaseControlRequest::default() }
+    });
+    ask!(tried, "UpdateDialogue.dialogue.id", NotFound, dialogue, dialogues.update_dialogue, |id| {
+        let status = v1::DialogueStatus::Resolved.into();
+        v1::UpdateDialogueRequest {
+            dialogue: Some(v1::Dialogue { id, status, ..v1::Dialogue::default() }),
+            update_mask: Some(mask("status")),
+        }
     });
     let webhook = owned.webhooks[0].id.as_str();
     ask!(tried, "GetInboundWebhook.id", NotFound, webhook, webhooks.get_inbound_webhook, |id| {

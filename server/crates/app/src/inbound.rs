@@ -313,7 +313,9 @@ impl App {
         let receiver =
             self.inner.vendors.get(&route.sealed.channel.vendor).and_then(|vendor| vendor.receiver.as_ref());
         let understood = match receiver {
-            Some(receiver) => receiver.normalize(verified, route.channel.id).map_err(|error| error.fields),
+            Some(receiver) => {
+                receiver.normalize(verified, route.sealed.channel.id).map_err(|error| error.fields)
+            }
             None => Err(Vec::new()),
         };
         let fields = match understood {
