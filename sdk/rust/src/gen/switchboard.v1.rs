@@ -4357,7 +4357,7 @@ pub enum ErrorReason {
     /// The update mask is empty or names a field that can't be changed.
     ///
     /// ```text,json
-    /// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "FIELD_MASK_INVALID", "detail": "update_mask: nickname is not a field that can be updated; use display_name, instructions, engine, active", "errors": \[{"field": "update_mask", "detail": "nickname is not a field that can be updated; use display_name, instructions, engine, active"}\]}
+    /// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "FIELD_MASK_INVALID", "detail": "update_mask: nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active", "errors": \[{"field": "update_mask", "detail": "nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active"}\]}
     /// ```
     FieldMaskInvalid = 2,
     /// The page token is not one of ours, or belongs to a list with other filters. Ask for the first page again.
