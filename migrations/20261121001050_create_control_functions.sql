@@ -41,11 +41,12 @@ declare
     v_seq bigint;
     v_at timestamptz;
     v_channel uuid;
+    v_version bigint;
 begin
     update dialogues set last_seq = last_seq + 1, version = version + 1,
         updated_at = greatest(p_at, updated_at + interval '1 microsecond')
     where workspace_id = p_workspace and id = p_dialogue
-    returning last_seq, updated_at, channel_id into v_seq, v_at, v_channel;
+    returning last_seq, updated_at, channel_id, version into v_seq, v_at, v_channel, v_version;
     if not found then
         return false;
     end if;
@@ -59,8 +60,8 @@ begin
     insert into deliveries (workspace_id, id, dialogue_id, message_id, channel_id, author, state, attempts, next_attempt_at,
         created_at)
     values (p_workspace, p_delivery, p_dialogue, p_message, v_channel, p_author, 'PENDING', 0, p_at, p_at);
-    insert into jobs (workspace_id, id, subject_id, lane, target_id, run_at)
-    values (p_workspace, new_id(p_at), p_dialogue, 'out', p_delivery, p_at);
+    insert into jobs (workspace_id, id, subject_id, lane, target_id, place, run_at)
+    values (p_workspace, new_id(p_at), p_dialogue, 'out', p_delivery, v_version, p_at);
     insert into job_keys as k (workspace_id, subject_id, lane, next_run_at) values (p_workspace, p_dialogue, 'out', p_at)
     on conflict (workspace_id, subject_id, lane) do update set
         next_run_at = case when k.next_run_at = 'infinity' then excluded.next_run_at else k.next_run_at end;
@@ -95,8 +96,9 @@ begin
         update jobs set run_at = v_returns_at
         where workspace_id = p_workspace and subject_id = p_dialogue and lane = 'timer';
         if not found then
-            insert into jobs (workspace_id, id, subject_id, lane, target_id, run_at)
-            values (p_workspace, new_id(p_at), p_dialogue, 'timer', p_dialogue, v_returns_at);
+            -- The lane never holds another.
+            insert into jobs (workspace_id, id, subject_id, lane, target_id, place, run_at)
+            values (p_workspace, new_id(p_at), p_dialogue, 'timer', p_dialogue, 0, v_returns_at);
         end if;
         insert into job_keys (workspace_id, subject_id, lane, next_run_at)
         values (p_workspace, p_dialogue, 'timer', v_returns_at)

@@ -145,9 +145,9 @@ begin
             select o.workspace_id, o.turn_id, o.dialogue_id, o.agent_id, 'COLLECTING', 0, 0, o.at from opening o
         ),
         queued as (
-            insert into jobs (workspace_id, id, subject_id, lane, target_id, run_at, latest_at)
-            select o.workspace_id, o.job_id, o.dialogue_id, 'turn', o.turn_id, coalesce(o.due, o.at), o.latest
-            from opening o
+            insert into jobs (workspace_id, id, subject_id, lane, target_id, place, run_at, latest_at)
+            select o.workspace_id, o.job_id, o.dialogue_id, 'turn', o.turn_id, d.version, coalesce(o.due, o.at), o.latest
+            from opening o join dialogues d on d.workspace_id = o.workspace_id and d.id = o.dialogue_id
         )
         -- A dialogue opens one turn at most in a batch, so no key comes twice. Where a turn still runs or waits for its retry,
         -- its job is the head and decides when the key is due.
@@ -173,14 +173,15 @@ begin
             from input i join dialogues d on d.workspace_id = i.workspace_id and d.id = i.dialogue_id
             where j.workspace_id = i.workspace_id and j.subject_id = i.dialogue_id and j.lane = 'turn'
                 and j.target_id = d.collecting_turn_id
-            returning j.workspace_id, j.subject_id, j.id, j.run_at
+            returning j.workspace_id, j.subject_id, j.place, j.run_at
         )
         update job_keys k set next_run_at = m.run_at
         from moved m
         where k.workspace_id = m.workspace_id and k.subject_id = m.subject_id and k.lane = 'turn' and k.locked_by is null
             and not exists (
                 select 1 from jobs h
-                where h.workspace_id = m.workspace_id and h.subject_id = m.subject_id and h.lane = 'turn' and h.id < m.id);
+                where h.workspace_id = m.workspace_id and h.subject_id = m.subject_id and h.lane = 'turn'
+                    and h.place < m.place);
     end if;
 
     foreach v_one in array coalesce(v_reopening, '{}') loop

@@ -117,7 +117,7 @@ begin
     left join lateral (
         select h.id, h.target_id, h.failures from jobs h
         where h.workspace_id = l.workspace_id and h.subject_id = l.subject_id and h.lane = l.lane
-        order by h.id limit 1
+        order by h.place, h.id limit 1
     ) j on true;
 end
 $$;
@@ -145,7 +145,7 @@ begin atomic
         next_run_at = coalesce((
             select j.run_at from jobs j
             where j.workspace_id = k.workspace_id and j.subject_id = k.subject_id and j.lane = k.lane
-            order by j.id limit 1), 'infinity')
+            order by j.place, j.id limit 1), 'infinity')
     from unnest(p_workspace, p_subject) as i (workspace_id, subject_id)
     where k.workspace_id = i.workspace_id and k.subject_id = i.subject_id and k.lane = p_lane;
 end;

@@ -175,7 +175,7 @@ begin
             collecting_turn_id = nullif(d.collecting_turn_id, i.turn_id),
             updated_at = greatest(p_at, d.updated_at + interval '1 microsecond')
         from input i where d.workspace_id = i.workspace_id and d.id = i.dialogue_id
-        returning i.ord, d.last_seq, d.updated_at, d.channel_id
+        returning i.ord, d.last_seq, d.version, d.updated_at, d.channel_id
     ),
     said as (
         insert into messages (workspace_id, id, dialogue_id, seq, role, body, external_id, turn_id, created_at)
@@ -246,8 +246,9 @@ begin
                             and j.lane = 'out')
     ),
     queued as (
-        insert into jobs (workspace_id, id, subject_id, lane, target_id, run_at)
-        select i.workspace_id, i.out_job_id, i.dialogue_id, 'out', i.delivery_id, p_at from input i
+        insert into jobs (workspace_id, id, subject_id, lane, target_id, place, run_at)
+        select i.workspace_id, i.out_job_id, i.dialogue_id, 'out', i.delivery_id, m.version, p_at
+        from input i join moved m on m.ord = i.ord
     ),
     sent as (
         insert into deliveries (workspace_id, id, dialogue_id, message_id, channel_id, author, state, attempts,

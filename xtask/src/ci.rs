@@ -8,7 +8,7 @@ use crate::paths::Paths;
 use crate::sdks;
 use crate::server_under_test::ServerUnderTest;
 use crate::steps::{Outcome, Steps};
-use crate::{check, run, sync};
+use crate::{check, run, sync, torture};
 
 /// Does every step, whatever the others say, and prints the summary.
 pub fn run(paths: &Paths) -> ExitCode {
@@ -17,6 +17,7 @@ pub fn run(paths: &Paths) -> ExitCode {
     steps.step("tests", || tests(paths, &["--lib", "--bins", "--tests", "--examples"]));
     steps.step("doc tests", || tests(paths, &["--doc"]));
     sdks(paths, &mut steps);
+    steps.step("torture", || torture::run(paths, &torture::Arguments::for_ci()).map(Outcome::PassedWith));
     steps.finish()
 }
 

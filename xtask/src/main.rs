@@ -83,6 +83,6 @@ fn perform(task: Task) -> anyhow::Result<ExitCode> {
         }
         Task::Ci => Ok(ci::run(&paths)),
         Task::Bench(arguments) => bench::run(arguments).map(|()| ExitCode::SUCCESS),
-        Task::Torture(arguments) => torture::run(&paths, &arguments).map(|()| ExitCode::SUCCESS),
+        Task::Torture(arguments) => torture::run(&paths, &arguments).map(|_| ExitCode::SUCCESS),
     }
 }

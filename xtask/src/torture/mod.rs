@@ -43,13 +43,20 @@ pub struct Arguments {
     fail_points: f64,
 }
 
+impl Arguments {
+    /// What CI runs: two minutes of a new plan each time.
+    pub const fn for_ci() -> Self {
+        Self { seconds: 120, seed: None, processes: 3, fail_points: 0.001 }
+    }
+}
+
 /// How long the work may take to come to rest after the last fault: a lease, the longest pauses, and time for the rest.
 const REST: Duration = Duration::from_mins(2);
 /// Chats on each kind of channel.
 const CHATS: u32 = 6;
 
-/// Tortures, and says what came of it.
-pub fn run(paths: &Paths, arguments: &Arguments) -> anyhow::Result<()> {
+/// Tortures, and says what came of it; gives the seed, in words.
+pub fn run(paths: &Paths, arguments: &Arguments) -> anyhow::Result<String> {
     let mut build = run::cargo(&paths.root);
     run::run(build.args(["build", "--quiet", "--package=switchboard", "--features=failpoints"]).args([
         // Beside the program that tests use, which has no fail points.
@@ -60,7 +67,7 @@ pub fn run(paths: &Paths, arguments: &Arguments) -> anyhow::Result<()> {
     tokio::runtime::Runtime::new()?.block_on(torture(arguments, &program))
 }
 
-async fn torture(arguments: &Arguments, program: &std::path::Path) -> anyhow::Result<()> {
+async fn torture(arguments: &Arguments, program: &std::path::Path) -> anyhow::Result<String> {
     let seed = arguments.seed.unwrap_or_else(|| rand::rng().random_range(0..1_000_000));
     println!(
         "seed {seed}; to repeat the plan: cargo xtask torture --seed {seed} --seconds {}",
@@ -83,13 +90,12 @@ async fn torture(arguments: &Arguments, program: &std::path::Path) -> anyhow::Re
     }
     let watcher = tokio::spawn(watch(Arc::clone(&processes), end));
     processes.torment(StdRng::seed_from_u64(seed), end).await?;
+    println!("the faults are over; waiting for the work to come to rest");
+    processes.heal().await?;
     while let Some(done) = customers.join_next().await {
         done??;
     }
     let mut seen = watcher.await??;
-
-    println!("the faults are over; waiting for the work to come to rest");
-    processes.heal().await?;
     messenger.behave();
     let mut database = processes.database().await?;
     verdict::rest(&mut database, REST).await?;
@@ -104,7 +110,7 @@ async fn torture(arguments: &Arguments, program: &std::path::Path) -> anyhow::Re
     processes.end()?;
     let report = verdict.with_context(|| format!("seed {seed}"))?;
     println!("{report}");
-    Ok(())
+    Ok(format!("seed {seed}"))
 }
 
 /// One agent and channel of each kind.

@@ -79,9 +79,30 @@ const PROMISES: &[(&str, &str)] = &[
     (
         "a customer's message is covered by exactly one turn",
         "select m.id::text from messages m left join turns t on t.workspace_id = m.workspace_id and t.id = m.turn_id
-         where m.role = 'USER' and (t.id is null or t.closed_at is null or m.seq > t.covered_through
-             or exists (select 1 from turns o where o.workspace_id = t.workspace_id and o.dialogue_id = t.dialogue_id
-                        and o.id < t.id and o.covered_through >= m.seq))",
+         where m.role = 'USER' and (t.id is null or t.closed_at is null or m.seq > t.covered_through)",
+    ),
+    (
+        "turns follow each other in the order of their messages",
+        "select turn_id::text from (
+             select turn_id, turn_id is distinct from lag(turn_id) over (partition by dialogue_id order by seq) as begins
+             from messages where role = 'USER') m
+         where begins group by turn_id having count(*) > 1",
+    ),
+    (
+        "a turn covers no message of the next",
+        "select t.id::text from turns t where exists (
+             select 1 from messages m where m.workspace_id = t.workspace_id and m.dialogue_id = t.dialogue_id
+                 and m.role = 'USER' and m.turn_id <> t.id and m.seq <= t.covered_through
+                 and m.seq > (select max(o.seq) from messages o where o.workspace_id = t.workspace_id
+                     and o.dialogue_id = t.dialogue_id and o.role = 'USER' and o.turn_id = t.id))",
+    ),
+    (
+        "replies come in the order of their turns",
+        "select turn_id::text from (
+             select a.turn_id, a.seq, lag(a.seq) over (partition by a.dialogue_id order by min(m.seq)) as before
+             from messages a join messages m on m.workspace_id = a.workspace_id and m.turn_id = a.turn_id and m.role = 'USER'
+             where a.role = 'ASSISTANT' group by a.dialogue_id, a.turn_id, a.seq) r
+         where r.before > r.seq",
     ),
     (
         "a turn has one reply at most",

@@ -169,7 +169,8 @@ pub async fn revive(
     .execute(&mut *conn)
     .await?;
     sqlx::query(
-        "insert into jobs (workspace_id, id, subject_id, lane, target_id, run_at) values ($1, $2, $3, 'out', $4, $5)",
+        "insert into jobs (workspace_id, id, subject_id, lane, target_id, place, run_at)
+         select $1, $2, $3, 'out', $4, d.version, $5 from dialogues d where d.workspace_id = $1 and d.id = $3",
     )
     .bind(workspace.0)
     .bind(job.0)
