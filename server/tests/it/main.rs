@@ -11,5 +11,6 @@ mod operations;
 mod programs;
 mod readme;
 mod restart;
+mod streams;
 mod tenants;
 mod webhooks;

@@ -142,6 +142,10 @@ impl Watch {
             if let Some(item) = self.ready.pop_front() {
                 return Ok(Some(item));
             }
+            // Asked here, too: who reads a long log from its beginning must not hold up a stop.
+            if self.app.inner.stop.is_cancelled() {
+                return Ok(None);
+            }
             if self.read_on {
                 self.read().await?;
                 continue;
