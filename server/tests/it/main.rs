@@ -5,6 +5,7 @@ mod bad_input;
 mod channels;
 mod deliveries;
 mod dialogues;
+mod endpoints;
 mod events;
 mod harness;
 mod operations;

@@ -64,7 +64,8 @@ impl Sse {
                         other => panic!("{other}"),
                     }
                 }
-                self.rest = rest.to_owned();
+                let rest = rest.to_owned();
+                self.rest = rest;
                 return Some(sent);
             }
             let chunk = tokio::time::timeout(Duration::from_secs(20), self.response.chunk()).await.unwrap();

@@ -6,7 +6,7 @@ use switchboard_sdk::v1;
 
 use crate::harness::{Receiver, World, reason};
 
-async fn second_workspace(world: &World) -> (String, String) {
+pub(crate) async fn second_workspace(world: &World) -> (String, String) {
     let operator = world.grpc_as(&world.operator).await;
     let workspace = v1::Workspace { display_name: "Second".to_owned(), ..v1::Workspace::default() };
     let request = v1::CreateWorkspaceRequest { workspace: Some(workspace), request_id: String::new() };

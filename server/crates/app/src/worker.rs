@@ -17,14 +17,15 @@ use rand::RngExt;
 use store::{
     Kept,
     deliveries::{self, ClaimedDelivery, StartedAttempt},
-    queue::{Claim, Lane},
+    dispatches::{self, ClaimedDispatch, StartedDispatch},
+    queue::{Claim, Lane, Lanes},
     turns::{self, BegunTurn, ClaimedTurn, Committed},
 };
 use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    App, Error,
+    App, Error, feeder,
     gather::{Gather, Write},
     jobs, numberer,
 };
@@ -39,6 +40,8 @@ pub(crate) struct Worker {
     pub(crate) settle_turn: Gather<SettleTurn>,
     pub(crate) start: Gather<StartAttempt>,
     pub(crate) settle: Gather<SettleAttempt>,
+    pub(crate) start_hook: Gather<StartDispatch>,
+    pub(crate) settle_hook: Gather<SettleDispatch>,
     /// Cancelled when work in hand has had its time after the stop.
     pub(crate) give_up: CancellationToken,
     /// Set when a write ended in doubt: what this worker holds is then given back and claimed anew, so that what
@@ -48,9 +51,10 @@ pub(crate) struct Worker {
 
 /// A running worker.
 pub struct Running {
-    dispatcher: JoinHandle<()>,
+    dispatchers: [JoinHandle<()>; 2],
     heart: JoinHandle<()>,
     numberer: JoinHandle<()>,
+    feeder: JoinHandle<()>,
     tasks: TaskTracker,
     give_up: CancellationToken,
     app: App,
@@ -59,7 +63,9 @@ pub struct Running {
 impl Running {
     /// Waits, after the process was told to stop, until the work in hand is done; then gives the rest back.
     pub async fn finish(self, longest: Duration) {
-        let _ = self.dispatcher.await;
+        for dispatcher in self.dispatchers {
+            let _ = dispatcher.await;
+        }
         self.tasks.close();
         if tokio::time::timeout(longest, self.tasks.wait()).await.is_err() {
             tracing::warn!(left = self.tasks.len(), "work in hand did not end in time; it is given back");
@@ -67,6 +73,7 @@ impl Running {
         }
         self.heart.abort();
         let _ = self.numberer.await;
+        let _ = self.feeder.await;
         if let Err(error) = store::queue::retire(self.app.store().pool(), self.app.inner.worker).await {
             tracing::warn!(error = %error, "work could not be given back; others take it when the lease lapses");
         }
@@ -191,6 +198,57 @@ impl Write for SettleAttempt {
     }
 }
 
+/// Begins attempts at dispatches.
+pub(crate) struct StartDispatch(App);
+
+impl Write for StartDispatch {
+    type Item = ClaimedDispatch;
+    type Answer = Option<StartedDispatch>;
+
+    const REPEATABLE: bool = false;
+
+    /// The key, whose row is locked: an endpoint's place in a dialogue's stead.
+    fn dialogue(item: &ClaimedDispatch) -> DialogueId {
+        item.subject.into()
+    }
+
+    async fn write(
+        &self,
+        items: &[ClaimedDispatch],
+        kept: &mut Kept,
+    ) -> Result<Vec<Option<StartedDispatch>>, store::Error> {
+        let Self(app) = self;
+        dispatches::start_attempts(kept.connection().await?, app.inner.worker, items, app.now()).await
+    }
+}
+
+/// Settles attempts at dispatches.
+pub(crate) struct SettleDispatch(App);
+
+impl Write for SettleDispatch {
+    type Item = dispatches::Settlement;
+    type Answer = bool;
+
+    const REPEATABLE: bool = false;
+
+    fn dialogue(item: &dispatches::Settlement) -> DialogueId {
+        item.claim.subject.into()
+    }
+
+    async fn write(
+        &self,
+        items: &[dispatches::Settlement],
+        kept: &mut Kept,
+    ) -> Result<Vec<bool>, store::Error> {
+        let Self(app) = self;
+        let (worker, patience) = (app.inner.worker, domain::endpoint::PATIENCE);
+        let answers =
+            dispatches::settle(kept.connection().await?, worker, items, patience, app.now()).await?;
+        app.inner.hub.tell_hooks();
+        Ok(answers)
+    }
+}
+
 fn gather<W: Write>(app: &App, write: W) -> Gather<W> {
     const CAPACITY: usize = 4_096;
     const WRITERS: usize = 2;
@@ -214,6 +272,8 @@ pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
         settle_turn: gather(app, SettleTurn(app.clone())),
         start: gather(app, StartAttempt(app.clone())),
         settle: gather(app, SettleAttempt(app.clone())),
+        start_hook: gather(app, StartDispatch(app.clone())),
+        settle_hook: gather(app, SettleDispatch(app.clone())),
         give_up: CancellationToken::new(),
         doubt: Arc::default(),
     };
@@ -221,8 +281,16 @@ pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
     let tasks = TaskTracker::new();
     Ok(Running {
         heart: tokio::spawn(worker.clone().beat()),
-        dispatcher: tokio::spawn(worker.dispatch(tasks.clone())),
+        dispatchers: [
+            tokio::spawn(worker.clone().dispatch(
+                Lanes::Dialogues,
+                app.inner.settings.concurrency,
+                tasks.clone(),
+            )),
+            tokio::spawn(worker.dispatch(Lanes::Hooks, app.inner.settings.hook_concurrency, tasks.clone())),
+        ],
         numberer: tokio::spawn(numberer::run(app.clone())),
+        feeder: tokio::spawn(feeder::run(app.clone())),
         tasks,
         give_up,
         app: app.clone(),
@@ -249,12 +317,15 @@ impl Worker {
         }
     }
 
-    async fn dispatch(self, tasks: TaskTracker) {
+    async fn dispatch(self, lanes: Lanes, concurrency: usize, tasks: TaskTracker) {
         /// Behind the notifications.
         const POLL: Duration = Duration::from_secs(1);
         const MOST_PER_CLAIM: usize = 128;
-        let places = Arc::new(Semaphore::new(self.app.inner.settings.concurrency));
-        let mut work = self.app.inner.hub.work();
+        let places = Arc::new(Semaphore::new(concurrency));
+        let mut work = match lanes {
+            Lanes::Dialogues => self.app.inner.hub.work(),
+            Lanes::Hooks => self.app.inner.hub.hooks(),
+        };
         let mut after = WorkspaceId(uuid::Uuid::nil());
         while !self.app.inner.stop.is_cancelled() {
             work.borrow_and_update();
@@ -266,6 +337,7 @@ impl Worker {
             let free = places.available_permits().clamp(1, MOST_PER_CLAIM);
             let claims = match store::queue::claim(
                 self.app.store().pool(),
+                lanes,
                 self.id,
                 after,
                 free,
@@ -298,7 +370,7 @@ impl Worker {
             if found || !began_anew {
                 continue;
             }
-            let due = match store::queue::next_due(self.app.store().pool()).await {
+            let due = match store::queue::next_due(self.app.store().pool(), lanes).await {
                 Ok(Some(due)) => Duration::try_from(due - self.app.now()).unwrap_or(Duration::from_millis(1)),
                 _ => POLL,
             };
@@ -333,6 +405,20 @@ impl Worker {
                         workspace: claim.workspace,
                         dialogue: claim.dialogue,
                         delivery: claim.target.into(),
+                        fence: claim.fence,
+                        job: claim.job,
+                        failures: claim.failures,
+                    },
+                )
+                .await
+            }
+            Lane::Hook => {
+                jobs::dispatch_event::run(
+                    self,
+                    ClaimedDispatch {
+                        workspace: claim.workspace,
+                        subject: claim.dialogue.into(),
+                        dispatch: claim.target.into(),
                         fence: claim.fence,
                         job: claim.job,
                         failures: claim.failures,

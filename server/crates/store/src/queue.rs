@@ -13,6 +13,17 @@ pub enum Lane {
     Turn,
     /// Deliveries.
     Out,
+    /// Dispatches to endpoints.
+    Hook,
+}
+
+/// Lanes that are claimed together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lanes {
+    /// Turns and deliveries.
+    Dialogues,
+    /// Dispatches: apart, since endpoints belong to strangers and may be slow or many.
+    Hooks,
 }
 
 /// A claimed key with its head.
@@ -20,7 +31,7 @@ pub enum Lane {
 pub struct Claim {
     /// Whose.
     pub workspace: WorkspaceId,
-    /// Of which dialogue.
+    /// Of which dialogue; in the lane of dispatches the key that is derived from endpoint and dialogue.
     pub dialogue: DialogueId,
     /// Which lane.
     pub lane: Lane,
@@ -28,7 +39,7 @@ pub struct Claim {
     pub fence: i64,
     /// The head job.
     pub job: JobId,
-    /// The turn or delivery that it is about.
+    /// The turn, delivery or dispatch that it is about.
     pub target: Uuid,
     /// How often it failed before.
     pub failures: i32,
@@ -48,12 +59,17 @@ struct ClaimRow {
 /// Claims due keys, shared evenly among workspaces, walking on from `after`.
 pub async fn claim(
     pool: &PgPool,
+    lanes: Lanes,
     worker: WorkerId,
     after: WorkspaceId,
     limit: usize,
     now: Timestamp,
 ) -> Result<Vec<Claim>, Error> {
-    let rows: Vec<ClaimRow> = sqlx::query_as("select * from system_claim($1, $2, $3, $4)")
+    let statement = match lanes {
+        Lanes::Dialogues => "select * from system_claim($1, $2, $3, $4)",
+        Lanes::Hooks => "select * from system_claim_hooks($1, $2, $3, $4)",
+    };
+    let rows: Vec<ClaimRow> = sqlx::query_as(statement)
         .bind(worker.0)
         .bind(after.0)
         .bind(i32::try_from(limit).unwrap_or(i32::MAX))
@@ -70,7 +86,11 @@ pub async fn claim(
             Ok(Claim {
                 workspace: row.workspace_id.into(),
                 dialogue: row.subject_id.into(),
-                lane: if row.lane == "turn" { Lane::Turn } else { Lane::Out },
+                lane: match row.lane.as_str() {
+                    "turn" => Lane::Turn,
+                    "hook" => Lane::Hook,
+                    _ => Lane::Out,
+                },
                 fence: row.fence,
                 job: row.job_id.ok_or_else(inconsistent)?.into(),
                 target: row.target_id.ok_or_else(inconsistent)?,
@@ -81,8 +101,12 @@ pub async fn claim(
 }
 
 /// When the next key falls due. `None`: nothing waits.
-pub async fn next_due(pool: &PgPool) -> Result<Option<Timestamp>, Error> {
-    Ok(sqlx::query_scalar("select system_next_due()").fetch_one(pool).await?)
+pub async fn next_due(pool: &PgPool, lanes: Lanes) -> Result<Option<Timestamp>, Error> {
+    let statement = match lanes {
+        Lanes::Dialogues => "select system_next_due()",
+        Lanes::Hooks => "select system_next_due_hook()",
+    };
+    Ok(sqlx::query_scalar(statement).fetch_one(pool).await?)
 }
 
 /// Says that this worker lives. Answers whether its lease had lapsed (or it is new): its keys are others' now.

@@ -230,6 +230,37 @@ const (
 	// {"type": "about:blank", "title": "Internal Server Error", "status": 500, "reason": "INTERNAL", "detail": "an internal error; quote the request id 0198c0de-0000-7000-8000-000000000009"}
 	// ```
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 33
+	// No such webhook endpoint in this workspace.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "ENDPOINT_NOT_FOUND", "detail": "endpoint 0198c0de-0000-7000-8000-00000000000a was not found"}
+	// ```
+	ErrorReason_ERROR_REASON_ENDPOINT_NOT_FOUND ErrorReason = 34
+	// No such dispatch in this workspace.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "DISPATCH_NOT_FOUND", "detail": "dispatch 0198c0de-0000-7000-8000-00000000000b was not found"}
+	// ```
+	ErrorReason_ERROR_REASON_DISPATCH_NOT_FOUND ErrorReason = 35
+	// Only dead dispatches can be retried by hand; ReplayEvents sends again what was delivered.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "DISPATCH_NOT_DEAD", "detail": "dispatch 0198c0de-0000-7000-8000-00000000000b is not dead; only dead dispatches can be retried"}
+	// ```
+	ErrorReason_ERROR_REASON_DISPATCH_NOT_DEAD ErrorReason = 36
+	// An event that was asked for by its id is not in this workspace's log.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "EVENT_NOT_FOUND", "detail": "event 0198c0de-0000-7000-8000-00000000000c was not found"}
+	// ```
+	ErrorReason_ERROR_REASON_EVENT_NOT_FOUND ErrorReason = 37
+	// The cursor is older than what the log still holds, or belongs to an earlier life of it. Begin again at the cursor that
+	// the answer names: the oldest place there is.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "CURSOR_EXPIRED", "detail": "cursor: is older than the log; begin again at the cursor in the metadata", "errors": [{"field": "cursor", "detail": "is older than the log; begin again at the cursor in the metadata"}], "metadata": {"cursor": "AZvE…"}}
+	// ```
+	ErrorReason_ERROR_REASON_CURSOR_EXPIRED ErrorReason = 38
 )
 
 // Enum value maps for ErrorReason.
@@ -269,6 +300,11 @@ var (
 		31: "ERROR_REASON_UNAVAILABLE",
 		32: "ERROR_REASON_DEADLINE_EXCEEDED",
 		33: "ERROR_REASON_INTERNAL",
+		34: "ERROR_REASON_ENDPOINT_NOT_FOUND",
+		35: "ERROR_REASON_DISPATCH_NOT_FOUND",
+		36: "ERROR_REASON_DISPATCH_NOT_DEAD",
+		37: "ERROR_REASON_EVENT_NOT_FOUND",
+		38: "ERROR_REASON_CURSOR_EXPIRED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":               0,
@@ -305,6 +341,11 @@ var (
 		"ERROR_REASON_UNAVAILABLE":               31,
 		"ERROR_REASON_DEADLINE_EXCEEDED":         32,
 		"ERROR_REASON_INTERNAL":                  33,
+		"ERROR_REASON_ENDPOINT_NOT_FOUND":        34,
+		"ERROR_REASON_DISPATCH_NOT_FOUND":        35,
+		"ERROR_REASON_DISPATCH_NOT_DEAD":         36,
+		"ERROR_REASON_EVENT_NOT_FOUND":           37,
+		"ERROR_REASON_CURSOR_EXPIRED":            38,
 	}
 )
 
@@ -339,7 +380,8 @@ var File_switchboard_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"!switchboard/v1/error_reason.proto\x12\x0eswitchboard.v1*\x9c\t\n" +
+	"!switchboard/v1/error_reason.proto\x12\x0eswitchboard.v1*\xcd\n" +
+	"\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_FIELD_INVALID\x10\x01\x12#\n" +
@@ -375,7 +417,12 @@ const file_switchboard_v1_error_reason_proto_rawDesc = "" +
 	"\x17ERROR_REASON_OVERLOADED\x10\x1e\x12\x1c\n" +
 	"\x18ERROR_REASON_UNAVAILABLE\x10\x1f\x12\"\n" +
 	"\x1eERROR_REASON_DEADLINE_EXCEEDED\x10 \x12\x19\n" +
-	"\x15ERROR_REASON_INTERNAL\x10!B\xb8\x01\n" +
+	"\x15ERROR_REASON_INTERNAL\x10!\x12#\n" +
+	"\x1fERROR_REASON_ENDPOINT_NOT_FOUND\x10\"\x12#\n" +
+	"\x1fERROR_REASON_DISPATCH_NOT_FOUND\x10#\x12\"\n" +
+	"\x1eERROR_REASON_DISPATCH_NOT_DEAD\x10$\x12 \n" +
+	"\x1cERROR_REASON_EVENT_NOT_FOUND\x10%\x12\x1f\n" +
+	"\x1bERROR_REASON_CURSOR_EXPIRED\x10&B\xb8\x01\n" +
 	"\x12com.switchboard.v1B\x10ErrorReasonProtoP\x01Z7switchboard.dev/sdk/go/gen/switchboard/v1;switchboardv1\xa2\x02\x03SXX\xaa\x02\x0eSwitchboard.V1\xca\x02\x0eSwitchboard\\V1\xe2\x02\x1aSwitchboard\\V1\\GPBMetadata\xea\x02\x0fSwitchboard::V1b\x06proto3"
 
 var (
