@@ -98,8 +98,10 @@ alter table job_keys drop constraint job_keys_lane_check;
 alter table job_keys add constraint job_keys_lane_check check (lane in ('turn', 'out', 'hook'));
 comment on column job_keys.subject_id is 'The dialogue; in the lane hook what hook_subject gives for endpoint and dialogue.';
 comment on column jobs.target_id is 'What it is about: the turn in the lane turn, the delivery in the lane out, the dispatch in the lane hook.';
+alter table job_keys add column endpoint_id uuid;
+comment on column job_keys.endpoint_id is 'The endpoint whose dispatches wait here, by which the lane hook is claimed; NULL in the lanes of dialogues.';
 drop index job_keys_due_idx;
 create index job_keys_due_idx on job_keys (workspace_id, next_run_at)
     where locked_by is null and next_run_at < 'infinity' and lane <> 'hook';
-create index job_keys_hook_due_idx on job_keys (workspace_id, next_run_at)
+create index job_keys_hook_due_idx on job_keys (endpoint_id, next_run_at)
     where locked_by is null and next_run_at < 'infinity' and lane = 'hook';

@@ -110,8 +110,8 @@ begin
         select c.workspace_id, c.id, c.subject_id, 'hook', c.id, p_at from chosen c
     ),
     keyed as (
-        insert into job_keys as k (workspace_id, subject_id, lane, next_run_at)
-        select distinct c.workspace_id, c.subject_id, 'hook', p_at from chosen c
+        insert into job_keys as k (workspace_id, subject_id, lane, next_run_at, endpoint_id)
+        select distinct c.workspace_id, c.subject_id, 'hook', p_at, c.endpoint_id from chosen c
         order by c.workspace_id, c.subject_id
         on conflict (workspace_id, subject_id, lane) do update set
             next_run_at = case when k.next_run_at = 'infinity' then excluded.next_run_at else k.next_run_at end

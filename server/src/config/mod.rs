@@ -62,8 +62,8 @@ pub struct Config {
     pub inbox_capacity: usize,
     /// `SWITCHBOARD_CONCURRENCY`: how many turns and deliveries a process works on at once. Default 1,024.
     pub concurrency: usize,
-    /// `SWITCHBOARD_HOOK_CONCURRENCY`: how many dispatches to endpoints a process works on at once, beside the rest. Default
-    /// 256.
+    /// `SWITCHBOARD_HOOK_CONCURRENCY`: how many dispatches to endpoints a process works on at once, beside the rest;
+    /// one endpoint gets a quarter of it. Default 512.
     pub hook_concurrency: usize,
     /// `SWITCHBOARD_LEASE_SECONDS`: how long a process that fell silent keeps its work. 1 to 300, default 4.
     pub lease: Duration,
@@ -198,7 +198,7 @@ impl Config {
             ),
             inbox_capacity: reader.parse("SWITCHBOARD_INBOX_CAPACITY", 4_096, number(1..=1_000_000)),
             concurrency: reader.parse("SWITCHBOARD_CONCURRENCY", 1_024, number(1..=100_000)),
-            hook_concurrency: reader.parse("SWITCHBOARD_HOOK_CONCURRENCY", 256, number(1..=100_000)),
+            hook_concurrency: reader.parse("SWITCHBOARD_HOOK_CONCURRENCY", 512, number(1..=100_000)),
             lease: reader.parse("SWITCHBOARD_LEASE_SECONDS", Duration::from_secs(4), seconds(1..=300)),
             shutdown: reader.parse(
                 "SWITCHBOARD_SHUTDOWN_SECONDS",

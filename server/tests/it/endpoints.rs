@@ -550,6 +550,32 @@ async fn bad_endpoints_are_bounded() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_hangs_holds_up_no_other() {
+    const DIALOGUES: usize = 20;
+    let world = World::with(&[("SWITCHBOARD_HOOK_CONCURRENCY", "8")]).await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    let grpc = world.grpc().await;
+    let (url, hanging) = raw(Vec::new(), Duration::ZERO).await;
+    create(&grpc, &url, &["message.received"]).await;
+    for chat in 0..DIALOGUES {
+        say(&world, &route, &format!("before {chat}"), &format!("before {chat}")).await;
+    }
+    until(|| async { Some(()).filter(|()| hanging.load(Ordering::Relaxed) >= 2) }).await;
+    let hook = Hook::start(|_| 200).await;
+    create(&grpc, &hook.url, &["message.received"]).await;
+    let began = std::time::Instant::now();
+    for chat in 0..DIALOGUES {
+        say(&world, &route, &format!("after {chat}"), &format!("after {chat}")).await;
+    }
+    hook.wait_for(DIALOGUES).await;
+    // No call of the hanging one has ended yet: they end after ten seconds.
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(hanging.load(Ordering::Relaxed) <= 4);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn private_addresses_are_refused_when_saved_and_when_called() {
     let world = World::with(&[("SWITCHBOARD_ALLOW_PRIVATE_TARGETS", "none")]).await;
     let grpc = world.grpc().await;

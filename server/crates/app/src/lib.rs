@@ -5,6 +5,7 @@
 //! contract names. The room knows the vendors' traits but no vendor by name, and nothing of tonic, axum or reqwest.
 
 pub mod agents;
+mod bulkhead;
 pub mod caller;
 pub mod channels;
 pub mod dialogues;

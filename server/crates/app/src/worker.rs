@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use domain::{DialogueId, WorkerId, WorkspaceId};
+use domain::{DialogueId, WorkerId};
 use rand::RngExt;
 use store::{
     Kept,
@@ -25,7 +25,9 @@ use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    App, Error, feeder,
+    App, Error,
+    bulkhead::Bulkhead,
+    feeder,
     gather::{Gather, Write},
     jobs, numberer,
 };
@@ -257,6 +259,9 @@ fn gather<W: Write>(app: &App, write: W) -> Gather<W> {
     Gather::start(app.store(), CAPACITY, WRITERS, MOST, write)
 }
 
+/// An endpoint gets one of so many parts of the places for dispatches.
+const ENDPOINTS_SHARE: usize = 4;
+
 /// Starts a worker. `alone`: no other process can be at work on this database, so what others held is free at once.
 pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
     let id = app.inner.worker;
@@ -278,16 +283,17 @@ pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
         doubt: Arc::default(),
     };
     let give_up = worker.give_up.clone();
+    let hooks = app.inner.settings.hook_concurrency;
     let tasks = TaskTracker::new();
     Ok(Running {
         heart: tokio::spawn(worker.clone().beat()),
         dispatchers: [
-            tokio::spawn(worker.clone().dispatch(
-                Lanes::Dialogues,
-                app.inner.settings.concurrency,
+            tokio::spawn(worker.clone().dispatch(None, app.inner.settings.concurrency, tasks.clone())),
+            tokio::spawn(worker.dispatch(
+                Some(Bulkhead::new((hooks / ENDPOINTS_SHARE).max(1), &app.inner.hub)),
+                hooks,
                 tasks.clone(),
             )),
-            tokio::spawn(worker.dispatch(Lanes::Hooks, app.inner.settings.hook_concurrency, tasks.clone())),
         ],
         numberer: tokio::spawn(numberer::run(app.clone())),
         feeder: tokio::spawn(feeder::run(app.clone())),
@@ -317,16 +323,17 @@ impl Worker {
         }
     }
 
-    async fn dispatch(self, lanes: Lanes, concurrency: usize, tasks: TaskTracker) {
+    /// Claims work and has it done, of the lane of dispatches if there is a bulkhead for it, else of those of dialogues.
+    async fn dispatch(self, hooks: Option<Bulkhead>, concurrency: usize, tasks: TaskTracker) {
         /// Behind the notifications.
         const POLL: Duration = Duration::from_secs(1);
         const MOST_PER_CLAIM: usize = 128;
         let places = Arc::new(Semaphore::new(concurrency));
-        let mut work = match lanes {
-            Lanes::Dialogues => self.app.inner.hub.work(),
-            Lanes::Hooks => self.app.inner.hub.hooks(),
+        let mut work = match hooks {
+            None => self.app.inner.hub.work(),
+            Some(_) => self.app.inner.hub.hooks(),
         };
-        let mut after = WorkspaceId(uuid::Uuid::nil());
+        let mut after = uuid::Uuid::nil();
         while !self.app.inner.stop.is_cancelled() {
             work.borrow_and_update();
             if self.doubt.swap(false, Ordering::Relaxed) {
@@ -335,6 +342,11 @@ impl Worker {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             drop(place);
             let free = places.available_permits().clamp(1, MOST_PER_CLAIM);
+            let busy = hooks.as_ref().map(Bulkhead::full).unwrap_or_default();
+            let lanes = match &hooks {
+                None => Lanes::Dialogues,
+                Some(hooks) => Lanes::Hooks { most: hooks.most(), busy: &busy },
+            };
             let claims = match store::queue::claim(
                 self.app.store().pool(),
                 lanes,
@@ -354,17 +366,18 @@ impl Worker {
                     continue;
                 }
             };
-            // The walk goes on behind the last workspace that was served, and begins anew when nobody is left.
-            let began_anew = after.0.is_nil();
-            after =
-                claims.iter().map(|claim| claim.workspace).max().unwrap_or(WorkspaceId(uuid::Uuid::nil()));
+            // The walk goes on behind the last that was served, and begins anew when nobody is left.
+            let began_anew = after.is_nil();
+            after = claims.iter().map(Claim::share).max().unwrap_or_default();
             let found = !claims.is_empty();
             for claim in claims {
                 let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+                let inside = hooks.as_ref().zip(claim.endpoint).map(|(hooks, id)| hooks.enter(id));
                 let worker = self.clone();
                 tasks.spawn(async move {
                     worker.work(claim).await;
                     drop(place);
+                    drop(inside);
                 });
             }
             if found || !began_anew {

@@ -168,14 +168,14 @@ pub async fn revive(
         "with back as (
              update dispatches set state = 'PENDING', reason = null, settled_at = null, next_attempt_at = $4
              where workspace_id = $1 and id = $2
-             returning hook_subject(endpoint_id, dialogue_id) as subject_id
+             returning endpoint_id, hook_subject(endpoint_id, dialogue_id) as subject_id
          ),
          queued as (
              insert into jobs (workspace_id, id, subject_id, lane, target_id, run_at)
              select $1, $3, subject_id, 'hook', $2, $4 from back
          )
-         insert into job_keys as k (workspace_id, subject_id, lane, next_run_at)
-         select $1, subject_id, 'hook', $4 from back
+         insert into job_keys as k (workspace_id, subject_id, lane, next_run_at, endpoint_id)
+         select $1, subject_id, 'hook', $4, endpoint_id from back
          on conflict (workspace_id, subject_id, lane) do update set
              next_run_at = case when k.next_run_at = 'infinity' then excluded.next_run_at else k.next_run_at end",
     )
@@ -246,8 +246,8 @@ pub async fn replay(
              select $1, id, subject_id, 'hook', id, $3 from chosen
          ),
          keyed as (
-             insert into job_keys as k (workspace_id, subject_id, lane, next_run_at)
-             select distinct $1, subject_id, 'hook', $3 from chosen order by 2
+             insert into job_keys as k (workspace_id, subject_id, lane, next_run_at, endpoint_id)
+             select distinct $1, subject_id, 'hook', $3, $2 from chosen order by 2
              on conflict (workspace_id, subject_id, lane) do update set
                  next_run_at = case when k.next_run_at = 'infinity' then excluded.next_run_at else k.next_run_at end
          )
