@@ -757,7 +757,7 @@ async fn two_processes_dispatch_each_event_once() {
 
 #[tokio::test]
 async fn an_attempt_of_a_process_that_went_away_is_made_again() {
-    let world = World::with(&[("SWITCHBOARD_SHUTDOWN_SECONDS", "0")]).await;
+    let mut world = World::with(&[("SWITCHBOARD_SHUTDOWN_SECONDS", "0")]).await;
     let receiver = Receiver::start().await;
     let route = world.route(&receiver, json!({})).await;
     // Takes the first call and never answers; by then its process is gone.
@@ -768,15 +768,15 @@ async fn an_attempt_of_a_process_that_went_away_is_made_again() {
     say(&world, &route, "a", "a1").await;
     let (first, _) = listener.accept().await.unwrap();
     let another = world.another().await;
-    let (config_key, address) = (world.key.clone(), another.grpc.unwrap());
-    world.stop().await;
+    let address = another.grpc.unwrap();
+    world.server.take().unwrap().stop().await.unwrap();
     let (mut second, _) = listener.accept().await.unwrap();
     let mut request = vec![0; 4_096];
     let read = second.read(&mut request).await.unwrap();
     assert!(String::from_utf8_lossy(&request[..read]).contains("webhook-id"));
     second.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
     let channel = tonic::transport::Channel::from_shared(format!("http://{address}")).unwrap();
-    let grpc = Grpc::over(channel.connect().await.unwrap(), &config_key);
+    let grpc = Grpc::over(channel.connect().await.unwrap(), &world.key);
     let delivered = newest(&grpc, &endpoint.id, DispatchState::Delivered).await;
     let states: Vec<_> = whole(&grpc, &delivered.id).await.attempts.iter().map(v1::Attempt::state).collect();
     assert_eq!(states, [AttemptState::Unknown, AttemptState::Succeeded]);

@@ -252,11 +252,15 @@ impl Write for SettleDispatch {
 }
 
 fn gather<W: Write>(app: &App, write: W) -> Gather<W> {
+    gather_by(app, 2, write)
+}
+
+/// With so many writers, each of which keeps a connection while it is busy.
+fn gather_by<W: Write>(app: &App, writers: usize, write: W) -> Gather<W> {
     const CAPACITY: usize = 4_096;
-    const WRITERS: usize = 2;
     // More would make each caller wait longer without much gain.
     const MOST: usize = 64;
-    Gather::start(app.store(), CAPACITY, WRITERS, MOST, write)
+    Gather::start(app.store(), CAPACITY, writers, MOST, write)
 }
 
 /// An endpoint gets one of so many parts of the places for dispatches.
@@ -277,8 +281,9 @@ pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
         settle_turn: gather(app, SettleTurn(app.clone())),
         start: gather(app, StartAttempt(app.clone())),
         settle: gather(app, SettleAttempt(app.clone())),
-        start_hook: gather(app, StartDispatch(app.clone())),
-        settle_hook: gather(app, SettleDispatch(app.clone())),
+        // Dialogues first: endpoints get one writer each, and leave connections for the rest.
+        start_hook: gather_by(app, 1, StartDispatch(app.clone())),
+        settle_hook: gather_by(app, 1, SettleDispatch(app.clone())),
         give_up: CancellationToken::new(),
         doubt: Arc::default(),
     };
