@@ -5126,7 +5126,8 @@ pub mod webhooks_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Deletes an endpoint: it gets nothing more, and what still waits for it is dead. Its dispatches stay readable. Reasons:
+        /// Deletes an endpoint: it gets nothing more, and what still waits for it is dead. GetDispatch still reads its
+        /// dispatches. Reasons:
         /// ENDPOINT_NOT_FOUND.
         pub async fn delete_endpoint(
             &mut self,
@@ -5413,7 +5414,8 @@ pub mod webhooks_service_server {
             tonic::Response<super::UpdateEndpointResponse>,
             tonic::Status,
         >;
-        /// Deletes an endpoint: it gets nothing more, and what still waits for it is dead. Its dispatches stay readable. Reasons:
+        /// Deletes an endpoint: it gets nothing more, and what still waits for it is dead. GetDispatch still reads its
+        /// dispatches. Reasons:
         /// ENDPOINT_NOT_FOUND.
         async fn delete_endpoint(
             &self,

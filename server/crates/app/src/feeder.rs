@@ -45,7 +45,7 @@ pub(crate) async fn run(app: App) {
     /// Events per endpoint and pass; the database takes up to 4,096.
     const BATCH: i32 = 500;
     // Behind the notifications.
-    const POLL: Duration = Duration::from_secs(2);
+    const POLL: Duration = Duration::from_secs(5);
     // A pass for every notification would be one for every few events; a breath between passes gathers them.
     const BREATH: Duration = Duration::from_millis(5);
     let mut news = app.inner.hub.events();

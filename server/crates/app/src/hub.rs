@@ -96,6 +96,10 @@ pub(crate) async fn start(app: &App) -> Result<(), Error> {
                         if notification.payload() != own {
                             app.inner.hub.wake_work();
                         }
+                        // Said without a name, as when a process that died gave back what it held: of any kind.
+                        if notification.payload().is_empty() {
+                            app.inner.hub.tell_hooks();
+                        }
                     }
                     "switchboard_hooks" => app.inner.hub.tell_hooks(),
                     "switchboard_events" => {

@@ -330,9 +330,9 @@ impl Worker {
 
     /// Claims work and has it done, of the lane of dispatches if there is a bulkhead for it, else of those of dialogues.
     async fn dispatch(self, hooks: Option<Bulkhead>, concurrency: usize, tasks: TaskTracker) {
-        /// Behind the notifications.
-        const POLL: Duration = Duration::from_secs(1);
         const MOST_PER_CLAIM: usize = 128;
+        // Behind the notifications.
+        let poll = Duration::from_secs(if hooks.is_some() { 3 } else { 1 });
         let places = Arc::new(Semaphore::new(concurrency));
         let mut work = match hooks {
             None => self.app.inner.hub.work(),
@@ -390,12 +390,12 @@ impl Worker {
             }
             let due = match store::queue::next_due(self.app.store().pool(), lanes).await {
                 Ok(Some(due)) => Duration::try_from(due - self.app.now()).unwrap_or(Duration::from_millis(1)),
-                _ => POLL,
+                _ => poll,
             };
             tokio::select! {
                 () = self.app.inner.stop.cancelled() => return,
                 _ = work.changed() => {}
-                () = tokio::time::sleep(due.min(jittered(POLL))) => {}
+                () = tokio::time::sleep(due.min(jittered(poll))) => {}
             }
         }
     }

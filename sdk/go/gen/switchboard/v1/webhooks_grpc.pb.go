@@ -78,7 +78,8 @@ type WebhooksServiceClient interface {
 	// what it has open waits without being tried; setting `active` lets both go on from there. Reasons: ENDPOINT_NOT_FOUND,
 	// CHANNEL_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN.
 	UpdateEndpoint(ctx context.Context, in *UpdateEndpointRequest, opts ...grpc.CallOption) (*UpdateEndpointResponse, error)
-	// Deletes an endpoint: it gets nothing more, and what still waits for it is dead. Its dispatches stay readable. Reasons:
+	// Deletes an endpoint: it gets nothing more, and what still waits for it is dead. GetDispatch still reads its
+	// dispatches. Reasons:
 	// ENDPOINT_NOT_FOUND.
 	DeleteEndpoint(ctx context.Context, in *DeleteEndpointRequest, opts ...grpc.CallOption) (*DeleteEndpointResponse, error)
 	// Replaces the secret and shows the new one. For 24 hours the old secret signs beside it (`webhook-signature` then holds
@@ -301,7 +302,8 @@ type WebhooksServiceServer interface {
 	// what it has open waits without being tried; setting `active` lets both go on from there. Reasons: ENDPOINT_NOT_FOUND,
 	// CHANNEL_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN.
 	UpdateEndpoint(context.Context, *UpdateEndpointRequest) (*UpdateEndpointResponse, error)
-	// Deletes an endpoint: it gets nothing more, and what still waits for it is dead. Its dispatches stay readable. Reasons:
+	// Deletes an endpoint: it gets nothing more, and what still waits for it is dead. GetDispatch still reads its
+	// dispatches. Reasons:
 	// ENDPOINT_NOT_FOUND.
 	DeleteEndpoint(context.Context, *DeleteEndpointRequest) (*DeleteEndpointResponse, error)
 	// Replaces the secret and shows the new one. For 24 hours the old secret signs beside it (`webhook-signature` then holds

@@ -205,7 +205,8 @@ class WebhooksServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteEndpoint(self, request, context):
-        """Deletes an endpoint: it gets nothing more, and what still waits for it is dead. Its dispatches stay readable. Reasons:
+        """Deletes an endpoint: it gets nothing more, and what still waits for it is dead. GetDispatch still reads its
+        dispatches. Reasons:
         ENDPOINT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

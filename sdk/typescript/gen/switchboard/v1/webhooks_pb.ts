@@ -1400,7 +1400,8 @@ export const WebhooksService: GenService<{
     output: typeof UpdateEndpointResponseSchema;
   },
   /**
-   * Deletes an endpoint: it gets nothing more, and what still waits for it is dead. Its dispatches stay readable. Reasons:
+   * Deletes an endpoint: it gets nothing more, and what still waits for it is dead. GetDispatch still reads its
+   * dispatches. Reasons:
    * ENDPOINT_NOT_FOUND.
    *
    * @generated from rpc switchboard.v1.WebhooksService.DeleteEndpoint
