@@ -4,6 +4,7 @@ create table agents (
     display_name text not null,
     instructions text not null,
     engine jsonb not null,
+    reply_policy jsonb not null,
     active boolean not null,
     token_hash bytea not null,
     token_suffix text not null,
@@ -16,6 +17,7 @@ create table agents (
 comment on table agents is 'The configured AIs that answer.';
 comment on column agents.instructions is 'What the model is told before each dialogue, up to 65,536 bytes.';
 comment on column agents.engine is '{vendor, model, temperature, max_output_tokens, settings}: who writes the answers.';
+comment on column agents.reply_policy is 'domain::policy::ReplyPolicy: when it answers, and what happens when it can''t. Durations in milliseconds.';
 comment on column agents.active is 'Whether it answers.';
 comment on column agents.token_hash is 'SHA-256 of the token that inbound webhooks carry.';
 comment on column agents.deleted_at is 'When it was deleted; NULL: it was not. Its dialogues still name it.';
@@ -28,6 +30,7 @@ create table channels (
     agent_id uuid not null,
     vendor text not null,
     url text not null,
+    delivery_policy jsonb not null,
     active boolean not null,
     token_sealed bytea not null,
     token_suffix text not null,
@@ -41,6 +44,7 @@ create table channels (
 comment on table channels is 'The routes that messages travel: one agent, one vendor kind.';
 comment on column channels.vendor is 'The vendor''s id in the code''s list; text, because the list keeps growing.';
 comment on column channels.url is 'Where replies are posted.';
+comment on column channels.delivery_policy is 'domain::policy::DeliveryPolicy: what the guard, the governor and uncertain deliveries go by.';
 comment on column channels.active is 'Whether it accepts messages.';
 comment on column channels.token_sealed is 'The token that our deliveries carry, encrypted (version, key id, nonce, ciphertext).';
 comment on column channels.signing_secret_sealed is 'The Standard Webhooks secret, encrypted likewise.';

@@ -9,6 +9,10 @@ create table dialogues (
     last_customer_seq bigint not null,
     version bigint not null,
     collecting_turn_id uuid,
+    control_since timestamptz not null,
+    control_reason text not null default '',
+    control_by text not null default '',
+    control_returns_at timestamptz,
     attributes jsonb not null default '{}',
     created_at timestamptz not null,
     updated_at timestamptz not null,
@@ -22,7 +26,11 @@ comment on column dialogues.status is 'The helpdesk''s word. It says who holds t
 comment on column dialogues.last_seq is 'The highest message number.';
 comment on column dialogues.last_customer_seq is 'The highest number of a customer''s message; 0: none yet.';
 comment on column dialogues.version is 'Rises with everything that happens in the dialogue.';
-comment on column dialogues.collecting_turn_id is 'The one turn that gathers messages; NULL: none does. One column, so there can''t be two.';
+comment on column dialogues.collecting_turn_id is 'The one turn that messages are added to, also while it runs if its run may be superseded; NULL: none. One column, so there can''t be two.';
+comment on column dialogues.control_since is 'Since when its present holder holds it.';
+comment on column dialogues.control_reason is 'Why; empty: nothing but its beginning.';
+comment on column dialogues.control_by is 'Who did it, as the caller said; empty: not said.';
+comment on column dialogues.control_returns_at is 'When a human''s control goes back to the agent; NULL: not by itself.';
 comment on column dialogues.attributes is 'What tools have noted, an object.';
 comment on column dialogues.updated_at is 'Never goes back: events of the dialogue take their order from it.';
 create index dialogues_created_at_idx on dialogues (workspace_id, created_at, id);

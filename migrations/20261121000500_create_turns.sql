@@ -7,6 +7,8 @@ create table turns (
     reason text,
     covered_through bigint not null,
     current_run integer not null,
+    restarts integer not null default 0,
+    late boolean not null default false,
     reply_message_id uuid,
     created_at timestamptz not null,
     closed_at timestamptz,
@@ -19,6 +21,8 @@ comment on table turns is 'One answer of an agent to the messages that came sinc
 comment on column turns.reason is 'Why it stayed silent or failed; NULL otherwise.';
 comment on column turns.covered_through is 'The highest customer message that it covers; 0 while it collects.';
 comment on column turns.current_run is 'The number of its newest run; 0: none. Only that run may commit.';
+comment on column turns.restarts is 'How often a run was superseded by a newer message.';
+comment on column turns.late is 'Whether it began so long after its first message that the agent''s policy for late messages applies.';
 comment on column turns.reply_message_id is 'Its reply; NULL: none.';
 create index turns_dialogue_idx on turns (workspace_id, dialogue_id, id);
 call protect_table('turns');
@@ -27,7 +31,7 @@ create table runs (
     workspace_id uuid not null,
     turn_id uuid not null,
     number integer not null,
-    state text not null check (state in ('STARTED', 'ANSWERED', 'LOST', 'FAILED')),
+    state text not null check (state in ('STARTED', 'ANSWERED', 'SUPERSEDED', 'LOST', 'FAILED')),
     request jsonb not null,
     input_tokens bigint not null default 0,
     output_tokens bigint not null default 0,

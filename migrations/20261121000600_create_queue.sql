@@ -1,10 +1,10 @@
--- Waiting work, in the mailbox shape: one row per key, and that row is the lock. A dialogue has two keys: `turn` (one run
--- at a time) and `out` (its deliveries). A key is strictly first in, first out: its head is the job with the smallest id,
+-- Waiting work, in the mailbox shape: one row per key, and that row is the lock. A dialogue has three keys: `turn` (one run
+-- at a time), `out` (its deliveries) and `timer` (when control returns to the agent). A key is strictly first in, first out: its head is the job with the smallest id,
 -- `next_run_at` is the head's, and while the head waits nothing behind it runs.
 create table job_keys (
     workspace_id uuid not null,
     subject_id uuid not null,
-    lane text not null check (lane in ('turn', 'out')),
+    lane text not null check (lane in ('turn', 'out', 'timer')),
     next_run_at timestamptz not null,
     locked_by uuid,
     fence bigint not null default 0,
@@ -27,12 +27,14 @@ create table jobs (
     target_id uuid not null,
     failures integer not null default 0,
     run_at timestamptz not null,
+    latest_at timestamptz,
     primary key (workspace_id, id)
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 comment on table jobs is 'Waiting work.';
-comment on column jobs.target_id is 'What it is about: the turn in the lane turn, the delivery in the lane out.';
+comment on column jobs.target_id is 'What it is about: the turn in the lane turn, the delivery in the lane out, the dialogue in the lane timer.';
 comment on column jobs.failures is 'How often it failed so far.';
-comment on column jobs.run_at is 'When it is due.';
+comment on column jobs.run_at is 'When it is due. Newer messages move a collecting turn''s.';
+comment on column jobs.latest_at is 'What newer messages may not move it past; NULL: nothing moves it.';
 create index jobs_key_idx on jobs (workspace_id, subject_id, lane, id);
 call protect_table('jobs');
 

@@ -4,18 +4,23 @@ create table deliveries (
     dialogue_id uuid not null,
     message_id uuid not null,
     channel_id uuid not null,
-    state text not null check (state in ('PENDING', 'STARTED', 'DELIVERED', 'WITHHELD', 'DEAD')),
+    author text not null check (author in ('AGENT', 'OPERATOR', 'AUTOMATION', 'SYSTEM')),
+    state text not null check (state in ('PENDING', 'STARTED', 'DELIVERED', 'UNCERTAIN', 'HELD', 'WITHHELD', 'DEAD')),
     reason text,
     attempts integer not null,
     next_attempt_at timestamptz,
+    slot_at timestamptz,
     created_at timestamptz not null,
     settled_at timestamptz,
     primary key (workspace_id, id)
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 comment on table deliveries is 'Outbound messages on their way.';
-comment on column deliveries.reason is 'Why it was withheld or is dead; NULL otherwise.';
+comment on column deliveries.author is 'Who had it sent: what the guard asks.';
+comment on column deliveries.state is 'UNCERTAIN: it may have arrived, and is sent again all the same; HELD: it may have arrived, and waits for a person.';
+comment on column deliveries.reason is 'Why it was withheld, is held or dead; NULL otherwise.';
 comment on column deliveries.attempts is 'How many attempts were begun; the number of the newest.';
 comment on column deliveries.next_attempt_at is 'When the next attempt is due; NULL: none is.';
+comment on column deliveries.slot_at is 'The place in its channel''s rate that the governor granted it; NULL: it needs none, or has used it.';
 comment on column deliveries.settled_at is 'When it came to its final state; NULL: it has not.';
 create index deliveries_dialogue_idx on deliveries (workspace_id, dialogue_id, id);
 create index deliveries_dead_idx on deliveries (workspace_id, id) where state = 'DEAD';
@@ -39,3 +44,13 @@ comment on column attempts.http_status is 'The receiver''s; NULL: there was none
 comment on column attempts.error is 'What went wrong; NULL: nothing.';
 comment on column attempts.response_excerpt is 'The first 1,024 characters of the receiver''s answer; NULL: there was none.';
 call protect_table('attempts');
+
+create table governors (
+    workspace_id uuid not null,
+    key text not null,
+    next_at timestamptz not null,
+    primary key (workspace_id, key)
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+comment on table governors is 'Which moment of a limited rate is free next. Grants lie evenly apart, so that no window of a second holds more than its share.';
+comment on column governors.key is 'What is limited: channel:<id>.';
+call protect_table('governors');

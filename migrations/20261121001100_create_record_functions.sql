@@ -7,15 +7,22 @@
 -- Answers one row per message, by its number in the batch from 1. A message whose key was there but is gone by the time
 -- that it is looked up gets none and leaves no trace: the caller offers it again.
 --
+-- `p_due` and `p_latest`: when the turn that a message opens is due, and what newer messages may not move that past; NULL:
+-- at once. `p_takes`: the message's author takes control from the agent, until `p_returns_at` if that is not NULL. The
+-- arrays themselves are NULL where no message of the batch needs them.
+--
+-- `extended`: the message was added to a turn that was there, which may be running.
+--
 -- What every message needs is one statement; what only some need has statements of its own, because setting a statement up
 -- costs more than running it. Nobody is notified in here: commits that notify wait for each other.
 create function system_record(
     p_webhook uuid[], p_workspace uuid[], p_channel uuid[], p_agent uuid[], p_dialogue uuid[], p_chat text[],
     p_dedup_key text[], p_digest bytea[], p_message uuid[], p_external_id text[], p_role text[], p_body text[],
     p_turn uuid[], p_job uuid[], p_event uuid[], p_event_created uuid[], p_route text[], p_headers jsonb[],
-    p_raw bytea[], p_at timestamptz[]
+    p_raw bytea[], p_at timestamptz[], p_due timestamptz[], p_latest timestamptz[], p_takes boolean[],
+    p_returns_at timestamptz[]
 )
-returns table (ord integer, outcome text, message_id uuid, dialogue_id uuid)
+returns table (ord integer, outcome text, message_id uuid, dialogue_id uuid, extended boolean)
 language plpgsql security definer
 set search_path = public, pg_temp
 set lock_timeout = '50ms'
@@ -32,6 +39,12 @@ declare
     -- The messages that are new, and those of them that open a turn.
     v_fresh integer[];
     v_opening integer[];
+    -- Those that were added to a turn that was there, those that find the dialogue resolved or snoozed, and those whose
+    -- author takes it.
+    v_extending integer[];
+    v_reopening integer[];
+    v_taking integer[];
+    v_one integer;
 begin
     with input as materialized (
         select i.*, i.n::integer as ord
@@ -57,16 +70,16 @@ begin
         where i.message_id in (select k.message_id from keyed k)
         window dialogue as (partition by i.workspace_id, i.dialogue_id order by i.ord)
     ),
-    -- Creates, locks and numbers the dialogues in one go. A customer's message makes a resolved or snoozed dialogue the
-    -- agent's again, and opens the collecting turn where there is none.
+    -- Creates, locks and numbers the dialogues in one go. A customer's message opens the collecting turn where there is
+    -- none.
     opened as (
         insert into dialogues as d (
             workspace_id, id, channel_id, chat, status, last_seq, last_customer_seq, version, collecting_turn_id,
-            created_at, updated_at)
+            control_since, created_at, updated_at)
         select f.workspace_id, f.dialogue_id, (array_agg(f.channel_id))[1], min(f.chat), 'PENDING', count(*),
                coalesce(max(f.rank) filter (where f.role = 'USER'), 0), count(*),
                (array_agg(f.turn_id) filter (where f.role = 'USER'))[1],
-               min(f.at), max(f.at)
+               min(f.at), min(f.at), max(f.at)
         from (select * from fresh order by workspace_id, dialogue_id, ord) f
         group by f.workspace_id, f.dialogue_id
         on conflict (workspace_id, id) do update set
@@ -75,13 +88,11 @@ begin
                 then d.last_seq + excluded.last_customer_seq else d.last_customer_seq end,
             version = d.version + excluded.version,
             collecting_turn_id = coalesce(d.collecting_turn_id, excluded.collecting_turn_id),
-            status = case when excluded.last_customer_seq > 0 and d.status in ('SNOOZED', 'RESOLVED')
-                then 'PENDING' else d.status end,
             updated_at = greatest(d.updated_at, excluded.updated_at) + excluded.version * interval '1 microsecond'
-        returning d.workspace_id, d.id, d.last_seq, d.collecting_turn_id, d.updated_at, d.xmax = 0 as created
+        returning d.workspace_id, d.id, d.last_seq, d.collecting_turn_id, d.updated_at, d.status, d.xmax = 0 as created
     ),
     placed as materialized (
-        select f.*, o.last_seq - f.size + f.rank as seq, o.created, o.collecting_turn_id,
+        select f.*, o.last_seq - f.size + f.rank as seq, o.created, o.collecting_turn_id, o.status,
                o.updated_at - (f.size - f.rank) * interval '1 microsecond' as moment
         from fresh f join opened o on o.workspace_id = f.workspace_id and o.id = f.dialogue_id
     ),
@@ -114,15 +125,19 @@ begin
                p.dialogue_id, p.at
         from placed p
     )
-    select array_agg(p.ord), array_agg(p.ord) filter (where p.role = 'USER' and p.collecting_turn_id = p.turn_id)
-    into v_fresh, v_opening
+    select array_agg(p.ord),
+           array_agg(p.ord) filter (where p.role = 'USER' and p.collecting_turn_id = p.turn_id),
+           array_agg(p.ord) filter (where p.role = 'USER' and p.collecting_turn_id <> p.turn_id),
+           array_agg(p.ord) filter (where p.role = 'USER' and p.status in ('SNOOZED', 'RESOLVED')),
+           array_agg(p.ord order by p.ord) filter (where p_takes[p.ord])
+    into v_fresh, v_opening, v_extending, v_reopening, v_taking
     from placed p;
 
     if v_opening is not null then
         with opening as materialized (
             select i.*
-            from unnest(p_workspace, p_dialogue, p_agent, p_turn, p_job, p_at) with ordinality
-                as i (workspace_id, dialogue_id, agent_id, turn_id, job_id, at, n)
+            from unnest(p_workspace, p_dialogue, p_agent, p_turn, p_job, p_at, p_due, p_latest) with ordinality
+                as i (workspace_id, dialogue_id, agent_id, turn_id, job_id, at, due, latest, n)
             where i.n = any (v_opening)
         ),
         turned as (
@@ -130,21 +145,55 @@ begin
             select o.workspace_id, o.turn_id, o.dialogue_id, o.agent_id, 'COLLECTING', 0, 0, o.at from opening o
         ),
         queued as (
-            insert into jobs (workspace_id, id, subject_id, lane, target_id, run_at)
-            select o.workspace_id, o.job_id, o.dialogue_id, 'turn', o.turn_id, o.at from opening o
+            insert into jobs (workspace_id, id, subject_id, lane, target_id, run_at, latest_at)
+            select o.workspace_id, o.job_id, o.dialogue_id, 'turn', o.turn_id, coalesce(o.due, o.at), o.latest
+            from opening o
         )
         -- A dialogue opens one turn at most in a batch, so no key comes twice. Where a turn still runs or waits for its retry,
         -- its job is the head and decides when the key is due.
         insert into job_keys as k (workspace_id, subject_id, lane, next_run_at)
-        select o.workspace_id, o.dialogue_id, 'turn', o.at
+        select o.workspace_id, o.dialogue_id, 'turn', coalesce(o.due, o.at)
         from opening o
         order by o.workspace_id, o.dialogue_id
         on conflict (workspace_id, subject_id, lane) do update set
             next_run_at = case when k.next_run_at = 'infinity' then excluded.next_run_at else k.next_run_at end;
     end if;
 
+    -- The quiet window begins anew with each message, up to the longest wait. A key that is held learns of it when it is
+    -- given back; where another turn is ahead, that one decides when the key is due.
+    if p_due is not null and v_extending is not null then
+        with input as (
+            select i.workspace_id, i.dialogue_id, max(i.due) as due
+            from unnest(p_workspace, p_dialogue, p_due) with ordinality as i (workspace_id, dialogue_id, due, n)
+            where i.n = any (v_extending)
+            group by i.workspace_id, i.dialogue_id
+        ),
+        moved as (
+            update jobs j set run_at = greatest(j.run_at, least(i.due, j.latest_at))
+            from input i join dialogues d on d.workspace_id = i.workspace_id and d.id = i.dialogue_id
+            where j.workspace_id = i.workspace_id and j.subject_id = i.dialogue_id and j.lane = 'turn'
+                and j.target_id = d.collecting_turn_id
+            returning j.workspace_id, j.subject_id, j.id, j.run_at
+        )
+        update job_keys k set next_run_at = m.run_at
+        from moved m
+        where k.workspace_id = m.workspace_id and k.subject_id = m.subject_id and k.lane = 'turn' and k.locked_by is null
+            and not exists (
+                select 1 from jobs h
+                where h.workspace_id = m.workspace_id and h.subject_id = m.subject_id and h.lane = 'turn' and h.id < m.id);
+    end if;
+
+    foreach v_one in array coalesce(v_reopening, '{}') loop
+        perform change_control(
+            p_workspace[v_one], p_dialogue[v_one], 'PENDING', 'customer_message', '', null, p_at[v_one]);
+    end loop;
+    foreach v_one in array coalesce(v_taking, '{}') loop
+        perform change_control(
+            p_workspace[v_one], p_dialogue[v_one], 'OPEN', 'employee_message', '', p_returns_at[v_one], p_at[v_one]);
+    end loop;
+
     return query
-    select f, 'RECORDED', p_message[f], p_dialogue[f] from unnest(v_fresh) f;
+    select f, 'RECORDED', p_message[f], p_dialogue[f], coalesce(f = any (v_extending), false) from unnest(v_fresh) f;
 
     if coalesce(cardinality(v_fresh), 0) < cardinality(p_message) then
         return query
@@ -177,8 +226,8 @@ begin
             -- A batch that is offered again, because its connection was lost while it committed, is kept already.
             on conflict (workspace_id, id) do nothing
         )
-        select k.ord, k.outcome, k.message_id, k.dialogue_id from known k;
+        select k.ord, k.outcome, k.message_id, k.dialogue_id, false from known k;
     end if;
 end
 $$;
-call hand_to_system('system_record(uuid[], uuid[], uuid[], uuid[], uuid[], text[], text[], bytea[], uuid[], text[], text[], text[], uuid[], uuid[], uuid[], uuid[], text[], jsonb[], bytea[], timestamptz[])');
+call hand_to_system('system_record(uuid[], uuid[], uuid[], uuid[], uuid[], text[], text[], bytea[], uuid[], text[], text[], text[], uuid[], uuid[], uuid[], uuid[], text[], jsonb[], bytea[], timestamptz[], timestamptz[], timestamptz[], boolean[], timestamptz[])');

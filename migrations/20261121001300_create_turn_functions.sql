@@ -2,16 +2,17 @@
 -- whose key was taken away (fence or holder differ) are passed over and get no row in the answer: their worker must stop.
 -- `is not distinct from` keeps the planner off the index of holders, which claims fill with dead entries.
 
--- Begins runs: closes the collecting turn to further messages, marks an earlier run that is still open as lost, and
--- answers with all that the engine and the delivery need.
+-- Begins runs: marks an earlier run that is still open as lost, and answers with all that the engine and the delivery need.
+-- The turn is closed to further messages, unless its run may be superseded by them: then it stays the dialogue's collecting
+-- turn while it runs.
 create function system_begin_turns(
     p_worker uuid, p_workspace uuid[], p_dialogue uuid[], p_turn uuid[], p_fence bigint[], p_at timestamptz,
     p_history integer
 )
 returns table (
-    workspace_id uuid, turn_id uuid, run integer, dialogue_status text, chat text,
-    agent_active boolean, engine jsonb, instructions text,
-    channel_id uuid, channel_active boolean, vendor text, url text, token_sealed bytea, signing_secret_sealed bytea,
+    workspace_id uuid, turn_id uuid, run integer, late boolean, dialogue_status text, chat text,
+    agent_active boolean, engine jsonb, instructions text, reply_policy jsonb,
+    channel_id uuid, channel_active boolean, vendor text, url text, uncertain text, token_sealed bytea, signing_secret_sealed bytea,
     history jsonb, steps jsonb)
 language plpgsql security definer
 set search_path = public, pg_temp
@@ -40,23 +41,32 @@ begin
         update runs r set state = 'LOST', ended_at = p_at
         from input i where r.workspace_id = i.workspace_id and r.turn_id = i.turn_id and r.state = 'STARTED'
     ),
-    closed as (
-        update dialogues d set collecting_turn_id = null, version = d.version + 1
-        from input i
-        where d.workspace_id = i.workspace_id and d.id = i.dialogue_id and d.collecting_turn_id = i.turn_id
-    ),
     begun as (
         update turns t
         set state = 'RUNNING', current_run = t.current_run + 1,
-            covered_through = case when t.state = 'COLLECTING' then d.last_customer_seq else t.covered_through end
-        from input i join dialogues d on d.workspace_id = i.workspace_id and d.id = i.dialogue_id
+            covered_through = case when d.collecting_turn_id = t.id then d.last_customer_seq else t.covered_through end,
+            late = t.late or t.created_at
+                + nullif(a.reply_policy ->> 'late_after_ms', '0')::bigint * interval '1 millisecond' < p_at is true
+        from input i
+        join dialogues d on d.workspace_id = i.workspace_id and d.id = i.dialogue_id, agents a
         where t.workspace_id = i.workspace_id and t.id = i.turn_id and t.state in ('COLLECTING', 'RUNNING')
-        returning t.workspace_id, t.id, t.dialogue_id, t.agent_id, t.current_run, t.covered_through
+            and a.workspace_id = t.workspace_id and a.id = t.agent_id
+        returning t.workspace_id, t.id, t.dialogue_id, t.agent_id, t.current_run, t.covered_through, t.late,
+            -- A run that has begun an effect can't be superseded.
+            a.reply_policy ->> 'newer_message' = 'RESTART' and t.restarts < (a.reply_policy ->> 'max_restarts')::integer
+                and not exists (select 1 from run_steps s where s.workspace_id = t.workspace_id and s.turn_id = t.id)
+                as open
+    ),
+    closed as (
+        update dialogues d
+        set collecting_turn_id = case when b.open then d.collecting_turn_id end, version = d.version + 1
+        from begun b
+        where d.workspace_id = b.workspace_id and d.id = b.dialogue_id and d.collecting_turn_id = b.id
     ),
     known as materialized (
         select b.*, d.status, d.chat, d.channel_id, c.deleted_at is null and c.active as channel_active, c.vendor, c.url,
-               c.token_sealed, c.signing_secret_sealed, case when a.deleted_at is null then a.active end as agent_active,
-               a.engine, a.instructions, h.history, h.from_seq
+               c.delivery_policy ->> 'uncertain' as uncertain, c.token_sealed, c.signing_secret_sealed, case when a.deleted_at is null then a.active end as agent_active,
+               a.engine, a.instructions, a.reply_policy, h.history, h.from_seq
         from begun b
         join dialogues d on d.workspace_id = b.workspace_id and d.id = b.dialogue_id
         join channels c on c.workspace_id = b.workspace_id and c.id = d.channel_id
@@ -86,8 +96,8 @@ begin
                p_at
         from known k
     )
-    select k.workspace_id, k.id, k.current_run, k.status, k.chat, k.agent_active, k.engine, k.instructions,
-           k.channel_id, k.channel_active, k.vendor, k.url, k.token_sealed, k.signing_secret_sealed,
+    select k.workspace_id, k.id, k.current_run, k.late, k.status, k.chat, k.agent_active, k.engine, k.instructions,
+           k.reply_policy, k.channel_id, k.channel_active, k.vendor, k.url, k.uncertain, k.token_sealed, k.signing_secret_sealed,
            coalesce(k.history, '[]'),
            coalesce((select jsonb_agg(jsonb_build_object('answer', s.answer, 'results', s.results) order by s.step)
                      from run_steps s where s.workspace_id = k.workspace_id and s.turn_id = k.id), '[]')
@@ -100,11 +110,14 @@ call hand_to_system('system_begin_turns(uuid, uuid[], uuid[], uuid[], bigint[], 
 -- the dialogue waits to be delivered, the out key is taken at once and the first attempt is committed as STARTED: the
 -- worker sends without going through the queue. A worker that dies leaves a job under a locked key, like any other.
 --
--- Outcome: COMMITTED, or HUMAN_HOLDS when a human took the dialogue while the answer was written.
+-- `p_error`: why the run failed, whose fallback text this is; NULL: it is the engine's answer.
+--
+-- Outcome: COMMITTED; HUMAN_HOLDS or NOBODY_HOLDS when the agent no longer holds the dialogue; SUPERSEDED when a newer message was added to the
+-- turn meanwhile: then the turn is due for its next run.
 create function system_commit_replies(
     p_worker uuid, p_workspace uuid[], p_dialogue uuid[], p_turn uuid[], p_run integer[], p_fence bigint[],
     p_job uuid[], p_message uuid[], p_body text[], p_answer jsonb[], p_input_tokens bigint[], p_output_tokens bigint[],
-    p_delivery uuid[], p_out_job uuid[], p_event uuid[], p_at timestamptz
+    p_delivery uuid[], p_out_job uuid[], p_event uuid[], p_error text[], p_at timestamptz
 )
 returns table (ord integer, outcome text, out_fence bigint)
 language plpgsql security definer
@@ -122,15 +135,19 @@ as $$
 declare
     v_good integer[];
     v_held integer[];
+    v_superseded integer[];
 begin
     perform 1 from dialogues d
     where (d.workspace_id, d.id) in (select * from unnest(p_workspace, p_dialogue))
     order by d.workspace_id, d.id for update;
 
-    select array_agg(c.ord) filter (where c.status <> 'OPEN'), array_agg(c.ord) filter (where c.status = 'OPEN')
-    into v_good, v_held
+    select array_agg(c.ord) filter (where c.status = 'PENDING' and not c.superseded),
+           array_agg(c.ord) filter (where c.status <> 'PENDING'),
+           array_agg(c.ord) filter (where c.status = 'PENDING' and c.superseded)
+    into v_good, v_held, v_superseded
     from (
-        select i.ord::integer as ord, d.status
+        select i.ord::integer as ord, d.status,
+               d.collecting_turn_id is not distinct from t.id and d.last_customer_seq > t.covered_through as superseded
         from unnest(p_workspace, p_dialogue, p_turn, p_run, p_fence) with ordinality
             as i (workspace_id, dialogue_id, turn_id, run, fence, ord)
         join dialogues d on d.workspace_id = i.workspace_id and d.id = i.dialogue_id
@@ -146,15 +163,16 @@ begin
         select i.*, i.n::integer as ord
         from unnest(
             p_workspace, p_dialogue, p_turn, p_run, p_job, p_message, p_body, p_answer, p_input_tokens, p_output_tokens,
-            p_delivery, p_out_job, p_event
+            p_delivery, p_out_job, p_event, p_error
         ) with ordinality as i (
             workspace_id, dialogue_id, turn_id, run, job_id, message_id, body, answer, input_tokens, output_tokens,
-            delivery_id, out_job_id, event_id, n)
+            delivery_id, out_job_id, event_id, error, n)
         where i.n = any (v_good)
     ),
     moved as (
         update dialogues d
         set last_seq = d.last_seq + 1, version = d.version + 1,
+            collecting_turn_id = nullif(d.collecting_turn_id, i.turn_id),
             updated_at = greatest(p_at, d.updated_at + interval '1 microsecond')
         from input i where d.workspace_id = i.workspace_id and d.id = i.dialogue_id
         returning i.ord, d.last_seq, d.updated_at, d.channel_id
@@ -177,12 +195,15 @@ begin
         from input i join moved m on m.ord = i.ord
     ),
     closed as (
-        update turns t set state = 'REPLIED', reply_message_id = i.message_id, closed_at = p_at
+        update turns t
+        set state = 'REPLIED', reply_message_id = i.message_id, closed_at = p_at,
+            reason = case when i.error is not null then 'fallback' end
         from input i where t.workspace_id = i.workspace_id and t.id = i.turn_id
     ),
     answered as (
         update runs r
-        set state = 'ANSWERED', ended_at = p_at, input_tokens = i.input_tokens, output_tokens = i.output_tokens
+        set state = case when i.error is null then 'ANSWERED' else 'FAILED' end, error = i.error, ended_at = p_at,
+            input_tokens = i.input_tokens, output_tokens = i.output_tokens
         from input i where r.workspace_id = i.workspace_id and r.turn_id = i.turn_id and r.number = i.run
     ),
     stepped as (
@@ -190,14 +211,24 @@ begin
         select i.workspace_id, i.turn_id,
                (select count(*) + 1 from run_steps s where s.workspace_id = i.workspace_id and s.turn_id = i.turn_id),
                i.run, i.answer, '[]', p_at
-        from input i
+        from input i where i.error is null
     ),
     done as (
         delete from jobs j using input i where j.workspace_id = i.workspace_id and j.id = i.job_id
     ),
+    -- Neither guard nor governor has a say in it.
+    clear as materialized (
+        select i.ord
+        from input i
+        join dialogues d on d.workspace_id = i.workspace_id and d.id = i.dialogue_id
+        join channels c on c.workspace_id = d.workspace_id and c.id = d.channel_id
+        where c.delivery_policy ->> 'max_per_second' is null
+            and guard_verdict(i.workspace_id, i.dialogue_id, i.delivery_id, 'AGENT', d.status,
+                c.active and c.deleted_at is null, c.delivery_policy, p_at) is null
+    ),
     outbox as (
         insert into job_keys as k (workspace_id, subject_id, lane, next_run_at, locked_by, fence)
-        select i.workspace_id, i.dialogue_id, 'out', p_at, p_worker, 1
+        select i.workspace_id, i.dialogue_id, 'out', p_at, case when i.ord in (select c.ord from clear c) then p_worker end, 1
         from input i order by i.workspace_id, i.dialogue_id
         on conflict (workspace_id, subject_id, lane) do update set
             locked_by = case when k.next_run_at = 'infinity' then excluded.locked_by else k.locked_by end,
@@ -219,9 +250,9 @@ begin
         select i.workspace_id, i.out_job_id, i.dialogue_id, 'out', i.delivery_id, p_at from input i
     ),
     sent as (
-        insert into deliveries (workspace_id, id, dialogue_id, message_id, channel_id, state, attempts, next_attempt_at,
-            created_at)
-        select i.workspace_id, i.delivery_id, i.dialogue_id, i.message_id, m.channel_id,
+        insert into deliveries (workspace_id, id, dialogue_id, message_id, channel_id, author, state, attempts,
+            next_attempt_at, created_at)
+        select i.workspace_id, i.delivery_id, i.dialogue_id, i.message_id, m.channel_id, 'AGENT',
                case when x.ord is null then 'PENDING' else 'STARTED' end, (x.ord is not null)::int,
                case when x.ord is null then p_at end, p_at
         from input i join moved m on m.ord = i.ord left join direct x on x.ord = i.ord
@@ -232,17 +263,37 @@ begin
     )
     select i.ord, 'COMMITTED', x.fence from input i left join direct x on x.ord = i.ord
     union all
-    select h, 'HUMAN_HOLDS', null::bigint from unnest(v_held) h;
+    select h, case d.status when 'OPEN' then 'HUMAN_HOLDS' else 'NOBODY_HOLDS' end, null::bigint
+    from unnest(v_held) h join dialogues d on d.workspace_id = p_workspace[h] and d.id = p_dialogue[h];
+
+    if v_superseded is not null then
+        return query
+        with input as materialized (
+            select i.* from unnest(p_workspace, p_turn, p_run) with ordinality as i (workspace_id, turn_id, run, n)
+            where i.n = any (v_superseded)
+        ),
+        ended as (
+            update runs r set state = 'SUPERSEDED', ended_at = p_at
+            from input i where r.workspace_id = i.workspace_id and r.turn_id = i.turn_id and r.number = i.run
+        ),
+        counted as (
+            update turns t set restarts = t.restarts + 1
+            from input i where t.workspace_id = i.workspace_id and t.id = i.turn_id
+        )
+        select s, 'SUPERSEDED', null::bigint from unnest(v_superseded) s;
+        v_good := v_good || v_superseded;
+    end if;
 
     perform release_keys(
         (select array_agg(p_workspace[g]) from unnest(v_good) g), (select array_agg(p_dialogue[g]) from unnest(v_good) g),
         'turn');
 end
 $$;
-call hand_to_system('system_commit_replies(uuid, uuid[], uuid[], uuid[], integer[], bigint[], uuid[], uuid[], text[], jsonb[], bigint[], bigint[], uuid[], uuid[], uuid[], timestamptz)');
+call hand_to_system('system_commit_replies(uuid, uuid[], uuid[], uuid[], integer[], bigint[], uuid[], uuid[], text[], jsonb[], bigint[], bigint[], uuid[], uuid[], uuid[], text[], timestamptz)');
 
--- Settles turns that got no reply: state SILENT or FAILED closes them for good, RUNNING leaves them for another run at
--- `p_run_at`. `p_error` is why the run failed; NULL: it was not the engine's fault.
+-- Settles turns that got no reply: state SILENT or FAILED closes them for good, with all messages that were added to them;
+-- RUNNING leaves them for another run, at `p_run_at` when this one failed, or when newer messages say if it was superseded.
+-- `p_error` is why the run failed; NULL: it did not.
 create function system_settle_turns(
     p_worker uuid, p_workspace uuid[], p_dialogue uuid[], p_turn uuid[], p_run integer[], p_fence bigint[], p_job uuid[],
     p_state text[], p_reason text[], p_error text[], p_run_at timestamptz[], p_event uuid[], p_at timestamptz
@@ -289,19 +340,27 @@ begin
     ),
     moved as (
         update dialogues d
-        set version = d.version + 1, updated_at = greatest(p_at, d.updated_at + interval '1 microsecond')
+        set version = d.version + 1, updated_at = greatest(p_at, d.updated_at + interval '1 microsecond'),
+            collecting_turn_id = case when i.state = 'RUNNING' then d.collecting_turn_id
+                else nullif(d.collecting_turn_id, i.turn_id) end
         from input i where d.workspace_id = i.workspace_id and d.id = i.dialogue_id
         returning i.ord, d.updated_at
     ),
     ended as (
         update runs r
-        set state = case when i.error is null then 'ANSWERED' else 'FAILED' end, error = i.error, ended_at = p_at
+        set state = case when i.error is not null then 'FAILED' when i.state = 'RUNNING' then 'SUPERSEDED'
+                else 'ANSWERED' end,
+            error = i.error, ended_at = p_at
         from input i where r.workspace_id = i.workspace_id and r.turn_id = i.turn_id and r.number = i.run
     ),
     closed as (
         update turns t
-        set state = i.state, reason = i.reason, closed_at = case when i.state <> 'RUNNING' then p_at end
-        from input i where t.workspace_id = i.workspace_id and t.id = i.turn_id
+        set state = i.state, reason = i.reason, closed_at = case when i.state <> 'RUNNING' then p_at end,
+            restarts = t.restarts + (i.state = 'RUNNING' and i.error is null)::integer,
+            covered_through = case when i.state <> 'RUNNING' and was.collecting_turn_id = t.id
+                then was.last_customer_seq else t.covered_through end
+        from input i join dialogues was on was.workspace_id = i.workspace_id and was.id = i.dialogue_id
+        where t.workspace_id = i.workspace_id and t.id = i.turn_id
     ),
     done as (
         delete from jobs j using input i
@@ -309,7 +368,8 @@ begin
     ),
     again as (
         update jobs j set run_at = i.run_at, failures = j.failures + 1
-        from input i where j.workspace_id = i.workspace_id and j.id = i.job_id and i.state = 'RUNNING'
+        from input i
+        where j.workspace_id = i.workspace_id and j.id = i.job_id and i.state = 'RUNNING' and i.error is not null
     ),
     told as (
         insert into events (workspace_id, id, kind, dialogue_id, subject_id, data, occurred_at)

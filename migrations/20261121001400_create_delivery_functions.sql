@@ -1,14 +1,110 @@
 -- Gathered steps of deliveries, under the same rules as those of turns.
 
+-- The guard: why a message may not go out; NULL: it may. People may always write, and so may the one notice of a hand-over;
+-- what others write is held against who holds the dialogue and against the channel's policy.
+create function guard_verdict(
+    p_workspace uuid, p_dialogue uuid, p_delivery uuid, p_author text, p_status text, p_active boolean, p_policy jsonb,
+    p_at timestamptz
+)
+returns text
+language plpgsql stable
+set search_path = public, pg_temp
+as $$
+declare
+    v_loop integer := (p_policy ->> 'loop_limit')::integer;
+    v_cap integer := (p_policy ->> 'hourly_limit')::integer;
+    v_quiet jsonb := nullif(p_policy -> 'quiet_hours', 'null');
+    v_clock time;
+    v_begun boolean;
+    v_ended boolean;
+begin
+    if not p_active then
+        return 'channel_inactive';
+    end if;
+    if p_author in ('OPERATOR', 'SYSTEM') then
+        return null;
+    end if;
+    if p_status = 'OPEN' then
+        return 'human_holds';
+    end if;
+    -- Ids of deliveries rise with time. A programme that talks to another one is noticed within a minute.
+    if v_loop > 0 and v_loop <= (
+        select count(*) from (
+            select 1 from deliveries y
+            where y.workspace_id = p_workspace and y.dialogue_id = p_dialogue and y.id < p_delivery
+                and y.id > uuid_of_moment(p_at - interval '1 minute') and y.author in ('AGENT', 'AUTOMATION')
+                and y.state <> 'WITHHELD'
+            limit v_loop) recent)
+    then
+        return 'loop';
+    end if;
+    if v_cap > 0 and v_cap <= (
+        select count(*) from (
+            select 1 from deliveries y
+            where y.workspace_id = p_workspace and y.dialogue_id = p_dialogue and y.id < p_delivery
+                and y.id > uuid_of_moment(p_at - interval '1 hour') and y.author in ('AGENT', 'AUTOMATION')
+                and y.state <> 'WITHHELD'
+            limit v_cap) recent)
+    then
+        return 'rate_capped';
+    end if;
+    if v_quiet is not null and p_author = 'AUTOMATION' then
+        v_clock := (p_at at time zone (v_quiet ->> 'time_zone'))::time;
+        v_begun := v_clock >= (v_quiet ->> 'start')::time;
+        v_ended := v_clock >= (v_quiet ->> 'end')::time;
+        if v_quiet ->> 'start' < v_quiet ->> 'end' and v_begun and not v_ended
+            or v_quiet ->> 'start' > v_quiet ->> 'end' and (v_begun or not v_ended)
+        then
+            return 'quiet_hours';
+        end if;
+    end if;
+    return null;
+end
+$$;
+
+-- The governor: grants places in the rates of channels that have one, evenly spaced at 6/7 of it, to deliveries that need a
+-- place and have none or came too late for theirs. The caller holds their dialogues.
+create function grant_slots(p_workspace uuid[], p_delivery uuid[], p_at timestamptz)
+returns void
+language plpgsql
+set search_path = public, pg_temp
+as $$
+declare
+    v_item record;
+    v_slot timestamptz;
+    v_space interval;
+begin
+    for v_item in
+        select y.workspace_id, y.id, y.channel_id, (c.delivery_policy ->> 'max_per_second')::float8 as rate
+        from unnest(p_workspace, p_delivery) as i (workspace_id, delivery_id)
+        join deliveries y on y.workspace_id = i.workspace_id and y.id = i.delivery_id
+        join channels c on c.workspace_id = y.workspace_id and c.id = y.channel_id
+        where (c.delivery_policy ->> 'max_per_second')::float8 > 0
+            and (y.slot_at is null or y.slot_at < p_at - interval '100 milliseconds')
+        order by y.workspace_id, y.channel_id, y.id
+    loop
+        v_space := interval '1 second' * (7.0 / 6.0 / v_item.rate);
+        insert into governors as g (workspace_id, key, next_at)
+        values (v_item.workspace_id, 'channel:' || v_item.channel_id, p_at + v_space)
+        on conflict (workspace_id, key) do update set next_at = greatest(g.next_at, p_at) + v_space
+        returning g.next_at - v_space into v_slot;
+        update deliveries set slot_at = v_slot where workspace_id = v_item.workspace_id and id = v_item.id;
+    end loop;
+end
+$$;
+
 -- Begins attempts of claimed deliveries and answers with what is needed to send. An attempt that is still STARTED belongs
--- to a worker that went away: nobody knows what came of it. Where the channel is gone or inactive no attempt is begun
--- (`attempt` is NULL) and the worker withholds the delivery.
+-- to a worker that went away: nobody knows what came of it. Where the guard says no, no attempt is begun (`attempt` is NULL)
+-- and the worker withholds the delivery for the reason in `verdict`; `maybe_delivered`: a lost attempt may have arrived and the
+-- channel holds such messages. Where the governor's place is further off than `p_patience`, nothing is answered and the
+-- delivery goes back to the queue until then; else `slot_at` says when to send.
 create function system_start_attempts(
-    p_worker uuid, p_workspace uuid[], p_dialogue uuid[], p_delivery uuid[], p_fence bigint[], p_at timestamptz
+    p_worker uuid, p_workspace uuid[], p_dialogue uuid[], p_delivery uuid[], p_fence bigint[], p_at timestamptz,
+    p_patience interval
 )
 returns table (
-    workspace_id uuid, delivery_id uuid, attempt integer, state text, message_id uuid, chat text, role text, body text,
-    channel_id uuid, channel_active boolean, vendor text, url text, token_sealed bytea, signing_secret_sealed bytea)
+    workspace_id uuid, delivery_id uuid, attempt integer, state text, verdict text, slot_at timestamptz, message_id uuid, chat text, role text, body text,
+    channel_id uuid, channel_active boolean, vendor text, url text, uncertain text, token_sealed bytea, signing_secret_sealed bytea)
 language plpgsql security definer
 set search_path = public, pg_temp
 set lock_timeout = '50ms'
@@ -21,10 +117,14 @@ set random_page_cost = 0
 set cpu_operator_cost = 0
 as $$
 #variable_conflict use_column
+declare
+    v_workspaces uuid[];
+    v_postponed uuid[];
 begin
     perform 1 from dialogues d
     where (d.workspace_id, d.id) in (select * from unnest(p_workspace, p_dialogue))
     order by d.workspace_id, d.id for update;
+    perform grant_slots(p_workspace, p_delivery, p_at);
 
     return query
     with input as materialized (
@@ -35,9 +135,16 @@ begin
     ),
     known as materialized (
         select i.workspace_id, i.delivery_id, y.state, y.attempts, y.message_id, d.chat, d.status, m.role, m.body,
-               y.channel_id, c.active and c.deleted_at is null as channel_active, c.vendor, c.url, c.token_sealed,
+               y.channel_id, c.active and c.deleted_at is null as channel_active, c.vendor, c.url,
+               c.delivery_policy ->> 'uncertain' as uncertain, c.token_sealed,
                c.signing_secret_sealed,
-               y.state in ('PENDING', 'STARTED') and c.active and c.deleted_at is null as goes
+               y.state in ('PENDING', 'STARTED', 'UNCERTAIN') as open,
+               case
+                   when y.state = 'STARTED' and c.delivery_policy ->> 'uncertain' = 'HOLD' then 'maybe_delivered'
+                   else guard_verdict(i.workspace_id, i.dialogue_id, y.id, y.author, d.status,
+                       c.active and c.deleted_at is null, c.delivery_policy, p_at)
+               end as verdict,
+               y.slot_at, y.slot_at > p_at + p_patience is true as postponed
         from input i
         join dialogues d on d.workspace_id = i.workspace_id and d.id = i.dialogue_id
         join deliveries y on y.workspace_id = i.workspace_id and y.id = i.delivery_id
@@ -51,23 +158,42 @@ begin
         where a.workspace_id = k.workspace_id and a.delivery_id = k.delivery_id and a.state = 'STARTED'
     ),
     begun as (
-        update deliveries y set state = 'STARTED', attempts = y.attempts + 1, next_attempt_at = null
-        from known k where y.workspace_id = k.workspace_id and y.id = k.delivery_id and k.goes
+        update deliveries y set state = 'STARTED', attempts = y.attempts + 1, next_attempt_at = null, slot_at = null
+        from known k where y.workspace_id = k.workspace_id and y.id = k.delivery_id and k.open and k.verdict is null
+            and not k.postponed
         returning y.workspace_id, y.id, y.attempts
     ),
     tried as (
         insert into attempts (workspace_id, delivery_id, number, state, started_at)
         select b.workspace_id, b.id, b.attempts, 'STARTED', p_at from begun b
     )
-    select k.workspace_id, k.delivery_id, b.attempts, k.state, k.message_id, k.chat, k.role, k.body, k.channel_id,
-           k.channel_active, k.vendor, k.url, k.token_sealed, k.signing_secret_sealed
-    from known k left join begun b on b.workspace_id = k.workspace_id and b.id = k.delivery_id;
+    select k.workspace_id, k.delivery_id, b.attempts, k.state, k.verdict, k.slot_at, k.message_id, k.chat, k.role, k.body, k.channel_id,
+           k.channel_active, k.vendor, k.url, k.uncertain, k.token_sealed, k.signing_secret_sealed
+    from known k left join begun b on b.workspace_id = k.workspace_id and b.id = k.delivery_id
+    where k.verdict is not null or not k.postponed;
+
+    -- What was not begun although it may go waits for its place.
+    with waiting as (
+        update jobs j set run_at = y.slot_at
+        from unnest(p_workspace, p_dialogue, p_delivery, p_fence) as i (workspace_id, dialogue_id, delivery_id, fence)
+        join job_keys k on k.workspace_id = i.workspace_id and k.subject_id = i.dialogue_id and k.lane = 'out'
+            and k.fence = i.fence and k.locked_by is not distinct from p_worker
+        join deliveries y on y.workspace_id = i.workspace_id and y.id = i.delivery_id and y.slot_at > p_at + p_patience
+            and y.state in ('PENDING', 'UNCERTAIN')
+        where j.workspace_id = i.workspace_id and j.subject_id = i.dialogue_id and j.lane = 'out'
+            and j.target_id = i.delivery_id
+        returning j.workspace_id, j.subject_id
+    )
+    select array_agg(w.workspace_id), array_agg(w.subject_id) into v_workspaces, v_postponed from waiting w;
+    if v_postponed is not null then
+        perform release_keys(v_workspaces, v_postponed, 'out');
+    end if;
 end
 $$;
-call hand_to_system('system_start_attempts(uuid, uuid[], uuid[], uuid[], bigint[], timestamptz)');
+call hand_to_system('system_start_attempts(uuid, uuid[], uuid[], uuid[], bigint[], timestamptz, interval)');
 
 -- Settles attempts and their deliveries. `p_state` is the delivery's next state: DELIVERED, WITHHELD and DEAD end it,
--- PENDING has it wait until `p_run_at`, at the head of its dialogue's lane. Answers the items that were settled.
+-- HELD frees its lane for what follows; PENDING and UNCERTAIN have it wait until `p_run_at`, at the head of the lane. Answers the items that were settled.
 create function system_settle_attempts(
     p_worker uuid, p_workspace uuid[], p_dialogue uuid[], p_delivery uuid[], p_fence bigint[], p_job uuid[],
     p_attempt integer[], p_attempt_state text[], p_http_status integer[], p_error text[], p_excerpt text[],
@@ -128,17 +254,17 @@ begin
     ),
     settled as (
         update deliveries y
-        set state = i.state, reason = i.reason, next_attempt_at = case when i.state = 'PENDING' then i.run_at end,
-            settled_at = case when i.state <> 'PENDING' then p_at end
+        set state = i.state, reason = i.reason, next_attempt_at = case when i.state in ('PENDING', 'UNCERTAIN') then i.run_at end,
+            settled_at = case when i.state not in ('PENDING', 'UNCERTAIN', 'HELD') then p_at end
         from input i where y.workspace_id = i.workspace_id and y.id = i.delivery_id
     ),
     done as (
         delete from jobs j using input i
-        where j.workspace_id = i.workspace_id and j.id = i.job_id and i.state <> 'PENDING'
+        where j.workspace_id = i.workspace_id and j.id = i.job_id and i.state not in ('PENDING', 'UNCERTAIN')
     ),
     again as (
         update jobs j set run_at = i.run_at, failures = j.failures + 1
-        from input i where j.workspace_id = i.workspace_id and j.id = i.job_id and i.state = 'PENDING'
+        from input i where j.workspace_id = i.workspace_id and j.id = i.job_id and i.state in ('PENDING', 'UNCERTAIN')
     ),
     told as (
         insert into events (workspace_id, id, kind, dialogue_id, subject_id, data, occurred_at)

@@ -92,12 +92,12 @@ comment on column dispatch_attempts.error is 'What went wrong; NULL: nothing.';
 comment on column dispatch_attempts.response_excerpt is 'The first 1,024 characters of the endpoint''s answer; NULL: there was none.';
 call protect_table('dispatch_attempts');
 
--- The third lane of the queue. Endpoints belong to strangers and may be slow or many, so their lane is claimed apart from
+-- Another lane of the queue. Endpoints belong to strangers and may be slow or many, so theirs is claimed apart from
 -- the lanes of dialogues, and each kind of claim has an index of its own: neither walks over the other's backlog.
 alter table job_keys drop constraint job_keys_lane_check;
-alter table job_keys add constraint job_keys_lane_check check (lane in ('turn', 'out', 'hook'));
+alter table job_keys add constraint job_keys_lane_check check (lane in ('turn', 'out', 'timer', 'hook'));
 comment on column job_keys.subject_id is 'The dialogue; in the lane hook what hook_subject gives for endpoint and dialogue.';
-comment on column jobs.target_id is 'What it is about: the turn in the lane turn, the delivery in the lane out, the dispatch in the lane hook.';
+comment on column jobs.target_id is 'What it is about: the turn in the lane turn, the delivery in the lane out, the dialogue in the lane timer, the dispatch in the lane hook.';
 alter table job_keys add column endpoint_id uuid;
 comment on column job_keys.endpoint_id is 'The endpoint whose dispatches wait here, by which the lane hook is claimed; NULL in the lanes of dialogues.';
 drop index job_keys_due_idx;

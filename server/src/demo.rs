@@ -16,6 +16,7 @@ use domain::{
     agent::Engine,
     inbound::{InboundMessage, RawRequest, Sender},
     new_message::NewMessage,
+    policy::{DeliveryPolicy, ReplyPolicy},
     workspace::Scopes,
 };
 use secrecy::ExposeSecret;
@@ -127,6 +128,7 @@ async fn set_up(
         settings: serde_json::json!({}),
     };
     let new = NewAgent {
+        reply_policy: ReplyPolicy::default(),
         display_name: "Demo agent".to_owned(),
         instructions: "Answer the customer.".to_owned(),
         engine: Some(engine),
@@ -134,6 +136,7 @@ async fn set_up(
     };
     let (agent, token) = server.app.create_agent(&caller, new, "").await?;
     let new = NewChannel {
+        delivery_policy: DeliveryPolicy::default(),
         display_name: "Demo channel".to_owned(),
         agent: Some(agent.id),
         vendor: String::new(),

@@ -55,6 +55,11 @@ async fn main() -> ExitCode {
         "warn".clone_into(&mut config.log);
     }
     telemetry::start(&config.log, config.log_json);
+    #[cfg(feature = "failpoints")]
+    if let Err(error) = domain::fail_point::install(&config.fail_points) {
+        say(&format!("SWITCHBOARD_FAIL_POINTS: {error}"));
+        return ExitCode::from(2);
+    }
     let done = match cli.command {
         Command::Serve { roles } => {
             config.roles = roles.unwrap_or(config.roles);
@@ -62,7 +67,7 @@ async fn main() -> ExitCode {
         }
         Command::Demo => demo::run(&config).await,
         Command::Migrate => migrate(&config).await,
-        Command::Keys(command) => keys::run(&config, command).await,
+        Command::Keys(command) => keys::run(&config, cli.options.output(), command).await,
         Command::Client(_) => unreachable!("client commands returned above"),
     };
     match done {

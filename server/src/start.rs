@@ -185,7 +185,8 @@ async fn set_up(app: &App, dir: &Path) -> anyhow::Result<()> {
     let (_, operator) = app.create_operator_key("first start").await?;
     let workspace = app.create_workspace(&Caller::Operator, "Default".to_owned(), "").await?;
     let new = NewApiKey { display_name: "first start".to_owned(), scopes: Scopes::all(), expires_at: None };
-    let (_, key) = app.create_api_key(&Caller::Operator, Some(workspace.id), new).await?;
+    let (_, key) = app.create_api_key(&Caller::Operator, Some(workspace.id), new, "").await?;
+    let key = key.context("a new key has a secret")?;
     make_dir(dir)?;
     let path = dir.join("credentials");
     write_secret(

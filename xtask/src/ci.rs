@@ -8,7 +8,7 @@ use crate::paths::Paths;
 use crate::sdks;
 use crate::server_under_test::ServerUnderTest;
 use crate::steps::{Outcome, Steps};
-use crate::{check, r#gen, run, sync};
+use crate::{check, run, sync};
 
 /// Does every step, whatever the others say, and prints the summary.
 pub fn run(paths: &Paths) -> ExitCode {
@@ -72,9 +72,16 @@ fn sdks(paths: &Paths, steps: &mut Steps) {
     });
     for sdk in sdks::all() {
         let name = format!("sdk/{}", sdk.name);
-        if let Some(program) = r#gen::missing(sdk) {
-            steps.missing(&name, &format!("needs {program}"));
-            continue;
+        match sdks::missing(paths, sdk) {
+            Ok(None) => {}
+            Ok(Some(why)) => {
+                steps.missing(&name, &why);
+                continue;
+            }
+            Err(error) => {
+                steps.step(&name, || Err(error));
+                continue;
+            }
         }
         steps.step(&format!("{name}: generated code"), || {
             sync::drift(paths, &name, || (sdk.generate)(paths)).map(|()| Outcome::Passed)

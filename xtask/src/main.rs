@@ -27,6 +27,7 @@ mod sdks;
 mod server_under_test;
 mod steps;
 mod sync;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -56,6 +57,8 @@ enum Task {
     Ci,
     /// Measures the server on this machine.
     Bench(bench::Arguments),
+    /// Kills, cuts and repeats, and compares the ledgers at the end.
+    Torture(torture::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -80,5 +83,6 @@ fn perform(task: Task) -> anyhow::Result<ExitCode> {
         }
         Task::Ci => Ok(ci::run(&paths)),
         Task::Bench(arguments) => bench::run(arguments).map(|()| ExitCode::SUCCESS),
+        Task::Torture(arguments) => torture::run(&paths, &arguments).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 pub use commands::Command;
 pub use connection::Connection;
-pub use output::Output;
+pub use output::{Output, Row, print};
 use switchboard_sdk::Error;
 use tonic::Code;
 
@@ -25,6 +25,13 @@ pub struct Options {
     /// How results are printed.
     #[arg(long, value_enum, default_value = "table", global = true)]
     output: Output,
+}
+
+impl Options {
+    /// How results are printed: for commands that are not this crate's, too.
+    pub const fn output(&self) -> Output {
+        self.output
+    }
 }
 
 /// Runs a command. The exit code follows the kind of the error: 2 a wrong request, 3 missing rights, 4 not found, 5 a

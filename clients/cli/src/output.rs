@@ -14,13 +14,16 @@ pub enum Output {
 }
 
 /// A result: what a program reads, and the cells that a person sees of it.
-pub(crate) struct Row {
-    pub(crate) json: Value,
-    pub(crate) cells: Vec<String>,
+#[derive(Debug)]
+pub struct Row {
+    /// What a program reads.
+    pub json: Value,
+    /// What a person sees, one for each heading.
+    pub cells: Vec<String>,
 }
 
 /// Prints rows under their headings.
-pub(crate) fn print(output: Output, headings: &[&str], rows: &[Row]) {
+pub fn print(output: Output, headings: &[&str], rows: &[Row]) {
     match output {
         Output::Json => {
             for row in rows {

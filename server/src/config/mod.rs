@@ -75,6 +75,9 @@ pub struct Config {
     pub log: String,
     /// `SWITCHBOARD_LOG_FORMAT`: `text` or `json`. Default `text`.
     pub log_json: bool,
+    /// `SWITCHBOARD_FAIL_POINTS`: where this process ends itself, as in `record.after=0.01`. For `cargo xtask torture`.
+    #[cfg(feature = "failpoints")]
+    pub fail_points: String,
 }
 
 /// What a process does.
@@ -216,6 +219,8 @@ impl Config {
                 "text" => Ok(false),
                 _ => Err("must be text or json".to_owned()),
             }),
+            #[cfg(feature = "failpoints")]
+            fail_points: reader.text("SWITCHBOARD_FAIL_POINTS").unwrap_or_default(),
         };
         if reader.mistakes.is_empty() { Ok(config) } else { Err(reader.mistakes.join("\n")) }
     }

@@ -1,7 +1,10 @@
 //! `AgentsService`.
 
 use app::agents::{AgentPatch, NewAgent};
-use domain::{Error, agent};
+use domain::{
+    Error, agent,
+    policy::{NewerMessage, OnFailure, OnLate, ReplyPolicy, Takeover},
+};
 use secrecy::ExposeSecret;
 use switchboard_sdk::v1::{self, agents_service_server::AgentsService};
 use tonic::{Request, Response, Status};
@@ -21,6 +24,7 @@ pub(super) fn to_wire(agent: agent::Agent) -> v1::Agent {
             temperature: agent.engine.temperature,
             max_output_tokens: agent.engine.max_output_tokens,
         }),
+        reply_policy: Some(policy_to_wire(agent.reply_policy)),
         active: Some(agent.active),
         token_suffix: agent.token_suffix,
         create_time: Some(convert::moment(agent.created_at)),
@@ -38,10 +42,94 @@ fn engine(wire: v1::Engine) -> Result<agent::Engine, Error> {
     })
 }
 
+fn policy_to_wire(policy: ReplyPolicy) -> v1::ReplyPolicy {
+    v1::ReplyPolicy {
+        quiet_window: Some(convert::duration(policy.quiet_window_ms)),
+        longest_wait: Some(convert::duration(policy.longest_wait_ms)),
+        newer_message: match policy.newer_message {
+            NewerMessage::NextTurn => v1::NewerMessage::NextTurn,
+            NewerMessage::Restart => v1::NewerMessage::Restart,
+        }
+        .into(),
+        max_restarts: Some(policy.max_restarts),
+        on_failure: match policy.on_failure {
+            OnFailure::StaySilent => v1::OnFailure::StaySilent,
+            OnFailure::FallbackText => v1::OnFailure::FallbackText,
+            OnFailure::HandOver => v1::OnFailure::HandOver,
+        }
+        .into(),
+        fallback_text: policy.fallback_text,
+        late_after: Some(convert::duration(policy.late_after_ms)),
+        on_late: match policy.on_late {
+            OnLate::Answer => v1::OnLate::Answer,
+            OnLate::Apologise => v1::OnLate::Apologise,
+            OnLate::HandOver => v1::OnLate::HandOver,
+        }
+        .into(),
+        apology_text: policy.apology_text,
+        takeover: match policy.takeover {
+            Takeover::ByDoor => v1::Takeover::ByDoor,
+            Takeover::TakeControl => v1::Takeover::TakeControl,
+            Takeover::RecordOnly => v1::Takeover::RecordOnly,
+        }
+        .into(),
+        return_after: Some(convert::duration(policy.return_after_ms)),
+        hand_over_notice: policy.hand_over_notice,
+    }
+}
+
+fn policy(wire: v1::ReplyPolicy) -> Result<ReplyPolicy, Error> {
+    const AT: &str = "agent.reply_policy";
+    let at = |field: &str| format!("{AT}.{field}");
+    let default = ReplyPolicy::default();
+    let quiet_window_ms = convert::millis(wire.quiet_window).unwrap_or(default.quiet_window_ms);
+    let longest_wait_ms =
+        convert::millis(wire.longest_wait).unwrap_or(default.longest_wait_ms.max(quiet_window_ms));
+    let newer_message = convert::choice(&at("newer_message"), wire.newer_message)?;
+    let on_failure = convert::choice(&at("on_failure"), wire.on_failure)?;
+    let on_late = convert::choice(&at("on_late"), wire.on_late)?;
+    let takeover = convert::choice(&at("takeover"), wire.takeover)?;
+    Ok(ReplyPolicy {
+        quiet_window_ms,
+        longest_wait_ms,
+        newer_message: match newer_message {
+            Some(v1::NewerMessage::Restart) => NewerMessage::Restart,
+            Some(v1::NewerMessage::NextTurn) => NewerMessage::NextTurn,
+            _ => default.newer_message,
+        },
+        max_restarts: wire.max_restarts.unwrap_or(default.max_restarts),
+        on_failure: match on_failure {
+            Some(v1::OnFailure::FallbackText) => OnFailure::FallbackText,
+            Some(v1::OnFailure::HandOver) => OnFailure::HandOver,
+            Some(v1::OnFailure::StaySilent) => OnFailure::StaySilent,
+            _ => default.on_failure,
+        },
+        fallback_text: wire.fallback_text,
+        late_after_ms: convert::millis(wire.late_after)
+            .unwrap_or(default.late_after_ms.max(longest_wait_ms.min(3_600_000))),
+        on_late: match on_late {
+            Some(v1::OnLate::Apologise) => OnLate::Apologise,
+            Some(v1::OnLate::HandOver) => OnLate::HandOver,
+            Some(v1::OnLate::Answer) => OnLate::Answer,
+            _ => default.on_late,
+        },
+        apology_text: wire.apology_text,
+        takeover: match takeover {
+            Some(v1::Takeover::TakeControl) => Takeover::TakeControl,
+            Some(v1::Takeover::RecordOnly) => Takeover::RecordOnly,
+            Some(v1::Takeover::ByDoor) => Takeover::ByDoor,
+            _ => default.takeover,
+        },
+        return_after_ms: convert::millis(wire.return_after).unwrap_or(default.return_after_ms),
+        hand_over_notice: wire.hand_over_notice,
+    })
+}
+
 fn new_agent(wire: Option<v1::Agent>) -> Result<NewAgent, Error> {
     let wire = convert::required("agent", wire)?;
     Ok(NewAgent {
         engine: wire.engine.map(engine).transpose()?,
+        reply_policy: policy(wire.reply_policy.unwrap_or_default())?,
         display_name: wire.display_name,
         instructions: wire.instructions,
         active: wire.active.unwrap_or(true),
@@ -53,6 +141,9 @@ fn patch(wire: v1::Agent, paths: &[String]) -> Result<AgentPatch, Error> {
     let named = |path: &str| paths.iter().any(|each| each == path);
     if named("engine") {
         patch.engine = Some(engine(convert::required("agent.engine", wire.engine)?)?);
+    }
+    if named("reply_policy") {
+        patch.reply_policy = Some(policy(convert::required("agent.reply_policy", wire.reply_policy)?)?);
     }
     patch.display_name = named("display_name").then_some(wire.display_name);
     patch.instructions = named("instructions").then_some(wire.instructions);
@@ -112,8 +203,8 @@ impl AgentsService for Services {
         let read = || {
             let wire = convert::required("agent", request.agent)?;
             let id = convert::id("agent.id", &wire.id)?;
-            let paths =
-                convert::mask(request.update_mask, &["display_name", "instructions", "engine", "active"])?;
+            let known = ["display_name", "instructions", "engine", "reply_policy", "active"];
+            let paths = convert::mask(request.update_mask, &known)?;
             Ok((id, patch(wire, &paths)?))
         };
         let (id, patch) = read().map_err(|error: Error| refuse(&error))?;

@@ -1,7 +1,10 @@
 //! `ChannelsService`.
 
 use app::channels::{ChannelPatch, Filter, NewChannel};
-use domain::{Error, channel};
+use domain::{
+    Error, channel,
+    policy::{DeliveryPolicy, QuietHours, Uncertain},
+};
 use secrecy::ExposeSecret;
 use switchboard_sdk::v1::{self, channels_service_server::ChannelsService};
 use tonic::{Request, Response, Status};
@@ -16,11 +19,51 @@ fn to_wire(channel: channel::Channel) -> v1::Channel {
         agent_id: channel.agent.to_string(),
         vendor: channel.vendor,
         url: channel.url,
+        delivery_policy: Some(policy_to_wire(channel.delivery_policy)),
         active: Some(channel.active),
         token_suffix: channel.token_suffix,
         create_time: Some(convert::moment(channel.created_at)),
         update_time: Some(convert::moment(channel.updated_at)),
     }
+}
+
+fn policy_to_wire(policy: DeliveryPolicy) -> v1::DeliveryPolicy {
+    v1::DeliveryPolicy {
+        uncertain: match policy.uncertain {
+            None => v1::UncertainPolicy::Unspecified,
+            Some(Uncertain::Resend) => v1::UncertainPolicy::Resend,
+            Some(Uncertain::Hold) => v1::UncertainPolicy::Hold,
+        }
+        .into(),
+        max_per_second: policy.max_per_second,
+        loop_limit: Some(policy.loop_limit),
+        hourly_limit: Some(policy.hourly_limit),
+        quiet_hours: policy.quiet_hours.map(|hours| v1::QuietHours {
+            start: hours.start,
+            end: hours.end,
+            time_zone: hours.time_zone,
+        }),
+    }
+}
+
+fn policy(wire: v1::DeliveryPolicy) -> Result<DeliveryPolicy, Error> {
+    let default = DeliveryPolicy::default();
+    let field = "channel.delivery_policy.uncertain";
+    let uncertain = convert::choice(field, wire.uncertain)?;
+    Ok(DeliveryPolicy {
+        uncertain: uncertain.map(|choice| match choice {
+            v1::UncertainPolicy::Hold => Uncertain::Hold,
+            _ => Uncertain::Resend,
+        }),
+        max_per_second: wire.max_per_second,
+        loop_limit: wire.loop_limit.unwrap_or(default.loop_limit),
+        hourly_limit: wire.hourly_limit.unwrap_or(default.hourly_limit),
+        quiet_hours: wire.quiet_hours.map(|hours| QuietHours {
+            start: hours.start,
+            end: hours.end,
+            time_zone: hours.time_zone,
+        }),
+    })
 }
 
 fn new_channel(wire: Option<v1::Channel>) -> Result<NewChannel, Error> {
@@ -30,6 +73,7 @@ fn new_channel(wire: Option<v1::Channel>) -> Result<NewChannel, Error> {
         display_name: wire.display_name,
         vendor: wire.vendor,
         url: wire.url,
+        delivery_policy: policy(wire.delivery_policy.unwrap_or_default())?,
         active: wire.active.unwrap_or(true),
     })
 }
@@ -39,6 +83,10 @@ fn patch(wire: v1::Channel, paths: &[String]) -> Result<ChannelPatch, Error> {
     let named = |path: &str| paths.iter().any(|each| each == path);
     if named("agent_id") {
         patch.agent = Some(convert::id("channel.agent_id", &wire.agent_id)?);
+    }
+    if named("delivery_policy") {
+        let wire = convert::required("channel.delivery_policy", wire.delivery_policy)?;
+        patch.delivery_policy = Some(policy(wire)?);
     }
     patch.display_name = named("display_name").then_some(wire.display_name);
     patch.url = named("url").then_some(wire.url);
@@ -100,7 +148,10 @@ impl ChannelsService for Services {
         let read = || {
             let wire = convert::required("channel", request.channel)?;
             let id = convert::id("channel.id", &wire.id)?;
-            let paths = convert::mask(request.update_mask, &["display_name", "agent_id", "url", "active"])?;
+            let paths = convert::mask(
+                request.update_mask,
+                &["display_name", "agent_id", "url", "delivery_policy", "active"],
+            )?;
             Ok((id, patch(wire, &paths)?))
         };
         let (id, patch) = read().map_err(|error: Error| refuse(&error))?;

@@ -50,6 +50,28 @@ pub(super) fn optional_moment(
     .transpose()
 }
 
+/// Reads a span of time in milliseconds; what doesn't fit is left to the checks of its range, as far off as it is.
+pub(super) fn millis(wire: Option<prost_types::Duration>) -> Option<i64> {
+    wire.map(|wire| wire.seconds.saturating_mul(1_000).saturating_add(i64::from(wire.nanos) / 1_000_000))
+}
+
+pub(super) fn duration(millis: i64) -> prost_types::Duration {
+    let nanos = i32::try_from(millis % 1_000).unwrap_or_default() * 1_000_000;
+    prost_types::Duration { seconds: millis / 1_000, nanos }
+}
+
+/// Reads an enum of the contract; what it doesn't know is an error. `None`: not set.
+pub(super) fn choice<T: TryFrom<i32> + Default + PartialEq>(
+    field: &str,
+    wire: i32,
+) -> Result<Option<T>, Error> {
+    match T::try_from(wire) {
+        Ok(value) if value == T::default() => Ok(None),
+        Ok(value) => Ok(Some(value)),
+        Err(_) => Err(Error::field(Reason::FieldInvalid, field, "must be a value of the contract")),
+    }
+}
+
 /// Checks a field mask: not empty, and each path one of `known`.
 pub(super) fn mask(mask: Option<prost_types::FieldMask>, known: &[&str]) -> Result<Vec<String>, Error> {
     let paths = mask.unwrap_or_default().paths;

@@ -1,9 +1,11 @@
 //! `DialoguesService`.
 
-use app::dialogues::{DeliveryFilter, Filter};
+use std::time::Duration;
+
+use app::dialogues::{DeliveryFilter, DialoguePatch, Filter, NewOutbound, Resolution};
 use domain::{
     Error, Reason,
-    delivery::{self, AttemptState, DeliveryState},
+    delivery::{self, AttemptState, Author, DeliveryState},
     dialogue::{self, Role, Status as DialogueStatus},
     turn::{self, RunState, TurnState},
 };
@@ -42,7 +44,7 @@ fn status(status: DialogueStatus) -> v1::DialogueStatus {
     }
 }
 
-fn status_filter(wire: i32) -> Result<Option<DialogueStatus>, Error> {
+fn status_filter(field: &str, wire: i32) -> Result<Option<DialogueStatus>, Error> {
     Ok(match v1::DialogueStatus::try_from(wire) {
         Ok(v1::DialogueStatus::Unspecified) => None,
         Ok(v1::DialogueStatus::Pending) => Some(DialogueStatus::Pending),
@@ -50,7 +52,7 @@ fn status_filter(wire: i32) -> Result<Option<DialogueStatus>, Error> {
         Ok(v1::DialogueStatus::Snoozed) => Some(DialogueStatus::Snoozed),
         Ok(v1::DialogueStatus::Resolved) => Some(DialogueStatus::Resolved),
         Err(_) => {
-            return Err(Error::field(Reason::FieldInvalid, "status", "must be a status of the contract"));
+            return Err(Error::field(Reason::FieldInvalid, field, "must be a status of the contract"));
         }
     })
 }
@@ -61,6 +63,8 @@ fn state_filter(wire: i32) -> Result<Option<DeliveryState>, Error> {
         Ok(v1::DeliveryState::Pending) => Some(DeliveryState::Pending),
         Ok(v1::DeliveryState::Started) => Some(DeliveryState::Started),
         Ok(v1::DeliveryState::Delivered) => Some(DeliveryState::Delivered),
+        Ok(v1::DeliveryState::Uncertain) => Some(DeliveryState::Uncertain),
+        Ok(v1::DeliveryState::Held) => Some(DeliveryState::Held),
         Ok(v1::DeliveryState::Withheld) => Some(DeliveryState::Withheld),
         Ok(v1::DeliveryState::Dead) => Some(DeliveryState::Dead),
         Err(_) => return Err(Error::field(Reason::FieldInvalid, "state", "must be a state of the contract")),
@@ -73,6 +77,18 @@ fn dialogue(dialogue: dialogue::Dialogue) -> v1::Dialogue {
         channel_id: dialogue.channel.to_string(),
         chat: dialogue.chat,
         status: status(dialogue.status).into(),
+        control: Some(v1::Control {
+            holder: match dialogue.status {
+                DialogueStatus::Pending => v1::ControlHolder::Agent,
+                DialogueStatus::Open => v1::ControlHolder::Human,
+                DialogueStatus::Snoozed | DialogueStatus::Resolved => v1::ControlHolder::Nobody,
+            }
+            .into(),
+            since_time: Some(convert::moment(dialogue.control.since)),
+            reason: dialogue.control.reason,
+            by: dialogue.control.by,
+            return_time: dialogue.control.returns_at.map(convert::moment),
+        }),
         message_count: dialogue.last_seq,
         attributes: Some(convert::to_struct(&dialogue.attributes)),
         version: dialogue.version,
@@ -95,6 +111,7 @@ fn turn(turn: turn::Turn, runs: Vec<turn::Run>) -> v1::Turn {
         agent_id: turn.agent.to_string(),
         state: state.into(),
         reason: turn.reason.unwrap_or_default(),
+        late: turn.late,
         covered_through: turn.covered_through,
         reply_message_id: turn.reply.map(|id| id.to_string()).unwrap_or_default(),
         runs: runs.into_iter().map(run).collect(),
@@ -107,6 +124,7 @@ fn run(run: turn::Run) -> v1::Run {
     let state = match run.state {
         RunState::Started => v1::RunState::Started,
         RunState::Answered => v1::RunState::Answered,
+        RunState::Superseded => v1::RunState::Superseded,
         RunState::Lost => v1::RunState::Lost,
         RunState::Failed => v1::RunState::Failed,
     };
@@ -127,6 +145,8 @@ fn delivery(delivery: delivery::Delivery, attempts: Vec<delivery::Attempt>) -> v
         DeliveryState::Pending => v1::DeliveryState::Pending,
         DeliveryState::Started => v1::DeliveryState::Started,
         DeliveryState::Delivered => v1::DeliveryState::Delivered,
+        DeliveryState::Uncertain => v1::DeliveryState::Uncertain,
+        DeliveryState::Held => v1::DeliveryState::Held,
         DeliveryState::Withheld => v1::DeliveryState::Withheld,
         DeliveryState::Dead => v1::DeliveryState::Dead,
     };
@@ -142,6 +162,13 @@ fn delivery(delivery: delivery::Delivery, attempts: Vec<delivery::Attempt>) -> v
         attempts: attempts.into_iter().map(attempt).collect(),
         create_time: Some(convert::moment(delivery.created_at)),
         settle_time: delivery.settled_at.map(convert::moment),
+        author: match delivery.author {
+            Author::Agent => v1::MessageAuthor::Agent,
+            Author::Operator => v1::MessageAuthor::Operator,
+            Author::Automation => v1::MessageAuthor::Automation,
+            Author::System => v1::MessageAuthor::System,
+        }
+        .into(),
     }
 }
 
@@ -184,7 +211,7 @@ impl DialoguesService for Services {
         let read = || {
             Ok(Filter {
                 channel: convert::optional_id("channel_id", &request.channel_id)?,
-                status: status_filter(request.status)?,
+                status: status_filter("status", request.status)?,
             })
         };
         let filter = read().map_err(|error: Error| refuse(&error))?;
@@ -275,5 +302,111 @@ impl DialoguesService for Services {
         let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
         let revived = self.app.retry_delivery(&caller, id).await.map_err(to_status)?;
         Ok(Response::new(v1::RetryDeliveryResponse { delivery: Some(delivery(revived, Vec::new())) }))
+    }
+
+    async fn resolve_delivery(
+        &self,
+        request: Request<v1::ResolveDeliveryRequest>,
+    ) -> Result<Response<v1::ResolveDeliveryResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let read = || {
+            let resolution = match v1::DeliveryResolution::try_from(request.resolution) {
+                Ok(v1::DeliveryResolution::Delivered) => Resolution::Delivered,
+                Ok(v1::DeliveryResolution::Resend) => Resolution::Resend,
+                Ok(v1::DeliveryResolution::Discard) => Resolution::Discard,
+                _ => {
+                    let detail = "is required: DELIVERED, RESEND or DISCARD";
+                    return Err(Error::field(Reason::FieldInvalid, "resolution", detail));
+                }
+            };
+            Ok((convert::id("id", &request.id)?, resolution))
+        };
+        let (id, resolution) = read().map_err(|error| refuse(&error))?;
+        let resolved = self.app.resolve_delivery(&caller, id, resolution).await.map_err(to_status)?;
+        Ok(Response::new(v1::ResolveDeliveryResponse { delivery: Some(delivery(resolved, Vec::new())) }))
+    }
+
+    async fn send_message(
+        &self,
+        request: Request<v1::SendMessageRequest>,
+    ) -> Result<Response<v1::SendMessageResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let read = || {
+            let author = match v1::MessageAuthor::try_from(request.author) {
+                Ok(v1::MessageAuthor::Operator) => Author::Operator,
+                Ok(v1::MessageAuthor::Automation) => Author::Automation,
+                _ => {
+                    let detail = "is required: OPERATOR or AUTOMATION";
+                    return Err(Error::field(Reason::FieldInvalid, "author", detail));
+                }
+            };
+            let dialogue = convert::id("dialogue_id", &request.dialogue_id)?;
+            Ok(NewOutbound { dialogue, text: request.text, author, by: request.by })
+        };
+        let new = read().map_err(|error| refuse(&error))?;
+        let (sent, its_delivery) =
+            self.app.send_message(&caller, new, &request.request_id).await.map_err(to_status)?;
+        Ok(Response::new(v1::SendMessageResponse {
+            message: Some(message(sent)),
+            delivery: Some(delivery(its_delivery, Vec::new())),
+        }))
+    }
+
+    async fn take_control(
+        &self,
+        request: Request<v1::TakeControlRequest>,
+    ) -> Result<Response<v1::TakeControlResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let read = || {
+            let return_after = request.return_after.map(|wire| {
+                // A negative one is as wrong as one of nothing.
+                Duration::try_from(wire).unwrap_or_default()
+            });
+            Ok((convert::id("dialogue_id", &request.dialogue_id)?, return_after))
+        };
+        let (id, return_after) = read().map_err(|error: Error| refuse(&error))?;
+        let taken = self.app.take_control(&caller, id, request.by, request.reason, return_after).await;
+        Ok(Response::new(v1::TakeControlResponse { dialogue: Some(dialogue(taken.map_err(to_status)?)) }))
+    }
+
+    async fn release_control(
+        &self,
+        request: Request<v1::ReleaseControlRequest>,
+    ) -> Result<Response<v1::ReleaseControlResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let id = convert::id("dialogue_id", &request.dialogue_id).map_err(|error| refuse(&error))?;
+        let released = self.app.release_control(&caller, id, request.by, request.reason).await;
+        Ok(Response::new(v1::ReleaseControlResponse {
+            dialogue: Some(dialogue(released.map_err(to_status)?)),
+        }))
+    }
+
+    async fn update_dialogue(
+        &self,
+        request: Request<v1::UpdateDialogueRequest>,
+    ) -> Result<Response<v1::UpdateDialogueResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let read = || {
+            let wire = convert::required("dialogue", request.dialogue)?;
+            let id = convert::id("dialogue.id", &wire.id)?;
+            let paths = convert::mask(request.update_mask, &["status", "attributes"])?;
+            let mut patch = DialoguePatch::default();
+            if paths.iter().any(|path| path == "status") {
+                let status = status_filter("dialogue.status", wire.status)?;
+                patch.status = Some(convert::required("dialogue.status", status)?);
+            }
+            if paths.iter().any(|path| path == "attributes") {
+                patch.attributes = Some(convert::from_struct("dialogue.attributes", wire.attributes)?);
+            }
+            Ok((id, patch))
+        };
+        let (id, patch) = read().map_err(|error: Error| refuse(&error))?;
+        let changed = self.app.update_dialogue(&caller, id, patch).await.map_err(to_status)?;
+        Ok(Response::new(v1::UpdateDialogueResponse { dialogue: Some(dialogue(changed)) }))
     }
 }

@@ -19,9 +19,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     codec::CompressionEncoding,
+    server::NamedService as _,
     service::Routes,
     transport::{Identity, Server, ServerTlsConfig, server::TcpIncoming},
 };
+use tonic_health::ServingStatus;
 use tower::ServiceBuilder;
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -92,18 +94,31 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let services = Services { app: app.clone() };
-    let (health, health_service) = tonic_health::server::health_reporter();
+    let (mut health, health_service) = tonic_health::server::health_reporter();
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    health.set_serving::<AgentsServiceServer<Services>>().await;
-    health.set_serving::<ChannelsServiceServer<Services>>().await;
-    health.set_serving::<DialoguesServiceServer<Services>>().await;
-    health.set_serving::<EventsServiceServer<Services>>().await;
-    health.set_serving::<WebhooksServiceServer<Services>>().await;
-    health.set_serving::<WorkspacesServiceServer<Services>>().await;
+    let served = [
+        AgentsServiceServer::<Services>::NAME,
+        ChannelsServiceServer::<Services>::NAME,
+        DialoguesServiceServer::<Services>::NAME,
+        EventsServiceServer::<Services>::NAME,
+        WebhooksServiceServer::<Services>::NAME,
+        WorkspacesServiceServer::<Services>::NAME,
+    ];
+    for name in served {
+        health.set_service_status(name, ServingStatus::Serving).await;
+    }
+    // Who watches is told before the door closes; then the watching ends, or it would hold up the stop.
+    let stopping = async move {
+        stop.cancelled_owned().await;
+        for name in served.into_iter().chain([""]) {
+            health.set_service_status(name, ServingStatus::NotServing).await;
+            health.clear_service_status(name).await;
+        }
+    };
 
     let panicked = || domain::Error::new(domain::Reason::Internal, "an internal error");
     let request_id = HeaderName::from_static("x-request-id");
@@ -150,9 +165,6 @@ pub async fn serve(
         server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
     }
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    server
-        .add_routes(Routes::from(router))
-        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
-        .await?;
+    server.add_routes(Routes::from(router)).serve_with_incoming_shutdown(incoming, stopping).await?;
     Ok(())
 }

@@ -120,10 +120,11 @@ impl WorkspacesService for Services {
             Ok((convert::optional_id("workspace_id", &request.workspace_id)?, new_api_key(request.api_key)?))
         };
         let (workspace, new) = read().map_err(|error: Error| refuse(&error))?;
-        let (key, secret) = self.app.create_api_key(&caller, workspace, new).await.map_err(to_status)?;
+        let (key, secret) =
+            self.app.create_api_key(&caller, workspace, new, &request.request_id).await.map_err(to_status)?;
         Ok(Response::new(v1::CreateApiKeyResponse {
             api_key: Some(api_key(key)),
-            secret: secret.expose_secret().to_owned(),
+            secret: secret.map(|secret| secret.expose_secret().to_owned()).unwrap_or_default(),
         }))
     }
 

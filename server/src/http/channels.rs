@@ -6,13 +6,17 @@ use app::{
     channels::{ChannelPatch, Filter, NewChannel},
 };
 use axum::{
-    extract::{Path, Query, Request, State},
+    extract::{
+        Path, Query, Request, State,
+        rejection::{PathRejection, QueryRejection},
+    },
     response::{IntoResponse, Response},
 };
-use domain::{ChannelId, Error, Reason, channel::Channel, dialogue::Message, error::Violations};
+use domain::{
+    ChannelId, Error, Reason, channel::Channel, dialogue::Message, error::Violations, policy::DeliveryPolicy,
+};
 use http::{HeaderMap, StatusCode, header};
 use secrecy::ExposeSecret;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
@@ -113,9 +117,31 @@ pub(super) async fn caller(shim: &Shim, headers: &HeaderMap) -> Result<Caller, P
     Ok(shim.app.authenticate(header).await?)
 }
 
-/// An id in a path that is none is an unknown one.
-fn id(text: &str) -> Result<ChannelId, Problem> {
+/// An id that is none is an unknown one.
+pub(super) fn id(text: &str) -> Result<ChannelId, Problem> {
     text.parse().map_err(|_| Problem(Error::not_found(Reason::ChannelNotFound, "channel", text)))
+}
+
+/// What the framework read of a path, or its refusal, which would be plain text.
+pub(super) type PathText = Result<Path<String>, PathRejection>;
+
+/// The id in a path; one that is not even text is as unknown as any other.
+pub(super) fn path_id(path: PathText) -> Result<ChannelId, Problem> {
+    id(&path.map_or_else(|_| "of this path".to_owned(), |Path(text)| text))
+}
+
+/// The parameters of a query as they came: the framework's own reading refuses one given twice, in plain text.
+type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
+
+/// Takes a parameter that may be missing; empty is missing.
+fn parameter(all: &mut Vec<(String, String)>, name: &str, violations: &mut Violations) -> Option<String> {
+    let mut values: Vec<String> =
+        all.extract_if(.., |(known, _)| known == name).map(|(_, value)| value).collect();
+    if values.len() > 1 {
+        violations.add(name, "is given more than once; give it once");
+        return None;
+    }
+    values.pop().filter(|value| !value.is_empty())
 }
 
 /// Creates a channel; the token is shown in full only here.
@@ -131,15 +157,10 @@ pub(super) async fn create(State(shim): State<Shim>, request: Request) -> Result
     let (name, url) = (members.string("name"), members.string("url"));
     let (agent, active) = (members.id("chat_bot_id"), members.optional_bool("is_active").unwrap_or(true));
     members.finish()?;
-    let new = NewChannel { display_name: name, agent, vendor: String::new(), url, active };
+    let delivery_policy = DeliveryPolicy::default();
+    let new = NewChannel { display_name: name, agent, vendor: String::new(), url, delivery_policy, active };
     let open = shim.app.create_channel(&caller, new, "").await.map_err(in_rest_words)?;
     Ok(answer(StatusCode::CREATED, &to_body(&open.channel, Some(open.token.expose_secret()))))
-}
-
-#[derive(Deserialize)]
-pub(super) struct ListQuery {
-    chat_bot_id: Option<String>,
-    active: Option<String>,
 }
 
 /// Lists channels, oldest first.
@@ -151,13 +172,16 @@ pub(super) struct ListQuery {
 pub(super) async fn list(
     State(shim): State<Shim>,
     headers: HeaderMap,
-    Query(query): Query<ListQuery>,
+    query: Parameters,
 ) -> Result<Response, Problem> {
     let caller = caller(&shim, &headers).await?;
+    let Query(mut query) = query.map_err(|_| {
+        Error::field(Reason::FieldInvalid, "query", "must be name=value pairs with & between")
+    })?;
     let mut violations = Violations::default();
-    let agent = query.chat_bot_id.filter(|id| !id.is_empty()).map(|id| id.parse());
+    let agent = parameter(&mut query, "chat_bot_id", &mut violations).map(|id| id.parse());
     violations.require(!matches!(agent, Some(Err(_))), "chat_bot_id", "must be a UUID");
-    let active = query.active.filter(|active| !active.is_empty());
+    let active = parameter(&mut query, "active", &mut violations);
     let active = match active.as_deref() {
         None => None,
         Some("true") => Some(true),
@@ -187,11 +211,11 @@ pub(super) async fn list(
     responses((status = 200, body = ChannelBody), (status = 404, description = "CHANNEL_NOT_FOUND")))]
 pub(super) async fn get(
     State(shim): State<Shim>,
-    Path(channel): Path<String>,
+    channel: PathText,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = caller(&shim, &headers).await?;
-    let channel = shim.app.get_channel(&caller, id(&channel)?).await?;
+    let channel = shim.app.get_channel(&caller, path_id(channel)?).await?;
     Ok(answer(StatusCode::OK, &to_body(&channel, None)))
 }
 
@@ -202,11 +226,11 @@ pub(super) async fn get(
         (status = 422, description = "FIELD_INVALID, TARGET_FORBIDDEN")))]
 pub(super) async fn update(
     State(shim): State<Shim>,
-    Path(channel): Path<String>,
+    channel: PathText,
     request: Request,
 ) -> Result<Response, Problem> {
     let caller = caller(&shim, request.headers()).await?;
-    let channel = id(&channel)?;
+    let channel = path_id(channel)?;
     let raw = body::read(request, &shim.settings).await?;
     let mut members = body::Members::parse(&raw.body)?;
     let patch = ChannelPatch {
@@ -214,6 +238,7 @@ pub(super) async fn update(
         url: members.optional_string("url"),
         active: members.optional_bool("is_active"),
         agent: None,
+        delivery_policy: None,
     };
     members.finish()?;
     let channel = shim.app.update_channel(&caller, channel, patch).await.map_err(in_rest_words)?;
@@ -226,11 +251,11 @@ pub(super) async fn update(
     responses((status = 204, description = "It is gone."), (status = 404, description = "CHANNEL_NOT_FOUND")))]
 pub(super) async fn delete(
     State(shim): State<Shim>,
-    Path(channel): Path<String>,
+    channel: PathText,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = caller(&shim, &headers).await?;
-    shim.app.delete_channel(&caller, id(&channel)?).await?;
+    shim.app.delete_channel(&caller, path_id(channel)?).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -240,11 +265,11 @@ pub(super) async fn delete(
     responses((status = 200, body = Vec<MessageBody>), (status = 404, description = "CHANNEL_NOT_FOUND")))]
 pub(super) async fn dialogue(
     State(shim): State<Shim>,
-    Path(channel): Path<String>,
+    channel: PathText,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = caller(&shim, &headers).await?;
-    let channel = id(&channel)?;
+    let channel = path_id(channel)?;
     let to_body = |message: &Message| json!({ "role": message.role, "text": message.text, "message_id": message.external_id });
     let mut messages = Vec::new();
     let mut page = PageRequest { size: 1_000, token: String::new() };

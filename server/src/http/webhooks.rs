@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use app::inbound::Accepted;
 use axum::{
-    extract::{Path, Request, State},
+    extract::{Request, State},
     response::Response,
 };
 use domain::{Error, Reason, new_message::NewMessage};
@@ -12,7 +12,11 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Shim, body, json as answer};
+use super::{
+    Shim, body,
+    channels::{PathText, id, path_id},
+    json as answer,
+};
 use crate::error::Problem;
 
 /// The longest that a caller may wait for the answer.
@@ -84,7 +88,7 @@ pub(super) async fn new_message(State(shim): State<Shim>, request: Request) -> R
     let raw = body::read(request, &shim.settings).await?;
     let asked = preferred_wait(&raw.headers);
     let new = NewMessage::parse(&raw.body).map_err(|fields| Error::fields(Reason::FieldInvalid, fields))?;
-    let channel = new.channel;
+    let channel = id(&new.channel)?;
     let accepted = shim.app.new_message(agent, channel, new.into_message(), raw).await?;
     let wait = asked.unwrap_or(shim.settings.new_message_wait);
     if !wait.is_zero() {
@@ -105,12 +109,10 @@ pub(super) async fn new_message(State(shim): State<Shim>, request: Request) -> R
         (status = 409, description = "CHANNEL_INACTIVE, MESSAGE_CONFLICT"), (status = 422, description = "FIELD_INVALID")))]
 pub(super) async fn hook(
     State(shim): State<Shim>,
-    Path(channel): Path<String>,
+    channel: PathText,
     request: Request,
 ) -> Result<Response, Problem> {
-    let channel = channel
-        .parse()
-        .map_err(|_| Problem(Error::not_found(Reason::ChannelNotFound, "channel", "of this path")))?;
+    let channel = path_id(channel)?;
     let raw = body::read(request, &shim.settings).await?;
     let accepted = shim.app.receive_hook(channel, raw).await?.refuse_conflict()?;
     Ok(processed(&accepted, None))

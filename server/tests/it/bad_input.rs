@@ -31,9 +31,12 @@ async fn bad_tokens_and_wrong_channels() {
     let headers = [("x-chatbot_auth_token", token.as_str())];
     let foreign = other.message(Some("m1"), "hello").to_string();
     world.post(path, &headers, foreign).await.problem(404, "CHANNEL_NOT_FOUND");
-    let mut unknown = route.message(Some("m1"), "hello");
-    unknown["chat_id"] = json!("0198c0de-0000-7000-8000-000000000004");
-    world.post(path, &headers, unknown.to_string()).await.problem(404, "CHANNEL_NOT_FOUND");
+    // What is no id names an unknown channel, too.
+    for nobody in ["0198c0de-0000-7000-8000-000000000004", "nowhere", "nowhere/room"] {
+        let mut unknown = route.message(Some("m1"), "hello");
+        unknown["chat_id"] = json!(nobody);
+        world.post(path, &headers, unknown.to_string()).await.problem(404, "CHANNEL_NOT_FOUND");
+    }
 
     let bearer = format!("Bearer {}", world.key);
     let channel = format!("/api/channels/{}", route.channel_id);
@@ -75,7 +78,10 @@ async fn every_field_of_a_bad_body_is_named() {
         (with("message_sender", json!("robot")), &["message_sender"]),
         (with("message_id", json!(7)), &["message_id"]),
         (with("message_id", json!("x".repeat(257))), &["message_id"]),
-        (with("chat_id", json!("nowhere")), &["chat_id"]),
+        (with("chat_id", json!("")), &["chat_id"]),
+        (with("chat_id", json!(7)), &["chat_id"]),
+        (with("chat_id", json!(format!("{}/", route.channel_id))), &["chat_id"]),
+        (with("chat_id", json!("x".repeat(257))), &["chat_id"]),
     ];
     for (body, fields) in cases {
         let shown = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
@@ -107,6 +113,35 @@ async fn every_field_of_a_bad_body_is_named() {
         .problem(404, "AGENT_NOT_FOUND");
     world.call(reqwest::Method::GET, "/nowhere", &[], None).await.problem(404, "ROUTE_NOT_FOUND");
     world.call(reqwest::Method::PATCH, "/api/channels", &[], None).await.problem(405, "METHOD_NOT_ALLOWED");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_url_says_wrong_is_a_problem_too() {
+    let world = World::new().await;
+    let bearer = format!("Bearer {}", world.key);
+    let call = async |method: reqwest::Method, path: &str| {
+        world.call(method, path, &[("authorization", &bearer)], Some("{}".into())).await
+    };
+    for (query, fields) in [
+        ("active=true&active=false", &["active"][..]),
+        ("active=true&active=true", &["active"]),
+        ("chat_bot_id=&chat_bot_id=x&active=maybe", &["chat_bot_id", "active"]),
+        ("chat_bot_id=%FF&active=%zz", &["chat_bot_id", "active"]),
+    ] {
+        let answer = call(reqwest::Method::GET, &format!("/api/channels?{query}")).await;
+        assert_eq!(answer.problem(422, "FIELD_INVALID"), fields, "{query}");
+    }
+    for method in [reqwest::Method::GET, reqwest::Method::PUT, reqwest::Method::DELETE] {
+        call(method, "/api/channels/%FF").await.problem(404, "CHANNEL_NOT_FOUND");
+    }
+    call(reqwest::Method::GET, "/api/channels/%C3%28/dialogue").await.problem(404, "CHANNEL_NOT_FOUND");
+    call(reqwest::Method::POST, "/hooks/%FF").await.problem(404, "CHANNEL_NOT_FOUND");
+    // The key is asked for first, whatever the rest looks like.
+    world
+        .call(reqwest::Method::GET, "/api/channels/%FF?active=1&active=1", &[], None)
+        .await
+        .problem(401, "AUTH_MISSING");
     world.stop().await;
 }
 
@@ -216,6 +251,18 @@ async fn grpc_names_what_is_wrong() {
     world.stop().await;
 }
 
+/// An id of the caller's choice.
+fn request_id(number: u8) -> String {
+    format!("6f1f8a3e-2f0c-4f0e-9d6a-0000000000{number:02}")
+}
+
+#[track_caller]
+fn reused<T: std::fmt::Debug>(answer: Result<T, tonic::Status>) {
+    let refused = answer.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::AlreadyExists);
+    assert_eq!(reason(&refused), ("REQUEST_ID_REUSED".to_owned(), vec!["request_id".to_owned()]));
+}
+
 #[tokio::test]
 async fn a_request_id_makes_a_creation_safe_to_repeat() {
     let world = World::new().await;
@@ -226,16 +273,104 @@ async fn a_request_id_makes_a_creation_safe_to_repeat() {
             engine: Some(v1::Engine { vendor: "mock".to_owned(), ..v1::Engine::default() }),
             ..v1::Agent::default()
         }),
-        request_id: "6f1f8a3e-2f0c-4f0e-9d6a-000000000001".to_owned(),
+        request_id: request_id(1),
     };
     let first = grpc.agents().create_agent(create("A")).await.unwrap().into_inner();
     let again = grpc.agents().create_agent(create("A")).await.unwrap().into_inner();
-    assert_eq!(first.agent.unwrap().id, again.agent.unwrap().id);
+    let agent_id = first.agent.unwrap().id;
+    assert_eq!(agent_id, again.agent.unwrap().id);
     assert!(!first.token.is_empty() && again.token.is_empty());
-    let refused = grpc.agents().create_agent(create("B")).await.unwrap_err();
-    assert_eq!(reason(&refused), ("REQUEST_ID_REUSED".to_owned(), vec!["request_id".to_owned()]));
+    reused(grpc.agents().create_agent(create("B")).await);
     let listed = grpc.agents().list_agents(v1::ListAgentsRequest::default()).await.unwrap().into_inner();
     assert_eq!(listed.agents.len(), 1);
+
+    let create = |name: &str, number| v1::CreateChannelRequest {
+        channel: Some(v1::Channel {
+            display_name: name.to_owned(),
+            agent_id: agent_id.clone(),
+            url: "http://127.0.0.1:9/deliveries".to_owned(),
+            ..v1::Channel::default()
+        }),
+        request_id: request_id(number),
+    };
+    // A request id is one call's: used for an agent, it is no channel's.
+    reused(grpc.channels().create_channel(create("A", 1)).await);
+    let first = grpc.channels().create_channel(create("A", 2)).await.unwrap().into_inner();
+    let again = grpc.channels().create_channel(create("A", 2)).await.unwrap().into_inner();
+    assert!(!first.token.is_empty() && !first.signing_secret.is_empty());
+    assert_eq!(again, first, "its secrets can be read again, so the repeat has them, too");
+    reused(grpc.channels().create_channel(create("B", 2)).await);
+    let listed = grpc.channels().list_channels(v1::ListChannelsRequest::default()).await.unwrap();
+    assert_eq!(listed.into_inner().channels.len(), 1);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_id_makes_keys_and_workspaces_safe_to_repeat() {
+    let world = World::new().await;
+    let operator = world.grpc_as(&world.operator).await;
+    let create = |name: &str| v1::CreateWorkspaceRequest {
+        workspace: Some(v1::Workspace { display_name: name.to_owned(), ..v1::Workspace::default() }),
+        request_id: request_id(1),
+    };
+    let first = operator.workspaces().create_workspace(create("A")).await.unwrap().into_inner();
+    let again = operator.workspaces().create_workspace(create("A")).await.unwrap().into_inner();
+    assert_eq!(again, first);
+    reused(operator.workspaces().create_workspace(create("B")).await);
+    let listed = operator.workspaces().list_workspaces(v1::ListWorkspacesRequest::default()).await.unwrap();
+    assert_eq!(listed.into_inner().workspaces.len(), 2, "the first start's, and this");
+
+    let workspace_id = first.workspace.unwrap().id;
+    let create = |scopes: &[&str], number| v1::CreateApiKeyRequest {
+        workspace_id: workspace_id.clone(),
+        api_key: Some(v1::ApiKey {
+            display_name: "laptop".to_owned(),
+            scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+            ..v1::ApiKey::default()
+        }),
+        request_id: request_id(number),
+    };
+    let made = operator.workspaces().create_api_key(create(&["agents:read", "channels:read"], 1)).await;
+    let first = made.unwrap().into_inner();
+    // The order of scopes says nothing, so it is the same request.
+    let made = operator.workspaces().create_api_key(create(&["channels:read", "agents:read"], 1)).await;
+    let again = made.unwrap().into_inner();
+    assert_eq!(again.api_key, first.api_key);
+    assert!(!first.secret.is_empty() && again.secret.is_empty(), "a key is shown once");
+    let key = world.grpc_as(&first.secret).await;
+    assert!(key.agents().list_agents(v1::ListAgentsRequest::default()).await.is_ok(), "the first one works");
+    reused(operator.workspaces().create_api_key(create(&["agents:read"], 1)).await);
+    let bad = v1::CreateApiKeyRequest { request_id: "1".to_owned(), ..create(&["agents:read"], 1) };
+    let refused = operator.workspaces().create_api_key(bad).await.unwrap_err();
+    assert_eq!(reason(&refused), ("FIELD_INVALID".to_owned(), vec!["request_id".to_owned()]));
+
+    let count = async || {
+        let request = v1::ListApiKeysRequest {
+            workspace_id: workspace_id.clone(),
+            ..v1::ListApiKeysRequest::default()
+        };
+        operator.workspaces().list_api_keys(request).await.unwrap().into_inner().api_keys.len()
+    };
+    assert_eq!(count().await, 1);
+    // Many at once are one; without an id each is another.
+    let repeats = futures::future::join_all((0..10).map(|_| async {
+        operator.workspaces().create_api_key(create(&["agents:read"], 2)).await.unwrap().into_inner()
+    }));
+    let repeats = repeats.await;
+    assert_eq!(repeats.iter().filter(|made| !made.secret.is_empty()).count(), 1);
+    assert!(repeats.iter().all(|made| made.api_key == repeats[0].api_key));
+    for _ in 0..2 {
+        let request = v1::CreateApiKeyRequest { request_id: String::new(), ..create(&["agents:read"], 0) };
+        assert!(!operator.workspaces().create_api_key(request).await.unwrap().into_inner().secret.is_empty());
+    }
+    assert_eq!(count().await, 4);
+
+    // What the repeat shows is the record as it is now.
+    let id = first.api_key.unwrap().id;
+    let request = v1::RevokeApiKeyRequest { workspace_id: workspace_id.clone(), id };
+    operator.workspaces().revoke_api_key(request).await.unwrap();
+    let made = operator.workspaces().create_api_key(create(&["agents:read", "channels:read"], 1)).await;
+    assert!(made.unwrap().into_inner().api_key.unwrap().revoke_time.is_some());
     world.stop().await;
 }
 

@@ -109,7 +109,8 @@ async fn a_key_that_has_expired_is_refused() {
             expire_time,
             ..v1::ApiKey::default()
         };
-        let request = v1::CreateApiKeyRequest { workspace_id: String::new(), api_key: Some(api_key) };
+        let request =
+            v1::CreateApiKeyRequest { api_key: Some(api_key), ..v1::CreateApiKeyRequest::default() };
         grpc.workspaces().create_api_key(request).await.map(|made| made.into_inner().secret)
     };
     let key = make("brief", now + 2).await.unwrap();

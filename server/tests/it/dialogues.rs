@@ -1,7 +1,7 @@
 //! Turns: what an agent does with what it is told.
 
 use serde_json::json;
-use switchboard_sdk::v1::{self, RunState, TurnState};
+use switchboard_sdk::v1::{self, MessageRole, RunState, TurnState};
 
 use crate::harness::{Receiver, Route, World, until};
 
@@ -113,5 +113,73 @@ async fn an_inactive_agent_stays_silent_and_says_why() {
     let turn = closed_turn(&world, &route).await;
     assert_eq!((turn.state(), turn.reason.as_str()), (TurnState::Silent, "agent_inactive"));
     assert!(receiver.received().is_empty());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_dialogue_is_read_by_its_id_or_its_channel_in_pages_of_any_size() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    let token = format!("Bearer {}", route.agent_token);
+    let headers = [("x-chatbot_auth_token", token.as_str()), ("prefer", "wait=10")];
+    for text in ["one", "two", "three"] {
+        let body = route.message(Some(text), text).to_string();
+        assert_eq!(world.post("/api/webhook/new_message", &headers, body).await.status, 200);
+    }
+    let mut room = route.message(Some("r1"), "in a room");
+    room["chat_id"] = json!(format!("{}/room", route.channel_id));
+    assert_eq!(world.post("/api/webhook/new_message", &headers, room.to_string()).await.status, 200);
+
+    let grpc = world.grpc().await;
+    let by_channel = async |page_size: i32| {
+        let (mut messages, mut page_token, mut dialogue) = (Vec::new(), String::new(), String::new());
+        loop {
+            let request =
+                v1::GetChannelDialogueRequest { id: route.channel_id.clone(), page_size, page_token };
+            let page = grpc.channels().get_channel_dialogue(request).await.unwrap().into_inner();
+            assert!(page.messages.len() <= usize::try_from(page_size).unwrap());
+            dialogue = page.messages.first().map_or(dialogue, |message| message.dialogue_id.clone());
+            messages.extend(page.messages);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return (dialogue, messages);
+            }
+        }
+    };
+    let (dialogue_id, whole) = by_channel(100).await;
+    let texts: Vec<_> = whole.iter().map(|message| (message.seq, message.role())).collect();
+    let expected =
+        (1..=6).map(|seq| (seq, if seq % 2 == 1 { MessageRole::User } else { MessageRole::Assistant }));
+    assert_eq!(texts, expected.collect::<Vec<_>>(), "the chat in a room is another dialogue's");
+    assert_eq!((whole[0].text.as_str(), whole[0].external_id.as_str()), ("one", "one"));
+    for page_size in [1, 2, 5, 6] {
+        assert_eq!(by_channel(page_size).await.1, whole, "pages of {page_size}");
+        let (mut messages, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let request = v1::ListMessagesRequest { dialogue_id: dialogue_id.clone(), page_size, page_token };
+            let page = grpc.dialogues().list_messages(request).await.unwrap().into_inner();
+            messages.extend(page.messages);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(messages, whole, "pages of {page_size}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_dialogue_of_a_channel_that_nobody_wrote_to_is_empty() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    let request = v1::GetChannelDialogueRequest {
+        id: route.channel_id.clone(),
+        ..v1::GetChannelDialogueRequest::default()
+    };
+    let read = world.grpc().await.channels().get_channel_dialogue(request).await.unwrap().into_inner();
+    assert!(read.messages.is_empty() && read.next_page_token.is_empty(), "{read:?}");
     world.stop().await;
 }

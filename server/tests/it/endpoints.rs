@@ -66,7 +66,7 @@ async fn receive(
     headers: HeaderMap,
     body: Bytes,
 ) -> StatusCode {
-    let call = Received { headers, body };
+    let call = Received { headers, body, at: std::time::Instant::now() };
     let status = answer(&call.json());
     received.lock().unwrap().push(call);
     StatusCode::from_u16(status).unwrap()

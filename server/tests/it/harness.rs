@@ -20,6 +20,7 @@ use switchboard_sdk::v1::{
     webhooks_service_client::WebhooksServiceClient, workspaces_service_client::WorkspacesServiceClient,
 };
 use switchboard_server::{config::Config, start};
+use tokio::net::{TcpListener, TcpSocket};
 use tonic::{
     Request, Status,
     metadata::MetadataValue,
@@ -223,18 +224,7 @@ impl World {
     /// An agent with this mock setting, and a channel that delivers to the receiver.
     pub(crate) async fn route(&self, receiver: &Receiver, settings: Value) -> Route {
         let grpc = self.grpc().await;
-        let settings = settings.as_object().unwrap().iter().map(|(name, value)| {
-            let kind = match value {
-                Value::Number(number) => prost_types::value::Kind::NumberValue(number.as_f64().unwrap()),
-                value => prost_types::value::Kind::StringValue(value.as_str().unwrap().to_owned()),
-            };
-            (name.clone(), prost_types::Value { kind: Some(kind) })
-        });
-        let engine = v1::Engine {
-            vendor: "mock".to_owned(),
-            settings: Some(prost_types::Struct { fields: settings.collect() }),
-            ..v1::Engine::default()
-        };
+        let engine = mock(&settings);
         let agent =
             v1::Agent { display_name: "Agent".to_owned(), engine: Some(engine), ..v1::Agent::default() };
         let agent = grpc
@@ -263,6 +253,49 @@ impl World {
             channel_token: channel.token,
             signing_secret: channel.signing_secret,
         }
+    }
+
+    /// Gives the route's agent another reply policy.
+    pub(crate) async fn set_policy(&self, route: &Route, policy: v1::ReplyPolicy) {
+        self.try_policy(route, policy).await.unwrap();
+    }
+
+    pub(crate) async fn try_policy(&self, route: &Route, policy: v1::ReplyPolicy) -> Result<(), Status> {
+        let agent =
+            v1::Agent { id: route.agent_id.clone(), reply_policy: Some(policy), ..v1::Agent::default() };
+        self.update_agent(agent, "reply_policy").await
+    }
+
+    /// Gives the route's agent other settings of the mock engine.
+    pub(crate) async fn set_engine(&self, route: &Route, settings: Value) {
+        let agent =
+            v1::Agent { id: route.agent_id.clone(), engine: Some(mock(&settings)), ..v1::Agent::default() };
+        self.update_agent(agent, "engine").await.unwrap();
+    }
+
+    async fn update_agent(&self, agent: v1::Agent, path: &str) -> Result<(), Status> {
+        let request = v1::UpdateAgentRequest {
+            agent: Some(agent),
+            update_mask: Some(prost_types::FieldMask { paths: vec![path.to_owned()] }),
+        };
+        self.grpc().await.agents().update_agent(request).await.map(drop)
+    }
+
+    /// Gives the route's channel another delivery policy.
+    pub(crate) async fn set_delivery_policy(
+        &self,
+        route: &Route,
+        policy: v1::DeliveryPolicy,
+    ) -> Result<(), Status> {
+        let request = v1::UpdateChannelRequest {
+            channel: Some(v1::Channel {
+                id: route.channel_id.clone(),
+                delivery_policy: Some(policy),
+                ..v1::Channel::default()
+            }),
+            update_mask: Some(prost_types::FieldMask { paths: vec!["delivery_policy".to_owned()] }),
+        };
+        self.grpc().await.channels().update_channel(request).await.map(drop)
     }
 
     /// Posts a body to `new_message` with the route's agent token.
@@ -320,6 +353,21 @@ impl World {
                 format!("{}: {}", message["role"].as_str().unwrap(), message["text"].as_str().unwrap())
             })
             .collect()
+    }
+}
+
+fn mock(settings: &Value) -> v1::Engine {
+    let settings = settings.as_object().unwrap().iter().map(|(name, value)| {
+        let kind = match value {
+            Value::Number(number) => prost_types::value::Kind::NumberValue(number.as_f64().unwrap()),
+            value => prost_types::value::Kind::StringValue(value.as_str().unwrap().to_owned()),
+        };
+        (name.clone(), prost_types::Value { kind: Some(kind) })
+    });
+    v1::Engine {
+        vendor: "mock".to_owned(),
+        settings: Some(prost_types::Struct { fields: settings.collect() }),
+        ..v1::Engine::default()
     }
 }
 
@@ -436,6 +484,7 @@ pub(crate) fn reason(status: &Status) -> (String, Vec<String>) {
 /// What a receiver was sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Received {
+    pub(crate) at: std::time::Instant,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
@@ -446,11 +495,16 @@ impl Received {
     }
 }
 
+/// In place of a status: the call is taken and its connection cut without an answer.
+pub(crate) const CUT: u16 = 0;
+
 /// A messenger's endpoint that keeps what it is sent and answers with a status that can be changed.
 pub(crate) struct Receiver {
     addr: std::net::SocketAddr,
     state: Arc<Ledger>,
-    task: tokio::task::JoinHandle<()>,
+    /// Holds the port while it is down.
+    socket: Option<TcpSocket>,
+    task: Option<tokio::task::JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -461,13 +515,35 @@ struct Ledger {
 
 impl Receiver {
     pub(crate) async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut receiver = Self::at(listener.local_addr().unwrap());
+        receiver.serve(listener);
+        receiver
+    }
+
+    /// One that refuses connections: its port is bound, so that nobody else gets it, and not listened on.
+    pub(crate) fn down() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut receiver = Self::at(socket.local_addr().unwrap());
+        receiver.socket = Some(socket);
+        receiver
+    }
+
+    pub(crate) fn come_up(&mut self) {
+        let listener = self.socket.take().unwrap().listen(1_024).unwrap();
+        self.serve(listener);
+    }
+
+    fn at(addr: std::net::SocketAddr) -> Self {
         let state = Arc::new(Ledger::default());
         state.status.store(200, Ordering::Relaxed);
-        let app = Router::new().route("/deliveries", post(receive)).with_state(Arc::clone(&state));
-        let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { addr, state, task }
+        Self { addr, state, socket: None, task: None }
+    }
+
+    fn serve(&mut self, listener: TcpListener) {
+        let app = Router::new().route("/deliveries", post(receive)).with_state(Arc::clone(&self.state));
+        self.task = Some(tokio::spawn(async move { axum::serve(listener, app).await.unwrap() }));
     }
 
     pub(crate) fn url(&self) -> String {
@@ -490,13 +566,20 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
 
 async fn receive(State(ledger): State<Arc<Ledger>>, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
-    lock(&ledger.received).push(Received { headers, body });
-    StatusCode::from_u16(ledger.status.load(Ordering::Relaxed)).unwrap()
+    lock(&ledger.received).push(Received { at: std::time::Instant::now(), headers, body });
+    let status = ledger.status.load(Ordering::Relaxed);
+    if status == CUT {
+        // Ends the connection without an answer, and without a word on the console.
+        std::panic::resume_unwind(Box::new(()));
+    }
+    StatusCode::from_u16(status).unwrap()
 }
 
 /// Asks again and again until there is an answer; fails after twenty seconds.

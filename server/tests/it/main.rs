@@ -3,15 +3,20 @@
 
 mod bad_input;
 mod channels;
+mod control;
 mod deliveries;
 mod dialogues;
 mod endpoints;
+mod error_reasons;
 mod events;
+mod foreign_ids;
 mod harness;
+mod internal_listener;
 mod operations;
 mod programs;
 mod readme;
 mod restart;
 mod streams;
 mod tenants;
+mod turns;
 mod webhooks;

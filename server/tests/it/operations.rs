@@ -302,17 +302,46 @@ async fn keys_are_made_listed_and_revoked_without_a_server() {
     let refused = reader.channels().list_channels(v1::ListChannelsRequest::default()).await.unwrap_err();
     assert_eq!(reason(&refused).0, "SCOPE_MISSING");
 
-    let (_, stdout, _) = keys(&["keys", "list", "--workspace", &workspace]).await;
-    let line = stdout.lines().find(|line| line.contains("reader")).unwrap();
-    let id = line.split_whitespace().next().unwrap();
-    let (revoked, _, stderr) = keys(&["keys", "revoke", "--workspace", &workspace, id]).await;
+    let (_, table, _) = keys(&["keys", "list", "--workspace", &workspace]).await;
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["ID", "KEY", "STATE", "NAME", "SCOPES"]);
+    let line = lines.iter().find(|line| line.contains("reader")).unwrap();
+    let cells: Vec<&str> = line.split_whitespace().collect();
+    let (id, suffix) = (cells[0], &key[key.len() - 4..]);
+    assert_eq!(cells[1..], [&format!("…{suffix}"), "active", "reader", "agents:read"]);
+
+    let listed = async || {
+        let (good, lines, stderr) =
+            keys(&["keys", "list", "--workspace", &workspace, "--output", "json"]).await;
+        assert!(good, "{stderr}");
+        let keys = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let keys: Vec<_> = keys.collect();
+        assert_eq!(keys.len(), 2, "the first start's, and this: {lines}");
+        keys.into_iter().find(|key| key["displayName"] == "reader").unwrap()
+    };
+    let read = listed().await;
+    assert_eq!(
+        (&read["id"], &read["suffix"], &read["state"]),
+        (&json!(id), &json!(suffix), &json!("active"))
+    );
+    assert_eq!((&read["scopes"], &read["expireTime"]), (&json!(["agents:read"]), &json!(null)));
+    let (revoked, line, stderr) =
+        keys(&["keys", "revoke", "--workspace", &workspace, id, "--output", "json"]).await;
     assert!(revoked, "{stderr}");
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&line["id"], &line["state"]), (&json!(id), &json!("revoked")));
+    assert_eq!(listed().await, line);
     // The running server learns of it by notification.
     until(|| async {
         let called = reader.agents().list_agents(v1::ListAgentsRequest::default()).await;
         called.is_err().then_some(())
     })
     .await;
+
+    let (made, line, stderr) = keys(&["--output", "json", "keys", "create"]).await;
+    assert!(made, "{stderr}");
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert!(line["secret"].as_str().unwrap().starts_with("sbo_"), "without a workspace, an operator's");
 
     let (made, _, stderr) =
         keys(&["keys", "create", "--workspace", &workspace, "--scope", "agents:everything"]).await;

@@ -1,6 +1,9 @@
 //! The programs that people use: the command line over gRPC, and `curl` over REST.
 
-use std::process::Command;
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+};
 
 use serde_json::{Value, json};
 
@@ -69,6 +72,161 @@ async fn the_command_line_leads_from_an_agent_to_its_answer() {
     let (good, _, stderr) = run(command(&world, &unknown)).await;
     assert!(!good && stderr.contains("DIALOGUE_NOT_FOUND"), "{stderr}");
     world.stop().await;
+}
+
+/// Runs a client command for people, and gives its table's lines.
+async fn table_of(world: &World, arguments: &[&str]) -> Vec<String> {
+    let (good, stdout, stderr) = run(command(world, arguments)).await;
+    assert!(good, "{arguments:?}: {stderr}");
+    stdout.lines().map(ToOwned::to_owned).collect()
+}
+
+/// Where the columns of a table begin.
+fn columns(headings: &str) -> Vec<usize> {
+    let mut columns = Vec::new();
+    let mut before = b' ';
+    for (at, byte) in headings.bytes().enumerate() {
+        if byte != b' ' && before == b' ' {
+            columns.push(at);
+        }
+        before = byte;
+    }
+    columns
+}
+
+/// The cells of a line under the columns.
+fn cells(columns: &[usize], line: &str) -> Vec<String> {
+    let characters: Vec<char> = line.chars().collect();
+    let ends = columns.iter().skip(1).copied().chain([usize::MAX]);
+    columns
+        .iter()
+        .zip(ends)
+        .map(|(&from, to)| {
+            let from = from.min(characters.len());
+            characters[from..to.min(characters.len())].iter().collect::<String>().trim_end().to_owned()
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn tables_line_up_for_people() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let made = table_of(&world, &["agents", "create", "--name", "Поддержка 24/7"]).await;
+    assert_eq!(made.len(), 2, "{made:?}");
+    let heads = columns(&made[0]);
+    assert_eq!(cells(&heads, &made[0]), ["ID", "NAME", "ENGINE", "ACTIVE", "TOKEN"]);
+    let agent = cells(&heads, &made[1]);
+    assert_eq!(agent[1..4], ["Поддержка 24/7", "mock", "true"]);
+    assert!(agent[4].starts_with("sba_"), "the token is shown once: {agent:?}");
+    table_of(&world, &["agents", "create", "--name", "Al"]).await;
+
+    let listed = table_of(&world, &["agents", "list"]).await;
+    let heads = columns(&listed[0]);
+    let names: Vec<_> = listed[1..].iter().map(|line| cells(&heads, line)[1].clone()).collect();
+    assert_eq!(names, ["Поддержка 24/7", "Al"]);
+    let later = cells(&heads, &listed[1]).remove(4);
+    assert_eq!(later, format!("…{}", &agent[4][agent[4].len() - 4..]), "later only its end");
+
+    let url = receiver.url();
+    let new = ["channels", "create", "--name", "Web", "--agent", &agent[0], "--url", &url];
+    let made = table_of(&world, &new).await;
+    let channel = cells(&columns(&made[0]), &made[1]);
+    assert_eq!(channel[1..5], ["Web", &agent[0], &url, "true"]);
+    assert!(made[2].starts_with("signing secret: whsec_"), "{made:?}");
+
+    let sent = table_of(&world, &["send", "--channel", &channel[0], "--wait", "20", "Hi"]).await;
+    assert_eq!(cells(&columns(&sent[0]), &sent[0]), ["MESSAGE", "DIALOGUE", "OUTCOME"]);
+    let dialogue = cells(&columns(&sent[0]), &sent[1]).remove(1);
+    let reply = cells(&columns(&sent[2]), &sent[3]);
+    assert_eq!((reply[0].as_str(), reply[2].as_str()), ("2", "ASSISTANT"));
+
+    let shown = table_of(&world, &["dialogues", "show", &dialogue]).await;
+    let heads = columns(&shown[0]);
+    assert_eq!(cells(&heads, &shown[0]), ["SEQ", "TIME", "ROLE", "TEXT"]);
+    assert_eq!(cells(&heads, &shown[1])[2..], ["USER", "Hi"]);
+    assert_eq!(cells(&heads, &shown[2])[3], reply[3]);
+    assert_eq!(shown[3], "");
+    assert_eq!(cells(&columns(&shown[4]), &shown[5])[1], "REPLIED");
+    world.stop().await;
+}
+
+/// A command that goes on until it is ended: its lines as they come.
+struct Stream(Child, std::sync::mpsc::Receiver<String>);
+
+impl Stream {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        // It ends with the command, whose output ends then.
+        std::thread::spawn(move || lines.map(|line| sender.send(line)).all(|sent| sent.is_ok()));
+        Self(child, receiver)
+    }
+
+    /// Lines up to one that holds this.
+    async fn until(&self, last: &str) -> Vec<String> {
+        let lines = std::cell::RefCell::new(Vec::new());
+        until(|| async {
+            lines.borrow_mut().extend(self.1.try_iter());
+            lines.borrow().iter().any(|line: &String| line.contains(last)).then_some(())
+        })
+        .await;
+        lines.into_inner()
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn watch_shows_what_happens_as_it_happens() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    world.new_message(&route, &route.message(Some("m1"), "Do you deliver?")).await;
+    receiver.wait_for(1).await;
+
+    // From the beginning of the log, for people: time, type, subject, text.
+    let table = Stream::start(command(&world, &["watch", "--cursor", "0"]));
+    let lines = table.until("delivery.delivered").await;
+    // What was set up before may get its place in the log later.
+    let set_up = |kind: &&str| kind.starts_with("agent.") || kind.starts_with("channel.");
+    let kinds = lines.iter().map(|line| line.split_whitespace().nth(1).unwrap());
+    let kinds: Vec<_> = kinds.filter(|kind| !set_up(kind)).collect();
+    let expected = ["dialogue.created", "message.received", "message.replied", "delivery.delivered"];
+    assert_eq!(kinds, expected, "{lines:?}");
+    let received = lines.iter().find(|line| line.contains("message.received")).unwrap();
+    assert!(received.ends_with("  Do you deliver?"), "{received}");
+
+    // Only some types, for programs; from a cursor that a line before carried, so that what comes now is seen, too.
+    let all = json_of_stream(&world, &["watch", "--cursor", "0"], "message.received").await;
+    let cursor = find(all.last().unwrap(), "cursor").unwrap();
+    let some = ["watch", "--cursor", &cursor, "--type", "message.received", "--output", "json"]
+        .map(ToOwned::to_owned);
+    let some = Stream::start(command(&world, &some.each_ref().map(String::as_str)));
+    world.new_message(&route, &route.message(Some("m2"), "And to Spain?")).await;
+    let lines = some.until("And to Spain?").await;
+    let [line] = &lines[..] else { panic!("one event of this type came since: {lines:?}") };
+    let event: Value = serde_json::from_str(line).unwrap();
+    assert_eq!((&event["type"], &event["message"]["role"]), (&json!("message.received"), &json!("USER")));
+    // The live one sees it as well.
+    table.until("And to Spain?").await;
+    world.stop().await;
+}
+
+/// The documents of a command that goes on, up to one of this type.
+async fn json_of_stream(world: &World, arguments: &[&str], last: &str) -> Vec<Value> {
+    let stream = Stream::start(command(world, &[arguments, &["--output", "json"]].concat()));
+    let lines = stream.until(&format!("\"{last}\"")).await;
+    let mut events: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let end = events.iter().position(|event| event["type"] == last).unwrap();
+    events.truncate(end + 1);
+    events
 }
 
 #[tokio::test]

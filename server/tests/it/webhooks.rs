@@ -185,6 +185,44 @@ async fn a_signed_hook_needs_no_token_and_what_it_can_t_say_is_quarantined() {
 }
 
 #[tokio::test]
+async fn a_hook_takes_no_message_for_another_channel_than_its_path_s() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    let other = world.route(&receiver, json!({})).await;
+    let hook = format!("/hooks/{}", route.channel_id);
+    let token = format!("Bearer {}", route.agent_token);
+    let send = async |chat_id: &str| {
+        let mut body = route.message(Some("m1"), "hello");
+        body["chat_id"] = json!(chat_id);
+        world.post(&hook, &[("x-chatbot_auth_token", &token)], body.to_string()).await
+    };
+    let nobody = "0198c0de-0000-7000-8000-000000000004";
+    for foreign in [&other.channel_id, nobody, &format!("{}/room", other.channel_id)] {
+        let answer = send(foreign).await;
+        assert_eq!(answer.problem(422, "FIELD_INVALID"), ["chat_id"], "{foreign}");
+        // Nothing tells a channel that exists from one that does not.
+        assert!(answer.json()["detail"].as_str().unwrap().contains("names another channel than the path"));
+    }
+    assert_eq!(send("nowhere").await.problem(422, "FIELD_INVALID"), ["chat_id"]);
+    assert!(world.said(&route).await.is_empty() && world.said(&other).await.is_empty());
+    let grpc = world.grpc().await;
+    let request = v1::ListInboundWebhooksRequest {
+        outcome: InboundOutcome::Quarantined.into(),
+        ..v1::ListInboundWebhooksRequest::default()
+    };
+    let kept = grpc.webhooks().list_inbound_webhooks(request).await.unwrap().into_inner().inbound_webhooks;
+    assert_eq!(kept.len(), 4, "what can't be taken is kept, with why");
+    assert!(kept.iter().all(|webhook| webhook.channel_id == route.channel_id));
+
+    let room = send(&format!("{}/room", route.channel_id)).await;
+    assert_eq!((room.status, room.outcome()), (200, "RECORDED"), "a chat inside the channel is its own");
+    assert_eq!(send(&route.channel_id.to_uppercase()).await.status, 200);
+    assert_eq!(world.said(&route).await[0], "USER: hello");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_replay_finds_what_was_recorded() {
     let world = World::new().await;
     let receiver = Receiver::start().await;

@@ -14,7 +14,10 @@ use switchboard_sdk::v1::{
     Dialogue, DialogueStatus, GetDeliveryRequest, GetDeliveryResponse, GetDialogueRequest,
     GetDialogueResponse, GetTurnRequest, GetTurnResponse, ListDeliveriesRequest, ListDeliveriesResponse,
     ListDialoguesRequest, ListDialoguesResponse, ListMessagesRequest, ListMessagesResponse, ListTurnsRequest,
-    ListTurnsResponse, RetryDeliveryRequest, RetryDeliveryResponse,
+    ListTurnsResponse, ReleaseControlRequest, ReleaseControlResponse, ResolveDeliveryRequest,
+    ResolveDeliveryResponse, RetryDeliveryRequest, RetryDeliveryResponse, SendMessageRequest,
+    SendMessageResponse, TakeControlRequest, TakeControlResponse, UpdateDialogueRequest,
+    UpdateDialogueResponse,
 };
 use tokio::task::JoinSet;
 
@@ -155,6 +158,7 @@ impl DialoguesService for Echo {
             chat: "1000".to_owned(),
             status: DialogueStatus::Pending.into(),
             message_count: 1,
+            control: None,
             attributes: None,
             version: 1,
             create_time: time,
@@ -196,6 +200,36 @@ impl DialoguesService for Echo {
         &self,
         _: Request<RetryDeliveryRequest>,
     ) -> Result<Response<RetryDeliveryResponse>, Status> {
+        unused()
+    }
+    async fn resolve_delivery(
+        &self,
+        _: Request<ResolveDeliveryRequest>,
+    ) -> Result<Response<ResolveDeliveryResponse>, Status> {
+        unused()
+    }
+    async fn send_message(
+        &self,
+        _: Request<SendMessageRequest>,
+    ) -> Result<Response<SendMessageResponse>, Status> {
+        unused()
+    }
+    async fn take_control(
+        &self,
+        _: Request<TakeControlRequest>,
+    ) -> Result<Response<TakeControlResponse>, Status> {
+        unused()
+    }
+    async fn release_control(
+        &self,
+        _: Request<ReleaseControlRequest>,
+    ) -> Result<Response<ReleaseControlResponse>, Status> {
+        unused()
+    }
+    async fn update_dialogue(
+        &self,
+        _: Request<UpdateDialogueRequest>,
+    ) -> Result<Response<UpdateDialogueResponse>, Status> {
         unused()
     }
 }

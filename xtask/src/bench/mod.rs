@@ -7,7 +7,7 @@
 //! To add a row: a line in `row.rs`, and its measurement in the function of its group below.
 
 mod grpc;
-mod http;
+pub mod http;
 mod load;
 mod machine;
 mod pgbench;

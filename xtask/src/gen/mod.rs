@@ -6,7 +6,7 @@ pub mod sqlx;
 use anyhow::bail;
 
 use crate::paths::Paths;
-use crate::sdks::{self, Sdk};
+use crate::sdks;
 
 /// Something that is generated.
 pub struct Target {
@@ -36,9 +36,9 @@ pub fn run(paths: &Paths, names: &[String]) -> anyhow::Result<()> {
         (target.generate)(paths)?;
     }
     for sdk in sdks::all().iter().filter(|sdk| wanted(sdk.name)) {
-        match missing(sdk) {
-            Some(program) if names.is_empty() => println!("skipped: {} (needs {program})", sdk.name),
-            Some(program) => bail!("{} needs {program}, which is not on PATH", sdk.name),
+        match sdks::missing(paths, sdk)? {
+            Some(why) if names.is_empty() => println!("skipped: {} ({why})", sdk.name),
+            Some(why) => bail!("{} {why}", sdk.name),
             None => {
                 println!("== {}", sdk.name);
                 (sdk.generate)(paths)?;
@@ -46,9 +46,4 @@ pub fn run(paths: &Paths, names: &[String]) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// The first program that an SDK needs and this machine has not.
-pub fn missing(sdk: &Sdk) -> Option<&'static str> {
-    sdk.needs.iter().copied().find(|program| !crate::run::available(program))
 }

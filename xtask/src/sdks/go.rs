@@ -13,11 +13,20 @@ use crate::run;
 use crate::server_under_test::ServerUnderTest;
 
 /// The SDK for Go.
-pub const SDK: super::Sdk = super::Sdk { name: "go", needs: &["go", "npm"], generate, check, smoke };
+pub const SDK: super::Sdk = super::Sdk { name: "go", needs: &["go", "npm"], lacks, generate, check, smoke };
+
+/// Where the least version stands.
+pub(super) const LEAST: (&str, &str) = ("sdk/go/go.mod", "\ngo ");
 
 /// The plugins, as `go.mod` declares them with `tool`.
 const PLUGINS: [&str; 2] =
     ["google.golang.org/protobuf/cmd/protoc-gen-go", "google.golang.org/grpc/cmd/protoc-gen-go-grpc"];
+
+/// In the SDK's folder, where a go that may get itself a later toolchain says that one's version.
+fn lacks(paths: &Paths) -> anyhow::Result<Option<String>> {
+    let least = super::least(paths, LEAST.0, LEAST.1)?;
+    Ok(super::older("go", &least, go(paths).arg("version")))
+}
 
 fn generate(paths: &Paths) -> anyhow::Result<()> {
     let programs = paths.tool("go").join("bin");

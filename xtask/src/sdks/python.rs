@@ -13,7 +13,10 @@ use crate::server_under_test::ServerUnderTest;
 use crate::sync::sync;
 
 /// The SDK for Python.
-pub const SDK: super::Sdk = super::Sdk { name: "python", needs: &["python3"], generate, check, smoke };
+pub const SDK: super::Sdk = super::Sdk { name: "python", needs: &["python3"], lacks, generate, check, smoke };
+
+/// Where the least version stands.
+pub(super) const LEAST: (&str, &str) = ("sdk/python/pyproject.toml", "requires-python = \">=");
 
 /// What the contract's files are relative to `proto`, and their code relative to `gen`.
 const PACKAGE: &str = "switchboard/v1";
@@ -22,6 +25,18 @@ const PACKAGE: &str = "switchboard/v1";
 const IMPORT: &str = "import importlib, pathlib, switchboard_sdk
 for file in sorted(pathlib.Path('gen/switchboard/v1').glob('*.py')):
     importlib.import_module('switchboard.v1.' + file.stem)";
+
+fn lacks(paths: &Paths) -> anyhow::Result<Option<String>> {
+    let least = super::least(paths, LEAST.0, LEAST.1)?;
+    let older = super::older("python3", &least, Command::new("python3").arg("--version"));
+    Ok(older.or_else(|| without_venv(&mut Command::new("python3"))))
+}
+
+/// Debian keeps `ensurepip` in a package of its own; without it `venv` is there and fails.
+fn without_venv(python: &mut Command) -> Option<String> {
+    let tried = run::capture(python.args(["-c", "import ensurepip, venv"]));
+    tried.is_err().then(|| "needs python3 with venv; on Debian the package python3-venv".to_owned())
+}
 
 fn generate(paths: &Paths) -> anyhow::Result<()> {
     install(paths)?;
@@ -80,7 +95,7 @@ fn install(paths: &Paths) -> anyhow::Result<()> {
         return Ok(());
     }
     run::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))
-        .context("making a virtual environment; on Debian this needs python3-venv")?;
+        .context("making a virtual environment")?;
     run::run(
         python(paths)?
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
@@ -106,4 +121,19 @@ fn environment(paths: &Paths) -> PathBuf {
 
 fn folder(paths: &Paths) -> PathBuf {
     paths.join("sdk/python")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_python_without_venv_is_named() {
+        // Any program that fails does for one whose import fails.
+        assert_eq!(
+            without_venv(&mut Command::new("false")).unwrap(),
+            "needs python3 with venv; on Debian the package python3-venv"
+        );
+        assert_eq!(without_venv(&mut Command::new("true")), None);
+    }
 }

@@ -12,7 +12,15 @@ use crate::server_under_test::ServerUnderTest;
 
 /// The SDK for TypeScript.
 pub const SDK: super::Sdk =
-    super::Sdk { name: "typescript", needs: &["node", "npm"], generate, check, smoke };
+    super::Sdk { name: "typescript", needs: &["node", "npm"], lacks, generate, check, smoke };
+
+/// Where the least version stands.
+pub(super) const LEAST: (&str, &str) = ("sdk/typescript/package.json", "\"node\": \">=");
+
+fn lacks(paths: &Paths) -> anyhow::Result<Option<String>> {
+    let least = super::least(paths, LEAST.0, LEAST.1)?;
+    Ok(super::older("node", &least, Command::new("node").arg("--version")))
+}
 
 fn generate(paths: &Paths) -> anyhow::Result<()> {
     install(paths)?;

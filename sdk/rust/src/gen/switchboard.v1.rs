@@ -27,6 +27,52 @@ pub struct Agent {
     /// Output only. When it was last changed.
     #[prost(message, optional, tag = "8")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it answers, and what happens when it can't. Not set on creation: all defaults.
+    #[prost(message, optional, tag = "9")]
+    pub reply_policy: ::core::option::Option<ReplyPolicy>,
+}
+/// When an agent answers, and what happens when it can't. Fields that are not set have their defaults.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplyPolicy {
+    /// How long a dialogue must be quiet before its messages are answered together, 0 s to 600 s. Default: 0 s, which answers
+    /// at once.
+    #[prost(message, optional, tag = "1")]
+    pub quiet_window: ::core::option::Option<::prost_types::Duration>,
+    /// What the quiet window may not delay an answer past, counted from the first message: at least `quiet_window`, at most
+    /// 3,600 s. Default: 30 s, or `quiet_window` if that is longer.
+    #[prost(message, optional, tag = "2")]
+    pub longest_wait: ::core::option::Option<::prost_types::Duration>,
+    /// What a customer's message does that comes while a turn runs. Default: NEXT_TURN.
+    #[prost(enumeration = "NewerMessage", tag = "3")]
+    pub newer_message: i32,
+    /// How often one turn may be superseded under RESTART, 1 to 10; after that messages wait for the next turn. Default: 3.
+    #[prost(int32, optional, tag = "4")]
+    pub max_restarts: ::core::option::Option<i32>,
+    /// What happens when the engine fails for good. Default: STAY_SILENT.
+    #[prost(enumeration = "OnFailure", tag = "5")]
+    pub on_failure: i32,
+    /// What is sent then under FALLBACK_TEXT, up to 4,096 characters.
+    #[prost(string, tag = "6")]
+    pub fallback_text: ::prost::alloc::string::String,
+    /// From when on a turn is late, after its first message: 0 s (never), or at least 1 s and `longest_wait` and at most 30 days.
+    /// Late turns are marked. Default: 600 s, or `longest_wait` if that is longer.
+    #[prost(message, optional, tag = "7")]
+    pub late_after: ::core::option::Option<::prost_types::Duration>,
+    /// What happens to a late turn, as after an outage. Default: ANSWER.
+    #[prost(enumeration = "OnLate", tag = "8")]
+    pub on_late: i32,
+    /// What a late answer begins with under APOLOGISE, up to 4,096 characters.
+    #[prost(string, tag = "9")]
+    pub apology_text: ::prost::alloc::string::String,
+    /// What a person's message does to the agent's control. Default: BY_DOOR.
+    #[prost(enumeration = "Takeover", tag = "10")]
+    pub takeover: i32,
+    /// After how long without a person's message control returns to the agent, 1 s to 30 days; 0 s: not by itself. Default: 0 s.
+    #[prost(message, optional, tag = "11")]
+    pub return_after: ::core::option::Option<::prost_types::Duration>,
+    /// What the customer is told when the agent hands over, up to 4,096 characters. Empty: nothing.
+    #[prost(string, tag = "12")]
+    pub hand_over_notice: ::prost::alloc::string::String,
 }
 /// Which engine writes an agent's answers, and how.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -108,7 +154,8 @@ pub struct UpdateAgentRequest {
     /// Required. The agent with its `id` and the new values.
     #[prost(message, optional, tag = "1")]
     pub agent: ::core::option::Option<Agent>,
-    /// Required. Which fields to change: `display_name`, `instructions`, `engine` (as a whole), `active`.
+    /// Required. Which fields to change: `display_name`, `instructions`, `engine` and `reply_policy` (as a
+    /// whole), `active`.
     #[prost(message, optional, tag = "2")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
 }
@@ -145,6 +192,152 @@ pub struct RotateAgentTokenResponse {
     /// The token. Shown only here.
     #[prost(string, tag = "2")]
     pub token: ::prost::alloc::string::String,
+}
+/// What a customer's message does that comes while a turn runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum NewerMessage {
+    /// Not set: the default.
+    Unspecified = 0,
+    /// It waits for the next turn.
+    NextTurn = 1,
+    /// It is added to the turn, and the run is superseded by one with all messages. A run that has called a tool is not
+    /// superseded any more.
+    Restart = 2,
+}
+impl NewerMessage {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "NEWER_MESSAGE_UNSPECIFIED",
+            Self::NextTurn => "NEWER_MESSAGE_NEXT_TURN",
+            Self::Restart => "NEWER_MESSAGE_RESTART",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "NEWER_MESSAGE_UNSPECIFIED" => Some(Self::Unspecified),
+            "NEWER_MESSAGE_NEXT_TURN" => Some(Self::NextTurn),
+            "NEWER_MESSAGE_RESTART" => Some(Self::Restart),
+            _ => None,
+        }
+    }
+}
+/// What happens when the engine fails for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum OnFailure {
+    /// Not set: the default.
+    Unspecified = 0,
+    /// Nothing is sent; the turn is FAILED.
+    StaySilent = 1,
+    /// `fallback_text` is sent; the turn is REPLIED with the reason `fallback`.
+    FallbackText = 2,
+    /// The dialogue becomes OPEN, and `hand_over_notice` is sent; the turn is FAILED.
+    HandOver = 3,
+}
+impl OnFailure {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ON_FAILURE_UNSPECIFIED",
+            Self::StaySilent => "ON_FAILURE_STAY_SILENT",
+            Self::FallbackText => "ON_FAILURE_FALLBACK_TEXT",
+            Self::HandOver => "ON_FAILURE_HAND_OVER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ON_FAILURE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ON_FAILURE_STAY_SILENT" => Some(Self::StaySilent),
+            "ON_FAILURE_FALLBACK_TEXT" => Some(Self::FallbackText),
+            "ON_FAILURE_HAND_OVER" => Some(Self::HandOver),
+            _ => None,
+        }
+    }
+}
+/// What happens to a late turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum OnLate {
+    /// Not set: the default.
+    Unspecified = 0,
+    /// It is answered like any other.
+    Answer = 1,
+    /// It is answered, with `apology_text` first.
+    Apologise = 2,
+    /// The dialogue becomes OPEN, and `hand_over_notice` is sent; the turn is SILENT.
+    HandOver = 3,
+}
+impl OnLate {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ON_LATE_UNSPECIFIED",
+            Self::Answer => "ON_LATE_ANSWER",
+            Self::Apologise => "ON_LATE_APOLOGISE",
+            Self::HandOver => "ON_LATE_HAND_OVER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ON_LATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ON_LATE_ANSWER" => Some(Self::Answer),
+            "ON_LATE_APOLOGISE" => Some(Self::Apologise),
+            "ON_LATE_HAND_OVER" => Some(Self::HandOver),
+            _ => None,
+        }
+    }
+}
+/// What a person's message does to the agent's control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Takeover {
+    /// Not set: the default.
+    Unspecified = 0,
+    /// What the door says: an employee's message that came in from outside is only recorded, one sent with SendMessage takes
+    /// control.
+    ByDoor = 1,
+    /// It takes control.
+    TakeControl = 2,
+    /// It is only recorded.
+    RecordOnly = 3,
+}
+impl Takeover {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TAKEOVER_UNSPECIFIED",
+            Self::ByDoor => "TAKEOVER_BY_DOOR",
+            Self::TakeControl => "TAKEOVER_TAKE_CONTROL",
+            Self::RecordOnly => "TAKEOVER_RECORD_ONLY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TAKEOVER_UNSPECIFIED" => Some(Self::Unspecified),
+            "TAKEOVER_BY_DOOR" => Some(Self::ByDoor),
+            "TAKEOVER_TAKE_CONTROL" => Some(Self::TakeControl),
+            "TAKEOVER_RECORD_ONLY" => Some(Self::RecordOnly),
+            _ => None,
+        }
+    }
 }
 /// Generated client implementations.
 #[cfg(feature = "client")]
@@ -921,7 +1114,7 @@ impl MessageRole {
     }
 }
 /// A route for messages: one agent, one vendor kind, its settings.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Channel {
     /// Output only. UUIDv7 of the channel.
     #[prost(string, tag = "1")]
@@ -951,9 +1144,47 @@ pub struct Channel {
     /// Output only. When it was last changed.
     #[prost(message, optional, tag = "9")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What its outgoing messages go by. Not set on creation: all defaults.
+    #[prost(message, optional, tag = "10")]
+    pub delivery_policy: ::core::option::Option<DeliveryPolicy>,
+}
+/// What a channel's outgoing messages go by: the guard, which may withhold them, the governor, which keeps to a rate, and
+/// what is done when nobody knows whether one arrived.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeliveryPolicy {
+    /// What happens to a message that may have arrived. Default: what the vendor suggests; see `UncertainPolicy`.
+    #[prost(enumeration = "UncertainPolicy", tag = "1")]
+    pub uncertain: i32,
+    /// The most messages per second that the receiver takes, 0.01 to 10,000; they are sent evenly spaced, at six sevenths of
+    /// it, over all server processes. Not set: any number.
+    #[prost(double, optional, tag = "2")]
+    pub max_per_second: ::core::option::Option<f64>,
+    /// How many messages of the agent and of programs one dialogue gets in a minute before they are taken for a loop and the
+    /// next is withheld (`loop`), 0 (any number) to 100,000. Default: 30.
+    #[prost(int32, optional, tag = "3")]
+    pub loop_limit: ::core::option::Option<i32>,
+    /// The same in an hour (`rate_capped`), 0 (any number) to 100,000. Default: 0.
+    #[prost(int32, optional, tag = "4")]
+    pub hourly_limit: ::core::option::Option<i32>,
+    /// When messages of programs (AUTOMATION) are withheld (`quiet_hours`). Not set: never.
+    #[prost(message, optional, tag = "5")]
+    pub quiet_hours: ::core::option::Option<QuietHours>,
+}
+/// A daily span of time.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QuietHours {
+    /// Required. When it begins, `HH:MM`.
+    #[prost(string, tag = "1")]
+    pub start: ::prost::alloc::string::String,
+    /// Required. When it ends, `HH:MM`; before `start`: on the next day.
+    #[prost(string, tag = "2")]
+    pub end: ::prost::alloc::string::String,
+    /// Required. The IANA name of the time zone, such as `Europe/Berlin`.
+    #[prost(string, tag = "3")]
+    pub time_zone: ::prost::alloc::string::String,
 }
 /// Asks for a new channel.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateChannelRequest {
     /// Required. The channel to make; output-only fields are ignored.
     #[prost(message, optional, tag = "1")]
@@ -963,7 +1194,7 @@ pub struct CreateChannelRequest {
     pub request_id: ::prost::alloc::string::String,
 }
 /// The new channel, with its secrets.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateChannelResponse {
     /// The channel as stored.
     #[prost(message, optional, tag = "1")]
@@ -984,7 +1215,7 @@ pub struct GetChannelRequest {
     pub id: ::prost::alloc::string::String,
 }
 /// One channel.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetChannelResponse {
     /// The channel.
     #[prost(message, optional, tag = "1")]
@@ -1017,17 +1248,18 @@ pub struct ListChannelsResponse {
     pub next_page_token: ::prost::alloc::string::String,
 }
 /// Asks for a change of a channel.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UpdateChannelRequest {
     /// Required. The channel with its `id` and the new values.
     #[prost(message, optional, tag = "1")]
     pub channel: ::core::option::Option<Channel>,
-    /// Required. Which fields to change: `display_name`, `agent_id`, `url`, `active`.
+    /// Required. Which fields to change: `display_name`, `agent_id`, `url`, `active`,
+    /// `delivery_policy` (as a whole).
     #[prost(message, optional, tag = "2")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
 }
 /// The changed channel.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UpdateChannelResponse {
     /// The channel as stored now.
     #[prost(message, optional, tag = "1")]
@@ -1051,7 +1283,7 @@ pub struct RotateChannelTokenRequest {
     pub id: ::prost::alloc::string::String,
 }
 /// The new token.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RotateChannelTokenResponse {
     /// The channel.
     #[prost(message, optional, tag = "1")]
@@ -1068,7 +1300,7 @@ pub struct RotateChannelSigningSecretRequest {
     pub id: ::prost::alloc::string::String,
 }
 /// The new signing secret.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RotateChannelSigningSecretResponse {
     /// The channel.
     #[prost(message, optional, tag = "1")]
@@ -1099,6 +1331,39 @@ pub struct GetChannelDialogueResponse {
     /// Gives the next page. Empty: this is the last.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
+}
+/// What happens to a message of which nobody knows whether it arrived: a timeout, a cut connection, a process that went away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum UncertainPolicy {
+    /// Not set: the vendor's default. `generic_http` resends, since its receivers are given an id to drop repeats by.
+    Unspecified = 0,
+    /// It is sent again, and its delivery says UNCERTAIN meanwhile: a second copy may arrive.
+    Resend = 1,
+    /// It is HELD until ResolveDelivery decides. What follows in the dialogue goes out.
+    Hold = 2,
+}
+impl UncertainPolicy {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "UNCERTAIN_POLICY_UNSPECIFIED",
+            Self::Resend => "UNCERTAIN_POLICY_RESEND",
+            Self::Hold => "UNCERTAIN_POLICY_HOLD",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "UNCERTAIN_POLICY_UNSPECIFIED" => Some(Self::Unspecified),
+            "UNCERTAIN_POLICY_RESEND" => Some(Self::Resend),
+            "UNCERTAIN_POLICY_HOLD" => Some(Self::Hold),
+            _ => None,
+        }
+    }
 }
 /// Generated client implementations.
 #[cfg(feature = "client")]
@@ -2032,6 +2297,29 @@ pub struct Dialogue {
     /// Output only. When it last changed.
     #[prost(message, optional, tag = "9")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. Who holds it, since when and why.
+    #[prost(message, optional, tag = "10")]
+    pub control: ::core::option::Option<Control>,
+}
+/// Who holds a dialogue: PENDING is the agent's, OPEN a human's, SNOOZED and RESOLVED nobody's.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Control {
+    /// Output only. Who may send: while a human does, the agent sends nothing.
+    #[prost(enumeration = "ControlHolder", tag = "1")]
+    pub holder: i32,
+    /// Output only. Since when.
+    #[prost(message, optional, tag = "2")]
+    pub since_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. Why: the caller's words, or `customer_message`, `employee_message`, `operator_message`, `status_set`,
+    /// `engine_failed`, `late`, `timer`. Empty: it was so from the beginning.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// Output only. Who did it, as the caller said. Empty: not said.
+    #[prost(string, tag = "4")]
+    pub by: ::prost::alloc::string::String,
+    /// Output only. When a human's control goes back to the agent by itself. Not set: it doesn't.
+    #[prost(message, optional, tag = "5")]
+    pub return_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// One answer of an agent to the messages that came since the last.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2049,7 +2337,7 @@ pub struct Turn {
     #[prost(enumeration = "TurnState", tag = "4")]
     pub state: i32,
     /// Output only. Why it stayed silent or failed: `agent_inactive`, `agent_deleted`, `channel_inactive`, `human_holds`,
-    /// `engine_failed`. Empty otherwise.
+    /// `nobody_holds`, `late`, `empty_answer`, `engine_failed`; or `fallback`: its reply is the policy's text. Empty otherwise.
     #[prost(string, tag = "5")]
     pub reason: ::prost::alloc::string::String,
     /// Output only. The highest `seq` of a customer's message that it covers. 0 while it collects.
@@ -2067,6 +2355,9 @@ pub struct Turn {
     /// Output only. When it was closed. Not set: it is open.
     #[prost(message, optional, tag = "10")]
     pub close_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. Whether it began late, by the agent's reply policy.
+    #[prost(bool, tag = "11")]
+    pub late: bool,
 }
 /// One try of the engine at a turn.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2114,7 +2405,8 @@ pub struct Delivery {
     /// Output only. Where it stands.
     #[prost(enumeration = "DeliveryState", tag = "5")]
     pub state: i32,
-    /// Output only. Why it was withheld or is dead. Empty otherwise.
+    /// Output only. Why it was withheld (the guard's verdict: `channel_inactive`, `human_holds`, `rate_capped`, `loop`,
+    /// `quiet_hours`), is held (`maybe_delivered`) or dead (`refused`, `attempts_exhausted`, `discarded`). Empty otherwise.
     #[prost(string, tag = "6")]
     pub reason: ::prost::alloc::string::String,
     /// Output only. How many attempts were begun.
@@ -2132,6 +2424,9 @@ pub struct Delivery {
     /// Output only. When it came to its final state. Not set: it has not.
     #[prost(message, optional, tag = "11")]
     pub settle_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. Who had it sent.
+    #[prost(enumeration = "MessageAuthor", tag = "12")]
+    pub author: i32,
 }
 /// One try at a delivery.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2312,6 +2607,112 @@ pub struct RetryDeliveryResponse {
     #[prost(message, optional, tag = "1")]
     pub delivery: ::core::option::Option<Delivery>,
 }
+/// Decides about a held delivery.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResolveDeliveryRequest {
+    /// Required. The delivery's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Required. What became of it.
+    #[prost(enumeration = "DeliveryResolution", tag = "2")]
+    pub resolution: i32,
+}
+/// The decided delivery.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ResolveDeliveryResponse {
+    /// The delivery as it stands now.
+    #[prost(message, optional, tag = "1")]
+    pub delivery: ::core::option::Option<Delivery>,
+}
+/// A message to send.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SendMessageRequest {
+    /// Required. The dialogue's id.
+    #[prost(string, tag = "1")]
+    pub dialogue_id: ::prost::alloc::string::String,
+    /// Required. The text, 1 to 65,536 bytes, without U+0000.
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
+    /// Required. OPERATOR or AUTOMATION.
+    #[prost(enumeration = "MessageAuthor", tag = "3")]
+    pub author: i32,
+    /// The person's name, up to 200 characters, for the record of who took control.
+    #[prost(string, tag = "4")]
+    pub by: ::prost::alloc::string::String,
+    /// A UUID of the caller's choice that makes a repeat safe. Empty: no protection against repeats.
+    #[prost(string, tag = "5")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// The message is committed.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SendMessageResponse {
+    /// The message.
+    #[prost(message, optional, tag = "1")]
+    pub message: ::core::option::Option<Message>,
+    /// Its delivery.
+    #[prost(message, optional, tag = "2")]
+    pub delivery: ::core::option::Option<Delivery>,
+}
+/// Asks for a dialogue, for a human.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TakeControlRequest {
+    /// Required. The dialogue's id.
+    #[prost(string, tag = "1")]
+    pub dialogue_id: ::prost::alloc::string::String,
+    /// Who takes it, up to 200 characters.
+    #[prost(string, tag = "2")]
+    pub by: ::prost::alloc::string::String,
+    /// Why, up to 500 characters.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// After how long control returns to the agent by itself, 1 s to 30 days. Not set: it doesn't.
+    #[prost(message, optional, tag = "4")]
+    pub return_after: ::core::option::Option<::prost_types::Duration>,
+}
+/// A human holds the dialogue.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TakeControlResponse {
+    /// The dialogue as it stands now.
+    #[prost(message, optional, tag = "1")]
+    pub dialogue: ::core::option::Option<Dialogue>,
+}
+/// Gives a dialogue back to the agent.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseControlRequest {
+    /// Required. The dialogue's id.
+    #[prost(string, tag = "1")]
+    pub dialogue_id: ::prost::alloc::string::String,
+    /// Who gives it, up to 200 characters.
+    #[prost(string, tag = "2")]
+    pub by: ::prost::alloc::string::String,
+    /// Why, up to 500 characters.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// The agent holds the dialogue.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReleaseControlResponse {
+    /// The dialogue as it stands now.
+    #[prost(message, optional, tag = "1")]
+    pub dialogue: ::core::option::Option<Dialogue>,
+}
+/// Asks for a change of a dialogue.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateDialogueRequest {
+    /// Required. The dialogue with its `id` and the new values.
+    #[prost(message, optional, tag = "1")]
+    pub dialogue: ::core::option::Option<Dialogue>,
+    /// Required. Which fields to change: `status`, `attributes` (as a whole).
+    #[prost(message, optional, tag = "2")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+}
+/// The changed dialogue.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateDialogueResponse {
+    /// The dialogue as it stands now.
+    #[prost(message, optional, tag = "1")]
+    pub dialogue: ::core::option::Option<Dialogue>,
+}
 /// The helpdesk's word for where a dialogue stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -2412,6 +2813,8 @@ pub enum RunState {
     Lost = 3,
     /// The engine failed; `error` says how. Final.
     Failed = 4,
+    /// A newer message was added to the turn, or control changed; another run followed. Final.
+    Superseded = 5,
 }
 impl RunState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2425,6 +2828,7 @@ impl RunState {
             Self::Answered => "RUN_STATE_ANSWERED",
             Self::Lost => "RUN_STATE_LOST",
             Self::Failed => "RUN_STATE_FAILED",
+            Self::Superseded => "RUN_STATE_SUPERSEDED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2435,6 +2839,7 @@ impl RunState {
             "RUN_STATE_ANSWERED" => Some(Self::Answered),
             "RUN_STATE_LOST" => Some(Self::Lost),
             "RUN_STATE_FAILED" => Some(Self::Failed),
+            "RUN_STATE_SUPERSEDED" => Some(Self::Superseded),
             _ => None,
         }
     }
@@ -2455,6 +2860,11 @@ pub enum DeliveryState {
     Withheld = 4,
     /// All attempts failed, or one failed in a way that no other can mend: the dead letter. RetryDelivery revives it.
     Dead = 5,
+    /// It may have arrived, and the channel's policy has it sent again: its next attempt may be a second copy.
+    Uncertain = 6,
+    /// It may have arrived, and the channel's policy leaves it to a person: ResolveDelivery. What follows in the dialogue goes
+    /// out meanwhile.
+    Held = 7,
 }
 impl DeliveryState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2469,6 +2879,8 @@ impl DeliveryState {
             Self::Delivered => "DELIVERY_STATE_DELIVERED",
             Self::Withheld => "DELIVERY_STATE_WITHHELD",
             Self::Dead => "DELIVERY_STATE_DEAD",
+            Self::Uncertain => "DELIVERY_STATE_UNCERTAIN",
+            Self::Held => "DELIVERY_STATE_HELD",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2480,6 +2892,8 @@ impl DeliveryState {
             "DELIVERY_STATE_DELIVERED" => Some(Self::Delivered),
             "DELIVERY_STATE_WITHHELD" => Some(Self::Withheld),
             "DELIVERY_STATE_DEAD" => Some(Self::Dead),
+            "DELIVERY_STATE_UNCERTAIN" => Some(Self::Uncertain),
+            "DELIVERY_STATE_HELD" => Some(Self::Held),
             _ => None,
         }
     }
@@ -2521,6 +2935,121 @@ impl AttemptState {
             "ATTEMPT_STATE_SUCCEEDED" => Some(Self::Succeeded),
             "ATTEMPT_STATE_FAILED" => Some(Self::Failed),
             "ATTEMPT_STATE_UNKNOWN" => Some(Self::Unknown),
+            _ => None,
+        }
+    }
+}
+/// Who holds a dialogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ControlHolder {
+    /// Not set. Never sent by the server.
+    Unspecified = 0,
+    /// The agent.
+    Agent = 1,
+    /// A human.
+    Human = 2,
+    /// Nobody.
+    Nobody = 3,
+}
+impl ControlHolder {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CONTROL_HOLDER_UNSPECIFIED",
+            Self::Agent => "CONTROL_HOLDER_AGENT",
+            Self::Human => "CONTROL_HOLDER_HUMAN",
+            Self::Nobody => "CONTROL_HOLDER_NOBODY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CONTROL_HOLDER_UNSPECIFIED" => Some(Self::Unspecified),
+            "CONTROL_HOLDER_AGENT" => Some(Self::Agent),
+            "CONTROL_HOLDER_HUMAN" => Some(Self::Human),
+            "CONTROL_HOLDER_NOBODY" => Some(Self::Nobody),
+            _ => None,
+        }
+    }
+}
+/// Who had a message sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum MessageAuthor {
+    /// Not set. An error in requests.
+    Unspecified = 0,
+    /// The agent. Not in requests.
+    Agent = 1,
+    /// A person of the company: recorded as EMPLOYEE.
+    Operator = 2,
+    /// A program of the company: recorded as ASSISTANT, and withheld while a human holds the dialogue.
+    Automation = 3,
+    /// Switchboard itself. Not in requests.
+    System = 4,
+}
+impl MessageAuthor {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "MESSAGE_AUTHOR_UNSPECIFIED",
+            Self::Agent => "MESSAGE_AUTHOR_AGENT",
+            Self::Operator => "MESSAGE_AUTHOR_OPERATOR",
+            Self::Automation => "MESSAGE_AUTHOR_AUTOMATION",
+            Self::System => "MESSAGE_AUTHOR_SYSTEM",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "MESSAGE_AUTHOR_UNSPECIFIED" => Some(Self::Unspecified),
+            "MESSAGE_AUTHOR_AGENT" => Some(Self::Agent),
+            "MESSAGE_AUTHOR_OPERATOR" => Some(Self::Operator),
+            "MESSAGE_AUTHOR_AUTOMATION" => Some(Self::Automation),
+            "MESSAGE_AUTHOR_SYSTEM" => Some(Self::System),
+            _ => None,
+        }
+    }
+}
+/// What became of a delivery that may have arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum DeliveryResolution {
+    /// Not set. An error in requests.
+    Unspecified = 0,
+    /// It arrived: DELIVERED.
+    Delivered = 1,
+    /// It is sent again, after what waits in the dialogue: PENDING.
+    Resend = 2,
+    /// It is given up: DEAD.
+    Discard = 3,
+}
+impl DeliveryResolution {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DELIVERY_RESOLUTION_UNSPECIFIED",
+            Self::Delivered => "DELIVERY_RESOLUTION_DELIVERED",
+            Self::Resend => "DELIVERY_RESOLUTION_RESEND",
+            Self::Discard => "DELIVERY_RESOLUTION_DISCARD",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DELIVERY_RESOLUTION_UNSPECIFIED" => Some(Self::Unspecified),
+            "DELIVERY_RESOLUTION_DELIVERED" => Some(Self::Delivered),
+            "DELIVERY_RESOLUTION_RESEND" => Some(Self::Resend),
+            "DELIVERY_RESOLUTION_DISCARD" => Some(Self::Discard),
             _ => None,
         }
     }
@@ -2832,6 +3361,147 @@ pub mod dialogues_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Decides about a delivery that is HELD because it may have arrived: it did, or it is sent again, or it is given up.
+        /// Reasons: DELIVERY_NOT_FOUND, DELIVERY_NOT_HELD, FIELD_INVALID.
+        pub async fn resolve_delivery(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResolveDeliveryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResolveDeliveryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.DialoguesService/ResolveDelivery",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.DialoguesService", "ResolveDelivery"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Sends a message of a person or of a program. A person's takes control from the agent, unless the agent's policy says
+        /// RECORD_ONLY. Answers when it is committed; delivering follows. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
+        /// REQUEST_ID_REUSED.
+        pub async fn send_message(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SendMessageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SendMessageResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.DialoguesService/SendMessage",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.DialoguesService", "SendMessage"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives the dialogue to a human: its status becomes OPEN, and the agent sends nothing, not even an answer that is being
+        /// written. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID.
+        pub async fn take_control(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TakeControlRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TakeControlResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.DialoguesService/TakeControl",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.DialoguesService", "TakeControl"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered. Reasons:
+        /// DIALOGUE_NOT_FOUND, FIELD_INVALID.
+        pub async fn release_control(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReleaseControlRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReleaseControlResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.DialoguesService/ReleaseControl",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.DialoguesService", "ReleaseControl"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes a dialogue's status, and with it who holds it, or its attributes. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
+        /// FIELD_MASK_INVALID.
+        pub async fn update_dialogue(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateDialogueRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateDialogueResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.DialoguesService/UpdateDialogue",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.DialoguesService", "UpdateDialogue"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2908,6 +3578,52 @@ pub mod dialogues_service_server {
             request: tonic::Request<super::RetryDeliveryRequest>,
         ) -> std::result::Result<
             tonic::Response<super::RetryDeliveryResponse>,
+            tonic::Status,
+        >;
+        /// Decides about a delivery that is HELD because it may have arrived: it did, or it is sent again, or it is given up.
+        /// Reasons: DELIVERY_NOT_FOUND, DELIVERY_NOT_HELD, FIELD_INVALID.
+        async fn resolve_delivery(
+            &self,
+            request: tonic::Request<super::ResolveDeliveryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResolveDeliveryResponse>,
+            tonic::Status,
+        >;
+        /// Sends a message of a person or of a program. A person's takes control from the agent, unless the agent's policy says
+        /// RECORD_ONLY. Answers when it is committed; delivering follows. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
+        /// REQUEST_ID_REUSED.
+        async fn send_message(
+            &self,
+            request: tonic::Request<super::SendMessageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SendMessageResponse>,
+            tonic::Status,
+        >;
+        /// Gives the dialogue to a human: its status becomes OPEN, and the agent sends nothing, not even an answer that is being
+        /// written. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID.
+        async fn take_control(
+            &self,
+            request: tonic::Request<super::TakeControlRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TakeControlResponse>,
+            tonic::Status,
+        >;
+        /// Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered. Reasons:
+        /// DIALOGUE_NOT_FOUND, FIELD_INVALID.
+        async fn release_control(
+            &self,
+            request: tonic::Request<super::ReleaseControlRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReleaseControlResponse>,
+            tonic::Status,
+        >;
+        /// Changes a dialogue's status, and with it who holds it, or its attributes. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
+        /// FIELD_MASK_INVALID.
+        async fn update_dialogue(
+            &self,
+            request: tonic::Request<super::UpdateDialogueRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateDialogueResponse>,
             tonic::Status,
         >;
     }
@@ -3353,6 +4069,234 @@ pub mod dialogues_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/switchboard.v1.DialoguesService/ResolveDelivery" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResolveDeliverySvc<T: DialoguesService>(pub Arc<T>);
+                    impl<
+                        T: DialoguesService,
+                    > tonic::server::UnaryService<super::ResolveDeliveryRequest>
+                    for ResolveDeliverySvc<T> {
+                        type Response = super::ResolveDeliveryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ResolveDeliveryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DialoguesService>::resolve_delivery(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResolveDeliverySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.DialoguesService/SendMessage" => {
+                    #[allow(non_camel_case_types)]
+                    struct SendMessageSvc<T: DialoguesService>(pub Arc<T>);
+                    impl<
+                        T: DialoguesService,
+                    > tonic::server::UnaryService<super::SendMessageRequest>
+                    for SendMessageSvc<T> {
+                        type Response = super::SendMessageResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SendMessageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DialoguesService>::send_message(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SendMessageSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.DialoguesService/TakeControl" => {
+                    #[allow(non_camel_case_types)]
+                    struct TakeControlSvc<T: DialoguesService>(pub Arc<T>);
+                    impl<
+                        T: DialoguesService,
+                    > tonic::server::UnaryService<super::TakeControlRequest>
+                    for TakeControlSvc<T> {
+                        type Response = super::TakeControlResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TakeControlRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DialoguesService>::take_control(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TakeControlSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.DialoguesService/ReleaseControl" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReleaseControlSvc<T: DialoguesService>(pub Arc<T>);
+                    impl<
+                        T: DialoguesService,
+                    > tonic::server::UnaryService<super::ReleaseControlRequest>
+                    for ReleaseControlSvc<T> {
+                        type Response = super::ReleaseControlResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReleaseControlRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DialoguesService>::release_control(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReleaseControlSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.DialoguesService/UpdateDialogue" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateDialogueSvc<T: DialoguesService>(pub Arc<T>);
+                    impl<
+                        T: DialoguesService,
+                    > tonic::server::UnaryService<super::UpdateDialogueRequest>
+                    for UpdateDialogueSvc<T> {
+                        type Response = super::UpdateDialogueResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateDialogueRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DialoguesService>::update_dialogue(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateDialogueSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -3413,7 +4357,7 @@ pub enum ErrorReason {
     /// The update mask is empty or names a field that can't be changed.
     ///
     /// ```text,json
-    /// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "FIELD_MASK_INVALID", "detail": "update_mask: nickname is not a field that can be updated; use display_name, instructions, engine, active", "errors": \[{"field": "update_mask", "detail": "nickname is not a field that can be updated; use display_name, instructions, engine, active"}\]}
+    /// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "FIELD_MASK_INVALID", "detail": "update_mask: nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active", "errors": \[{"field": "update_mask", "detail": "nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active"}\]}
     /// ```
     FieldMaskInvalid = 2,
     /// The page token is not one of ours, or belongs to a list with other filters. Ask for the first page again.
@@ -3434,16 +4378,23 @@ pub enum ErrorReason {
     /// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "CURSOR_AHEAD", "detail": "cursor: is ahead of the log; begin again at the cursor in the metadata", "errors": \[{"field": "cursor", "detail": "is ahead of the log; begin again at the cursor in the metadata"}\], "metadata": {"cursor": "AZvE…"}}
     /// ```
     CursorAhead = 5,
+    /// The cursor is older than what the log still holds, or belongs to an earlier life of it. Begin again at the cursor that
+    /// the answer names: the oldest place there is.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "CURSOR_EXPIRED", "detail": "cursor: is older than the log; begin again at the cursor in the metadata", "errors": \[{"field": "cursor", "detail": "is older than the log; begin again at the cursor in the metadata"}\], "metadata": {"cursor": "AZvE…"}}
+    /// ```
+    CursorExpired = 39,
     /// The `request_id` was used before with another request. Use a fresh one.
     ///
     /// ```text,json
-    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "REQUEST_ID_REUSED", "detail": "request_id was used before with another request; use a fresh one", "errors": \[{"field": "request_id", "detail": "was used before with another request; use a fresh one"}\]}
+    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "REQUEST_ID_REUSED", "detail": "request_id: was used before with another request; use a fresh one", "errors": \[{"field": "request_id", "detail": "was used before with another request; use a fresh one"}\]}
     /// ```
     RequestIdReused = 6,
     /// The call carries no credentials.
     ///
     /// ```text,json
-    /// {"type": "about:blank", "title": "Unauthorized", "status": 401, "reason": "AUTH_MISSING", "detail": "x-chatbot_auth_token header is required"}
+    /// {"type": "about:blank", "title": "Unauthorized", "status": 401, "reason": "AUTH_MISSING", "detail": "x-chatbot_auth_token header is required: Bearer <token>"}
     /// ```
     AuthMissing = 7,
     /// The credentials are not of the form `Bearer <token>`.
@@ -3518,6 +4469,24 @@ pub enum ErrorReason {
     /// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "INBOUND_WEBHOOK_NOT_FOUND", "detail": "inbound webhook 0198c0de-0000-7000-8000-000000000008 was not found"}
     /// ```
     InboundWebhookNotFound = 19,
+    /// No such webhook endpoint in this workspace.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "ENDPOINT_NOT_FOUND", "detail": "endpoint 0198c0de-0000-7000-8000-00000000000a was not found"}
+    /// ```
+    EndpointNotFound = 35,
+    /// No such dispatch in this workspace.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "DISPATCH_NOT_FOUND", "detail": "dispatch 0198c0de-0000-7000-8000-00000000000b was not found"}
+    /// ```
+    DispatchNotFound = 36,
+    /// An event that was asked for by its id is not in this workspace's log.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "EVENT_NOT_FOUND", "detail": "event 0198c0de-0000-7000-8000-00000000000c was not found"}
+    /// ```
+    EventNotFound = 38,
     /// No route of the HTTP shim has this path.
     ///
     /// ```text,json
@@ -3548,10 +4517,22 @@ pub enum ErrorReason {
     /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "DELIVERY_NOT_DEAD", "detail": "delivery 0198c0de-0000-7000-8000-000000000007 is not dead; only dead deliveries can be retried"}
     /// ```
     DeliveryNotDead = 24,
+    /// Only held deliveries can be resolved.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "DELIVERY_NOT_HELD", "detail": "delivery 0198c0de-0000-7000-8000-000000000007 is not held; only held deliveries can be resolved"}
+    /// ```
+    DeliveryNotHeld = 34,
+    /// Only dead dispatches can be retried by hand; ReplayEvents sends again what was delivered.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "DISPATCH_NOT_DEAD", "detail": "dispatch 0198c0de-0000-7000-8000-00000000000b is not dead; only dead dispatches can be retried"}
+    /// ```
+    DispatchNotDead = 37,
     /// The message id is known with another content. Nothing was changed; the conflict was recorded.
     ///
     /// ```text,json
-    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "MESSAGE_CONFLICT", "detail": "message_id is known with another content; use a fresh id for a new message", "errors": \[{"field": "message_id", "detail": "is known with another content; use a fresh id for a new message"}\]}
+    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "MESSAGE_CONFLICT", "detail": "message_id: is known with another content; use a fresh id for a new message", "errors": \[{"field": "message_id", "detail": "is known with another content; use a fresh id for a new message"}\]}
     /// ```
     MessageConflict = 25,
     /// The URL leads to an address that the operator does not allow. See SWITCHBOARD_ALLOW_PRIVATE_TARGETS.
@@ -3593,46 +4574,15 @@ pub enum ErrorReason {
     /// The call took longer than the caller or the server allows.
     ///
     /// ```text,json
-    /// {"type": "about:blank", "title": "Gateway Timeout", "status": 504, "reason": "DEADLINE_EXCEEDED", "detail": "the call took too long"}
+    /// {"type": "about:blank", "title": "Gateway Timeout", "status": 504, "reason": "DEADLINE_EXCEEDED", "detail": "the call took too long; try again, with a later deadline if it was short"}
     /// ```
     DeadlineExceeded = 32,
-    /// A mistake of ours. The log has the details under the request id.
+    /// A mistake of ours. The log has the details under the id of the answer's header `x-request-id`.
     ///
     /// ```text,json
-    /// {"type": "about:blank", "title": "Internal Server Error", "status": 500, "reason": "INTERNAL", "detail": "an internal error; quote the request id 0198c0de-0000-7000-8000-000000000009"}
+    /// {"type": "about:blank", "title": "Internal Server Error", "status": 500, "reason": "INTERNAL", "detail": "an internal error"}
     /// ```
     Internal = 33,
-    /// No such webhook endpoint in this workspace.
-    ///
-    /// ```text,json
-    /// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "ENDPOINT_NOT_FOUND", "detail": "endpoint 0198c0de-0000-7000-8000-00000000000a was not found"}
-    /// ```
-    EndpointNotFound = 34,
-    /// No such dispatch in this workspace.
-    ///
-    /// ```text,json
-    /// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "DISPATCH_NOT_FOUND", "detail": "dispatch 0198c0de-0000-7000-8000-00000000000b was not found"}
-    /// ```
-    DispatchNotFound = 35,
-    /// Only dead dispatches can be retried by hand; ReplayEvents sends again what was delivered.
-    ///
-    /// ```text,json
-    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "DISPATCH_NOT_DEAD", "detail": "dispatch 0198c0de-0000-7000-8000-00000000000b is not dead; only dead dispatches can be retried"}
-    /// ```
-    DispatchNotDead = 36,
-    /// An event that was asked for by its id is not in this workspace's log.
-    ///
-    /// ```text,json
-    /// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "EVENT_NOT_FOUND", "detail": "event 0198c0de-0000-7000-8000-00000000000c was not found"}
-    /// ```
-    EventNotFound = 37,
-    /// The cursor is older than what the log still holds, or belongs to an earlier life of it. Begin again at the cursor that
-    /// the answer names: the oldest place there is.
-    ///
-    /// ```text,json
-    /// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "CURSOR_EXPIRED", "detail": "cursor: is older than the log; begin again at the cursor in the metadata", "errors": \[{"field": "cursor", "detail": "is older than the log; begin again at the cursor in the metadata"}\], "metadata": {"cursor": "AZvE…"}}
-    /// ```
-    CursorExpired = 38,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -3647,6 +4597,7 @@ impl ErrorReason {
             Self::PageTokenInvalid => "ERROR_REASON_PAGE_TOKEN_INVALID",
             Self::CursorInvalid => "ERROR_REASON_CURSOR_INVALID",
             Self::CursorAhead => "ERROR_REASON_CURSOR_AHEAD",
+            Self::CursorExpired => "ERROR_REASON_CURSOR_EXPIRED",
             Self::RequestIdReused => "ERROR_REASON_REQUEST_ID_REUSED",
             Self::AuthMissing => "ERROR_REASON_AUTH_MISSING",
             Self::AuthMalformed => "ERROR_REASON_AUTH_MALFORMED",
@@ -3661,11 +4612,16 @@ impl ErrorReason {
             Self::TurnNotFound => "ERROR_REASON_TURN_NOT_FOUND",
             Self::DeliveryNotFound => "ERROR_REASON_DELIVERY_NOT_FOUND",
             Self::InboundWebhookNotFound => "ERROR_REASON_INBOUND_WEBHOOK_NOT_FOUND",
+            Self::EndpointNotFound => "ERROR_REASON_ENDPOINT_NOT_FOUND",
+            Self::DispatchNotFound => "ERROR_REASON_DISPATCH_NOT_FOUND",
+            Self::EventNotFound => "ERROR_REASON_EVENT_NOT_FOUND",
             Self::RouteNotFound => "ERROR_REASON_ROUTE_NOT_FOUND",
             Self::MethodNotAllowed => "ERROR_REASON_METHOD_NOT_ALLOWED",
             Self::AgentInUse => "ERROR_REASON_AGENT_IN_USE",
             Self::ChannelInactive => "ERROR_REASON_CHANNEL_INACTIVE",
             Self::DeliveryNotDead => "ERROR_REASON_DELIVERY_NOT_DEAD",
+            Self::DeliveryNotHeld => "ERROR_REASON_DELIVERY_NOT_HELD",
+            Self::DispatchNotDead => "ERROR_REASON_DISPATCH_NOT_DEAD",
             Self::MessageConflict => "ERROR_REASON_MESSAGE_CONFLICT",
             Self::TargetForbidden => "ERROR_REASON_TARGET_FORBIDDEN",
             Self::BodyTooLarge => "ERROR_REASON_BODY_TOO_LARGE",
@@ -3675,11 +4631,6 @@ impl ErrorReason {
             Self::Unavailable => "ERROR_REASON_UNAVAILABLE",
             Self::DeadlineExceeded => "ERROR_REASON_DEADLINE_EXCEEDED",
             Self::Internal => "ERROR_REASON_INTERNAL",
-            Self::EndpointNotFound => "ERROR_REASON_ENDPOINT_NOT_FOUND",
-            Self::DispatchNotFound => "ERROR_REASON_DISPATCH_NOT_FOUND",
-            Self::DispatchNotDead => "ERROR_REASON_DISPATCH_NOT_DEAD",
-            Self::EventNotFound => "ERROR_REASON_EVENT_NOT_FOUND",
-            Self::CursorExpired => "ERROR_REASON_CURSOR_EXPIRED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -3691,6 +4642,7 @@ impl ErrorReason {
             "ERROR_REASON_PAGE_TOKEN_INVALID" => Some(Self::PageTokenInvalid),
             "ERROR_REASON_CURSOR_INVALID" => Some(Self::CursorInvalid),
             "ERROR_REASON_CURSOR_AHEAD" => Some(Self::CursorAhead),
+            "ERROR_REASON_CURSOR_EXPIRED" => Some(Self::CursorExpired),
             "ERROR_REASON_REQUEST_ID_REUSED" => Some(Self::RequestIdReused),
             "ERROR_REASON_AUTH_MISSING" => Some(Self::AuthMissing),
             "ERROR_REASON_AUTH_MALFORMED" => Some(Self::AuthMalformed),
@@ -3707,11 +4659,16 @@ impl ErrorReason {
             "ERROR_REASON_INBOUND_WEBHOOK_NOT_FOUND" => {
                 Some(Self::InboundWebhookNotFound)
             }
+            "ERROR_REASON_ENDPOINT_NOT_FOUND" => Some(Self::EndpointNotFound),
+            "ERROR_REASON_DISPATCH_NOT_FOUND" => Some(Self::DispatchNotFound),
+            "ERROR_REASON_EVENT_NOT_FOUND" => Some(Self::EventNotFound),
             "ERROR_REASON_ROUTE_NOT_FOUND" => Some(Self::RouteNotFound),
             "ERROR_REASON_METHOD_NOT_ALLOWED" => Some(Self::MethodNotAllowed),
             "ERROR_REASON_AGENT_IN_USE" => Some(Self::AgentInUse),
             "ERROR_REASON_CHANNEL_INACTIVE" => Some(Self::ChannelInactive),
             "ERROR_REASON_DELIVERY_NOT_DEAD" => Some(Self::DeliveryNotDead),
+            "ERROR_REASON_DELIVERY_NOT_HELD" => Some(Self::DeliveryNotHeld),
+            "ERROR_REASON_DISPATCH_NOT_DEAD" => Some(Self::DispatchNotDead),
             "ERROR_REASON_MESSAGE_CONFLICT" => Some(Self::MessageConflict),
             "ERROR_REASON_TARGET_FORBIDDEN" => Some(Self::TargetForbidden),
             "ERROR_REASON_BODY_TOO_LARGE" => Some(Self::BodyTooLarge),
@@ -3721,11 +4678,6 @@ impl ErrorReason {
             "ERROR_REASON_UNAVAILABLE" => Some(Self::Unavailable),
             "ERROR_REASON_DEADLINE_EXCEEDED" => Some(Self::DeadlineExceeded),
             "ERROR_REASON_INTERNAL" => Some(Self::Internal),
-            "ERROR_REASON_ENDPOINT_NOT_FOUND" => Some(Self::EndpointNotFound),
-            "ERROR_REASON_DISPATCH_NOT_FOUND" => Some(Self::DispatchNotFound),
-            "ERROR_REASON_DISPATCH_NOT_DEAD" => Some(Self::DispatchNotDead),
-            "ERROR_REASON_EVENT_NOT_FOUND" => Some(Self::EventNotFound),
-            "ERROR_REASON_CURSOR_EXPIRED" => Some(Self::CursorExpired),
             _ => None,
         }
     }
@@ -6435,6 +7387,9 @@ pub struct CreateApiKeyRequest {
     /// Required. The key to make: `display_name`, `scopes`, `expire_time`.
     #[prost(message, optional, tag = "2")]
     pub api_key: ::core::option::Option<ApiKey>,
+    /// A UUID of the caller's choice that makes a repeat safe. Empty: no protection against repeats.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// The new API key, with its secret.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6442,7 +7397,7 @@ pub struct CreateApiKeyResponse {
     /// The key's record.
     #[prost(message, optional, tag = "1")]
     pub api_key: ::core::option::Option<ApiKey>,
-    /// The key itself, for `authorization: Bearer …`. Shown only here.
+    /// The key itself, for `authorization: Bearer …`. Shown only here; empty in the answer to a repeat.
     #[prost(string, tag = "2")]
     pub secret: ::prost::alloc::string::String,
 }
@@ -6733,8 +7688,10 @@ pub mod workspaces_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Creates an API key of a workspace and shows it, once. Needs an operator key, or a key of that workspace with
-        /// `workspaces:admin`; none grants a scope that it lacks (an operator key grants any). Reasons: WORKSPACE_NOT_FOUND,
-        /// FIELD_INVALID, SCOPE_MISSING.
+        /// `workspaces:admin`; none grants a scope that it lacks (an operator key grants any). With a `request_id`, a repeat
+        /// within 24 hours answers with the record that the first call made, as it is now, without the key: only its hash is
+        /// stored. Who lost the first answer revokes that key and creates another with a fresh `request_id`. Reasons:
+        /// WORKSPACE_NOT_FOUND, FIELD_INVALID, SCOPE_MISSING, REQUEST_ID_REUSED.
         pub async fn create_api_key(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateApiKeyRequest>,
@@ -6879,8 +7836,10 @@ pub mod workspaces_service_server {
             tonic::Status,
         >;
         /// Creates an API key of a workspace and shows it, once. Needs an operator key, or a key of that workspace with
-        /// `workspaces:admin`; none grants a scope that it lacks (an operator key grants any). Reasons: WORKSPACE_NOT_FOUND,
-        /// FIELD_INVALID, SCOPE_MISSING.
+        /// `workspaces:admin`; none grants a scope that it lacks (an operator key grants any). With a `request_id`, a repeat
+        /// within 24 hours answers with the record that the first call made, as it is now, without the key: only its hash is
+        /// stored. Who lost the first answer revokes that key and creates another with a fresh `request_id`. Reasons:
+        /// WORKSPACE_NOT_FOUND, FIELD_INVALID, SCOPE_MISSING, REQUEST_ID_REUSED.
         async fn create_api_key(
             &self,
             request: tonic::Request<super::CreateApiKeyRequest>,

@@ -4,6 +4,7 @@ use domain::{
     AgentId, Error as Refusal, Reason, WorkspaceId,
     agent::{Agent, Engine},
     error::Violations,
+    policy::ReplyPolicy,
     token::{self, TokenKind},
     workspace::{Level, Service},
 };
@@ -22,6 +23,8 @@ pub struct NewAgent {
     pub instructions: String,
     /// Who writes its answers. `None` is refused, with all else that is wrong.
     pub engine: Option<Engine>,
+    /// When it answers, and what happens when it can't.
+    pub reply_policy: ReplyPolicy,
     /// Whether it answers.
     pub active: bool,
 }
@@ -33,6 +36,7 @@ pub struct AgentPatch {
     pub display_name: Option<String>,
     pub instructions: Option<String>,
     pub engine: Option<Engine>,
+    pub reply_policy: Option<ReplyPolicy>,
     pub active: Option<bool>,
 }
 
@@ -42,7 +46,13 @@ pub(crate) fn not_found(id: AgentId) -> Refusal {
 
 impl App {
     /// Names all that is wrong with an agent; gives its engine.
-    fn check_agent(&self, name: &str, instructions: &str, engine: Option<Engine>) -> Result<Engine, Refusal> {
+    fn check_agent(
+        &self,
+        name: &str,
+        instructions: &str,
+        policy: &ReplyPolicy,
+        engine: Option<Engine>,
+    ) -> Result<Engine, Refusal> {
         let mut violations = Violations::default();
         violations.require(engine.is_some(), "agent.engine", "is required");
         if let Some(engine) = &engine {
@@ -54,6 +64,7 @@ impl App {
             "agent.instructions",
             "may have up to 65,536 bytes, without U+0000",
         );
+        policy.check(&mut violations, "agent.reply_policy");
         violations.finish_with(engine)
     }
 
@@ -98,7 +109,8 @@ impl App {
         request_id: &str,
     ) -> Result<(Agent, Option<SecretString>), Error> {
         let workspace = caller.require(Service::Agents, Level::Write)?;
-        let engine = self.check_agent(&new.display_name, &new.instructions, new.engine.clone())?;
+        let engine =
+            self.check_agent(&new.display_name, &new.instructions, &new.reply_policy, new.engine.clone())?;
         let id: AgentId = self.id();
         let mut tx = self.store().workspace(workspace).await?;
         let first: Option<AgentId> =
@@ -114,6 +126,7 @@ impl App {
             display_name: new.display_name,
             instructions: new.instructions,
             engine,
+            reply_policy: new.reply_policy,
             active: new.active,
             token_suffix: token.suffix,
             created_at: now,
@@ -160,9 +173,15 @@ impl App {
         agent.display_name = patch.display_name.unwrap_or(agent.display_name);
         agent.instructions = patch.instructions.unwrap_or(agent.instructions);
         agent.engine = patch.engine.unwrap_or(agent.engine);
+        agent.reply_policy = patch.reply_policy.unwrap_or(agent.reply_policy);
         agent.active = patch.active.unwrap_or(agent.active);
         agent.updated_at = self.now();
-        self.check_agent(&agent.display_name, &agent.instructions, Some(agent.engine.clone()))?;
+        self.check_agent(
+            &agent.display_name,
+            &agent.instructions,
+            &agent.reply_policy,
+            Some(agent.engine.clone()),
+        )?;
         store::agents::update(&mut tx, workspace, &agent).await?;
         self.tell(&mut tx, workspace, "agent.updated", id.0).await?;
         store::commit(tx).await?;

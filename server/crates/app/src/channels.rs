@@ -5,7 +5,9 @@ use domain::{
     channel::{Channel, GENERIC_HTTP},
     dialogue::Message,
     error::Violations,
+    policy::{DeliveryPolicy, Uncertain},
     token::{self, TokenKind},
+    vendor::Resend,
     workspace::{Level, Service},
 };
 use secrecy::SecretString;
@@ -31,6 +33,8 @@ pub struct NewChannel {
     pub vendor: String,
     /// Where replies are posted.
     pub url: String,
+    /// What its guard, governor and uncertain deliveries go by.
+    pub delivery_policy: DeliveryPolicy,
     /// Whether it accepts messages.
     pub active: bool,
 }
@@ -42,6 +46,7 @@ pub struct ChannelPatch {
     pub display_name: Option<String>,
     pub agent: Option<AgentId>,
     pub url: Option<String>,
+    pub delivery_policy: Option<DeliveryPolicy>,
     pub active: Option<bool>,
 }
 
@@ -60,6 +65,16 @@ pub(crate) fn not_found(id: ChannelId) -> Refusal {
     Refusal::not_found(Reason::ChannelNotFound, "channel", id)
 }
 
+/// The database evaluates quiet hours, so it is asked whether it knows their time zone.
+async fn check_time_zone(tx: &mut store::Tx, policy: &DeliveryPolicy) -> Result<(), Error> {
+    let Some(hours) = &policy.quiet_hours else { return Ok(()) };
+    if store::channels::knows_time_zone(tx, &hours.time_zone).await? {
+        return Ok(());
+    }
+    let field = "channel.delivery_policy.quiet_hours.time_zone";
+    Err(Refusal::field(Reason::FieldInvalid, field, "must be an IANA name such as Europe/Berlin").into())
+}
+
 impl App {
     /// Names all that is wrong with a channel; gives its agent.
     async fn check_channel(
@@ -68,6 +83,7 @@ impl App {
         agent: Option<AgentId>,
         vendor: &str,
         url: &str,
+        policy: &mut DeliveryPolicy,
     ) -> Result<AgentId, Refusal> {
         let mut violations = Violations::default();
         violations.require(agent.is_some(), "channel.agent_id", "is required: the UUID of an agent");
@@ -81,8 +97,13 @@ impl App {
             "channel.url",
             "is required: an absolute http or https URL of up to 2,048 characters",
         );
+        policy.check(&mut violations, "channel.delivery_policy");
         let agent = violations.finish_with(agent)?;
         if let Some(sender) = sender {
+            policy.uncertain.get_or_insert(match sender.resend() {
+                Resend::ByOurId => Uncertain::Resend,
+                Resend::ByLookup | Resend::Unknown => Uncertain::Hold,
+            });
             let checked = sender.check_target(url).await;
             checked.map_err(|(reason, detail)| Refusal::field(reason, "channel.url", detail))?;
         }
@@ -100,9 +121,12 @@ impl App {
         if new.vendor.is_empty() {
             GENERIC_HTTP.clone_into(&mut new.vendor);
         }
-        let agent = self.check_channel(&new.display_name, new.agent, &new.vendor, &new.url).await?;
+        let agent = self
+            .check_channel(&new.display_name, new.agent, &new.vendor, &new.url, &mut new.delivery_policy)
+            .await?;
         let id: ChannelId = self.id();
         let mut tx = self.store().workspace(workspace).await?;
+        check_time_zone(&mut tx, &new.delivery_policy).await?;
         let first: Option<ChannelId> =
             self.once(&mut tx, workspace, request_id, "CreateChannel", &new, id.0).await?;
         if let Some(first) = first {
@@ -123,6 +147,7 @@ impl App {
                 agent,
                 vendor: new.vendor,
                 url: new.url,
+                delivery_policy: new.delivery_policy,
                 active: new.active,
                 token_suffix: token.suffix,
                 created_at: now,
@@ -197,7 +222,18 @@ impl App {
         if let Some(active) = patch.active {
             channel.active = active;
         }
-        self.check_channel(&channel.display_name, Some(channel.agent), &channel.vendor, &channel.url).await?;
+        if let Some(policy) = patch.delivery_policy {
+            channel.delivery_policy = policy;
+            check_time_zone(&mut tx, &channel.delivery_policy).await?;
+        }
+        self.check_channel(
+            &channel.display_name,
+            Some(channel.agent),
+            &channel.vendor,
+            &channel.url,
+            &mut channel.delivery_policy,
+        )
+        .await?;
         self.save_channel(tx, workspace, sealed).await
     }
 

@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use domain::{
-    DeliveryId, DialogueId, Error as Refusal, MessageId, Reason, TurnId, WorkspaceId,
-    delivery::{Attempt, Delivery, DeliveryState},
-    dialogue::{Dialogue, Message},
+    DeliveryId, DialogueId, Error as Refusal, MessageId, Reason, Timestamp, TurnId, WorkspaceId,
+    delivery::{Attempt, Author, Delivery, DeliveryState},
+    dialogue::{Dialogue, MAX_TEXT_BYTES, Message, Role, Status},
+    error::Violations,
+    policy::Takeover,
     turn::{Run, Turn},
     workspace::{Level, Service},
 };
-use store::events::NewEvent;
+use store::{
+    control::{Change, NewMessage},
+    events::NewEvent,
+};
 pub use store::{deliveries::Filter as DeliveryFilter, dialogues::Filter};
 use tokio::time::Instant;
 
@@ -139,14 +144,7 @@ impl App {
     /// Puts a dead delivery back into its dialogue's lane.
     pub async fn retry_delivery(&self, caller: &Caller, id: DeliveryId) -> Result<Delivery, Error> {
         let workspace = caller.require(Service::Dialogues, Level::Write)?;
-        let mut tx = self.store().workspace(workspace).await?;
-        let known =
-            store::deliveries::find(&mut tx, workspace, id, false).await?.ok_or_else(|| no_delivery(id))?;
-        // The dialogue first, as everybody locks; then the delivery as it is now.
-        let now = self.now();
-        let moment = store::dialogues::touch(&mut tx, workspace, known.dialogue, now).await?.unwrap_or(now);
-        let delivery =
-            store::deliveries::find(&mut tx, workspace, id, true).await?.ok_or_else(|| no_delivery(id))?;
+        let (mut tx, delivery, moment) = self.lock_delivery(workspace, id).await?;
         if delivery.state != DeliveryState::Dead {
             return Err(Refusal::new(
                 Reason::DeliveryNotDead,
@@ -154,18 +152,255 @@ impl App {
             )
             .into());
         }
-        let event = NewEvent {
-            id: self.id(),
-            kind: "delivery.retried",
-            dialogue: Some(delivery.dialogue),
-            subject: id.0,
-            data: serde_json::json!({}),
-            at: moment,
+        store::deliveries::revive(&mut tx, workspace, &delivery, self.id(), self.now()).await?;
+        self.tell_of_delivery(tx, workspace, &delivery, "delivery.retried", "RESEND", moment).await
+    }
+
+    /// Gives a dialogue to a human, who holds it until it is released, or until `return_after` has passed without a word of
+    /// theirs. Whoever holds it already moves that moment.
+    pub async fn take_control(
+        &self,
+        caller: &Caller,
+        id: DialogueId,
+        by: String,
+        reason: String,
+        return_after: Option<Duration>,
+    ) -> Result<Dialogue, Error> {
+        let workspace = caller.require(Service::Dialogues, Level::Write)?;
+        let mut violations = Violations::default();
+        violations.require(
+            return_after
+                .is_none_or(|pause| (Duration::from_secs(1)..=Duration::from_hours(720)).contains(&pause)),
+            "return_after",
+            "must be 1 s to 30 days, or not set",
+        );
+        check_words(&mut violations, &by, &reason);
+        violations.finish()?;
+        let returns_at = return_after.map(|pause| self.now() + pause);
+        let change = Change { dialogue: id, status: Status::Open, reason, by, returns_at };
+        self.change_control(workspace, &change).await
+    }
+
+    /// Gives a dialogue back to the agent, who answers the customer's next message.
+    pub async fn release_control(
+        &self,
+        caller: &Caller,
+        id: DialogueId,
+        by: String,
+        reason: String,
+    ) -> Result<Dialogue, Error> {
+        let workspace = caller.require(Service::Dialogues, Level::Write)?;
+        let mut violations = Violations::default();
+        check_words(&mut violations, &by, &reason);
+        violations.finish()?;
+        let change = Change { dialogue: id, status: Status::Pending, reason, by, returns_at: None };
+        self.change_control(workspace, &change).await
+    }
+
+    async fn change_control(&self, workspace: WorkspaceId, change: &Change) -> Result<Dialogue, Error> {
+        let mut tx = self.store().workspace(workspace).await?;
+        store::control::change(&mut tx, workspace, change, self.now()).await?;
+        let dialogue = store::dialogues::find(&mut tx, workspace, change.dialogue)
+            .await?
+            .ok_or_else(|| not_found(change.dialogue))?;
+        store::commit(tx).await?;
+        Ok(dialogue)
+    }
+
+    /// Changes a dialogue's status, and with it who holds it, or its attributes.
+    pub async fn update_dialogue(
+        &self,
+        caller: &Caller,
+        id: DialogueId,
+        patch: DialoguePatch,
+    ) -> Result<Dialogue, Error> {
+        const MOST: usize = 65_536;
+        let workspace = caller.require(Service::Dialogues, Level::Write)?;
+        let mut violations = Violations::default();
+        violations.require(
+            patch.attributes.as_ref().is_none_or(|attributes| {
+                let text = attributes.to_string();
+                text.len() <= MOST && !text.contains("\\u0000")
+            }),
+            "dialogue.attributes",
+            "may have up to 65,536 bytes as JSON, without U+0000",
+        );
+        violations.finish()?;
+        let mut tx = self.store().workspace(workspace).await?;
+        let now = self.now();
+        let moment =
+            store::dialogues::touch(&mut tx, workspace, id, now).await?.ok_or_else(|| not_found(id))?;
+        if let Some(attributes) = patch.attributes {
+            store::dialogues::set_attributes(&mut tx, workspace, id, &attributes).await?;
+            let event = NewEvent {
+                id: self.id(),
+                kind: "dialogue.updated",
+                dialogue: Some(id),
+                subject: id.0,
+                data: serde_json::json!({ "attributes": attributes }),
+                at: moment,
+            };
+            store::events::insert(&mut tx, workspace, &event).await?;
+        }
+        if let Some(status) = patch.status {
+            let reason = "status_set".to_owned();
+            let change = Change { dialogue: id, status, reason, by: String::new(), returns_at: None };
+            store::control::change(&mut tx, workspace, &change, now).await?;
+        }
+        let dialogue = store::dialogues::find(&mut tx, workspace, id).await?.ok_or_else(|| not_found(id))?;
+        store::commit(tx).await?;
+        Ok(dialogue)
+    }
+
+    /// Sends a message of a person, who takes control where the agent's policy doesn't say otherwise, or of a program.
+    /// Gives the message and its delivery.
+    pub async fn send_message(
+        &self,
+        caller: &Caller,
+        new: NewOutbound,
+        request_id: &str,
+    ) -> Result<(Message, Delivery), Error> {
+        let workspace = caller.require(Service::Dialogues, Level::Write)?;
+        let mut violations = Violations::default();
+        violations.require(
+            !new.text.trim().is_empty() && new.text.len() <= MAX_TEXT_BYTES && !new.text.contains('\0'),
+            "text",
+            "is required: 1 to 65,536 bytes, without U+0000",
+        );
+        check_words(&mut violations, &new.by, "");
+        violations.finish()?;
+        let (id, delivery): (MessageId, DeliveryId) = (self.id(), self.id());
+        let now = self.now();
+        let mut tx = self.store().workspace(workspace).await?;
+        let first: Option<DeliveryId> =
+            self.once(&mut tx, workspace, request_id, "SendMessage", &new, delivery.0).await?;
+        if let Some(first) = first {
+            return self.sent(tx, workspace, first).await;
+        }
+        // The dialogue first, as everybody locks.
+        store::dialogues::touch(&mut tx, workspace, new.dialogue, now)
+            .await?
+            .ok_or_else(|| not_found(new.dialogue))?;
+        let dialogue = store::dialogues::find(&mut tx, workspace, new.dialogue)
+            .await?
+            .ok_or_else(|| not_found(new.dialogue))?;
+        let operator = new.author == Author::Operator;
+        let message = NewMessage {
+            id,
+            dialogue: new.dialogue,
+            role: if operator { Role::Employee } else { Role::Assistant },
+            text: new.text,
+            delivery,
+            author: new.author,
         };
-        store::events::insert(&mut tx, workspace, &event).await?;
-        store::deliveries::revive(&mut tx, workspace, &delivery, self.id(), now).await?;
+        store::control::send(&mut tx, workspace, &message, now).await?;
+        if operator {
+            let channel = store::channels::find(&mut tx, workspace, dialogue.channel, false).await?;
+            let agent = match channel {
+                Some(sealed) => store::agents::find(&mut tx, workspace, sealed.channel.agent, false).await?,
+                None => None,
+            };
+            let policy = agent.map(|agent| agent.reply_policy).unwrap_or_default();
+            if policy.takeover != Takeover::RecordOnly {
+                let change = Change {
+                    dialogue: new.dialogue,
+                    status: Status::Open,
+                    reason: "operator_message".to_owned(),
+                    by: new.by,
+                    returns_at: policy.returns_at(now).or(dialogue.control.returns_at),
+                };
+                store::control::change(&mut tx, workspace, &change, now).await?;
+            }
+        }
+        self.sent(tx, workspace, delivery).await
+    }
+
+    async fn sent(
+        &self,
+        mut tx: store::Tx,
+        workspace: WorkspaceId,
+        id: DeliveryId,
+    ) -> Result<(Message, Delivery), Error> {
         let delivery =
             store::deliveries::find(&mut tx, workspace, id, false).await?.ok_or_else(|| no_delivery(id))?;
+        let message = store::dialogues::find_messages(&mut tx, workspace, &[delivery.message.0]).await?.pop();
+        store::commit(tx).await?;
+        Ok((message.ok_or_else(|| no_delivery(id))?, delivery))
+    }
+
+    /// Decides about a held delivery.
+    pub async fn resolve_delivery(
+        &self,
+        caller: &Caller,
+        id: DeliveryId,
+        resolution: Resolution,
+    ) -> Result<Delivery, Error> {
+        let workspace = caller.require(Service::Dialogues, Level::Write)?;
+        let (mut tx, delivery, moment) = self.lock_delivery(workspace, id).await?;
+        if delivery.state != DeliveryState::Held {
+            return Err(Refusal::new(
+                Reason::DeliveryNotHeld,
+                format!("delivery {id} is not held; only held deliveries can be resolved"),
+            )
+            .into());
+        }
+        let now = self.now();
+        let resolved = match resolution {
+            Resolution::Delivered => {
+                let state = DeliveryState::Delivered;
+                store::deliveries::close(&mut tx, workspace, id, state, None, now).await?;
+                "DELIVERED"
+            }
+            Resolution::Discard => {
+                let state = DeliveryState::Dead;
+                store::deliveries::close(&mut tx, workspace, id, state, Some("discarded"), now).await?;
+                "DISCARD"
+            }
+            Resolution::Resend => {
+                store::deliveries::revive(&mut tx, workspace, &delivery, self.id(), now).await?;
+                "RESEND"
+            }
+        };
+        self.tell_of_delivery(tx, workspace, &delivery, "delivery.resolved", resolved, moment).await
+    }
+
+    /// Locks a delivery, behind its dialogue as everybody does; gives the moment of what happens now.
+    async fn lock_delivery(
+        &self,
+        workspace: WorkspaceId,
+        id: DeliveryId,
+    ) -> Result<(store::Tx, Delivery, Timestamp), Error> {
+        let mut tx = self.store().workspace(workspace).await?;
+        let known =
+            store::deliveries::find(&mut tx, workspace, id, false).await?.ok_or_else(|| no_delivery(id))?;
+        let now = self.now();
+        let moment = store::dialogues::touch(&mut tx, workspace, known.dialogue, now).await?.unwrap_or(now);
+        let delivery =
+            store::deliveries::find(&mut tx, workspace, id, true).await?.ok_or_else(|| no_delivery(id))?;
+        Ok((tx, delivery, moment))
+    }
+
+    async fn tell_of_delivery(
+        &self,
+        mut tx: store::Tx,
+        workspace: WorkspaceId,
+        delivery: &Delivery,
+        kind: &'static str,
+        resolution: &str,
+        at: Timestamp,
+    ) -> Result<Delivery, Error> {
+        let event = NewEvent {
+            id: self.id(),
+            kind,
+            dialogue: Some(delivery.dialogue),
+            subject: delivery.id.0,
+            data: serde_json::json!({ "resolution": resolution }),
+            at,
+        };
+        store::events::insert(&mut tx, workspace, &event).await?;
+        let delivery = store::deliveries::find(&mut tx, workspace, delivery.id, false)
+            .await?
+            .ok_or_else(|| no_delivery(delivery.id))?;
         store::commit(tx).await?;
         Ok(delivery)
     }
@@ -203,6 +438,47 @@ impl App {
                     },
                 }
             }
+        }
+    }
+}
+
+/// What became of a delivery that may have arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolution {
+    /// It arrived.
+    Delivered,
+    /// It is sent again.
+    Resend,
+    /// It is given up.
+    Discard,
+}
+
+/// A message to send.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct NewOutbound {
+    /// In which dialogue.
+    pub dialogue: DialogueId,
+    /// What it says.
+    pub text: String,
+    /// Who has it sent: OPERATOR or AUTOMATION.
+    pub author: Author,
+    /// The person's name, for the record.
+    pub by: String,
+}
+
+/// What to change of a dialogue; `None` stays.
+#[derive(Debug, Clone, Default)]
+pub struct DialoguePatch {
+    /// Its status.
+    pub status: Option<Status>,
+    /// Its attributes, an object, as a whole.
+    pub attributes: Option<serde_json::Value>,
+}
+
+fn check_words(violations: &mut Violations, by: &str, reason: &str) {
+    for (field, text, most) in [("by", by, 200), ("reason", reason, 500)] {
+        if text.chars().count() > most || text.contains('\0') {
+            violations.add(field, format!("may have up to {most} characters, without U+0000"));
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use domain::WorkspaceId;
+use domain::{WorkspaceId, fail_point};
 use tokio::sync::broadcast::{Receiver, error::TryRecvError};
 
 use crate::{App, worker::jittered};
@@ -67,7 +67,9 @@ pub(crate) async fn run(app: App) {
             if wanted.is_empty() {
                 return Ok(false);
             }
+            fail_point::reached("feed", "before");
             let fed = store::endpoints::feed(pool, &wanted, BATCH, app.now()).await?;
+            fail_point::reached("feed", "after");
             if fed.dispatched > 0 {
                 app.inner.hub.tell_hooks();
             }

@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, error::Error as _, future::Future, sync::Arc, time::Duration};
 
-use domain::DialogueId;
+use domain::{DialogueId, fail_point};
 use store::{Kept, Store};
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,6 +19,9 @@ pub(crate) trait Write: Send + Sync + 'static {
     /// Whether a write whose connection broke, so that nobody knows whether it was committed, may be offered again. If
     /// not, the callers learn of the doubt.
     const REPEATABLE: bool;
+
+    /// Its name among the fail points.
+    const NAME: &str;
 
     /// The dialogue whose row the write of an item locks.
     fn dialogue(item: &Self::Item) -> DialogueId;
@@ -138,7 +141,10 @@ impl<W: Write> Writer<W> {
         let mut waiting = VecDeque::from([(batch, 0)]);
         while let Some((batch, tries)) = waiting.pop_front() {
             let (items, answers): (Vec<W::Item>, Vec<_>) = batch.into_iter().unzip();
-            match self.write.write(&items, &mut self.kept).await {
+            fail_point::reached(W::NAME, "before");
+            let written = self.write.write(&items, &mut self.kept).await;
+            fail_point::reached(W::NAME, "after");
+            match written {
                 Ok(results) => {
                     for (answer, result) in answers.into_iter().zip(results) {
                         // A caller that went away doesn't want its answer.

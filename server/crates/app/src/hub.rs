@@ -1,9 +1,14 @@
 //! Notifications: one listening connection a process, fanned out in memory.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
-use domain::WorkspaceId;
+use domain::{DialogueId, WorkspaceId};
 use tokio::sync::{Notify, broadcast, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::{App, Error};
 
@@ -15,6 +20,24 @@ pub(crate) struct Hub {
     events: broadcast::Sender<Option<WorkspaceId>>,
     /// Other processes have not been told yet that there may be work.
     untold: Notify,
+    /// The runs of this process that wait for their engine.
+    runs: Mutex<HashMap<DialogueId, CancellationToken>>,
+    /// Dialogues of whose disturbance other processes have not been told yet.
+    disturbed: Mutex<Vec<DialogueId>>,
+}
+
+/// A run that can be disturbed, for as long as this lives.
+pub(crate) struct Disturbable<'a> {
+    hub: &'a Hub,
+    dialogue: DialogueId,
+    /// Cancelled when the run has become pointless.
+    pub(crate) token: CancellationToken,
+}
+
+impl Drop for Disturbable<'_> {
+    fn drop(&mut self) {
+        self.hub.runs().remove(&self.dialogue);
+    }
 }
 
 impl Hub {
@@ -25,7 +48,36 @@ impl Hub {
             configuration: watch::Sender::new(0),
             events: broadcast::Sender::new(1024),
             untold: Notify::new(),
+            runs: Mutex::default(),
+            disturbed: Mutex::default(),
         }
+    }
+
+    fn runs(&self) -> std::sync::MutexGuard<'_, HashMap<DialogueId, CancellationToken>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn disturbed(&self) -> std::sync::MutexGuard<'_, Vec<DialogueId>> {
+        self.disturbed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the run that begins in a dialogue; a dialogue has one at most. What happened before is found at its commit.
+    pub(crate) fn begin_run(&self, dialogue: DialogueId, parent: &CancellationToken) -> Disturbable<'_> {
+        let token = parent.child_token();
+        self.runs().insert(dialogue, token.clone());
+        Disturbable { hub: self, dialogue, token }
+    }
+
+    /// Ends the run of a dialogue, wherever it is under way: its answer can't be committed any more.
+    pub(crate) fn disturb(&self, dialogue: DialogueId) {
+        if !self.disturb_own(dialogue) {
+            self.disturbed().push(dialogue);
+            self.untold.notify_one();
+        }
+    }
+
+    fn disturb_own(&self, dialogue: DialogueId) -> bool {
+        self.runs().get(&dialogue).map(CancellationToken::cancel).is_some()
     }
 
     /// Fires when there may be work.
@@ -78,8 +130,13 @@ impl Hub {
 
 /// Starts the listener. It lives as long as the process, through restarts of the database.
 pub(crate) async fn start(app: &App) -> Result<(), Error> {
-    const CHANNELS: [&str; 4] =
-        ["switchboard_work", "switchboard_hooks", "switchboard_events", "switchboard_config"];
+    const CHANNELS: [&str; 5] = [
+        "switchboard_work",
+        "switchboard_hooks",
+        "switchboard_events",
+        "switchboard_dialogues",
+        "switchboard_config",
+    ];
     let mut listener = app.store().listen(&CHANNELS).await?;
     tokio::spawn(tell_others(app.clone()));
     let app = app.clone();
@@ -104,6 +161,11 @@ pub(crate) async fn start(app: &App) -> Result<(), Error> {
                     "switchboard_hooks" => app.inner.hub.tell_hooks(),
                     "switchboard_events" => {
                         let _ = app.inner.hub.events.send(notification.payload().parse().ok());
+                    }
+                    "switchboard_dialogues" => {
+                        for dialogue in notification.payload().split(',').filter_map(|id| id.parse().ok()) {
+                            app.inner.hub.disturb_own(dialogue);
+                        }
                     }
                     _ => app.forget(),
                 },
@@ -134,7 +196,8 @@ async fn tell_others(app: App) {
             () = app.inner.stop.cancelled() => return,
             () = app.inner.hub.untold.notified() => {}
         }
-        if let Err(error) = app.store().notify_work(&own).await {
+        let disturbed = std::mem::take(&mut *app.inner.hub.disturbed());
+        if let Err(error) = app.store().notify_work(&own, &disturbed).await {
             tracing::debug!(error = %error, "other processes could not be told of work; they will find it");
         }
         tokio::time::sleep(BREATH).await;

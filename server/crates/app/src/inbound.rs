@@ -7,6 +7,7 @@ use domain::{
     dialogue::{MAX_EXTERNAL_ID_CHARS, MAX_TEXT_BYTES, Role},
     error::Violations,
     inbound::{InboundEvent, InboundMessage, InboundWebhook, Outcome, RawRequest, Sender, Verified},
+    policy::{NewerMessage, ReplyPolicy, Takeover},
     token::{TokenHash, TokenKind, workspace_of},
     vendor::{VendorAccount, VerifyError},
     workspace::{Level, Service},
@@ -19,7 +20,7 @@ use store::{
     Kept, Store,
     channels::SealedChannel,
     events::NewEvent,
-    record::{NewRecord, Recorded},
+    record::{NewRecord, Recorded, Takes},
 };
 
 use crate::{
@@ -43,6 +44,7 @@ impl Write for Record {
     type Answer = Recorded;
 
     const REPEATABLE: bool = true;
+    const NAME: &str = "record";
 
     fn dialogue(item: &NewRecord) -> DialogueId {
         item.dialogue
@@ -51,14 +53,25 @@ impl Write for Record {
     async fn write(&self, items: &[NewRecord], kept: &mut Kept) -> Result<Vec<Recorded>, store::Error> {
         let recorded = record_all(kept, items).await?;
         self.hub.tell_work();
+        for (item, recorded) in items.iter().zip(&recorded) {
+            if recorded.extended && item.disturbs || item.takes.is_some() {
+                self.hub.disturb(item.dialogue);
+            }
+        }
         Ok(recorded)
     }
+}
+
+/// Where messages go: a channel, and when its agent answers.
+struct Route {
+    sealed: SealedChannel,
+    policy: ReplyPolicy,
 }
 
 /// Where messages go, by channel, and whose the agents' tokens are. Short-lived, and emptied whenever any configuration
 /// changes.
 pub(crate) struct RouteCache {
-    channels: Cache<(WorkspaceId, ChannelId), Arc<SealedChannel>>,
+    channels: Cache<(WorkspaceId, ChannelId), Arc<Route>>,
     agents: Cache<[u8; 32], (WorkspaceId, AgentId)>,
 }
 
@@ -182,16 +195,21 @@ impl App {
         Ok(known)
     }
 
-    async fn route(&self, workspace: WorkspaceId, id: ChannelId) -> Result<Arc<SealedChannel>, Error> {
+    async fn route(&self, workspace: WorkspaceId, id: ChannelId) -> Result<Arc<Route>, Error> {
         if let Some(known) = self.inner.routes.channels.get(&(workspace, id)) {
             return Ok(known);
         }
         let mut tx = self.store().workspace(workspace).await?;
-        let sealed = store::channels::find(&mut tx, workspace, id, false).await?;
+        let sealed = store::channels::find(&mut tx, workspace, id, false)
+            .await?
+            .ok_or_else(|| channels::not_found(id))?;
+        let agent = store::agents::find(&mut tx, workspace, sealed.channel.agent, false).await?;
         store::commit(tx).await?;
-        let sealed = Arc::new(sealed.ok_or_else(|| channels::not_found(id))?);
-        self.inner.routes.channels.insert((workspace, id), Arc::clone(&sealed));
-        Ok(sealed)
+        // An agent that a channel names can't be deleted.
+        let policy = agent.map(|agent| agent.reply_policy).unwrap_or_default();
+        let route = Arc::new(Route { sealed, policy });
+        self.inner.routes.channels.insert((workspace, id), Arc::clone(&route));
+        Ok(route)
     }
 
     /// Accepts a message from an API key: the gRPC door. Answers after the commit.
@@ -216,7 +234,7 @@ impl App {
         raw: RawRequest,
     ) -> Result<Accepted, Error> {
         let route = self.route(workspace, channel).await?;
-        if route.channel.agent != agent {
+        if route.sealed.channel.agent != agent {
             return Err(channels::not_found(channel).into());
         }
         self.accept(workspace, &route, message, &Verified::vouched(raw), "new_message").await
@@ -229,7 +247,7 @@ impl App {
         let (workspace, verified) = if let Some(token) = token {
             let (workspace, agent) =
                 self.authenticate_agent(Some(token.to_str().unwrap_or_default())).await?;
-            if self.route(workspace, channel).await?.channel.agent != agent {
+            if self.route(workspace, channel).await?.sealed.channel.agent != agent {
                 return Err(channels::not_found(channel).into());
             }
             (workspace, Verified::vouched(raw))
@@ -255,11 +273,11 @@ impl App {
                 return Err(refused(unknown).into());
             };
             let route = self.route(workspace, channel).await?;
-            let account = self.account(workspace, &route)?;
+            let account = self.account(workspace, &route.sealed)?;
             let receiver = self
                 .inner
                 .vendors
-                .get(&route.channel.vendor)
+                .get(&route.sealed.channel.vendor)
                 .and_then(|vendor| vendor.receiver.clone())
                 .ok_or_else(|| refused(VerifyError::Mismatch))?;
             let verified = domain::vendor::verify(&*receiver, raw, &account, self.now()).map_err(refused)?;
@@ -288,14 +306,16 @@ impl App {
     async fn understand(
         &self,
         workspace: WorkspaceId,
-        route: &SealedChannel,
+        route: &Route,
         verified: &Verified<RawRequest>,
         door: &'static str,
     ) -> Result<InboundMessage, Error> {
         let receiver =
-            self.inner.vendors.get(&route.channel.vendor).and_then(|vendor| vendor.receiver.as_ref());
+            self.inner.vendors.get(&route.sealed.channel.vendor).and_then(|vendor| vendor.receiver.as_ref());
         let understood = match receiver {
-            Some(receiver) => receiver.normalize(verified).map_err(|error| error.fields),
+            Some(receiver) => {
+                receiver.normalize(verified, route.sealed.channel.id).map_err(|error| error.fields)
+            }
             None => Err(Vec::new()),
         };
         let fields = match understood {
@@ -311,7 +331,7 @@ impl App {
         let now = self.now();
         let webhook = InboundWebhook {
             id: self.id(),
-            channel: route.channel.id,
+            channel: route.sealed.channel.id,
             route: door.to_owned(),
             headers: self.kept_headers(raw),
             body: raw.body.to_vec(),
@@ -323,7 +343,7 @@ impl App {
         };
         let mut tx = self.store().workspace(workspace).await?;
         store::inbound_webhooks::insert(&mut tx, workspace, &webhook).await?;
-        let data = serde_json::json!({ "channel_id": route.channel.id, "reason": webhook.reason });
+        let data = serde_json::json!({ "channel_id": route.sealed.channel.id, "reason": webhook.reason });
         let event = NewEvent {
             id: self.id(),
             kind: "webhook.quarantined",
@@ -344,12 +364,13 @@ impl App {
     async fn accept(
         &self,
         workspace: WorkspaceId,
-        route: &SealedChannel,
+        route: &Route,
         message: InboundMessage,
         raw: &Verified<RawRequest>,
         door: &'static str,
     ) -> Result<Accepted, Error> {
-        let channel = &route.channel;
+        let channel = &route.sealed.channel;
+        let policy = &route.policy;
         let mut violations = Violations::default();
         let InboundMessage { chat, external_id, text, sender } = message;
         violations.require(
@@ -372,6 +393,7 @@ impl App {
             )
             .into());
         }
+        let now = self.now();
         let id: MessageId = self.id();
         // Without the sender's id there is no telling a repeat; the key is ours then, and no promise is made.
         let external_id =
@@ -406,7 +428,11 @@ impl App {
             route: door,
             headers: self.kept_headers(raw.get()),
             raw: raw.get().body.to_vec(),
-            at: self.now(),
+            at: now,
+            window: policy.window(now).filter(|_| role == Role::User),
+            takes: (role == Role::Employee && policy.takeover == Takeover::TakeControl)
+                .then(|| Takes { returns_at: policy.returns_at(now) }),
+            disturbs: policy.newer_message == NewerMessage::Restart,
         };
         let recorded = self.inner.inbox.offer(record).await?;
         metrics::counter!("switchboard_inbound_messages_total", "outcome" => recorded.outcome.as_str())

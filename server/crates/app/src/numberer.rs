@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use domain::fail_point;
+
 use crate::{App, worker::jittered};
 
 /// Runs until the process stops.
@@ -15,15 +17,18 @@ pub(crate) async fn run(app: App) {
     let mut work = app.inner.hub.work();
     loop {
         work.borrow_and_update();
-        let pause =
-            match store::numberer::number_events(app.store().pool(), app.inner.worker, LEASE, BATCH).await {
-                Ok(count) if count == BATCH => Duration::ZERO,
-                Ok(_) => BREATH,
-                Err(error) => {
-                    tracing::warn!(error = %error, "numbering events failed; it is tried again");
-                    Duration::from_millis(500)
-                }
-            };
+        fail_point::reached("number", "before");
+        let numbered =
+            store::numberer::number_events(app.store().pool(), app.inner.worker, LEASE, BATCH).await;
+        fail_point::reached("number", "after");
+        let pause = match numbered {
+            Ok(count) if count == BATCH => Duration::ZERO,
+            Ok(_) => BREATH,
+            Err(error) => {
+                tracing::warn!(error = %error, "numbering events failed; it is tried again");
+                Duration::from_millis(500)
+            }
+        };
         tokio::time::sleep(pause).await;
         if pause > Duration::ZERO {
             tokio::select! {

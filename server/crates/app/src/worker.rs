@@ -93,6 +93,7 @@ impl Write for Begin {
     type Answer = Option<BegunTurn>;
 
     const REPEATABLE: bool = false;
+    const NAME: &str = "begin_turn";
 
     fn dialogue(item: &ClaimedTurn) -> DialogueId {
         item.dialogue
@@ -116,6 +117,7 @@ impl Write for CommitReply {
     type Answer = Committed;
 
     const REPEATABLE: bool = false;
+    const NAME: &str = "commit_reply";
 
     fn dialogue(item: &turns::Reply) -> DialogueId {
         item.claim.dialogue
@@ -138,6 +140,7 @@ impl Write for SettleTurn {
     type Answer = bool;
 
     const REPEATABLE: bool = false;
+    const NAME: &str = "settle_turn";
 
     fn dialogue(item: &turns::Settlement) -> DialogueId {
         item.claim.dialogue
@@ -159,6 +162,7 @@ impl Write for StartAttempt {
     type Answer = Option<StartedAttempt>;
 
     const REPEATABLE: bool = false;
+    const NAME: &str = "start_attempt";
 
     fn dialogue(item: &ClaimedDelivery) -> DialogueId {
         item.dialogue
@@ -169,8 +173,11 @@ impl Write for StartAttempt {
         items: &[ClaimedDelivery],
         kept: &mut Kept,
     ) -> Result<Vec<Option<StartedAttempt>>, store::Error> {
+        // A place nearer than this is waited for in the worker; a farther one in the queue.
+        const PATIENCE: Duration = Duration::from_millis(50);
         let Self(app) = self;
-        deliveries::start_attempts(kept.connection().await?, app.inner.worker, items, app.now()).await
+        deliveries::start_attempts(kept.connection().await?, app.inner.worker, items, app.now(), PATIENCE)
+            .await
     }
 }
 
@@ -182,6 +189,7 @@ impl Write for SettleAttempt {
     type Answer = bool;
 
     const REPEATABLE: bool = false;
+    const NAME: &str = "settle_attempt";
 
     fn dialogue(item: &deliveries::Settlement) -> DialogueId {
         item.claim.dialogue
@@ -208,6 +216,7 @@ impl Write for StartDispatch {
     type Answer = Option<StartedDispatch>;
 
     const REPEATABLE: bool = false;
+    const NAME: &str = "start_dispatch";
 
     /// The key, whose row is locked: an endpoint's place in a dialogue's stead.
     fn dialogue(item: &ClaimedDispatch) -> DialogueId {
@@ -232,6 +241,7 @@ impl Write for SettleDispatch {
     type Answer = bool;
 
     const REPEATABLE: bool = false;
+    const NAME: &str = "settle_dispatch";
 
     fn dialogue(item: &dispatches::Settlement) -> DialogueId {
         item.claim.subject.into()
@@ -371,6 +381,7 @@ impl Worker {
                     continue;
                 }
             };
+            domain::fail_point::reached("claim", "after");
             // The walk goes on behind the last that was served, and begins anew when nobody is left.
             let began_anew = after.is_nil();
             after = claims.iter().map(Claim::share).max().unwrap_or_default();
@@ -415,6 +426,15 @@ impl Worker {
                     },
                 )
                 .await
+            }
+            Lane::Timer => {
+                let app = &self.app;
+                let ended = async {
+                    let mut tx = app.store().workspace(claim.workspace).await?;
+                    store::control::return_due(&mut tx, self.id, &claim, app.now()).await?;
+                    store::commit(tx).await
+                };
+                ended.await.map_err(Error::from)
             }
             Lane::Out => {
                 jobs::deliver::run(

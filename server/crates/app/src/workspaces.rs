@@ -35,6 +35,10 @@ fn not_found(id: WorkspaceId) -> Refusal {
     Refusal::not_found(Reason::WorkspaceNotFound, "workspace", id)
 }
 
+fn key_not_found(id: ApiKeyId) -> Refusal {
+    Refusal::not_found(Reason::ApiKeyNotFound, "API key", id)
+}
+
 /// The workspace that a call about workspaces means: any one for operators, the caller's own for others. Another one's
 /// is not found, as if it did not exist.
 fn meant(caller: &Caller, id: Option<WorkspaceId>, level: Level) -> Result<WorkspaceId, Refusal> {
@@ -139,13 +143,14 @@ impl App {
         if there { Ok(()) } else { Err(not_found(id).into()) }
     }
 
-    /// Creates an API key and gives its secret, once.
+    /// Creates an API key and gives its secret, once: a repeat by `request_id` gets none.
     pub async fn create_api_key(
         &self,
         caller: &Caller,
         workspace: Option<WorkspaceId>,
         new: NewApiKey,
-    ) -> Result<(ApiKey, SecretString), Error> {
+        request_id: &str,
+    ) -> Result<(ApiKey, Option<SecretString>), Error> {
         let workspace = meant(caller, workspace, Level::Admin)?;
         let mut violations = Violations::default();
         check_name(&mut violations, "api_key.display_name", &new.display_name);
@@ -162,25 +167,43 @@ impl App {
             return Err(missing(lacking).into());
         }
         self.get_workspace_unchecked(workspace).await?;
-        self.issue_key(TokenKind::WorkspaceKey, workspace, new).await
+        let id: ApiKeyId = self.id();
+        let mut tx = self.store().workspace(workspace).await?;
+        let expires = new.expires_at.map(Timestamp::unix_timestamp_nanos);
+        let request = (&new.display_name, new.scopes.names(), expires);
+        let first: Option<ApiKeyId> =
+            self.once(&mut tx, workspace, request_id, "CreateApiKey", &request, id.0).await?;
+        if let Some(first) = first {
+            let key = store::workspaces::find_key(&mut tx, workspace, first).await?;
+            return Ok((key.ok_or_else(|| key_not_found(first))?, None));
+        }
+        let (key, secret) = self.issue_key(&mut tx, TokenKind::WorkspaceKey, workspace, id, new).await?;
+        store::commit(tx).await?;
+        Ok((key, Some(secret)))
     }
 
     /// Creates an operator key. For the command line and the first start, where no caller is checked.
     pub async fn create_operator_key(&self, display_name: &str) -> Result<(ApiKey, SecretString), Error> {
         let new =
             NewApiKey { display_name: display_name.to_owned(), scopes: Scopes::default(), expires_at: None };
-        self.issue_key(TokenKind::OperatorKey, WorkspaceId::OPERATOR, new).await
+        let mut tx = self.store().workspace(WorkspaceId::OPERATOR).await?;
+        let issued =
+            self.issue_key(&mut tx, TokenKind::OperatorKey, WorkspaceId::OPERATOR, self.id(), new).await?;
+        store::commit(tx).await?;
+        Ok(issued)
     }
 
     async fn issue_key(
         &self,
+        tx: &mut store::Tx,
         kind: TokenKind,
         workspace: WorkspaceId,
+        id: ApiKeyId,
         new: NewApiKey,
     ) -> Result<(ApiKey, SecretString), Error> {
         let token = token::issue(kind, workspace);
         let key = ApiKey {
-            id: self.id(),
+            id,
             workspace,
             display_name: new.display_name,
             scopes: new.scopes,
@@ -189,9 +212,7 @@ impl App {
             created_at: self.now(),
             revoked_at: None,
         };
-        let mut tx = self.store().workspace(workspace).await?;
-        store::workspaces::insert_key(&mut tx, &key, token.hash).await?;
-        store::commit(tx).await?;
+        store::workspaces::insert_key(tx, &key, token.hash).await?;
         Ok((key, token.secret))
     }
 
@@ -230,7 +251,7 @@ impl App {
         store::notify_configuration(&mut tx, workspace).await?;
         store::commit(tx).await?;
         self.forget();
-        Ok(key.ok_or_else(|| Refusal::not_found(Reason::ApiKeyNotFound, "API key", id))?)
+        Ok(key.ok_or_else(|| key_not_found(id))?)
     }
 
     /// Whether a key of the operator's exists: whether this database was set up before.

@@ -1,6 +1,6 @@
 //! Agents: who answers.
 
-use crate::{AgentId, Timestamp};
+use crate::{AgentId, Timestamp, policy::ReplyPolicy};
 
 /// A configured AI.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +13,8 @@ pub struct Agent {
     pub instructions: String,
     /// Who writes its answers.
     pub engine: Engine,
+    /// When it answers, and what happens when it can't.
+    pub reply_policy: ReplyPolicy,
     /// Whether it answers.
     pub active: bool,
     /// The last four characters of its token.

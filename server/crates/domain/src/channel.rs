@@ -1,12 +1,12 @@
 //! Channels: the routes that messages travel.
 
-use crate::{AgentId, ChannelId, Timestamp};
+use crate::{AgentId, ChannelId, Timestamp, policy::DeliveryPolicy};
 
 /// The vendor kind of a channel that posts replies to a URL.
 pub const GENERIC_HTTP: &str = "generic_http";
 
 /// A route for messages.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Channel {
     /// Its id.
     pub id: ChannelId,
@@ -18,6 +18,8 @@ pub struct Channel {
     pub vendor: String,
     /// Where replies are posted.
     pub url: String,
+    /// What its guard, governor and uncertain deliveries go by.
+    pub delivery_policy: DeliveryPolicy,
     /// Whether it accepts messages.
     pub active: bool,
     /// The last four characters of its token.

@@ -1,6 +1,6 @@
 //! When an agent answers. Pure: facts in, decision out.
 
-use crate::dialogue::Status;
+use crate::{dialogue::Status, policy::OnLate};
 
 /// What is known when a turn could begin to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct TurnFacts {
     pub channel_active: bool,
     /// Where the dialogue stands.
     pub status: Status,
+    /// What the policy says of late turns. `None`: this one isn't late.
+    pub late: Option<OnLate>,
 }
 
 /// Whether the engine is asked.
@@ -20,6 +22,8 @@ pub enum TurnDecision {
     Run,
     /// It is not, for this reason; the turn is closed as silent.
     Silent(&'static str),
+    /// It is not, for this reason; people take the dialogue.
+    HandOver(&'static str),
 }
 
 /// Decides whether a turn runs.
@@ -28,8 +32,17 @@ pub fn decide_turn(facts: TurnFacts) -> TurnDecision {
         TurnFacts { agent_active: None, .. } => TurnDecision::Silent("agent_deleted"),
         TurnFacts { channel_active: false, .. } => TurnDecision::Silent("channel_inactive"),
         TurnFacts { agent_active: Some(false), .. } => TurnDecision::Silent("agent_inactive"),
-        TurnFacts { status: Status::Open, .. } => TurnDecision::Silent("human_holds"),
-        TurnFacts { status: Status::Pending | Status::Snoozed | Status::Resolved, .. } => TurnDecision::Run,
+        TurnFacts { status, .. } if status != Status::Pending => TurnDecision::Silent(not_held(status)),
+        TurnFacts { late: Some(OnLate::HandOver), .. } => TurnDecision::HandOver("late"),
+        TurnFacts { .. } => TurnDecision::Run,
+    }
+}
+
+/// Why the agent may not answer in a dialogue that it doesn't hold.
+pub const fn not_held(status: Status) -> &'static str {
+    match status {
+        Status::Open => "human_holds",
+        Status::Pending | Status::Snoozed | Status::Resolved => "nobody_holds",
     }
 }
 
@@ -39,13 +52,21 @@ mod tests {
 
     #[test]
     fn the_table() {
-        let run = TurnFacts { agent_active: Some(true), channel_active: true, status: Status::Pending };
+        let run =
+            TurnFacts { agent_active: Some(true), channel_active: true, status: Status::Pending, late: None };
         for (facts, decision) in [
             (run, TurnDecision::Run),
             (TurnFacts { agent_active: None, ..run }, TurnDecision::Silent("agent_deleted")),
             (TurnFacts { agent_active: Some(false), ..run }, TurnDecision::Silent("agent_inactive")),
             (TurnFacts { channel_active: false, ..run }, TurnDecision::Silent("channel_inactive")),
             (TurnFacts { status: Status::Open, ..run }, TurnDecision::Silent("human_holds")),
+            (TurnFacts { status: Status::Resolved, ..run }, TurnDecision::Silent("nobody_holds")),
+            (TurnFacts { late: Some(OnLate::Answer), ..run }, TurnDecision::Run),
+            (TurnFacts { late: Some(OnLate::HandOver), ..run }, TurnDecision::HandOver("late")),
+            (
+                TurnFacts { late: Some(OnLate::HandOver), status: Status::Open, ..run },
+                TurnDecision::Silent("human_holds"),
+            ),
         ] {
             assert_eq!(decide_turn(facts), decision, "{facts:?}");
         }

@@ -13,6 +13,10 @@ stored_enum! {
         Started = "STARTED",
         /// The receiver took it. Final.
         Delivered = "DELIVERED",
+        /// It may have arrived, and by the channel's policy it is sent again.
+        Uncertain = "UNCERTAIN",
+        /// It may have arrived, and by the channel's policy a person decides.
+        Held = "HELD",
         /// It was decided not to send it. Final.
         Withheld = "WITHHELD",
         /// The dead letter.
@@ -34,6 +38,20 @@ stored_enum! {
     }
 }
 
+stored_enum! {
+    /// Who had a message sent: what the guard asks.
+    Author {
+        /// The agent.
+        Agent = "AGENT",
+        /// A person of the company.
+        Operator = "OPERATOR",
+        /// A program of the company.
+        Automation = "AUTOMATION",
+        /// Switchboard itself.
+        System = "SYSTEM",
+    }
+}
+
 /// One outbound message on its way.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
@@ -47,7 +65,9 @@ pub struct Delivery {
     pub channel: ChannelId,
     /// Where it stands.
     pub state: DeliveryState,
-    /// Why it was withheld or is dead.
+    /// Who had it sent.
+    pub author: Author,
+    /// Why it was withheld, is held or is dead.
     pub reason: Option<String>,
     /// How many attempts were begun.
     pub attempts: i32,

@@ -8,8 +8,7 @@ macro_rules! stored_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-        #[serde(rename_all = "UPPERCASE")]
-        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+        pub enum $name { $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)+ }
 
         impl $name {
             /// Its name in the database and in JSON.
@@ -68,6 +67,8 @@ pub struct Dialogue {
     pub status: Status,
     /// The highest message number.
     pub last_seq: i64,
+    /// Who holds it since when, and why.
+    pub control: Control,
     /// What tools have noted, an object.
     pub attributes: serde_json::Value,
     /// Rises with everything that happens in it.
@@ -76,6 +77,19 @@ pub struct Dialogue {
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+}
+
+/// Since when and why a dialogue has its holder, who follows from its status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Control {
+    /// Since when.
+    pub since: Timestamp,
+    /// Why. Empty: nothing but its beginning.
+    pub reason: String,
+    /// Who did it, as the caller said.
+    pub by: String,
+    /// When a human's control goes back to the agent by itself.
+    pub returns_at: Option<Timestamp>,
 }
 
 /// One message of a dialogue.

@@ -84,6 +84,7 @@ reasons! {
     AgentInUse = "AGENT_IN_USE", FailedPrecondition;
     ChannelInactive = "CHANNEL_INACTIVE", FailedPrecondition;
     DeliveryNotDead = "DELIVERY_NOT_DEAD", FailedPrecondition;
+    DeliveryNotHeld = "DELIVERY_NOT_HELD", FailedPrecondition;
     DispatchNotDead = "DISPATCH_NOT_DEAD", FailedPrecondition;
     MessageConflict = "MESSAGE_CONFLICT", AlreadyExists;
     TargetForbidden = "TARGET_FORBIDDEN", InvalidArgument;

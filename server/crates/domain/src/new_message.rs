@@ -11,8 +11,8 @@ use crate::{
 /// A message with the channel that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewMessage {
-    /// The channel of `chat_id`.
-    pub channel: ChannelId,
+    /// The channel of `chat_id`, as it was written: what is no id names an unknown channel.
+    pub channel: String,
     /// The chat inside the channel. Empty: the channel's own.
     pub chat: String,
     /// The sender's id of it.
@@ -30,6 +30,26 @@ impl NewMessage {
     /// # Errors
     /// Every bad field; `body` when it is no JSON object.
     pub fn parse(body: &[u8]) -> Result<Self, Vec<FieldViolation>> {
+        Self::read(body, |_| Ok(()))
+    }
+
+    /// Reads a body that came by way of a channel, which it may not contradict.
+    ///
+    /// # Errors
+    /// As [`NewMessage::parse`], and `chat_id` when it doesn't name that channel.
+    pub fn parse_for(channel: ChannelId, body: &[u8]) -> Result<Self, Vec<FieldViolation>> {
+        Self::read(body, |named| match named.parse::<ChannelId>() {
+            Ok(named) if named == channel => Ok(()),
+            Ok(_) => Err("names another channel than the path; send the id of the path's channel, or \
+                          <channel id>/<chat>"),
+            Err(_) => Err("must be a channel's id, or <channel id>/<chat>"),
+        })
+    }
+
+    fn read(
+        body: &[u8],
+        check_channel: impl Fn(&str) -> Result<(), &'static str>,
+    ) -> Result<Self, Vec<FieldViolation>> {
         let whole = |detail: &str| vec![FieldViolation::new("body", detail)];
         let text = std::str::from_utf8(body).map_err(|_| whole("must be UTF-8"))?;
         let value: Value =
@@ -44,7 +64,11 @@ impl NewMessage {
             Some(Value::String(text)) => Ok(text.clone()),
             Some(_) => Err((name, "must be a string")),
         };
-        let chat = required("chat_id").and_then(|chat| split(&chat).map_err(|detail| ("chat_id", detail)));
+        let chat = required("chat_id").and_then(|chat| {
+            split(&chat)
+                .and_then(|(channel, chat)| check_channel(&channel).map(|()| (channel, chat)))
+                .map_err(|detail| ("chat_id", detail))
+        });
         let text = required("text").and_then(|text| {
             if text.len() <= MAX_TEXT_BYTES {
                 Ok(text)
@@ -104,7 +128,7 @@ impl NewMessage {
     }
 }
 
-fn split(chat_id: &str) -> Result<(ChannelId, String), &'static str> {
+fn split(chat_id: &str) -> Result<(String, String), &'static str> {
     let (channel, chat) = match chat_id.split_once('/') {
         Some((_, "")) => return Err("must name a chat after the slash"),
         Some((channel, chat)) => (channel, chat),
@@ -113,8 +137,10 @@ fn split(chat_id: &str) -> Result<(ChannelId, String), &'static str> {
     if chat.chars().count() > MAX_EXTERNAL_ID_CHARS {
         return Err("must not name a chat of over 256 characters");
     }
-    let channel = channel.parse().map_err(|_| "must be a channel's id, or <channel id>/<chat>")?;
-    Ok((channel, chat.to_owned()))
+    if channel.chars().count() > MAX_EXTERNAL_ID_CHARS {
+        return Err("must not name a channel of over 256 characters");
+    }
+    Ok((channel.to_owned(), chat.to_owned()))
 }
 
 #[cfg(test)]
@@ -137,7 +163,7 @@ mod tests {
                 sender: Sender::Customer,
             };
             let parsed = NewMessage::parse(&NewMessage::body(ID.parse().unwrap(), &message)).unwrap();
-            assert_eq!(parsed.channel.to_string(), ID);
+            assert_eq!(parsed.channel, ID);
             assert_eq!(parsed.into_message(), message);
         }
     }
@@ -162,6 +188,22 @@ mod tests {
             fields(&format!(r#"{{"chat_id":"{ID}","text":"{long}","message_sender":"customer"}}"#)),
             ["text"]
         );
+    }
+
+    #[test]
+    fn a_body_may_not_contradict_the_channel_that_it_came_by() {
+        let own: ChannelId = ID.parse().unwrap();
+        let read = |chat_id: &str| {
+            let body = serde_json::json!({ "chat_id": chat_id, "text": "a", "message_sender": "customer" });
+            NewMessage::parse_for(own, body.to_string().as_bytes())
+        };
+        assert_eq!(read(&format!("{ID}/room")).unwrap().chat, "room");
+        assert_eq!(read(&ID.to_uppercase()).unwrap().chat, "");
+        for other in
+            ["0198c0de-0000-7000-8000-000000000005", "0198c0de-0000-7000-8000-000000000005/room", "room"]
+        {
+            assert_eq!(read(other).unwrap_err()[0].field, "chat_id", "{other}");
+        }
     }
 
     #[test]

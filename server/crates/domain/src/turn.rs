@@ -32,6 +32,8 @@ stored_enum! {
         Started = "STARTED",
         /// Its answer became the reply.
         Answered = "ANSWERED",
+        /// A newer message was added to the turn; another run followed.
+        Superseded = "SUPERSEDED",
         /// The process that did it went away.
         Lost = "LOST",
         /// The engine failed.
@@ -50,8 +52,10 @@ pub struct Turn {
     pub agent: AgentId,
     /// Where it stands.
     pub state: TurnState,
-    /// Why it stayed silent or failed.
+    /// Why it stayed silent or failed; `fallback`: its reply is the policy's text.
     pub reason: Option<String>,
+    /// Whether it began late, by the agent's policy.
+    pub late: bool,
     /// The highest customer message that it covers. 0 while it collects.
     pub covered_through: i64,
     /// Its reply.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    DeliveryId, EventId, MessageId, Reason, Timestamp,
+    ChannelId, DeliveryId, EventId, MessageId, Reason, Timestamp,
     dialogue::{Message, Role},
     inbound::{InboundEvent, RawRequest, Verified},
 };
@@ -78,8 +78,13 @@ pub trait WebhookReceiver: Send + Sync {
         now: Timestamp,
     ) -> Result<(), VerifyError>;
 
-    /// Puts the call into our words.
-    fn normalize(&self, request: &Verified<RawRequest>) -> Result<Vec<InboundEvent>, NormalizeError>;
+    /// Puts a call that came by way of this channel into our words. One that names another channel is refused: what was
+    /// verified are the credentials of this one.
+    fn normalize(
+        &self,
+        request: &Verified<RawRequest>,
+        channel: ChannelId,
+    ) -> Result<Vec<InboundEvent>, NormalizeError>;
 }
 
 /// Checks who sent a call: the way to a [`Verified`] request.

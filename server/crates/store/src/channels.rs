@@ -1,7 +1,7 @@
 //! Channels.
 
-use domain::{AgentId, ChannelId, Timestamp, WorkspaceId, channel::Channel};
-use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgPool};
+use domain::{AgentId, ChannelId, Timestamp, WorkspaceId, channel::Channel, policy::DeliveryPolicy};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgPool, types::Json};
 use uuid::Uuid;
 
 use crate::Error;
@@ -24,6 +24,7 @@ struct ChannelRow {
     agent_id: Uuid,
     vendor: String,
     url: String,
+    delivery_policy: Json<DeliveryPolicy>,
     active: bool,
     token_sealed: Vec<u8>,
     token_suffix: String,
@@ -41,6 +42,7 @@ impl From<ChannelRow> for SealedChannel {
                 agent: row.agent_id.into(),
                 vendor: row.vendor,
                 url: row.url,
+                delivery_policy: row.delivery_policy.0,
                 active: row.active,
                 token_suffix: row.token_suffix,
                 created_at: row.created_at,
@@ -52,7 +54,7 @@ impl From<ChannelRow> for SealedChannel {
     }
 }
 
-const CHANNEL: &str = "id, display_name, agent_id, vendor, url, active, token_sealed, token_suffix, \
+const CHANNEL: &str = "id, display_name, agent_id, vendor, url, delivery_policy, active, token_sealed, token_suffix, \
                        signing_secret_sealed, created_at, updated_at";
 
 /// What selects channels.
@@ -73,8 +75,8 @@ pub async fn insert(
     let channel = &sealed.channel;
     sqlx::query(
         "insert into channels (workspace_id, id, display_name, agent_id, vendor, url, active, token_sealed,
-             token_suffix, signing_secret_sealed, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+             token_suffix, signing_secret_sealed, created_at, updated_at, delivery_policy)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
     .bind(workspace.0)
     .bind(channel.id.0)
@@ -88,6 +90,7 @@ pub async fn insert(
     .bind(&sealed.signing_secret)
     .bind(channel.created_at)
     .bind(channel.updated_at)
+    .bind(Json(&channel.delivery_policy))
     .execute(conn)
     .await?;
     Ok(())
@@ -152,7 +155,7 @@ pub async fn update(
     sqlx::query(
         "update channels
          set display_name = $3, agent_id = $4, url = $5, active = $6, token_sealed = $7, token_suffix = $8,
-             signing_secret_sealed = $9, updated_at = $10
+             signing_secret_sealed = $9, updated_at = $10, delivery_policy = $11
          where workspace_id = $1 and id = $2",
     )
     .bind(workspace.0)
@@ -165,6 +168,7 @@ pub async fn update(
     .bind(&channel.token_suffix)
     .bind(&sealed.signing_secret)
     .bind(channel.updated_at)
+    .bind(Json(&channel.delivery_policy))
     .execute(conn)
     .await?;
     Ok(())
@@ -186,4 +190,12 @@ pub async fn delete(
     .execute(conn)
     .await?;
     Ok(changed.rows_affected() == 1)
+}
+
+/// Whether the database knows a time zone by this name.
+pub async fn knows_time_zone(conn: &mut PgConnection, name: &str) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar("select exists (select 1 from pg_timezone_names where name = $1)")
+        .bind(name)
+        .fetch_one(conn)
+        .await?)
 }

@@ -2,8 +2,9 @@
 
 use domain::{
     DeliveryId, DialogueId, EventId, JobId, MessageId, Timestamp, WorkerId, WorkspaceId,
-    delivery::{Attempt, AttemptState, Delivery, DeliveryState},
+    delivery::{Attempt, AttemptState, Author, Delivery, DeliveryState},
     dialogue::Role,
+    policy::Uncertain,
 };
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
@@ -17,6 +18,7 @@ struct DeliveryRow {
     dialogue_id: Uuid,
     message_id: Uuid,
     channel_id: Uuid,
+    author: String,
     state: String,
     reason: Option<String>,
     attempts: i32,
@@ -29,17 +31,17 @@ impl TryFrom<DeliveryRow> for Delivery {
     type Error = Error;
 
     fn try_from(row: DeliveryRow) -> Result<Self, Error> {
-        let state = DeliveryState::parse(&row.state).ok_or_else(|| Error::Inconsistent {
-            table: "deliveries",
-            column: "state",
-            id: row.id.to_string(),
-        })?;
+        let inconsistent =
+            |column| Error::Inconsistent { table: "deliveries", column, id: row.id.to_string() };
+        let state = DeliveryState::parse(&row.state).ok_or_else(|| inconsistent("state"))?;
+        let author = Author::parse(&row.author).ok_or_else(|| inconsistent("author"))?;
         Ok(Self {
             id: row.id.into(),
             dialogue: row.dialogue_id.into(),
             message: row.message_id.into(),
             channel: row.channel_id.into(),
             state,
+            author,
             reason: row.reason,
             attempts: row.attempts,
             next_attempt_at: row.next_attempt_at,
@@ -49,7 +51,9 @@ impl TryFrom<DeliveryRow> for Delivery {
     }
 }
 
-const DELIVERY: &str = "id, dialogue_id, message_id, channel_id, state, reason, attempts, next_attempt_at, created_at, settled_at";
+const DELIVERY: &str =
+    "id, dialogue_id, message_id, channel_id, author, state, reason, attempts, next_attempt_at,
+    created_at, settled_at";
 
 /// What selects deliveries.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -188,6 +192,28 @@ pub async fn revive(
     Ok(())
 }
 
+/// Ends a delivery that waits for a person. The caller holds the dialogue's lock.
+pub async fn close(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    id: DeliveryId,
+    state: DeliveryState,
+    reason: Option<&str>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    sqlx::query(
+        "update deliveries set state = $3, reason = $4, settled_at = $5 where workspace_id = $1 and id = $2",
+    )
+    .bind(workspace.0)
+    .bind(id.0)
+    .bind(state.as_str())
+    .bind(reason)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Names a claimed delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClaimedDelivery {
@@ -208,8 +234,10 @@ pub struct ClaimedDelivery {
 /// All that an attempt needs.
 #[derive(Debug, Clone)]
 pub struct StartedAttempt {
-    /// Its number. `None`: none was begun, since the channel takes nothing or the delivery is settled.
+    /// Its number. `None`: none was begun.
     pub attempt: Option<i32>,
+    /// Why the guard withholds it.
+    pub verdict: Option<String>,
     /// The delivery's state when it was claimed. STARTED: an earlier attempt may have been applied.
     pub state: DeliveryState,
     /// The message.
@@ -220,6 +248,8 @@ pub struct StartedAttempt {
     pub role: Role,
     /// What it says.
     pub text: String,
+    /// When to send it: the governor's place. `None`: at once.
+    pub slot_at: Option<Timestamp>,
     /// Where it goes.
     pub route: Route,
 }
@@ -229,6 +259,8 @@ struct StartedRow {
     delivery_id: Uuid,
     attempt: Option<i32>,
     state: String,
+    verdict: Option<String>,
+    slot_at: Option<Timestamp>,
     message_id: Uuid,
     chat: String,
     role: String,
@@ -237,26 +269,31 @@ struct StartedRow {
     channel_active: bool,
     vendor: String,
     url: String,
+    uncertain: Option<String>,
     token_sealed: Vec<u8>,
     signing_secret_sealed: Vec<u8>,
 }
 
-/// Begins attempts. Answers for each item in turn; `None`: the claim was lost.
+/// Begins attempts. Answers for each item in turn; `None`: the claim was lost, or the governor's place is further off than
+/// `patience` and the delivery is back in the queue until then.
 pub async fn start_attempts(
     conn: &mut PgConnection,
     worker: WorkerId,
     items: &[ClaimedDelivery],
     now: Timestamp,
+    patience: std::time::Duration,
 ) -> Result<Vec<Option<StartedAttempt>>, Error> {
-    let rows: Vec<StartedRow> = sqlx::query_as("select * from system_start_attempts($1, $2, $3, $4, $5, $6)")
-        .bind(worker.0)
-        .bind(items.iter().map(|item| item.workspace.0).collect::<Vec<_>>())
-        .bind(items.iter().map(|item| item.dialogue.0).collect::<Vec<_>>())
-        .bind(items.iter().map(|item| item.delivery.0).collect::<Vec<_>>())
-        .bind(items.iter().map(|item| item.fence).collect::<Vec<_>>())
-        .bind(now)
-        .fetch_all(conn)
-        .await?;
+    let rows: Vec<StartedRow> =
+        sqlx::query_as("select * from system_start_attempts($1, $2, $3, $4, $5, $6, $7)")
+            .bind(worker.0)
+            .bind(items.iter().map(|item| item.workspace.0).collect::<Vec<_>>())
+            .bind(items.iter().map(|item| item.dialogue.0).collect::<Vec<_>>())
+            .bind(items.iter().map(|item| item.delivery.0).collect::<Vec<_>>())
+            .bind(items.iter().map(|item| item.fence).collect::<Vec<_>>())
+            .bind(now)
+            .bind(crate::queue::interval(patience))
+            .fetch_all(conn)
+            .await?;
     let mut answers = vec![None; items.len()];
     for row in rows {
         let Some(at) = items.iter().position(|item| item.delivery.0 == row.delivery_id) else { continue };
@@ -264,16 +301,19 @@ pub async fn start_attempts(
             |column| Error::Inconsistent { table: "deliveries", column, id: row.delivery_id.to_string() };
         answers[at] = Some(StartedAttempt {
             attempt: row.attempt,
+            verdict: row.verdict,
             state: DeliveryState::parse(&row.state).ok_or_else(|| inconsistent("state"))?,
             message: row.message_id.into(),
             chat: row.chat,
             role: Role::parse(&row.role).ok_or_else(|| inconsistent("message_id"))?,
             text: row.body,
+            slot_at: row.slot_at,
             route: Route {
                 channel: row.channel_id.into(),
                 active: row.channel_active,
                 vendor: row.vendor,
                 url: row.url,
+                uncertain: row.uncertain.as_deref().and_then(Uncertain::parse),
                 token: row.token_sealed,
                 signing_secret: row.signing_secret_sealed,
             },

@@ -2,7 +2,7 @@
 
 use domain::{
     ChannelId, DialogueId, MessageId, Timestamp, WorkspaceId,
-    dialogue::{Dialogue, Message, Role, Status},
+    dialogue::{Control, Dialogue, Message, Role, Status},
     turn::TurnState,
 };
 use serde::Serialize;
@@ -19,6 +19,10 @@ struct DialogueRow {
     status: String,
     last_seq: i64,
     version: i64,
+    control_since: Timestamp,
+    control_reason: String,
+    control_by: String,
+    control_returns_at: Option<Timestamp>,
     attributes: Json<serde_json::Value>,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -39,6 +43,12 @@ impl TryFrom<DialogueRow> for Dialogue {
             chat: row.chat,
             status,
             last_seq: row.last_seq,
+            control: Control {
+                since: row.control_since,
+                reason: row.control_reason,
+                by: row.control_by,
+                returns_at: row.control_returns_at,
+            },
             attributes: row.attributes.0,
             version: row.version,
             created_at: row.created_at,
@@ -47,7 +57,8 @@ impl TryFrom<DialogueRow> for Dialogue {
     }
 }
 
-const DIALOGUE: &str = "id, channel_id, chat, status, last_seq, version, attributes, created_at, updated_at";
+const DIALOGUE: &str = "id, channel_id, chat, status, last_seq, version, control_since, control_reason,
+    control_by, control_returns_at, attributes, created_at, updated_at";
 
 /// What selects dialogues.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -238,5 +249,21 @@ pub async fn set_attribute(
     .bind(Json(value))
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// Sets the attributes of a dialogue that is locked.
+pub async fn set_attributes(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    id: DialogueId,
+    attributes: &serde_json::Value,
+) -> Result<(), Error> {
+    sqlx::query("update dialogues set attributes = $3 where workspace_id = $1 and id = $2")
+        .bind(workspace.0)
+        .bind(id.0)
+        .bind(Json(attributes))
+        .execute(conn)
+        .await?;
     Ok(())
 }

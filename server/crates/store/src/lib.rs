@@ -10,6 +10,7 @@
 
 pub mod agents;
 pub mod channels;
+pub mod control;
 pub mod deliveries;
 pub mod dialogues;
 pub mod dispatches;
@@ -25,7 +26,7 @@ pub mod request_ids;
 pub mod turns;
 pub mod workspaces;
 
-use domain::WorkspaceId;
+use domain::{DialogueId, WorkspaceId, fail_point};
 pub use error::Error;
 use sqlx::{
     AssertSqlSafe, Executor, PgConnection, PgPool, Postgres, Transaction,
@@ -101,9 +102,23 @@ impl Store {
         Ok(listener)
     }
 
-    /// Tells every process that listens that there may be work; the payload says who told.
-    pub async fn notify_work(&self, from: &str) -> Result<(), Error> {
-        sqlx::query("select pg_notify('switchboard_work', $1)").bind(from).execute(&self.pool).await?;
+    /// Tells every process that listens that there may be work, `from` whom, and in which dialogues a run has become
+    /// pointless.
+    pub async fn notify_work(&self, from: &str, disturbed: &[DialogueId]) -> Result<(), Error> {
+        // A notification holds 8,000 bytes.
+        const MOST: usize = 200;
+        let lists: Vec<String> = disturbed
+            .chunks(MOST)
+            .map(|ids| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+            .collect();
+        sqlx::query(
+            "select pg_notify('switchboard_work', $1)
+             union all select pg_notify('switchboard_dialogues', list) from unnest($2::text[]) list",
+        )
+        .bind(from)
+        .bind(lists)
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 
@@ -148,7 +163,10 @@ impl Kept {
 
 /// Commits a transaction.
 pub async fn commit(tx: Tx) -> Result<(), Error> {
-    Ok(tx.commit().await?)
+    fail_point::reached("commit", "before");
+    tx.commit().await?;
+    fail_point::reached("commit", "after");
+    Ok(())
 }
 
 /// Brings a database up to date, as its owner. Safe when several processes do it at once.

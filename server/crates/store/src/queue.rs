@@ -13,6 +13,8 @@ pub enum Lane {
     Turn,
     /// Deliveries.
     Out,
+    /// The return of control to the agent.
+    Timer,
     /// Dispatches to endpoints.
     Hook,
 }
@@ -20,7 +22,7 @@ pub enum Lane {
 /// What is claimed together.
 #[derive(Debug, Clone, Copy)]
 pub enum Lanes<'a> {
-    /// Turns and deliveries, shared evenly among workspaces.
+    /// All that belongs to dialogues, shared evenly among workspaces.
     Dialogues,
     /// Dispatches, shared evenly among endpoints: apart, since endpoints belong to strangers and may be slow or many.
     Hooks {
@@ -44,7 +46,7 @@ pub struct Claim {
     pub fence: i64,
     /// The head job.
     pub job: JobId,
-    /// The turn, delivery or dispatch that it is about.
+    /// The turn, delivery, dialogue or dispatch that it is about.
     pub target: Uuid,
     /// How often it failed before.
     pub failures: i32,
@@ -109,8 +111,10 @@ pub async fn claim(
                 dialogue: row.subject_id.into(),
                 lane: match row.lane.as_str() {
                     "turn" => Lane::Turn,
+                    "out" => Lane::Out,
                     "hook" => Lane::Hook,
-                    _ => Lane::Out,
+                    "timer" => Lane::Timer,
+                    _ => return Err(inconsistent()),
                 },
                 fence: row.fence,
                 job: row.job_id.ok_or_else(inconsistent)?.into(),

@@ -54,6 +54,19 @@ pub struct NewRecord {
     pub raw: Vec<u8>,
     /// When it came.
     pub at: Timestamp,
+    /// When the turn that it opens is due, and what newer messages may not move that past. `None`: at once.
+    pub window: Option<(Timestamp, Timestamp)>,
+    /// Whether a running turn that it is added to is superseded by it.
+    pub disturbs: bool,
+    /// Whether its author takes control from the agent, and until when. `None`: no.
+    pub takes: Option<Takes>,
+}
+
+/// A person takes control.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Takes {
+    /// When control goes back by itself.
+    pub returns_at: Option<Timestamp>,
 }
 
 /// What became of a message.
@@ -65,6 +78,8 @@ pub struct Recorded {
     pub message: MessageId,
     /// Its dialogue.
     pub dialogue: DialogueId,
+    /// Whether it was added to a turn that was there, which may be running.
+    pub extended: bool,
 }
 
 #[derive(FromRow)]
@@ -73,6 +88,7 @@ struct RecordedRow {
     outcome: String,
     message_id: Uuid,
     dialogue_id: Uuid,
+    extended: bool,
 }
 
 /// Records messages in one transaction; `(workspace, channel, dedup_key)` must be unique among them. Answers for each in
@@ -80,7 +96,7 @@ struct RecordedRow {
 pub async fn record(conn: &mut PgConnection, items: &[&NewRecord]) -> Result<Vec<Option<Recorded>>, Error> {
     let rows: Vec<RecordedRow> = sqlx::query_as(
         "select * from system_record($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-             $19, $20)",
+             $19, $20, $21, $22, $23, $24)",
     )
     .bind(items.iter().map(|item| item.webhook.0).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.workspace.0).collect::<Vec<_>>())
@@ -102,15 +118,29 @@ pub async fn record(conn: &mut PgConnection, items: &[&NewRecord]) -> Result<Vec
     .bind(items.iter().map(|item| Json(&item.headers)).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.raw.as_slice()).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.at).collect::<Vec<_>>())
+    .bind(sparse(items, |item| item.window.map(|(due, _)| due)))
+    .bind(sparse(items, |item| item.window.map(|(_, latest)| latest)))
+    .bind(sparse(items, |item| item.takes.map(|_| true)))
+    .bind(sparse(items, |item| item.takes.and_then(|takes| takes.returns_at)))
     .fetch_all(conn)
     .await?;
     let mut answers = vec![None; items.len()];
     for row in rows {
         let at = usize::try_from(row.ord - 1).unwrap_or(usize::MAX);
         if let (Some(answer), Some(outcome)) = (answers.get_mut(at), Outcome::parse(&row.outcome)) {
-            *answer =
-                Some(Recorded { outcome, message: row.message_id.into(), dialogue: row.dialogue_id.into() });
+            *answer = Some(Recorded {
+                outcome,
+                message: row.message_id.into(),
+                dialogue: row.dialogue_id.into(),
+                extended: row.extended,
+            });
         }
     }
     Ok(answers)
+}
+
+/// What only some items have; nothing at all when none has it.
+fn sparse<T>(items: &[&NewRecord], get: impl Fn(&NewRecord) -> Option<T>) -> Option<Vec<Option<T>>> {
+    let values: Vec<_> = items.iter().map(|item| get(item)).collect();
+    values.iter().any(Option::is_some).then_some(values)
 }

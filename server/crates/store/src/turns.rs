@@ -3,7 +3,9 @@
 use domain::{
     ChannelId, DeliveryId, DialogueId, EventId, JobId, MessageId, Timestamp, TurnId, WorkerId, WorkspaceId,
     agent::Engine,
+    decide::not_held,
     dialogue::{Message, Status},
+    policy::{ReplyPolicy, Uncertain},
     turn::{Run, RunState, Turn, TurnState},
     vendor::{Answer, Step},
 };
@@ -19,6 +21,7 @@ struct TurnRow {
     agent_id: Uuid,
     state: String,
     reason: Option<String>,
+    late: bool,
     covered_through: i64,
     reply_message_id: Option<Uuid>,
     created_at: Timestamp,
@@ -40,6 +43,7 @@ impl TryFrom<TurnRow> for Turn {
             agent: row.agent_id.into(),
             state,
             reason: row.reason,
+            late: row.late,
             covered_through: row.covered_through,
             reply: row.reply_message_id.map(Into::into),
             created_at: row.created_at,
@@ -48,8 +52,7 @@ impl TryFrom<TurnRow> for Turn {
     }
 }
 
-const TURN: &str =
-    "id, dialogue_id, agent_id, state, reason, covered_through, reply_message_id, created_at, closed_at";
+const TURN: &str = "id, dialogue_id, agent_id, state, reason, late, covered_through, reply_message_id, created_at, closed_at";
 
 /// Reads a turn.
 pub async fn find(
@@ -162,6 +165,8 @@ pub struct ClaimedTurn {
 pub struct BegunTurn {
     /// Its number.
     pub run: i32,
+    /// Whether it began late, by the agent's policy.
+    pub late: bool,
     /// Where the dialogue stands.
     pub status: Status,
     /// The chat inside the channel.
@@ -172,6 +177,8 @@ pub struct BegunTurn {
     pub engine: Engine,
     /// What the model is told first.
     pub instructions: String,
+    /// When it answers, and what happens when it can't.
+    pub policy: ReplyPolicy,
     /// The channel, for the delivery of the reply.
     pub route: Route,
     /// The dialogue so far, oldest first.
@@ -207,6 +214,8 @@ pub struct Route {
     pub vendor: String,
     /// Where to post.
     pub url: String,
+    /// What happens to a message that may have arrived. `None`: what the vendor suggests.
+    pub uncertain: Option<Uncertain>,
     /// The token, sealed.
     pub token: Vec<u8>,
     /// The signing secret, sealed.
@@ -217,15 +226,18 @@ pub struct Route {
 struct BegunRow {
     turn_id: Uuid,
     run: i32,
+    late: bool,
     dialogue_status: String,
     chat: String,
     agent_active: Option<bool>,
     engine: Json<Engine>,
     instructions: String,
+    reply_policy: Json<ReplyPolicy>,
     channel_id: Uuid,
     channel_active: bool,
     vendor: String,
     url: String,
+    uncertain: Option<String>,
     token_sealed: Vec<u8>,
     signing_secret_sealed: Vec<u8>,
     history: Json<Vec<Message>>,
@@ -260,16 +272,19 @@ pub async fn begin(
         })?;
         answers[at] = Some(BegunTurn {
             run: row.run,
+            late: row.late,
             status,
             chat: row.chat,
             agent_active: row.agent_active,
             engine: row.engine.0,
             instructions: row.instructions,
+            policy: row.reply_policy.0,
             route: Route {
                 channel: row.channel_id.into(),
                 active: row.channel_active,
                 vendor: row.vendor,
                 url: row.url,
+                uncertain: row.uncertain.as_deref().and_then(Uncertain::parse),
                 token: row.token_sealed,
                 signing_secret: row.signing_secret_sealed,
             },
@@ -303,6 +318,8 @@ pub struct Reply {
     pub out_job: JobId,
     /// The event.
     pub event: EventId,
+    /// Why the run failed, if this is the fallback text in place of its answer.
+    pub error: Option<String>,
 }
 
 /// What became of a reply.
@@ -310,8 +327,10 @@ pub struct Reply {
 pub enum Committed {
     /// It is committed. With a fence: the delivery's first attempt is STARTED and this worker's to make.
     Reply(Option<i64>),
-    /// A human holds the dialogue; nothing was written.
-    HumanHolds,
+    /// The agent no longer holds the dialogue, for this reason; nothing was written.
+    NotHeld(&'static str),
+    /// A newer message was added to the turn; its next run is due, and no longer this worker's.
+    Superseded,
     /// The claim was lost; nothing was written.
     Lost,
 }
@@ -325,7 +344,7 @@ pub async fn commit_replies(
 ) -> Result<Vec<Committed>, Error> {
     let rows: Vec<(i32, String, Option<i64>)> = sqlx::query_as(
         "select ord, outcome, out_fence from system_commit_replies(
-             $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+             $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
     )
     .bind(worker.0)
     .bind(items.iter().map(|item| item.claim.workspace.0).collect::<Vec<_>>())
@@ -342,13 +361,19 @@ pub async fn commit_replies(
     .bind(items.iter().map(|item| item.delivery.0).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.out_job.0).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.event.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.error.as_deref()).collect::<Vec<_>>())
     .bind(now)
     .fetch_all(conn)
     .await?;
     let mut answers = vec![Committed::Lost; items.len()];
     for (ord, outcome, fence) in rows {
         if let Some(answer) = usize::try_from(ord - 1).ok().and_then(|at| answers.get_mut(at)) {
-            *answer = if outcome == "COMMITTED" { Committed::Reply(fence) } else { Committed::HumanHolds };
+            *answer = match outcome.as_str() {
+                "COMMITTED" => Committed::Reply(fence),
+                "SUPERSEDED" => Committed::Superseded,
+                "HUMAN_HOLDS" => Committed::NotHeld(not_held(Status::Open)),
+                _ => Committed::NotHeld(not_held(Status::Resolved)),
+            };
         }
     }
     Ok(answers)
@@ -361,7 +386,7 @@ pub struct Settlement {
     pub claim: ClaimedTurn,
     /// The run.
     pub run: i32,
-    /// RUNNING (another run follows at `run_at`), SILENT or FAILED.
+    /// RUNNING (another run follows: at `run_at` after an error, else this one was superseded), SILENT or FAILED.
     pub state: TurnState,
     /// Why it is closed.
     pub reason: Option<&'static str>,
@@ -401,7 +426,19 @@ pub async fn settle(
     Ok(crate::queue::flags(items.len(), &rows))
 }
 
-/// Commits a step of the current run: an answer whose tools have yet to run. Answers whether the claim still holds.
+/// What became of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stepped {
+    /// It is committed with the transaction.
+    Yes,
+    /// A newer message was added to the turn; nothing was written.
+    Superseded,
+    /// The claim was lost; nothing was written.
+    Lost,
+}
+
+/// Writes a step of the current run: an answer whose tools have yet to run. From then on newer messages open the next turn,
+/// since a run that has begun an effect can't be superseded.
 pub async fn insert_step(
     conn: &mut PgConnection,
     worker: WorkerId,
@@ -409,7 +446,24 @@ pub async fn insert_step(
     run: i32,
     answer: &Answer,
     now: Timestamp,
-) -> Result<bool, Error> {
+) -> Result<Stepped, Error> {
+    // The dialogue first, as everybody locks.
+    let superseded: Option<bool> = sqlx::query_scalar(
+        "select d.collecting_turn_id is not distinct from t.id and d.last_customer_seq > t.covered_through
+         from dialogues d join turns t on t.workspace_id = d.workspace_id and t.dialogue_id = d.id
+         where d.workspace_id = $1 and d.id = $2 and t.id = $3
+         for update of d",
+    )
+    .bind(claim.workspace.0)
+    .bind(claim.dialogue.0)
+    .bind(claim.turn.0)
+    .fetch_optional(&mut *conn)
+    .await?;
+    match superseded {
+        None => return Ok(Stepped::Lost),
+        Some(true) => return Ok(Stepped::Superseded),
+        Some(false) => {}
+    }
     let done = sqlx::query(
         "insert into run_steps (workspace_id, turn_id, step, run, answer, created_at)
          select t.workspace_id, t.id,
@@ -425,9 +479,20 @@ pub async fn insert_step(
     .bind(now)
     .bind(claim.fence)
     .bind(worker.0)
+    .execute(&mut *conn)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(Stepped::Lost);
+    }
+    sqlx::query(
+        "update dialogues set collecting_turn_id = null where workspace_id = $1 and id = $2 and collecting_turn_id = $3",
+    )
+    .bind(claim.workspace.0)
+    .bind(claim.dialogue.0)
+    .bind(claim.turn.0)
     .execute(conn)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(Stepped::Yes)
 }
 
 /// Notes what the tools of the newest step gave, unless somebody has. Answers whether it was this call that did.

@@ -166,6 +166,22 @@ pub async fn find_key_by_hash(
     row.map(TryInto::try_into).transpose()
 }
 
+/// Reads a key, be it revoked or expired.
+pub async fn find_key(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    id: ApiKeyId,
+) -> Result<Option<ApiKey>, Error> {
+    let row: Option<ApiKeyRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "select {API_KEY} from api_keys where workspace_id = $1 and id = $2"
+    )))
+    .bind(workspace.0)
+    .bind(id.0)
+    .fetch_optional(conn)
+    .await?;
+    row.map(TryInto::try_into).transpose()
+}
+
 /// Lists the keys of a workspace, oldest first.
 pub async fn list_keys(
     conn: &mut PgConnection,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{
-    Reason, Timestamp, channel,
+    ChannelId, Reason, Timestamp, channel,
     inbound::{InboundEvent, RawRequest, Verified},
     new_message::NewMessage,
     vendor::{
@@ -69,8 +69,13 @@ impl WebhookReceiver for GenericHttp {
         signature::verify(&account.signing_secrets, &request.headers, &request.body, now)
     }
 
-    fn normalize(&self, request: &Verified<RawRequest>) -> Result<Vec<InboundEvent>, NormalizeError> {
-        let message = NewMessage::parse(&request.get().body).map_err(|fields| NormalizeError { fields })?;
+    fn normalize(
+        &self,
+        request: &Verified<RawRequest>,
+        channel: ChannelId,
+    ) -> Result<Vec<InboundEvent>, NormalizeError> {
+        let message = NewMessage::parse_for(channel, &request.get().body)
+            .map_err(|fields| NormalizeError { fields })?;
         Ok(vec![InboundEvent::Message(message.into_message())])
     }
 }

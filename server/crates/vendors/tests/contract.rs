@@ -45,6 +45,9 @@ fn account(url: &str, secrets: &[&str]) -> VendorAccount {
     }
 }
 
+/// The channel that samples came by.
+const CHANNEL: &str = "0198c0de-0000-7000-8000-000000000004";
+
 /// One recorded callback.
 #[derive(Deserialize)]
 struct Sample {
@@ -88,7 +91,7 @@ fn receiver(vendor: &Vendor) -> &dyn WebhookReceiver {
 }
 
 fn meaning(vendor: &Vendor, request: &Verified<RawRequest>) -> Value {
-    match receiver(vendor).normalize(request) {
+    match receiver(vendor).normalize(request, CHANNEL.parse().unwrap()) {
         Ok(events) => json!({"events": events.iter().map(event).collect::<Vec<_>>()}),
         Err(error) => json!({
             "violations": error.fields.iter().map(|bad| json!([bad.field, bad.detail])).collect::<Vec<_>>()
@@ -157,7 +160,8 @@ proptest! {
                 let request = RawRequest { headers: headers.iter().cloned().collect(), body: body.into() };
                 let account = account("", &[SECRET]);
                 prop_assert!(receiver(vendor).verify(&request, &account, Timestamp::UNIX_EPOCH).is_err());
-                prop_assert!(receiver(vendor).normalize(&Verified::vouched(request)).is_err());
+                let channel = CHANNEL.parse().unwrap();
+                prop_assert!(receiver(vendor).normalize(&Verified::vouched(request), channel).is_err());
             }
         }
     }

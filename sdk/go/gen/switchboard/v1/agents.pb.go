@@ -9,6 +9,7 @@ package switchboardv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -23,6 +24,232 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// What a customer's message does that comes while a turn runs.
+type NewerMessage int32
+
+const (
+	// Not set: the default.
+	NewerMessage_NEWER_MESSAGE_UNSPECIFIED NewerMessage = 0
+	// It waits for the next turn.
+	NewerMessage_NEWER_MESSAGE_NEXT_TURN NewerMessage = 1
+	// It is added to the turn, and the run is superseded by one with all messages. A run that has called a tool is not
+	// superseded any more.
+	NewerMessage_NEWER_MESSAGE_RESTART NewerMessage = 2
+)
+
+// Enum value maps for NewerMessage.
+var (
+	NewerMessage_name = map[int32]string{
+		0: "NEWER_MESSAGE_UNSPECIFIED",
+		1: "NEWER_MESSAGE_NEXT_TURN",
+		2: "NEWER_MESSAGE_RESTART",
+	}
+	NewerMessage_value = map[string]int32{
+		"NEWER_MESSAGE_UNSPECIFIED": 0,
+		"NEWER_MESSAGE_NEXT_TURN":   1,
+		"NEWER_MESSAGE_RESTART":     2,
+	}
+)
+
+func (x NewerMessage) Enum() *NewerMessage {
+	p := new(NewerMessage)
+	*p = x
+	return p
+}
+
+func (x NewerMessage) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (NewerMessage) Descriptor() protoreflect.EnumDescriptor {
+	return file_switchboard_v1_agents_proto_enumTypes[0].Descriptor()
+}
+
+func (NewerMessage) Type() protoreflect.EnumType {
+	return &file_switchboard_v1_agents_proto_enumTypes[0]
+}
+
+func (x NewerMessage) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use NewerMessage.Descriptor instead.
+func (NewerMessage) EnumDescriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{0}
+}
+
+// What happens when the engine fails for good.
+type OnFailure int32
+
+const (
+	// Not set: the default.
+	OnFailure_ON_FAILURE_UNSPECIFIED OnFailure = 0
+	// Nothing is sent; the turn is FAILED.
+	OnFailure_ON_FAILURE_STAY_SILENT OnFailure = 1
+	// `fallback_text` is sent; the turn is REPLIED with the reason `fallback`.
+	OnFailure_ON_FAILURE_FALLBACK_TEXT OnFailure = 2
+	// The dialogue becomes OPEN, and `hand_over_notice` is sent; the turn is FAILED.
+	OnFailure_ON_FAILURE_HAND_OVER OnFailure = 3
+)
+
+// Enum value maps for OnFailure.
+var (
+	OnFailure_name = map[int32]string{
+		0: "ON_FAILURE_UNSPECIFIED",
+		1: "ON_FAILURE_STAY_SILENT",
+		2: "ON_FAILURE_FALLBACK_TEXT",
+		3: "ON_FAILURE_HAND_OVER",
+	}
+	OnFailure_value = map[string]int32{
+		"ON_FAILURE_UNSPECIFIED":   0,
+		"ON_FAILURE_STAY_SILENT":   1,
+		"ON_FAILURE_FALLBACK_TEXT": 2,
+		"ON_FAILURE_HAND_OVER":     3,
+	}
+)
+
+func (x OnFailure) Enum() *OnFailure {
+	p := new(OnFailure)
+	*p = x
+	return p
+}
+
+func (x OnFailure) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (OnFailure) Descriptor() protoreflect.EnumDescriptor {
+	return file_switchboard_v1_agents_proto_enumTypes[1].Descriptor()
+}
+
+func (OnFailure) Type() protoreflect.EnumType {
+	return &file_switchboard_v1_agents_proto_enumTypes[1]
+}
+
+func (x OnFailure) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use OnFailure.Descriptor instead.
+func (OnFailure) EnumDescriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{1}
+}
+
+// What happens to a late turn.
+type OnLate int32
+
+const (
+	// Not set: the default.
+	OnLate_ON_LATE_UNSPECIFIED OnLate = 0
+	// It is answered like any other.
+	OnLate_ON_LATE_ANSWER OnLate = 1
+	// It is answered, with `apology_text` first.
+	OnLate_ON_LATE_APOLOGISE OnLate = 2
+	// The dialogue becomes OPEN, and `hand_over_notice` is sent; the turn is SILENT.
+	OnLate_ON_LATE_HAND_OVER OnLate = 3
+)
+
+// Enum value maps for OnLate.
+var (
+	OnLate_name = map[int32]string{
+		0: "ON_LATE_UNSPECIFIED",
+		1: "ON_LATE_ANSWER",
+		2: "ON_LATE_APOLOGISE",
+		3: "ON_LATE_HAND_OVER",
+	}
+	OnLate_value = map[string]int32{
+		"ON_LATE_UNSPECIFIED": 0,
+		"ON_LATE_ANSWER":      1,
+		"ON_LATE_APOLOGISE":   2,
+		"ON_LATE_HAND_OVER":   3,
+	}
+)
+
+func (x OnLate) Enum() *OnLate {
+	p := new(OnLate)
+	*p = x
+	return p
+}
+
+func (x OnLate) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (OnLate) Descriptor() protoreflect.EnumDescriptor {
+	return file_switchboard_v1_agents_proto_enumTypes[2].Descriptor()
+}
+
+func (OnLate) Type() protoreflect.EnumType {
+	return &file_switchboard_v1_agents_proto_enumTypes[2]
+}
+
+func (x OnLate) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use OnLate.Descriptor instead.
+func (OnLate) EnumDescriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{2}
+}
+
+// What a person's message does to the agent's control.
+type Takeover int32
+
+const (
+	// Not set: the default.
+	Takeover_TAKEOVER_UNSPECIFIED Takeover = 0
+	// What the door says: an employee's message that came in from outside is only recorded, one sent with SendMessage takes
+	// control.
+	Takeover_TAKEOVER_BY_DOOR Takeover = 1
+	// It takes control.
+	Takeover_TAKEOVER_TAKE_CONTROL Takeover = 2
+	// It is only recorded.
+	Takeover_TAKEOVER_RECORD_ONLY Takeover = 3
+)
+
+// Enum value maps for Takeover.
+var (
+	Takeover_name = map[int32]string{
+		0: "TAKEOVER_UNSPECIFIED",
+		1: "TAKEOVER_BY_DOOR",
+		2: "TAKEOVER_TAKE_CONTROL",
+		3: "TAKEOVER_RECORD_ONLY",
+	}
+	Takeover_value = map[string]int32{
+		"TAKEOVER_UNSPECIFIED":  0,
+		"TAKEOVER_BY_DOOR":      1,
+		"TAKEOVER_TAKE_CONTROL": 2,
+		"TAKEOVER_RECORD_ONLY":  3,
+	}
+)
+
+func (x Takeover) Enum() *Takeover {
+	p := new(Takeover)
+	*p = x
+	return p
+}
+
+func (x Takeover) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Takeover) Descriptor() protoreflect.EnumDescriptor {
+	return file_switchboard_v1_agents_proto_enumTypes[3].Descriptor()
+}
+
+func (Takeover) Type() protoreflect.EnumType {
+	return &file_switchboard_v1_agents_proto_enumTypes[3]
+}
+
+func (x Takeover) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Takeover.Descriptor instead.
+func (Takeover) EnumDescriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{3}
+}
 
 // The configured AI that answers on channels (`chat_bot` in the REST contract).
 type Agent struct {
@@ -43,7 +270,9 @@ type Agent struct {
 	// Output only. When it was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Output only. When it was last changed.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// When it answers, and what happens when it can't. Not set on creation: all defaults.
+	ReplyPolicy   *ReplyPolicy `protobuf:"bytes,9,opt,name=reply_policy,json=replyPolicy,proto3" json:"reply_policy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -134,6 +363,161 @@ func (x *Agent) GetUpdateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Agent) GetReplyPolicy() *ReplyPolicy {
+	if x != nil {
+		return x.ReplyPolicy
+	}
+	return nil
+}
+
+// When an agent answers, and what happens when it can't. Fields that are not set have their defaults.
+type ReplyPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long a dialogue must be quiet before its messages are answered together, 0 s to 600 s. Default: 0 s, which answers
+	// at once.
+	QuietWindow *durationpb.Duration `protobuf:"bytes,1,opt,name=quiet_window,json=quietWindow,proto3" json:"quiet_window,omitempty"`
+	// What the quiet window may not delay an answer past, counted from the first message: at least `quiet_window`, at most
+	// 3,600 s. Default: 30 s, or `quiet_window` if that is longer.
+	LongestWait *durationpb.Duration `protobuf:"bytes,2,opt,name=longest_wait,json=longestWait,proto3" json:"longest_wait,omitempty"`
+	// What a customer's message does that comes while a turn runs. Default: NEXT_TURN.
+	NewerMessage NewerMessage `protobuf:"varint,3,opt,name=newer_message,json=newerMessage,proto3,enum=switchboard.v1.NewerMessage" json:"newer_message,omitempty"`
+	// How often one turn may be superseded under RESTART, 1 to 10; after that messages wait for the next turn. Default: 3.
+	MaxRestarts *int32 `protobuf:"varint,4,opt,name=max_restarts,json=maxRestarts,proto3,oneof" json:"max_restarts,omitempty"`
+	// What happens when the engine fails for good. Default: STAY_SILENT.
+	OnFailure OnFailure `protobuf:"varint,5,opt,name=on_failure,json=onFailure,proto3,enum=switchboard.v1.OnFailure" json:"on_failure,omitempty"`
+	// What is sent then under FALLBACK_TEXT, up to 4,096 characters.
+	FallbackText string `protobuf:"bytes,6,opt,name=fallback_text,json=fallbackText,proto3" json:"fallback_text,omitempty"`
+	// From when on a turn is late, after its first message: 0 s (never), or at least 1 s and `longest_wait` and at most 30 days.
+	// Late turns are marked. Default: 600 s, or `longest_wait` if that is longer.
+	LateAfter *durationpb.Duration `protobuf:"bytes,7,opt,name=late_after,json=lateAfter,proto3" json:"late_after,omitempty"`
+	// What happens to a late turn, as after an outage. Default: ANSWER.
+	OnLate OnLate `protobuf:"varint,8,opt,name=on_late,json=onLate,proto3,enum=switchboard.v1.OnLate" json:"on_late,omitempty"`
+	// What a late answer begins with under APOLOGISE, up to 4,096 characters.
+	ApologyText string `protobuf:"bytes,9,opt,name=apology_text,json=apologyText,proto3" json:"apology_text,omitempty"`
+	// What a person's message does to the agent's control. Default: BY_DOOR.
+	Takeover Takeover `protobuf:"varint,10,opt,name=takeover,proto3,enum=switchboard.v1.Takeover" json:"takeover,omitempty"`
+	// After how long without a person's message control returns to the agent, 1 s to 30 days; 0 s: not by itself. Default: 0 s.
+	ReturnAfter *durationpb.Duration `protobuf:"bytes,11,opt,name=return_after,json=returnAfter,proto3" json:"return_after,omitempty"`
+	// What the customer is told when the agent hands over, up to 4,096 characters. Empty: nothing.
+	HandOverNotice string `protobuf:"bytes,12,opt,name=hand_over_notice,json=handOverNotice,proto3" json:"hand_over_notice,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ReplyPolicy) Reset() {
+	*x = ReplyPolicy{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplyPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplyPolicy) ProtoMessage() {}
+
+func (x *ReplyPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplyPolicy.ProtoReflect.Descriptor instead.
+func (*ReplyPolicy) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ReplyPolicy) GetQuietWindow() *durationpb.Duration {
+	if x != nil {
+		return x.QuietWindow
+	}
+	return nil
+}
+
+func (x *ReplyPolicy) GetLongestWait() *durationpb.Duration {
+	if x != nil {
+		return x.LongestWait
+	}
+	return nil
+}
+
+func (x *ReplyPolicy) GetNewerMessage() NewerMessage {
+	if x != nil {
+		return x.NewerMessage
+	}
+	return NewerMessage_NEWER_MESSAGE_UNSPECIFIED
+}
+
+func (x *ReplyPolicy) GetMaxRestarts() int32 {
+	if x != nil && x.MaxRestarts != nil {
+		return *x.MaxRestarts
+	}
+	return 0
+}
+
+func (x *ReplyPolicy) GetOnFailure() OnFailure {
+	if x != nil {
+		return x.OnFailure
+	}
+	return OnFailure_ON_FAILURE_UNSPECIFIED
+}
+
+func (x *ReplyPolicy) GetFallbackText() string {
+	if x != nil {
+		return x.FallbackText
+	}
+	return ""
+}
+
+func (x *ReplyPolicy) GetLateAfter() *durationpb.Duration {
+	if x != nil {
+		return x.LateAfter
+	}
+	return nil
+}
+
+func (x *ReplyPolicy) GetOnLate() OnLate {
+	if x != nil {
+		return x.OnLate
+	}
+	return OnLate_ON_LATE_UNSPECIFIED
+}
+
+func (x *ReplyPolicy) GetApologyText() string {
+	if x != nil {
+		return x.ApologyText
+	}
+	return ""
+}
+
+func (x *ReplyPolicy) GetTakeover() Takeover {
+	if x != nil {
+		return x.Takeover
+	}
+	return Takeover_TAKEOVER_UNSPECIFIED
+}
+
+func (x *ReplyPolicy) GetReturnAfter() *durationpb.Duration {
+	if x != nil {
+		return x.ReturnAfter
+	}
+	return nil
+}
+
+func (x *ReplyPolicy) GetHandOverNotice() string {
+	if x != nil {
+		return x.HandOverNotice
+	}
+	return ""
+}
+
 // Which engine writes an agent's answers, and how.
 type Engine struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -154,7 +538,7 @@ type Engine struct {
 
 func (x *Engine) Reset() {
 	*x = Engine{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[1]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -166,7 +550,7 @@ func (x *Engine) String() string {
 func (*Engine) ProtoMessage() {}
 
 func (x *Engine) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[1]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -179,7 +563,7 @@ func (x *Engine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Engine.ProtoReflect.Descriptor instead.
 func (*Engine) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{1}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Engine) GetVendor() string {
@@ -230,7 +614,7 @@ type CreateAgentRequest struct {
 
 func (x *CreateAgentRequest) Reset() {
 	*x = CreateAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[2]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -242,7 +626,7 @@ func (x *CreateAgentRequest) String() string {
 func (*CreateAgentRequest) ProtoMessage() {}
 
 func (x *CreateAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[2]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -255,7 +639,7 @@ func (x *CreateAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAgentRequest.ProtoReflect.Descriptor instead.
 func (*CreateAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{2}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CreateAgentRequest) GetAgent() *Agent {
@@ -285,7 +669,7 @@ type CreateAgentResponse struct {
 
 func (x *CreateAgentResponse) Reset() {
 	*x = CreateAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[3]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -297,7 +681,7 @@ func (x *CreateAgentResponse) String() string {
 func (*CreateAgentResponse) ProtoMessage() {}
 
 func (x *CreateAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[3]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -310,7 +694,7 @@ func (x *CreateAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAgentResponse.ProtoReflect.Descriptor instead.
 func (*CreateAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{3}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CreateAgentResponse) GetAgent() *Agent {
@@ -338,7 +722,7 @@ type GetAgentRequest struct {
 
 func (x *GetAgentRequest) Reset() {
 	*x = GetAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[4]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -350,7 +734,7 @@ func (x *GetAgentRequest) String() string {
 func (*GetAgentRequest) ProtoMessage() {}
 
 func (x *GetAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[4]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -363,7 +747,7 @@ func (x *GetAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentRequest.ProtoReflect.Descriptor instead.
 func (*GetAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{4}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetAgentRequest) GetId() string {
@@ -384,7 +768,7 @@ type GetAgentResponse struct {
 
 func (x *GetAgentResponse) Reset() {
 	*x = GetAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[5]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -396,7 +780,7 @@ func (x *GetAgentResponse) String() string {
 func (*GetAgentResponse) ProtoMessage() {}
 
 func (x *GetAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[5]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -409,7 +793,7 @@ func (x *GetAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentResponse.ProtoReflect.Descriptor instead.
 func (*GetAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{5}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetAgentResponse) GetAgent() *Agent {
@@ -432,7 +816,7 @@ type ListAgentsRequest struct {
 
 func (x *ListAgentsRequest) Reset() {
 	*x = ListAgentsRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[6]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -444,7 +828,7 @@ func (x *ListAgentsRequest) String() string {
 func (*ListAgentsRequest) ProtoMessage() {}
 
 func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[6]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -457,7 +841,7 @@ func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsRequest.ProtoReflect.Descriptor instead.
 func (*ListAgentsRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{6}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListAgentsRequest) GetPageSize() int32 {
@@ -487,7 +871,7 @@ type ListAgentsResponse struct {
 
 func (x *ListAgentsResponse) Reset() {
 	*x = ListAgentsResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[7]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -499,7 +883,7 @@ func (x *ListAgentsResponse) String() string {
 func (*ListAgentsResponse) ProtoMessage() {}
 
 func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[7]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -512,7 +896,7 @@ func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsResponse.ProtoReflect.Descriptor instead.
 func (*ListAgentsResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{7}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListAgentsResponse) GetAgents() []*Agent {
@@ -534,7 +918,8 @@ type UpdateAgentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The agent with its `id` and the new values.
 	Agent *Agent `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
-	// Required. Which fields to change: `display_name`, `instructions`, `engine` (as a whole), `active`.
+	// Required. Which fields to change: `display_name`, `instructions`, `engine` and `reply_policy` (as a
+	// whole), `active`.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -542,7 +927,7 @@ type UpdateAgentRequest struct {
 
 func (x *UpdateAgentRequest) Reset() {
 	*x = UpdateAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[8]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -554,7 +939,7 @@ func (x *UpdateAgentRequest) String() string {
 func (*UpdateAgentRequest) ProtoMessage() {}
 
 func (x *UpdateAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[8]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -567,7 +952,7 @@ func (x *UpdateAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAgentRequest.ProtoReflect.Descriptor instead.
 func (*UpdateAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{8}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UpdateAgentRequest) GetAgent() *Agent {
@@ -595,7 +980,7 @@ type UpdateAgentResponse struct {
 
 func (x *UpdateAgentResponse) Reset() {
 	*x = UpdateAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[9]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -607,7 +992,7 @@ func (x *UpdateAgentResponse) String() string {
 func (*UpdateAgentResponse) ProtoMessage() {}
 
 func (x *UpdateAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[9]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -620,7 +1005,7 @@ func (x *UpdateAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAgentResponse.ProtoReflect.Descriptor instead.
 func (*UpdateAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{9}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UpdateAgentResponse) GetAgent() *Agent {
@@ -641,7 +1026,7 @@ type DeleteAgentRequest struct {
 
 func (x *DeleteAgentRequest) Reset() {
 	*x = DeleteAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[10]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -653,7 +1038,7 @@ func (x *DeleteAgentRequest) String() string {
 func (*DeleteAgentRequest) ProtoMessage() {}
 
 func (x *DeleteAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[10]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -666,7 +1051,7 @@ func (x *DeleteAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAgentRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{10}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteAgentRequest) GetId() string {
@@ -685,7 +1070,7 @@ type DeleteAgentResponse struct {
 
 func (x *DeleteAgentResponse) Reset() {
 	*x = DeleteAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[11]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -697,7 +1082,7 @@ func (x *DeleteAgentResponse) String() string {
 func (*DeleteAgentResponse) ProtoMessage() {}
 
 func (x *DeleteAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[11]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -710,7 +1095,7 @@ func (x *DeleteAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAgentResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{11}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{12}
 }
 
 // Asks for a new token.
@@ -724,7 +1109,7 @@ type RotateAgentTokenRequest struct {
 
 func (x *RotateAgentTokenRequest) Reset() {
 	*x = RotateAgentTokenRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -736,7 +1121,7 @@ func (x *RotateAgentTokenRequest) String() string {
 func (*RotateAgentTokenRequest) ProtoMessage() {}
 
 func (x *RotateAgentTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -749,7 +1134,7 @@ func (x *RotateAgentTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateAgentTokenRequest.ProtoReflect.Descriptor instead.
 func (*RotateAgentTokenRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{12}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RotateAgentTokenRequest) GetId() string {
@@ -772,7 +1157,7 @@ type RotateAgentTokenResponse struct {
 
 func (x *RotateAgentTokenResponse) Reset() {
 	*x = RotateAgentTokenResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -784,7 +1169,7 @@ func (x *RotateAgentTokenResponse) String() string {
 func (*RotateAgentTokenResponse) ProtoMessage() {}
 
 func (x *RotateAgentTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -797,7 +1182,7 @@ func (x *RotateAgentTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateAgentTokenResponse.ProtoReflect.Descriptor instead.
 func (*RotateAgentTokenResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{13}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RotateAgentTokenResponse) GetAgent() *Agent {
@@ -818,7 +1203,7 @@ var File_switchboard_v1_agents_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\n" +
-	"\x1bswitchboard/v1/agents.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd3\x02\n" +
+	"\x1bswitchboard/v1/agents.proto\x12\x0eswitchboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x93\x03\n" +
 	"\x05Agent\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\"\n" +
@@ -829,8 +1214,26 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTimeB\t\n" +
-	"\a_active\"\xe9\x01\n" +
+	"updateTime\x12>\n" +
+	"\freply_policy\x18\t \x01(\v2\x1b.switchboard.v1.ReplyPolicyR\vreplyPolicyB\t\n" +
+	"\a_active\"\x90\x05\n" +
+	"\vReplyPolicy\x12<\n" +
+	"\fquiet_window\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\vquietWindow\x12<\n" +
+	"\flongest_wait\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\vlongestWait\x12A\n" +
+	"\rnewer_message\x18\x03 \x01(\x0e2\x1c.switchboard.v1.NewerMessageR\fnewerMessage\x12&\n" +
+	"\fmax_restarts\x18\x04 \x01(\x05H\x00R\vmaxRestarts\x88\x01\x01\x128\n" +
+	"\n" +
+	"on_failure\x18\x05 \x01(\x0e2\x19.switchboard.v1.OnFailureR\tonFailure\x12#\n" +
+	"\rfallback_text\x18\x06 \x01(\tR\ffallbackText\x128\n" +
+	"\n" +
+	"late_after\x18\a \x01(\v2\x19.google.protobuf.DurationR\tlateAfter\x12/\n" +
+	"\aon_late\x18\b \x01(\x0e2\x16.switchboard.v1.OnLateR\x06onLate\x12!\n" +
+	"\fapology_text\x18\t \x01(\tR\vapologyText\x124\n" +
+	"\btakeover\x18\n" +
+	" \x01(\x0e2\x18.switchboard.v1.TakeoverR\btakeover\x12<\n" +
+	"\freturn_after\x18\v \x01(\v2\x19.google.protobuf.DurationR\vreturnAfter\x12(\n" +
+	"\x10hand_over_notice\x18\f \x01(\tR\x0ehandOverNoticeB\x0f\n" +
+	"\r_max_restarts\"\xe9\x01\n" +
 	"\x06Engine\x12\x16\n" +
 	"\x06vendor\x18\x01 \x01(\tR\x06vendor\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12%\n" +
@@ -870,7 +1273,26 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"]\n" +
 	"\x18RotateAgentTokenResponse\x12+\n" +
 	"\x05agent\x18\x01 \x01(\v2\x15.switchboard.v1.AgentR\x05agent\x12\x14\n" +
-	"\x05token\x18\x02 \x01(\tR\x05token2\xa2\x04\n" +
+	"\x05token\x18\x02 \x01(\tR\x05token*e\n" +
+	"\fNewerMessage\x12\x1d\n" +
+	"\x19NEWER_MESSAGE_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17NEWER_MESSAGE_NEXT_TURN\x10\x01\x12\x19\n" +
+	"\x15NEWER_MESSAGE_RESTART\x10\x02*{\n" +
+	"\tOnFailure\x12\x1a\n" +
+	"\x16ON_FAILURE_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16ON_FAILURE_STAY_SILENT\x10\x01\x12\x1c\n" +
+	"\x18ON_FAILURE_FALLBACK_TEXT\x10\x02\x12\x18\n" +
+	"\x14ON_FAILURE_HAND_OVER\x10\x03*c\n" +
+	"\x06OnLate\x12\x17\n" +
+	"\x13ON_LATE_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eON_LATE_ANSWER\x10\x01\x12\x15\n" +
+	"\x11ON_LATE_APOLOGISE\x10\x02\x12\x15\n" +
+	"\x11ON_LATE_HAND_OVER\x10\x03*o\n" +
+	"\bTakeover\x12\x18\n" +
+	"\x14TAKEOVER_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10TAKEOVER_BY_DOOR\x10\x01\x12\x19\n" +
+	"\x15TAKEOVER_TAKE_CONTROL\x10\x02\x12\x18\n" +
+	"\x14TAKEOVER_RECORD_ONLY\x10\x032\xa2\x04\n" +
 	"\rAgentsService\x12V\n" +
 	"\vCreateAgent\x12\".switchboard.v1.CreateAgentRequest\x1a#.switchboard.v1.CreateAgentResponse\x12M\n" +
 	"\bGetAgent\x12\x1f.switchboard.v1.GetAgentRequest\x1a .switchboard.v1.GetAgentResponse\x12S\n" +
@@ -893,56 +1315,72 @@ func file_switchboard_v1_agents_proto_rawDescGZIP() []byte {
 	return file_switchboard_v1_agents_proto_rawDescData
 }
 
-var file_switchboard_v1_agents_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_switchboard_v1_agents_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_switchboard_v1_agents_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_switchboard_v1_agents_proto_goTypes = []any{
-	(*Agent)(nil),                    // 0: switchboard.v1.Agent
-	(*Engine)(nil),                   // 1: switchboard.v1.Engine
-	(*CreateAgentRequest)(nil),       // 2: switchboard.v1.CreateAgentRequest
-	(*CreateAgentResponse)(nil),      // 3: switchboard.v1.CreateAgentResponse
-	(*GetAgentRequest)(nil),          // 4: switchboard.v1.GetAgentRequest
-	(*GetAgentResponse)(nil),         // 5: switchboard.v1.GetAgentResponse
-	(*ListAgentsRequest)(nil),        // 6: switchboard.v1.ListAgentsRequest
-	(*ListAgentsResponse)(nil),       // 7: switchboard.v1.ListAgentsResponse
-	(*UpdateAgentRequest)(nil),       // 8: switchboard.v1.UpdateAgentRequest
-	(*UpdateAgentResponse)(nil),      // 9: switchboard.v1.UpdateAgentResponse
-	(*DeleteAgentRequest)(nil),       // 10: switchboard.v1.DeleteAgentRequest
-	(*DeleteAgentResponse)(nil),      // 11: switchboard.v1.DeleteAgentResponse
-	(*RotateAgentTokenRequest)(nil),  // 12: switchboard.v1.RotateAgentTokenRequest
-	(*RotateAgentTokenResponse)(nil), // 13: switchboard.v1.RotateAgentTokenResponse
-	(*timestamppb.Timestamp)(nil),    // 14: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),          // 15: google.protobuf.Struct
-	(*fieldmaskpb.FieldMask)(nil),    // 16: google.protobuf.FieldMask
+	(NewerMessage)(0),                // 0: switchboard.v1.NewerMessage
+	(OnFailure)(0),                   // 1: switchboard.v1.OnFailure
+	(OnLate)(0),                      // 2: switchboard.v1.OnLate
+	(Takeover)(0),                    // 3: switchboard.v1.Takeover
+	(*Agent)(nil),                    // 4: switchboard.v1.Agent
+	(*ReplyPolicy)(nil),              // 5: switchboard.v1.ReplyPolicy
+	(*Engine)(nil),                   // 6: switchboard.v1.Engine
+	(*CreateAgentRequest)(nil),       // 7: switchboard.v1.CreateAgentRequest
+	(*CreateAgentResponse)(nil),      // 8: switchboard.v1.CreateAgentResponse
+	(*GetAgentRequest)(nil),          // 9: switchboard.v1.GetAgentRequest
+	(*GetAgentResponse)(nil),         // 10: switchboard.v1.GetAgentResponse
+	(*ListAgentsRequest)(nil),        // 11: switchboard.v1.ListAgentsRequest
+	(*ListAgentsResponse)(nil),       // 12: switchboard.v1.ListAgentsResponse
+	(*UpdateAgentRequest)(nil),       // 13: switchboard.v1.UpdateAgentRequest
+	(*UpdateAgentResponse)(nil),      // 14: switchboard.v1.UpdateAgentResponse
+	(*DeleteAgentRequest)(nil),       // 15: switchboard.v1.DeleteAgentRequest
+	(*DeleteAgentResponse)(nil),      // 16: switchboard.v1.DeleteAgentResponse
+	(*RotateAgentTokenRequest)(nil),  // 17: switchboard.v1.RotateAgentTokenRequest
+	(*RotateAgentTokenResponse)(nil), // 18: switchboard.v1.RotateAgentTokenResponse
+	(*timestamppb.Timestamp)(nil),    // 19: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 20: google.protobuf.Duration
+	(*structpb.Struct)(nil),          // 21: google.protobuf.Struct
+	(*fieldmaskpb.FieldMask)(nil),    // 22: google.protobuf.FieldMask
 }
 var file_switchboard_v1_agents_proto_depIdxs = []int32{
-	1,  // 0: switchboard.v1.Agent.engine:type_name -> switchboard.v1.Engine
-	14, // 1: switchboard.v1.Agent.create_time:type_name -> google.protobuf.Timestamp
-	14, // 2: switchboard.v1.Agent.update_time:type_name -> google.protobuf.Timestamp
-	15, // 3: switchboard.v1.Engine.settings:type_name -> google.protobuf.Struct
-	0,  // 4: switchboard.v1.CreateAgentRequest.agent:type_name -> switchboard.v1.Agent
-	0,  // 5: switchboard.v1.CreateAgentResponse.agent:type_name -> switchboard.v1.Agent
-	0,  // 6: switchboard.v1.GetAgentResponse.agent:type_name -> switchboard.v1.Agent
-	0,  // 7: switchboard.v1.ListAgentsResponse.agents:type_name -> switchboard.v1.Agent
-	0,  // 8: switchboard.v1.UpdateAgentRequest.agent:type_name -> switchboard.v1.Agent
-	16, // 9: switchboard.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0,  // 10: switchboard.v1.UpdateAgentResponse.agent:type_name -> switchboard.v1.Agent
-	0,  // 11: switchboard.v1.RotateAgentTokenResponse.agent:type_name -> switchboard.v1.Agent
-	2,  // 12: switchboard.v1.AgentsService.CreateAgent:input_type -> switchboard.v1.CreateAgentRequest
-	4,  // 13: switchboard.v1.AgentsService.GetAgent:input_type -> switchboard.v1.GetAgentRequest
-	6,  // 14: switchboard.v1.AgentsService.ListAgents:input_type -> switchboard.v1.ListAgentsRequest
-	8,  // 15: switchboard.v1.AgentsService.UpdateAgent:input_type -> switchboard.v1.UpdateAgentRequest
-	10, // 16: switchboard.v1.AgentsService.DeleteAgent:input_type -> switchboard.v1.DeleteAgentRequest
-	12, // 17: switchboard.v1.AgentsService.RotateAgentToken:input_type -> switchboard.v1.RotateAgentTokenRequest
-	3,  // 18: switchboard.v1.AgentsService.CreateAgent:output_type -> switchboard.v1.CreateAgentResponse
-	5,  // 19: switchboard.v1.AgentsService.GetAgent:output_type -> switchboard.v1.GetAgentResponse
-	7,  // 20: switchboard.v1.AgentsService.ListAgents:output_type -> switchboard.v1.ListAgentsResponse
-	9,  // 21: switchboard.v1.AgentsService.UpdateAgent:output_type -> switchboard.v1.UpdateAgentResponse
-	11, // 22: switchboard.v1.AgentsService.DeleteAgent:output_type -> switchboard.v1.DeleteAgentResponse
-	13, // 23: switchboard.v1.AgentsService.RotateAgentToken:output_type -> switchboard.v1.RotateAgentTokenResponse
-	18, // [18:24] is the sub-list for method output_type
-	12, // [12:18] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	6,  // 0: switchboard.v1.Agent.engine:type_name -> switchboard.v1.Engine
+	19, // 1: switchboard.v1.Agent.create_time:type_name -> google.protobuf.Timestamp
+	19, // 2: switchboard.v1.Agent.update_time:type_name -> google.protobuf.Timestamp
+	5,  // 3: switchboard.v1.Agent.reply_policy:type_name -> switchboard.v1.ReplyPolicy
+	20, // 4: switchboard.v1.ReplyPolicy.quiet_window:type_name -> google.protobuf.Duration
+	20, // 5: switchboard.v1.ReplyPolicy.longest_wait:type_name -> google.protobuf.Duration
+	0,  // 6: switchboard.v1.ReplyPolicy.newer_message:type_name -> switchboard.v1.NewerMessage
+	1,  // 7: switchboard.v1.ReplyPolicy.on_failure:type_name -> switchboard.v1.OnFailure
+	20, // 8: switchboard.v1.ReplyPolicy.late_after:type_name -> google.protobuf.Duration
+	2,  // 9: switchboard.v1.ReplyPolicy.on_late:type_name -> switchboard.v1.OnLate
+	3,  // 10: switchboard.v1.ReplyPolicy.takeover:type_name -> switchboard.v1.Takeover
+	20, // 11: switchboard.v1.ReplyPolicy.return_after:type_name -> google.protobuf.Duration
+	21, // 12: switchboard.v1.Engine.settings:type_name -> google.protobuf.Struct
+	4,  // 13: switchboard.v1.CreateAgentRequest.agent:type_name -> switchboard.v1.Agent
+	4,  // 14: switchboard.v1.CreateAgentResponse.agent:type_name -> switchboard.v1.Agent
+	4,  // 15: switchboard.v1.GetAgentResponse.agent:type_name -> switchboard.v1.Agent
+	4,  // 16: switchboard.v1.ListAgentsResponse.agents:type_name -> switchboard.v1.Agent
+	4,  // 17: switchboard.v1.UpdateAgentRequest.agent:type_name -> switchboard.v1.Agent
+	22, // 18: switchboard.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
+	4,  // 19: switchboard.v1.UpdateAgentResponse.agent:type_name -> switchboard.v1.Agent
+	4,  // 20: switchboard.v1.RotateAgentTokenResponse.agent:type_name -> switchboard.v1.Agent
+	7,  // 21: switchboard.v1.AgentsService.CreateAgent:input_type -> switchboard.v1.CreateAgentRequest
+	9,  // 22: switchboard.v1.AgentsService.GetAgent:input_type -> switchboard.v1.GetAgentRequest
+	11, // 23: switchboard.v1.AgentsService.ListAgents:input_type -> switchboard.v1.ListAgentsRequest
+	13, // 24: switchboard.v1.AgentsService.UpdateAgent:input_type -> switchboard.v1.UpdateAgentRequest
+	15, // 25: switchboard.v1.AgentsService.DeleteAgent:input_type -> switchboard.v1.DeleteAgentRequest
+	17, // 26: switchboard.v1.AgentsService.RotateAgentToken:input_type -> switchboard.v1.RotateAgentTokenRequest
+	8,  // 27: switchboard.v1.AgentsService.CreateAgent:output_type -> switchboard.v1.CreateAgentResponse
+	10, // 28: switchboard.v1.AgentsService.GetAgent:output_type -> switchboard.v1.GetAgentResponse
+	12, // 29: switchboard.v1.AgentsService.ListAgents:output_type -> switchboard.v1.ListAgentsResponse
+	14, // 30: switchboard.v1.AgentsService.UpdateAgent:output_type -> switchboard.v1.UpdateAgentResponse
+	16, // 31: switchboard.v1.AgentsService.DeleteAgent:output_type -> switchboard.v1.DeleteAgentResponse
+	18, // 32: switchboard.v1.AgentsService.RotateAgentToken:output_type -> switchboard.v1.RotateAgentTokenResponse
+	27, // [27:33] is the sub-list for method output_type
+	21, // [21:27] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_agents_proto_init() }
@@ -952,18 +1390,20 @@ func file_switchboard_v1_agents_proto_init() {
 	}
 	file_switchboard_v1_agents_proto_msgTypes[0].OneofWrappers = []any{}
 	file_switchboard_v1_agents_proto_msgTypes[1].OneofWrappers = []any{}
+	file_switchboard_v1_agents_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_agents_proto_rawDesc), len(file_switchboard_v1_agents_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   14,
+			NumEnums:      4,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_switchboard_v1_agents_proto_goTypes,
 		DependencyIndexes: file_switchboard_v1_agents_proto_depIdxs,
+		EnumInfos:         file_switchboard_v1_agents_proto_enumTypes,
 		MessageInfos:      file_switchboard_v1_agents_proto_msgTypes,
 	}.Build()
 	File_switchboard_v1_agents_proto = out.File

@@ -23,6 +23,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// What happens to a message of which nobody knows whether it arrived: a timeout, a cut connection, a process that went away.
+type UncertainPolicy int32
+
+const (
+	// Not set: the vendor's default. `generic_http` resends, since its receivers are given an id to drop repeats by.
+	UncertainPolicy_UNCERTAIN_POLICY_UNSPECIFIED UncertainPolicy = 0
+	// It is sent again, and its delivery says UNCERTAIN meanwhile: a second copy may arrive.
+	UncertainPolicy_UNCERTAIN_POLICY_RESEND UncertainPolicy = 1
+	// It is HELD until ResolveDelivery decides. What follows in the dialogue goes out.
+	UncertainPolicy_UNCERTAIN_POLICY_HOLD UncertainPolicy = 2
+)
+
+// Enum value maps for UncertainPolicy.
+var (
+	UncertainPolicy_name = map[int32]string{
+		0: "UNCERTAIN_POLICY_UNSPECIFIED",
+		1: "UNCERTAIN_POLICY_RESEND",
+		2: "UNCERTAIN_POLICY_HOLD",
+	}
+	UncertainPolicy_value = map[string]int32{
+		"UNCERTAIN_POLICY_UNSPECIFIED": 0,
+		"UNCERTAIN_POLICY_RESEND":      1,
+		"UNCERTAIN_POLICY_HOLD":        2,
+	}
+)
+
+func (x UncertainPolicy) Enum() *UncertainPolicy {
+	p := new(UncertainPolicy)
+	*p = x
+	return p
+}
+
+func (x UncertainPolicy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (UncertainPolicy) Descriptor() protoreflect.EnumDescriptor {
+	return file_switchboard_v1_channels_proto_enumTypes[0].Descriptor()
+}
+
+func (UncertainPolicy) Type() protoreflect.EnumType {
+	return &file_switchboard_v1_channels_proto_enumTypes[0]
+}
+
+func (x UncertainPolicy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use UncertainPolicy.Descriptor instead.
+func (UncertainPolicy) EnumDescriptor() ([]byte, []int) {
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{0}
+}
+
 // A route for messages: one agent, one vendor kind, its settings.
 type Channel struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -44,9 +97,11 @@ type Channel struct {
 	// Output only. When it was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Output only. When it was last changed.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// What its outgoing messages go by. Not set on creation: all defaults.
+	DeliveryPolicy *DeliveryPolicy `protobuf:"bytes,10,opt,name=delivery_policy,json=deliveryPolicy,proto3" json:"delivery_policy,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Channel) Reset() {
@@ -142,6 +197,162 @@ func (x *Channel) GetUpdateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Channel) GetDeliveryPolicy() *DeliveryPolicy {
+	if x != nil {
+		return x.DeliveryPolicy
+	}
+	return nil
+}
+
+// What a channel's outgoing messages go by: the guard, which may withhold them, the governor, which keeps to a rate, and
+// what is done when nobody knows whether one arrived.
+type DeliveryPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What happens to a message that may have arrived. Default: what the vendor suggests; see `UncertainPolicy`.
+	Uncertain UncertainPolicy `protobuf:"varint,1,opt,name=uncertain,proto3,enum=switchboard.v1.UncertainPolicy" json:"uncertain,omitempty"`
+	// The most messages per second that the receiver takes, 0.01 to 10,000; they are sent evenly spaced, at six sevenths of
+	// it, over all server processes. Not set: any number.
+	MaxPerSecond *float64 `protobuf:"fixed64,2,opt,name=max_per_second,json=maxPerSecond,proto3,oneof" json:"max_per_second,omitempty"`
+	// How many messages of the agent and of programs one dialogue gets in a minute before they are taken for a loop and the
+	// next is withheld (`loop`), 0 (any number) to 100,000. Default: 30.
+	LoopLimit *int32 `protobuf:"varint,3,opt,name=loop_limit,json=loopLimit,proto3,oneof" json:"loop_limit,omitempty"`
+	// The same in an hour (`rate_capped`), 0 (any number) to 100,000. Default: 0.
+	HourlyLimit *int32 `protobuf:"varint,4,opt,name=hourly_limit,json=hourlyLimit,proto3,oneof" json:"hourly_limit,omitempty"`
+	// When messages of programs (AUTOMATION) are withheld (`quiet_hours`). Not set: never.
+	QuietHours    *QuietHours `protobuf:"bytes,5,opt,name=quiet_hours,json=quietHours,proto3" json:"quiet_hours,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeliveryPolicy) Reset() {
+	*x = DeliveryPolicy{}
+	mi := &file_switchboard_v1_channels_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeliveryPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeliveryPolicy) ProtoMessage() {}
+
+func (x *DeliveryPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_channels_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeliveryPolicy.ProtoReflect.Descriptor instead.
+func (*DeliveryPolicy) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DeliveryPolicy) GetUncertain() UncertainPolicy {
+	if x != nil {
+		return x.Uncertain
+	}
+	return UncertainPolicy_UNCERTAIN_POLICY_UNSPECIFIED
+}
+
+func (x *DeliveryPolicy) GetMaxPerSecond() float64 {
+	if x != nil && x.MaxPerSecond != nil {
+		return *x.MaxPerSecond
+	}
+	return 0
+}
+
+func (x *DeliveryPolicy) GetLoopLimit() int32 {
+	if x != nil && x.LoopLimit != nil {
+		return *x.LoopLimit
+	}
+	return 0
+}
+
+func (x *DeliveryPolicy) GetHourlyLimit() int32 {
+	if x != nil && x.HourlyLimit != nil {
+		return *x.HourlyLimit
+	}
+	return 0
+}
+
+func (x *DeliveryPolicy) GetQuietHours() *QuietHours {
+	if x != nil {
+		return x.QuietHours
+	}
+	return nil
+}
+
+// A daily span of time.
+type QuietHours struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. When it begins, `HH:MM`.
+	Start string `protobuf:"bytes,1,opt,name=start,proto3" json:"start,omitempty"`
+	// Required. When it ends, `HH:MM`; before `start`: on the next day.
+	End string `protobuf:"bytes,2,opt,name=end,proto3" json:"end,omitempty"`
+	// Required. The IANA name of the time zone, such as `Europe/Berlin`.
+	TimeZone      string `protobuf:"bytes,3,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QuietHours) Reset() {
+	*x = QuietHours{}
+	mi := &file_switchboard_v1_channels_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QuietHours) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QuietHours) ProtoMessage() {}
+
+func (x *QuietHours) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_channels_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QuietHours.ProtoReflect.Descriptor instead.
+func (*QuietHours) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *QuietHours) GetStart() string {
+	if x != nil {
+		return x.Start
+	}
+	return ""
+}
+
+func (x *QuietHours) GetEnd() string {
+	if x != nil {
+		return x.End
+	}
+	return ""
+}
+
+func (x *QuietHours) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
 // Asks for a new channel.
 type CreateChannelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -155,7 +366,7 @@ type CreateChannelRequest struct {
 
 func (x *CreateChannelRequest) Reset() {
 	*x = CreateChannelRequest{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[1]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -167,7 +378,7 @@ func (x *CreateChannelRequest) String() string {
 func (*CreateChannelRequest) ProtoMessage() {}
 
 func (x *CreateChannelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[1]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -180,7 +391,7 @@ func (x *CreateChannelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateChannelRequest.ProtoReflect.Descriptor instead.
 func (*CreateChannelRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{1}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CreateChannelRequest) GetChannel() *Channel {
@@ -213,7 +424,7 @@ type CreateChannelResponse struct {
 
 func (x *CreateChannelResponse) Reset() {
 	*x = CreateChannelResponse{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[2]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -225,7 +436,7 @@ func (x *CreateChannelResponse) String() string {
 func (*CreateChannelResponse) ProtoMessage() {}
 
 func (x *CreateChannelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[2]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -238,7 +449,7 @@ func (x *CreateChannelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateChannelResponse.ProtoReflect.Descriptor instead.
 func (*CreateChannelResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{2}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CreateChannelResponse) GetChannel() *Channel {
@@ -273,7 +484,7 @@ type GetChannelRequest struct {
 
 func (x *GetChannelRequest) Reset() {
 	*x = GetChannelRequest{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[3]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -285,7 +496,7 @@ func (x *GetChannelRequest) String() string {
 func (*GetChannelRequest) ProtoMessage() {}
 
 func (x *GetChannelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[3]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -298,7 +509,7 @@ func (x *GetChannelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChannelRequest.ProtoReflect.Descriptor instead.
 func (*GetChannelRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{3}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetChannelRequest) GetId() string {
@@ -319,7 +530,7 @@ type GetChannelResponse struct {
 
 func (x *GetChannelResponse) Reset() {
 	*x = GetChannelResponse{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[4]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -331,7 +542,7 @@ func (x *GetChannelResponse) String() string {
 func (*GetChannelResponse) ProtoMessage() {}
 
 func (x *GetChannelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[4]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -344,7 +555,7 @@ func (x *GetChannelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChannelResponse.ProtoReflect.Descriptor instead.
 func (*GetChannelResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{4}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetChannelResponse) GetChannel() *Channel {
@@ -371,7 +582,7 @@ type ListChannelsRequest struct {
 
 func (x *ListChannelsRequest) Reset() {
 	*x = ListChannelsRequest{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[5]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -383,7 +594,7 @@ func (x *ListChannelsRequest) String() string {
 func (*ListChannelsRequest) ProtoMessage() {}
 
 func (x *ListChannelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[5]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -396,7 +607,7 @@ func (x *ListChannelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChannelsRequest.ProtoReflect.Descriptor instead.
 func (*ListChannelsRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{5}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListChannelsRequest) GetPageSize() int32 {
@@ -440,7 +651,7 @@ type ListChannelsResponse struct {
 
 func (x *ListChannelsResponse) Reset() {
 	*x = ListChannelsResponse{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[6]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -452,7 +663,7 @@ func (x *ListChannelsResponse) String() string {
 func (*ListChannelsResponse) ProtoMessage() {}
 
 func (x *ListChannelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[6]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -465,7 +676,7 @@ func (x *ListChannelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChannelsResponse.ProtoReflect.Descriptor instead.
 func (*ListChannelsResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{6}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListChannelsResponse) GetChannels() []*Channel {
@@ -487,7 +698,8 @@ type UpdateChannelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The channel with its `id` and the new values.
 	Channel *Channel `protobuf:"bytes,1,opt,name=channel,proto3" json:"channel,omitempty"`
-	// Required. Which fields to change: `display_name`, `agent_id`, `url`, `active`.
+	// Required. Which fields to change: `display_name`, `agent_id`, `url`, `active`,
+	// `delivery_policy` (as a whole).
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -495,7 +707,7 @@ type UpdateChannelRequest struct {
 
 func (x *UpdateChannelRequest) Reset() {
 	*x = UpdateChannelRequest{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[7]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -507,7 +719,7 @@ func (x *UpdateChannelRequest) String() string {
 func (*UpdateChannelRequest) ProtoMessage() {}
 
 func (x *UpdateChannelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[7]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -520,7 +732,7 @@ func (x *UpdateChannelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateChannelRequest.ProtoReflect.Descriptor instead.
 func (*UpdateChannelRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{7}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UpdateChannelRequest) GetChannel() *Channel {
@@ -548,7 +760,7 @@ type UpdateChannelResponse struct {
 
 func (x *UpdateChannelResponse) Reset() {
 	*x = UpdateChannelResponse{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[8]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -560,7 +772,7 @@ func (x *UpdateChannelResponse) String() string {
 func (*UpdateChannelResponse) ProtoMessage() {}
 
 func (x *UpdateChannelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[8]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -573,7 +785,7 @@ func (x *UpdateChannelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateChannelResponse.ProtoReflect.Descriptor instead.
 func (*UpdateChannelResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{8}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UpdateChannelResponse) GetChannel() *Channel {
@@ -594,7 +806,7 @@ type DeleteChannelRequest struct {
 
 func (x *DeleteChannelRequest) Reset() {
 	*x = DeleteChannelRequest{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[9]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -606,7 +818,7 @@ func (x *DeleteChannelRequest) String() string {
 func (*DeleteChannelRequest) ProtoMessage() {}
 
 func (x *DeleteChannelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[9]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -619,7 +831,7 @@ func (x *DeleteChannelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteChannelRequest.ProtoReflect.Descriptor instead.
 func (*DeleteChannelRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{9}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteChannelRequest) GetId() string {
@@ -638,7 +850,7 @@ type DeleteChannelResponse struct {
 
 func (x *DeleteChannelResponse) Reset() {
 	*x = DeleteChannelResponse{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[10]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -650,7 +862,7 @@ func (x *DeleteChannelResponse) String() string {
 func (*DeleteChannelResponse) ProtoMessage() {}
 
 func (x *DeleteChannelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[10]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -663,7 +875,7 @@ func (x *DeleteChannelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteChannelResponse.ProtoReflect.Descriptor instead.
 func (*DeleteChannelResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{10}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{12}
 }
 
 // Asks for a new channel token.
@@ -677,7 +889,7 @@ type RotateChannelTokenRequest struct {
 
 func (x *RotateChannelTokenRequest) Reset() {
 	*x = RotateChannelTokenRequest{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[11]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -689,7 +901,7 @@ func (x *RotateChannelTokenRequest) String() string {
 func (*RotateChannelTokenRequest) ProtoMessage() {}
 
 func (x *RotateChannelTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[11]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -702,7 +914,7 @@ func (x *RotateChannelTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateChannelTokenRequest.ProtoReflect.Descriptor instead.
 func (*RotateChannelTokenRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{11}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RotateChannelTokenRequest) GetId() string {
@@ -725,7 +937,7 @@ type RotateChannelTokenResponse struct {
 
 func (x *RotateChannelTokenResponse) Reset() {
 	*x = RotateChannelTokenResponse{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[12]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -737,7 +949,7 @@ func (x *RotateChannelTokenResponse) String() string {
 func (*RotateChannelTokenResponse) ProtoMessage() {}
 
 func (x *RotateChannelTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[12]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -750,7 +962,7 @@ func (x *RotateChannelTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateChannelTokenResponse.ProtoReflect.Descriptor instead.
 func (*RotateChannelTokenResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{12}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RotateChannelTokenResponse) GetChannel() *Channel {
@@ -778,7 +990,7 @@ type RotateChannelSigningSecretRequest struct {
 
 func (x *RotateChannelSigningSecretRequest) Reset() {
 	*x = RotateChannelSigningSecretRequest{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[13]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -790,7 +1002,7 @@ func (x *RotateChannelSigningSecretRequest) String() string {
 func (*RotateChannelSigningSecretRequest) ProtoMessage() {}
 
 func (x *RotateChannelSigningSecretRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[13]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -803,7 +1015,7 @@ func (x *RotateChannelSigningSecretRequest) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use RotateChannelSigningSecretRequest.ProtoReflect.Descriptor instead.
 func (*RotateChannelSigningSecretRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{13}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RotateChannelSigningSecretRequest) GetId() string {
@@ -826,7 +1038,7 @@ type RotateChannelSigningSecretResponse struct {
 
 func (x *RotateChannelSigningSecretResponse) Reset() {
 	*x = RotateChannelSigningSecretResponse{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[14]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -838,7 +1050,7 @@ func (x *RotateChannelSigningSecretResponse) String() string {
 func (*RotateChannelSigningSecretResponse) ProtoMessage() {}
 
 func (x *RotateChannelSigningSecretResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[14]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -851,7 +1063,7 @@ func (x *RotateChannelSigningSecretResponse) ProtoReflect() protoreflect.Message
 
 // Deprecated: Use RotateChannelSigningSecretResponse.ProtoReflect.Descriptor instead.
 func (*RotateChannelSigningSecretResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{14}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RotateChannelSigningSecretResponse) GetChannel() *Channel {
@@ -883,7 +1095,7 @@ type GetChannelDialogueRequest struct {
 
 func (x *GetChannelDialogueRequest) Reset() {
 	*x = GetChannelDialogueRequest{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[15]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -895,7 +1107,7 @@ func (x *GetChannelDialogueRequest) String() string {
 func (*GetChannelDialogueRequest) ProtoMessage() {}
 
 func (x *GetChannelDialogueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[15]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -908,7 +1120,7 @@ func (x *GetChannelDialogueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChannelDialogueRequest.ProtoReflect.Descriptor instead.
 func (*GetChannelDialogueRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{15}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetChannelDialogueRequest) GetId() string {
@@ -945,7 +1157,7 @@ type GetChannelDialogueResponse struct {
 
 func (x *GetChannelDialogueResponse) Reset() {
 	*x = GetChannelDialogueResponse{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[16]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -957,7 +1169,7 @@ func (x *GetChannelDialogueResponse) String() string {
 func (*GetChannelDialogueResponse) ProtoMessage() {}
 
 func (x *GetChannelDialogueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[16]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -970,7 +1182,7 @@ func (x *GetChannelDialogueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChannelDialogueResponse.ProtoReflect.Descriptor instead.
 func (*GetChannelDialogueResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{16}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetChannelDialogueResponse) GetMessages() []*Message {
@@ -991,7 +1203,7 @@ var File_switchboard_v1_channels_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_channels_proto_rawDesc = "" +
 	"\n" +
-	"\x1dswitchboard/v1/channels.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\"\xc6\x02\n" +
+	"\x1dswitchboard/v1/channels.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\"\x8f\x03\n" +
 	"\aChannel\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x19\n" +
@@ -1003,8 +1215,26 @@ const file_switchboard_v1_channels_proto_rawDesc = "" +
 	"\vcreate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTimeB\t\n" +
-	"\a_active\"h\n" +
+	"updateTime\x12G\n" +
+	"\x0fdelivery_policy\x18\n" +
+	" \x01(\v2\x1e.switchboard.v1.DeliveryPolicyR\x0edeliveryPolicyB\t\n" +
+	"\a_active\"\xb6\x02\n" +
+	"\x0eDeliveryPolicy\x12=\n" +
+	"\tuncertain\x18\x01 \x01(\x0e2\x1f.switchboard.v1.UncertainPolicyR\tuncertain\x12)\n" +
+	"\x0emax_per_second\x18\x02 \x01(\x01H\x00R\fmaxPerSecond\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"loop_limit\x18\x03 \x01(\x05H\x01R\tloopLimit\x88\x01\x01\x12&\n" +
+	"\fhourly_limit\x18\x04 \x01(\x05H\x02R\vhourlyLimit\x88\x01\x01\x12;\n" +
+	"\vquiet_hours\x18\x05 \x01(\v2\x1a.switchboard.v1.QuietHoursR\n" +
+	"quietHoursB\x11\n" +
+	"\x0f_max_per_secondB\r\n" +
+	"\v_loop_limitB\x0f\n" +
+	"\r_hourly_limit\"Q\n" +
+	"\n" +
+	"QuietHours\x12\x14\n" +
+	"\x05start\x18\x01 \x01(\tR\x05start\x12\x10\n" +
+	"\x03end\x18\x02 \x01(\tR\x03end\x12\x1b\n" +
+	"\ttime_zone\x18\x03 \x01(\tR\btimeZone\"h\n" +
 	"\x14CreateChannelRequest\x121\n" +
 	"\achannel\x18\x01 \x01(\v2\x17.switchboard.v1.ChannelR\achannel\x12\x1d\n" +
 	"\n" +
@@ -1053,7 +1283,11 @@ const file_switchboard_v1_channels_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\"y\n" +
 	"\x1aGetChannelDialogueResponse\x123\n" +
 	"\bmessages\x18\x01 \x03(\v2\x17.switchboard.v1.MessageR\bmessages\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xbb\x06\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*k\n" +
+	"\x0fUncertainPolicy\x12 \n" +
+	"\x1cUNCERTAIN_POLICY_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17UNCERTAIN_POLICY_RESEND\x10\x01\x12\x19\n" +
+	"\x15UNCERTAIN_POLICY_HOLD\x10\x022\xbb\x06\n" +
 	"\x0fChannelsService\x12\\\n" +
 	"\rCreateChannel\x12$.switchboard.v1.CreateChannelRequest\x1a%.switchboard.v1.CreateChannelResponse\x12S\n" +
 	"\n" +
@@ -1078,63 +1312,70 @@ func file_switchboard_v1_channels_proto_rawDescGZIP() []byte {
 	return file_switchboard_v1_channels_proto_rawDescData
 }
 
-var file_switchboard_v1_channels_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_switchboard_v1_channels_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_switchboard_v1_channels_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_switchboard_v1_channels_proto_goTypes = []any{
-	(*Channel)(nil),                            // 0: switchboard.v1.Channel
-	(*CreateChannelRequest)(nil),               // 1: switchboard.v1.CreateChannelRequest
-	(*CreateChannelResponse)(nil),              // 2: switchboard.v1.CreateChannelResponse
-	(*GetChannelRequest)(nil),                  // 3: switchboard.v1.GetChannelRequest
-	(*GetChannelResponse)(nil),                 // 4: switchboard.v1.GetChannelResponse
-	(*ListChannelsRequest)(nil),                // 5: switchboard.v1.ListChannelsRequest
-	(*ListChannelsResponse)(nil),               // 6: switchboard.v1.ListChannelsResponse
-	(*UpdateChannelRequest)(nil),               // 7: switchboard.v1.UpdateChannelRequest
-	(*UpdateChannelResponse)(nil),              // 8: switchboard.v1.UpdateChannelResponse
-	(*DeleteChannelRequest)(nil),               // 9: switchboard.v1.DeleteChannelRequest
-	(*DeleteChannelResponse)(nil),              // 10: switchboard.v1.DeleteChannelResponse
-	(*RotateChannelTokenRequest)(nil),          // 11: switchboard.v1.RotateChannelTokenRequest
-	(*RotateChannelTokenResponse)(nil),         // 12: switchboard.v1.RotateChannelTokenResponse
-	(*RotateChannelSigningSecretRequest)(nil),  // 13: switchboard.v1.RotateChannelSigningSecretRequest
-	(*RotateChannelSigningSecretResponse)(nil), // 14: switchboard.v1.RotateChannelSigningSecretResponse
-	(*GetChannelDialogueRequest)(nil),          // 15: switchboard.v1.GetChannelDialogueRequest
-	(*GetChannelDialogueResponse)(nil),         // 16: switchboard.v1.GetChannelDialogueResponse
-	(*timestamppb.Timestamp)(nil),              // 17: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),              // 18: google.protobuf.FieldMask
-	(*Message)(nil),                            // 19: switchboard.v1.Message
+	(UncertainPolicy)(0),                       // 0: switchboard.v1.UncertainPolicy
+	(*Channel)(nil),                            // 1: switchboard.v1.Channel
+	(*DeliveryPolicy)(nil),                     // 2: switchboard.v1.DeliveryPolicy
+	(*QuietHours)(nil),                         // 3: switchboard.v1.QuietHours
+	(*CreateChannelRequest)(nil),               // 4: switchboard.v1.CreateChannelRequest
+	(*CreateChannelResponse)(nil),              // 5: switchboard.v1.CreateChannelResponse
+	(*GetChannelRequest)(nil),                  // 6: switchboard.v1.GetChannelRequest
+	(*GetChannelResponse)(nil),                 // 7: switchboard.v1.GetChannelResponse
+	(*ListChannelsRequest)(nil),                // 8: switchboard.v1.ListChannelsRequest
+	(*ListChannelsResponse)(nil),               // 9: switchboard.v1.ListChannelsResponse
+	(*UpdateChannelRequest)(nil),               // 10: switchboard.v1.UpdateChannelRequest
+	(*UpdateChannelResponse)(nil),              // 11: switchboard.v1.UpdateChannelResponse
+	(*DeleteChannelRequest)(nil),               // 12: switchboard.v1.DeleteChannelRequest
+	(*DeleteChannelResponse)(nil),              // 13: switchboard.v1.DeleteChannelResponse
+	(*RotateChannelTokenRequest)(nil),          // 14: switchboard.v1.RotateChannelTokenRequest
+	(*RotateChannelTokenResponse)(nil),         // 15: switchboard.v1.RotateChannelTokenResponse
+	(*RotateChannelSigningSecretRequest)(nil),  // 16: switchboard.v1.RotateChannelSigningSecretRequest
+	(*RotateChannelSigningSecretResponse)(nil), // 17: switchboard.v1.RotateChannelSigningSecretResponse
+	(*GetChannelDialogueRequest)(nil),          // 18: switchboard.v1.GetChannelDialogueRequest
+	(*GetChannelDialogueResponse)(nil),         // 19: switchboard.v1.GetChannelDialogueResponse
+	(*timestamppb.Timestamp)(nil),              // 20: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),              // 21: google.protobuf.FieldMask
+	(*Message)(nil),                            // 22: switchboard.v1.Message
 }
 var file_switchboard_v1_channels_proto_depIdxs = []int32{
-	17, // 0: switchboard.v1.Channel.create_time:type_name -> google.protobuf.Timestamp
-	17, // 1: switchboard.v1.Channel.update_time:type_name -> google.protobuf.Timestamp
-	0,  // 2: switchboard.v1.CreateChannelRequest.channel:type_name -> switchboard.v1.Channel
-	0,  // 3: switchboard.v1.CreateChannelResponse.channel:type_name -> switchboard.v1.Channel
-	0,  // 4: switchboard.v1.GetChannelResponse.channel:type_name -> switchboard.v1.Channel
-	0,  // 5: switchboard.v1.ListChannelsResponse.channels:type_name -> switchboard.v1.Channel
-	0,  // 6: switchboard.v1.UpdateChannelRequest.channel:type_name -> switchboard.v1.Channel
-	18, // 7: switchboard.v1.UpdateChannelRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0,  // 8: switchboard.v1.UpdateChannelResponse.channel:type_name -> switchboard.v1.Channel
-	0,  // 9: switchboard.v1.RotateChannelTokenResponse.channel:type_name -> switchboard.v1.Channel
-	0,  // 10: switchboard.v1.RotateChannelSigningSecretResponse.channel:type_name -> switchboard.v1.Channel
-	19, // 11: switchboard.v1.GetChannelDialogueResponse.messages:type_name -> switchboard.v1.Message
-	1,  // 12: switchboard.v1.ChannelsService.CreateChannel:input_type -> switchboard.v1.CreateChannelRequest
-	3,  // 13: switchboard.v1.ChannelsService.GetChannel:input_type -> switchboard.v1.GetChannelRequest
-	5,  // 14: switchboard.v1.ChannelsService.ListChannels:input_type -> switchboard.v1.ListChannelsRequest
-	7,  // 15: switchboard.v1.ChannelsService.UpdateChannel:input_type -> switchboard.v1.UpdateChannelRequest
-	9,  // 16: switchboard.v1.ChannelsService.DeleteChannel:input_type -> switchboard.v1.DeleteChannelRequest
-	11, // 17: switchboard.v1.ChannelsService.RotateChannelToken:input_type -> switchboard.v1.RotateChannelTokenRequest
-	13, // 18: switchboard.v1.ChannelsService.RotateChannelSigningSecret:input_type -> switchboard.v1.RotateChannelSigningSecretRequest
-	15, // 19: switchboard.v1.ChannelsService.GetChannelDialogue:input_type -> switchboard.v1.GetChannelDialogueRequest
-	2,  // 20: switchboard.v1.ChannelsService.CreateChannel:output_type -> switchboard.v1.CreateChannelResponse
-	4,  // 21: switchboard.v1.ChannelsService.GetChannel:output_type -> switchboard.v1.GetChannelResponse
-	6,  // 22: switchboard.v1.ChannelsService.ListChannels:output_type -> switchboard.v1.ListChannelsResponse
-	8,  // 23: switchboard.v1.ChannelsService.UpdateChannel:output_type -> switchboard.v1.UpdateChannelResponse
-	10, // 24: switchboard.v1.ChannelsService.DeleteChannel:output_type -> switchboard.v1.DeleteChannelResponse
-	12, // 25: switchboard.v1.ChannelsService.RotateChannelToken:output_type -> switchboard.v1.RotateChannelTokenResponse
-	14, // 26: switchboard.v1.ChannelsService.RotateChannelSigningSecret:output_type -> switchboard.v1.RotateChannelSigningSecretResponse
-	16, // 27: switchboard.v1.ChannelsService.GetChannelDialogue:output_type -> switchboard.v1.GetChannelDialogueResponse
-	20, // [20:28] is the sub-list for method output_type
-	12, // [12:20] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	20, // 0: switchboard.v1.Channel.create_time:type_name -> google.protobuf.Timestamp
+	20, // 1: switchboard.v1.Channel.update_time:type_name -> google.protobuf.Timestamp
+	2,  // 2: switchboard.v1.Channel.delivery_policy:type_name -> switchboard.v1.DeliveryPolicy
+	0,  // 3: switchboard.v1.DeliveryPolicy.uncertain:type_name -> switchboard.v1.UncertainPolicy
+	3,  // 4: switchboard.v1.DeliveryPolicy.quiet_hours:type_name -> switchboard.v1.QuietHours
+	1,  // 5: switchboard.v1.CreateChannelRequest.channel:type_name -> switchboard.v1.Channel
+	1,  // 6: switchboard.v1.CreateChannelResponse.channel:type_name -> switchboard.v1.Channel
+	1,  // 7: switchboard.v1.GetChannelResponse.channel:type_name -> switchboard.v1.Channel
+	1,  // 8: switchboard.v1.ListChannelsResponse.channels:type_name -> switchboard.v1.Channel
+	1,  // 9: switchboard.v1.UpdateChannelRequest.channel:type_name -> switchboard.v1.Channel
+	21, // 10: switchboard.v1.UpdateChannelRequest.update_mask:type_name -> google.protobuf.FieldMask
+	1,  // 11: switchboard.v1.UpdateChannelResponse.channel:type_name -> switchboard.v1.Channel
+	1,  // 12: switchboard.v1.RotateChannelTokenResponse.channel:type_name -> switchboard.v1.Channel
+	1,  // 13: switchboard.v1.RotateChannelSigningSecretResponse.channel:type_name -> switchboard.v1.Channel
+	22, // 14: switchboard.v1.GetChannelDialogueResponse.messages:type_name -> switchboard.v1.Message
+	4,  // 15: switchboard.v1.ChannelsService.CreateChannel:input_type -> switchboard.v1.CreateChannelRequest
+	6,  // 16: switchboard.v1.ChannelsService.GetChannel:input_type -> switchboard.v1.GetChannelRequest
+	8,  // 17: switchboard.v1.ChannelsService.ListChannels:input_type -> switchboard.v1.ListChannelsRequest
+	10, // 18: switchboard.v1.ChannelsService.UpdateChannel:input_type -> switchboard.v1.UpdateChannelRequest
+	12, // 19: switchboard.v1.ChannelsService.DeleteChannel:input_type -> switchboard.v1.DeleteChannelRequest
+	14, // 20: switchboard.v1.ChannelsService.RotateChannelToken:input_type -> switchboard.v1.RotateChannelTokenRequest
+	16, // 21: switchboard.v1.ChannelsService.RotateChannelSigningSecret:input_type -> switchboard.v1.RotateChannelSigningSecretRequest
+	18, // 22: switchboard.v1.ChannelsService.GetChannelDialogue:input_type -> switchboard.v1.GetChannelDialogueRequest
+	5,  // 23: switchboard.v1.ChannelsService.CreateChannel:output_type -> switchboard.v1.CreateChannelResponse
+	7,  // 24: switchboard.v1.ChannelsService.GetChannel:output_type -> switchboard.v1.GetChannelResponse
+	9,  // 25: switchboard.v1.ChannelsService.ListChannels:output_type -> switchboard.v1.ListChannelsResponse
+	11, // 26: switchboard.v1.ChannelsService.UpdateChannel:output_type -> switchboard.v1.UpdateChannelResponse
+	13, // 27: switchboard.v1.ChannelsService.DeleteChannel:output_type -> switchboard.v1.DeleteChannelResponse
+	15, // 28: switchboard.v1.ChannelsService.RotateChannelToken:output_type -> switchboard.v1.RotateChannelTokenResponse
+	17, // 29: switchboard.v1.ChannelsService.RotateChannelSigningSecret:output_type -> switchboard.v1.RotateChannelSigningSecretResponse
+	19, // 30: switchboard.v1.ChannelsService.GetChannelDialogue:output_type -> switchboard.v1.GetChannelDialogueResponse
+	23, // [23:31] is the sub-list for method output_type
+	15, // [15:23] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_channels_proto_init() }
@@ -1144,19 +1385,21 @@ func file_switchboard_v1_channels_proto_init() {
 	}
 	file_switchboard_v1_common_proto_init()
 	file_switchboard_v1_channels_proto_msgTypes[0].OneofWrappers = []any{}
-	file_switchboard_v1_channels_proto_msgTypes[5].OneofWrappers = []any{}
+	file_switchboard_v1_channels_proto_msgTypes[1].OneofWrappers = []any{}
+	file_switchboard_v1_channels_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_channels_proto_rawDesc), len(file_switchboard_v1_channels_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   17,
+			NumEnums:      1,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_switchboard_v1_channels_proto_goTypes,
 		DependencyIndexes: file_switchboard_v1_channels_proto_depIdxs,
+		EnumInfos:         file_switchboard_v1_channels_proto_enumTypes,
 		MessageInfos:      file_switchboard_v1_channels_proto_msgTypes,
 	}.Build()
 	File_switchboard_v1_channels_proto = out.File

@@ -9,6 +9,8 @@ package switchboardv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
@@ -163,6 +165,8 @@ const (
 	RunState_RUN_STATE_LOST RunState = 3
 	// The engine failed; `error` says how. Final.
 	RunState_RUN_STATE_FAILED RunState = 4
+	// A newer message was added to the turn, or control changed; another run followed. Final.
+	RunState_RUN_STATE_SUPERSEDED RunState = 5
 )
 
 // Enum value maps for RunState.
@@ -173,6 +177,7 @@ var (
 		2: "RUN_STATE_ANSWERED",
 		3: "RUN_STATE_LOST",
 		4: "RUN_STATE_FAILED",
+		5: "RUN_STATE_SUPERSEDED",
 	}
 	RunState_value = map[string]int32{
 		"RUN_STATE_UNSPECIFIED": 0,
@@ -180,6 +185,7 @@ var (
 		"RUN_STATE_ANSWERED":    2,
 		"RUN_STATE_LOST":        3,
 		"RUN_STATE_FAILED":      4,
+		"RUN_STATE_SUPERSEDED":  5,
 	}
 )
 
@@ -226,6 +232,11 @@ const (
 	DeliveryState_DELIVERY_STATE_WITHHELD DeliveryState = 4
 	// All attempts failed, or one failed in a way that no other can mend: the dead letter. RetryDelivery revives it.
 	DeliveryState_DELIVERY_STATE_DEAD DeliveryState = 5
+	// It may have arrived, and the channel's policy has it sent again: its next attempt may be a second copy.
+	DeliveryState_DELIVERY_STATE_UNCERTAIN DeliveryState = 6
+	// It may have arrived, and the channel's policy leaves it to a person: ResolveDelivery. What follows in the dialogue goes
+	// out meanwhile.
+	DeliveryState_DELIVERY_STATE_HELD DeliveryState = 7
 )
 
 // Enum value maps for DeliveryState.
@@ -237,6 +248,8 @@ var (
 		3: "DELIVERY_STATE_DELIVERED",
 		4: "DELIVERY_STATE_WITHHELD",
 		5: "DELIVERY_STATE_DEAD",
+		6: "DELIVERY_STATE_UNCERTAIN",
+		7: "DELIVERY_STATE_HELD",
 	}
 	DeliveryState_value = map[string]int32{
 		"DELIVERY_STATE_UNSPECIFIED": 0,
@@ -245,6 +258,8 @@ var (
 		"DELIVERY_STATE_DELIVERED":   3,
 		"DELIVERY_STATE_WITHHELD":    4,
 		"DELIVERY_STATE_DEAD":        5,
+		"DELIVERY_STATE_UNCERTAIN":   6,
+		"DELIVERY_STATE_HELD":        7,
 	}
 )
 
@@ -336,6 +351,181 @@ func (AttemptState) EnumDescriptor() ([]byte, []int) {
 	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{4}
 }
 
+// Who holds a dialogue.
+type ControlHolder int32
+
+const (
+	// Not set. Never sent by the server.
+	ControlHolder_CONTROL_HOLDER_UNSPECIFIED ControlHolder = 0
+	// The agent.
+	ControlHolder_CONTROL_HOLDER_AGENT ControlHolder = 1
+	// A human.
+	ControlHolder_CONTROL_HOLDER_HUMAN ControlHolder = 2
+	// Nobody.
+	ControlHolder_CONTROL_HOLDER_NOBODY ControlHolder = 3
+)
+
+// Enum value maps for ControlHolder.
+var (
+	ControlHolder_name = map[int32]string{
+		0: "CONTROL_HOLDER_UNSPECIFIED",
+		1: "CONTROL_HOLDER_AGENT",
+		2: "CONTROL_HOLDER_HUMAN",
+		3: "CONTROL_HOLDER_NOBODY",
+	}
+	ControlHolder_value = map[string]int32{
+		"CONTROL_HOLDER_UNSPECIFIED": 0,
+		"CONTROL_HOLDER_AGENT":       1,
+		"CONTROL_HOLDER_HUMAN":       2,
+		"CONTROL_HOLDER_NOBODY":      3,
+	}
+)
+
+func (x ControlHolder) Enum() *ControlHolder {
+	p := new(ControlHolder)
+	*p = x
+	return p
+}
+
+func (x ControlHolder) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ControlHolder) Descriptor() protoreflect.EnumDescriptor {
+	return file_switchboard_v1_dialogues_proto_enumTypes[5].Descriptor()
+}
+
+func (ControlHolder) Type() protoreflect.EnumType {
+	return &file_switchboard_v1_dialogues_proto_enumTypes[5]
+}
+
+func (x ControlHolder) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ControlHolder.Descriptor instead.
+func (ControlHolder) EnumDescriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{5}
+}
+
+// Who had a message sent.
+type MessageAuthor int32
+
+const (
+	// Not set. An error in requests.
+	MessageAuthor_MESSAGE_AUTHOR_UNSPECIFIED MessageAuthor = 0
+	// The agent. Not in requests.
+	MessageAuthor_MESSAGE_AUTHOR_AGENT MessageAuthor = 1
+	// A person of the company: recorded as EMPLOYEE.
+	MessageAuthor_MESSAGE_AUTHOR_OPERATOR MessageAuthor = 2
+	// A program of the company: recorded as ASSISTANT, and withheld while a human holds the dialogue.
+	MessageAuthor_MESSAGE_AUTHOR_AUTOMATION MessageAuthor = 3
+	// Switchboard itself. Not in requests.
+	MessageAuthor_MESSAGE_AUTHOR_SYSTEM MessageAuthor = 4
+)
+
+// Enum value maps for MessageAuthor.
+var (
+	MessageAuthor_name = map[int32]string{
+		0: "MESSAGE_AUTHOR_UNSPECIFIED",
+		1: "MESSAGE_AUTHOR_AGENT",
+		2: "MESSAGE_AUTHOR_OPERATOR",
+		3: "MESSAGE_AUTHOR_AUTOMATION",
+		4: "MESSAGE_AUTHOR_SYSTEM",
+	}
+	MessageAuthor_value = map[string]int32{
+		"MESSAGE_AUTHOR_UNSPECIFIED": 0,
+		"MESSAGE_AUTHOR_AGENT":       1,
+		"MESSAGE_AUTHOR_OPERATOR":    2,
+		"MESSAGE_AUTHOR_AUTOMATION":  3,
+		"MESSAGE_AUTHOR_SYSTEM":      4,
+	}
+)
+
+func (x MessageAuthor) Enum() *MessageAuthor {
+	p := new(MessageAuthor)
+	*p = x
+	return p
+}
+
+func (x MessageAuthor) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (MessageAuthor) Descriptor() protoreflect.EnumDescriptor {
+	return file_switchboard_v1_dialogues_proto_enumTypes[6].Descriptor()
+}
+
+func (MessageAuthor) Type() protoreflect.EnumType {
+	return &file_switchboard_v1_dialogues_proto_enumTypes[6]
+}
+
+func (x MessageAuthor) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use MessageAuthor.Descriptor instead.
+func (MessageAuthor) EnumDescriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{6}
+}
+
+// What became of a delivery that may have arrived.
+type DeliveryResolution int32
+
+const (
+	// Not set. An error in requests.
+	DeliveryResolution_DELIVERY_RESOLUTION_UNSPECIFIED DeliveryResolution = 0
+	// It arrived: DELIVERED.
+	DeliveryResolution_DELIVERY_RESOLUTION_DELIVERED DeliveryResolution = 1
+	// It is sent again, after what waits in the dialogue: PENDING.
+	DeliveryResolution_DELIVERY_RESOLUTION_RESEND DeliveryResolution = 2
+	// It is given up: DEAD.
+	DeliveryResolution_DELIVERY_RESOLUTION_DISCARD DeliveryResolution = 3
+)
+
+// Enum value maps for DeliveryResolution.
+var (
+	DeliveryResolution_name = map[int32]string{
+		0: "DELIVERY_RESOLUTION_UNSPECIFIED",
+		1: "DELIVERY_RESOLUTION_DELIVERED",
+		2: "DELIVERY_RESOLUTION_RESEND",
+		3: "DELIVERY_RESOLUTION_DISCARD",
+	}
+	DeliveryResolution_value = map[string]int32{
+		"DELIVERY_RESOLUTION_UNSPECIFIED": 0,
+		"DELIVERY_RESOLUTION_DELIVERED":   1,
+		"DELIVERY_RESOLUTION_RESEND":      2,
+		"DELIVERY_RESOLUTION_DISCARD":     3,
+	}
+)
+
+func (x DeliveryResolution) Enum() *DeliveryResolution {
+	p := new(DeliveryResolution)
+	*p = x
+	return p
+}
+
+func (x DeliveryResolution) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DeliveryResolution) Descriptor() protoreflect.EnumDescriptor {
+	return file_switchboard_v1_dialogues_proto_enumTypes[7].Descriptor()
+}
+
+func (DeliveryResolution) Type() protoreflect.EnumType {
+	return &file_switchboard_v1_dialogues_proto_enumTypes[7]
+}
+
+func (x DeliveryResolution) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DeliveryResolution.Descriptor instead.
+func (DeliveryResolution) EnumDescriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{7}
+}
+
 // One chat on one channel.
 type Dialogue struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -356,7 +546,9 @@ type Dialogue struct {
 	// Output only. When its first message was recorded.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Output only. When it last changed.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// Output only. Who holds it, since when and why.
+	Control       *Control `protobuf:"bytes,10,opt,name=control,proto3" json:"control,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -454,6 +646,96 @@ func (x *Dialogue) GetUpdateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Dialogue) GetControl() *Control {
+	if x != nil {
+		return x.Control
+	}
+	return nil
+}
+
+// Who holds a dialogue: PENDING is the agent's, OPEN a human's, SNOOZED and RESOLVED nobody's.
+type Control struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. Who may send: while a human does, the agent sends nothing.
+	Holder ControlHolder `protobuf:"varint,1,opt,name=holder,proto3,enum=switchboard.v1.ControlHolder" json:"holder,omitempty"`
+	// Output only. Since when.
+	SinceTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since_time,json=sinceTime,proto3" json:"since_time,omitempty"`
+	// Output only. Why: the caller's words, or `customer_message`, `employee_message`, `operator_message`, `status_set`,
+	// `engine_failed`, `late`, `timer`. Empty: it was so from the beginning.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Output only. Who did it, as the caller said. Empty: not said.
+	By string `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	// Output only. When a human's control goes back to the agent by itself. Not set: it doesn't.
+	ReturnTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=return_time,json=returnTime,proto3" json:"return_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Control) Reset() {
+	*x = Control{}
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Control) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Control) ProtoMessage() {}
+
+func (x *Control) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Control.ProtoReflect.Descriptor instead.
+func (*Control) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Control) GetHolder() ControlHolder {
+	if x != nil {
+		return x.Holder
+	}
+	return ControlHolder_CONTROL_HOLDER_UNSPECIFIED
+}
+
+func (x *Control) GetSinceTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SinceTime
+	}
+	return nil
+}
+
+func (x *Control) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Control) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Control) GetReturnTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReturnTime
+	}
+	return nil
+}
+
 // One answer of an agent to the messages that came since the last.
 type Turn struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -466,7 +748,7 @@ type Turn struct {
 	// Output only. Where it stands.
 	State TurnState `protobuf:"varint,4,opt,name=state,proto3,enum=switchboard.v1.TurnState" json:"state,omitempty"`
 	// Output only. Why it stayed silent or failed: `agent_inactive`, `agent_deleted`, `channel_inactive`, `human_holds`,
-	// `engine_failed`. Empty otherwise.
+	// `nobody_holds`, `late`, `empty_answer`, `engine_failed`; or `fallback`: its reply is the policy's text. Empty otherwise.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Output only. The highest `seq` of a customer's message that it covers. 0 while it collects.
 	CoveredThrough int64 `protobuf:"varint,6,opt,name=covered_through,json=coveredThrough,proto3" json:"covered_through,omitempty"`
@@ -477,14 +759,16 @@ type Turn struct {
 	// Output only. When its first message was recorded.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Output only. When it was closed. Not set: it is open.
-	CloseTime     *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=close_time,json=closeTime,proto3" json:"close_time,omitempty"`
+	CloseTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=close_time,json=closeTime,proto3" json:"close_time,omitempty"`
+	// Output only. Whether it began late, by the agent's reply policy.
+	Late          bool `protobuf:"varint,11,opt,name=late,proto3" json:"late,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Turn) Reset() {
 	*x = Turn{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[1]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -496,7 +780,7 @@ func (x *Turn) String() string {
 func (*Turn) ProtoMessage() {}
 
 func (x *Turn) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[1]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -509,7 +793,7 @@ func (x *Turn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Turn.ProtoReflect.Descriptor instead.
 func (*Turn) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{1}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Turn) GetId() string {
@@ -582,6 +866,13 @@ func (x *Turn) GetCloseTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Turn) GetLate() bool {
+	if x != nil {
+		return x.Late
+	}
+	return false
+}
+
 // One try of the engine at a turn.
 type Run struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -608,7 +899,7 @@ type Run struct {
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[2]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -620,7 +911,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[2]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -633,7 +924,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{2}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Run) GetNumber() int32 {
@@ -705,7 +996,8 @@ type Delivery struct {
 	ChannelId string `protobuf:"bytes,4,opt,name=channel_id,json=channelId,proto3" json:"channel_id,omitempty"`
 	// Output only. Where it stands.
 	State DeliveryState `protobuf:"varint,5,opt,name=state,proto3,enum=switchboard.v1.DeliveryState" json:"state,omitempty"`
-	// Output only. Why it was withheld or is dead. Empty otherwise.
+	// Output only. Why it was withheld (the guard's verdict: `channel_inactive`, `human_holds`, `rate_capped`, `loop`,
+	// `quiet_hours`), is held (`maybe_delivered`) or dead (`refused`, `attempts_exhausted`, `discarded`). Empty otherwise.
 	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Output only. How many attempts were begun.
 	AttemptCount int32 `protobuf:"varint,7,opt,name=attempt_count,json=attemptCount,proto3" json:"attempt_count,omitempty"`
@@ -716,14 +1008,16 @@ type Delivery struct {
 	// Output only. When the message was committed.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Output only. When it came to its final state. Not set: it has not.
-	SettleTime    *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=settle_time,json=settleTime,proto3" json:"settle_time,omitempty"`
+	SettleTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=settle_time,json=settleTime,proto3" json:"settle_time,omitempty"`
+	// Output only. Who had it sent.
+	Author        MessageAuthor `protobuf:"varint,12,opt,name=author,proto3,enum=switchboard.v1.MessageAuthor" json:"author,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[3]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -735,7 +1029,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[3]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -748,7 +1042,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{3}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Delivery) GetId() string {
@@ -828,6 +1122,13 @@ func (x *Delivery) GetSettleTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Delivery) GetAuthor() MessageAuthor {
+	if x != nil {
+		return x.Author
+	}
+	return MessageAuthor_MESSAGE_AUTHOR_UNSPECIFIED
+}
+
 // One try at a delivery.
 type Attempt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -851,7 +1152,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[4]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -863,7 +1164,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[4]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -876,7 +1177,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{4}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Attempt) GetNumber() int32 {
@@ -939,7 +1240,7 @@ type GetDialogueRequest struct {
 
 func (x *GetDialogueRequest) Reset() {
 	*x = GetDialogueRequest{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[5]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -951,7 +1252,7 @@ func (x *GetDialogueRequest) String() string {
 func (*GetDialogueRequest) ProtoMessage() {}
 
 func (x *GetDialogueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[5]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -964,7 +1265,7 @@ func (x *GetDialogueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDialogueRequest.ProtoReflect.Descriptor instead.
 func (*GetDialogueRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{5}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetDialogueRequest) GetId() string {
@@ -985,7 +1286,7 @@ type GetDialogueResponse struct {
 
 func (x *GetDialogueResponse) Reset() {
 	*x = GetDialogueResponse{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[6]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -997,7 +1298,7 @@ func (x *GetDialogueResponse) String() string {
 func (*GetDialogueResponse) ProtoMessage() {}
 
 func (x *GetDialogueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[6]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1010,7 +1311,7 @@ func (x *GetDialogueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDialogueResponse.ProtoReflect.Descriptor instead.
 func (*GetDialogueResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{6}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetDialogueResponse) GetDialogue() *Dialogue {
@@ -1037,7 +1338,7 @@ type ListDialoguesRequest struct {
 
 func (x *ListDialoguesRequest) Reset() {
 	*x = ListDialoguesRequest{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[7]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1049,7 +1350,7 @@ func (x *ListDialoguesRequest) String() string {
 func (*ListDialoguesRequest) ProtoMessage() {}
 
 func (x *ListDialoguesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[7]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1062,7 +1363,7 @@ func (x *ListDialoguesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDialoguesRequest.ProtoReflect.Descriptor instead.
 func (*ListDialoguesRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{7}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListDialoguesRequest) GetPageSize() int32 {
@@ -1106,7 +1407,7 @@ type ListDialoguesResponse struct {
 
 func (x *ListDialoguesResponse) Reset() {
 	*x = ListDialoguesResponse{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[8]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1118,7 +1419,7 @@ func (x *ListDialoguesResponse) String() string {
 func (*ListDialoguesResponse) ProtoMessage() {}
 
 func (x *ListDialoguesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[8]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1131,7 +1432,7 @@ func (x *ListDialoguesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDialoguesResponse.ProtoReflect.Descriptor instead.
 func (*ListDialoguesResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{8}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListDialoguesResponse) GetDialogues() []*Dialogue {
@@ -1163,7 +1464,7 @@ type ListMessagesRequest struct {
 
 func (x *ListMessagesRequest) Reset() {
 	*x = ListMessagesRequest{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[9]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1476,7 @@ func (x *ListMessagesRequest) String() string {
 func (*ListMessagesRequest) ProtoMessage() {}
 
 func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[9]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1489,7 @@ func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ListMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{9}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListMessagesRequest) GetDialogueId() string {
@@ -1225,7 +1526,7 @@ type ListMessagesResponse struct {
 
 func (x *ListMessagesResponse) Reset() {
 	*x = ListMessagesResponse{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[10]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1237,7 +1538,7 @@ func (x *ListMessagesResponse) String() string {
 func (*ListMessagesResponse) ProtoMessage() {}
 
 func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[10]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1250,7 +1551,7 @@ func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesResponse.ProtoReflect.Descriptor instead.
 func (*ListMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{10}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListMessagesResponse) GetMessages() []*Message {
@@ -1282,7 +1583,7 @@ type ListTurnsRequest struct {
 
 func (x *ListTurnsRequest) Reset() {
 	*x = ListTurnsRequest{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[11]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1294,7 +1595,7 @@ func (x *ListTurnsRequest) String() string {
 func (*ListTurnsRequest) ProtoMessage() {}
 
 func (x *ListTurnsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[11]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1307,7 +1608,7 @@ func (x *ListTurnsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTurnsRequest.ProtoReflect.Descriptor instead.
 func (*ListTurnsRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{11}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListTurnsRequest) GetDialogueId() string {
@@ -1344,7 +1645,7 @@ type ListTurnsResponse struct {
 
 func (x *ListTurnsResponse) Reset() {
 	*x = ListTurnsResponse{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[12]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1356,7 +1657,7 @@ func (x *ListTurnsResponse) String() string {
 func (*ListTurnsResponse) ProtoMessage() {}
 
 func (x *ListTurnsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[12]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1369,7 +1670,7 @@ func (x *ListTurnsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTurnsResponse.ProtoReflect.Descriptor instead.
 func (*ListTurnsResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{12}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListTurnsResponse) GetTurns() []*Turn {
@@ -1397,7 +1698,7 @@ type GetTurnRequest struct {
 
 func (x *GetTurnRequest) Reset() {
 	*x = GetTurnRequest{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[13]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1409,7 +1710,7 @@ func (x *GetTurnRequest) String() string {
 func (*GetTurnRequest) ProtoMessage() {}
 
 func (x *GetTurnRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[13]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1422,7 +1723,7 @@ func (x *GetTurnRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTurnRequest.ProtoReflect.Descriptor instead.
 func (*GetTurnRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{13}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetTurnRequest) GetId() string {
@@ -1443,7 +1744,7 @@ type GetTurnResponse struct {
 
 func (x *GetTurnResponse) Reset() {
 	*x = GetTurnResponse{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[14]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1455,7 +1756,7 @@ func (x *GetTurnResponse) String() string {
 func (*GetTurnResponse) ProtoMessage() {}
 
 func (x *GetTurnResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[14]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1468,7 +1769,7 @@ func (x *GetTurnResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTurnResponse.ProtoReflect.Descriptor instead.
 func (*GetTurnResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{14}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetTurnResponse) GetTurn() *Turn {
@@ -1495,7 +1796,7 @@ type ListDeliveriesRequest struct {
 
 func (x *ListDeliveriesRequest) Reset() {
 	*x = ListDeliveriesRequest{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[15]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1507,7 +1808,7 @@ func (x *ListDeliveriesRequest) String() string {
 func (*ListDeliveriesRequest) ProtoMessage() {}
 
 func (x *ListDeliveriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[15]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1520,7 +1821,7 @@ func (x *ListDeliveriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeliveriesRequest.ProtoReflect.Descriptor instead.
 func (*ListDeliveriesRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{15}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListDeliveriesRequest) GetPageSize() int32 {
@@ -1564,7 +1865,7 @@ type ListDeliveriesResponse struct {
 
 func (x *ListDeliveriesResponse) Reset() {
 	*x = ListDeliveriesResponse{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[16]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +1877,7 @@ func (x *ListDeliveriesResponse) String() string {
 func (*ListDeliveriesResponse) ProtoMessage() {}
 
 func (x *ListDeliveriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[16]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +1890,7 @@ func (x *ListDeliveriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeliveriesResponse.ProtoReflect.Descriptor instead.
 func (*ListDeliveriesResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{16}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListDeliveriesResponse) GetDeliveries() []*Delivery {
@@ -1617,7 +1918,7 @@ type GetDeliveryRequest struct {
 
 func (x *GetDeliveryRequest) Reset() {
 	*x = GetDeliveryRequest{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[17]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1629,7 +1930,7 @@ func (x *GetDeliveryRequest) String() string {
 func (*GetDeliveryRequest) ProtoMessage() {}
 
 func (x *GetDeliveryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[17]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1642,7 +1943,7 @@ func (x *GetDeliveryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeliveryRequest.ProtoReflect.Descriptor instead.
 func (*GetDeliveryRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{17}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetDeliveryRequest) GetId() string {
@@ -1663,7 +1964,7 @@ type GetDeliveryResponse struct {
 
 func (x *GetDeliveryResponse) Reset() {
 	*x = GetDeliveryResponse{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[18]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1675,7 +1976,7 @@ func (x *GetDeliveryResponse) String() string {
 func (*GetDeliveryResponse) ProtoMessage() {}
 
 func (x *GetDeliveryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[18]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1688,7 +1989,7 @@ func (x *GetDeliveryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeliveryResponse.ProtoReflect.Descriptor instead.
 func (*GetDeliveryResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{18}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetDeliveryResponse) GetDelivery() *Delivery {
@@ -1709,7 +2010,7 @@ type RetryDeliveryRequest struct {
 
 func (x *RetryDeliveryRequest) Reset() {
 	*x = RetryDeliveryRequest{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[19]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1721,7 +2022,7 @@ func (x *RetryDeliveryRequest) String() string {
 func (*RetryDeliveryRequest) ProtoMessage() {}
 
 func (x *RetryDeliveryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[19]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1734,7 +2035,7 @@ func (x *RetryDeliveryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryDeliveryRequest.ProtoReflect.Descriptor instead.
 func (*RetryDeliveryRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{19}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RetryDeliveryRequest) GetId() string {
@@ -1755,7 +2056,7 @@ type RetryDeliveryResponse struct {
 
 func (x *RetryDeliveryResponse) Reset() {
 	*x = RetryDeliveryResponse{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[20]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1767,7 +2068,7 @@ func (x *RetryDeliveryResponse) String() string {
 func (*RetryDeliveryResponse) ProtoMessage() {}
 
 func (x *RetryDeliveryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[20]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1780,7 +2081,7 @@ func (x *RetryDeliveryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryDeliveryResponse.ProtoReflect.Descriptor instead.
 func (*RetryDeliveryResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{20}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RetryDeliveryResponse) GetDelivery() *Delivery {
@@ -1790,11 +2091,579 @@ func (x *RetryDeliveryResponse) GetDelivery() *Delivery {
 	return nil
 }
 
+// Decides about a held delivery.
+type ResolveDeliveryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The delivery's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Required. What became of it.
+	Resolution    DeliveryResolution `protobuf:"varint,2,opt,name=resolution,proto3,enum=switchboard.v1.DeliveryResolution" json:"resolution,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolveDeliveryRequest) Reset() {
+	*x = ResolveDeliveryRequest{}
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolveDeliveryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolveDeliveryRequest) ProtoMessage() {}
+
+func (x *ResolveDeliveryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolveDeliveryRequest.ProtoReflect.Descriptor instead.
+func (*ResolveDeliveryRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ResolveDeliveryRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ResolveDeliveryRequest) GetResolution() DeliveryResolution {
+	if x != nil {
+		return x.Resolution
+	}
+	return DeliveryResolution_DELIVERY_RESOLUTION_UNSPECIFIED
+}
+
+// The decided delivery.
+type ResolveDeliveryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The delivery as it stands now.
+	Delivery      *Delivery `protobuf:"bytes,1,opt,name=delivery,proto3" json:"delivery,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolveDeliveryResponse) Reset() {
+	*x = ResolveDeliveryResponse{}
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolveDeliveryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolveDeliveryResponse) ProtoMessage() {}
+
+func (x *ResolveDeliveryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolveDeliveryResponse.ProtoReflect.Descriptor instead.
+func (*ResolveDeliveryResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ResolveDeliveryResponse) GetDelivery() *Delivery {
+	if x != nil {
+		return x.Delivery
+	}
+	return nil
+}
+
+// A message to send.
+type SendMessageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The dialogue's id.
+	DialogueId string `protobuf:"bytes,1,opt,name=dialogue_id,json=dialogueId,proto3" json:"dialogue_id,omitempty"`
+	// Required. The text, 1 to 65,536 bytes, without U+0000.
+	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// Required. OPERATOR or AUTOMATION.
+	Author MessageAuthor `protobuf:"varint,3,opt,name=author,proto3,enum=switchboard.v1.MessageAuthor" json:"author,omitempty"`
+	// The person's name, up to 200 characters, for the record of who took control.
+	By string `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	// A UUID of the caller's choice that makes a repeat safe. Empty: no protection against repeats.
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendMessageRequest) Reset() {
+	*x = SendMessageRequest{}
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendMessageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendMessageRequest) ProtoMessage() {}
+
+func (x *SendMessageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendMessageRequest.ProtoReflect.Descriptor instead.
+func (*SendMessageRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *SendMessageRequest) GetDialogueId() string {
+	if x != nil {
+		return x.DialogueId
+	}
+	return ""
+}
+
+func (x *SendMessageRequest) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *SendMessageRequest) GetAuthor() MessageAuthor {
+	if x != nil {
+		return x.Author
+	}
+	return MessageAuthor_MESSAGE_AUTHOR_UNSPECIFIED
+}
+
+func (x *SendMessageRequest) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *SendMessageRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// The message is committed.
+type SendMessageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The message.
+	Message *Message `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	// Its delivery.
+	Delivery      *Delivery `protobuf:"bytes,2,opt,name=delivery,proto3" json:"delivery,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendMessageResponse) Reset() {
+	*x = SendMessageResponse{}
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendMessageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendMessageResponse) ProtoMessage() {}
+
+func (x *SendMessageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendMessageResponse.ProtoReflect.Descriptor instead.
+func (*SendMessageResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *SendMessageResponse) GetMessage() *Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *SendMessageResponse) GetDelivery() *Delivery {
+	if x != nil {
+		return x.Delivery
+	}
+	return nil
+}
+
+// Asks for a dialogue, for a human.
+type TakeControlRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The dialogue's id.
+	DialogueId string `protobuf:"bytes,1,opt,name=dialogue_id,json=dialogueId,proto3" json:"dialogue_id,omitempty"`
+	// Who takes it, up to 200 characters.
+	By string `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	// Why, up to 500 characters.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// After how long control returns to the agent by itself, 1 s to 30 days. Not set: it doesn't.
+	ReturnAfter   *durationpb.Duration `protobuf:"bytes,4,opt,name=return_after,json=returnAfter,proto3" json:"return_after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeControlRequest) Reset() {
+	*x = TakeControlRequest{}
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeControlRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeControlRequest) ProtoMessage() {}
+
+func (x *TakeControlRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeControlRequest.ProtoReflect.Descriptor instead.
+func (*TakeControlRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *TakeControlRequest) GetDialogueId() string {
+	if x != nil {
+		return x.DialogueId
+	}
+	return ""
+}
+
+func (x *TakeControlRequest) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *TakeControlRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *TakeControlRequest) GetReturnAfter() *durationpb.Duration {
+	if x != nil {
+		return x.ReturnAfter
+	}
+	return nil
+}
+
+// A human holds the dialogue.
+type TakeControlResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The dialogue as it stands now.
+	Dialogue      *Dialogue `protobuf:"bytes,1,opt,name=dialogue,proto3" json:"dialogue,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeControlResponse) Reset() {
+	*x = TakeControlResponse{}
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeControlResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeControlResponse) ProtoMessage() {}
+
+func (x *TakeControlResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeControlResponse.ProtoReflect.Descriptor instead.
+func (*TakeControlResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *TakeControlResponse) GetDialogue() *Dialogue {
+	if x != nil {
+		return x.Dialogue
+	}
+	return nil
+}
+
+// Gives a dialogue back to the agent.
+type ReleaseControlRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The dialogue's id.
+	DialogueId string `protobuf:"bytes,1,opt,name=dialogue_id,json=dialogueId,proto3" json:"dialogue_id,omitempty"`
+	// Who gives it, up to 200 characters.
+	By string `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	// Why, up to 500 characters.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseControlRequest) Reset() {
+	*x = ReleaseControlRequest{}
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseControlRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseControlRequest) ProtoMessage() {}
+
+func (x *ReleaseControlRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseControlRequest.ProtoReflect.Descriptor instead.
+func (*ReleaseControlRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ReleaseControlRequest) GetDialogueId() string {
+	if x != nil {
+		return x.DialogueId
+	}
+	return ""
+}
+
+func (x *ReleaseControlRequest) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *ReleaseControlRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// The agent holds the dialogue.
+type ReleaseControlResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The dialogue as it stands now.
+	Dialogue      *Dialogue `protobuf:"bytes,1,opt,name=dialogue,proto3" json:"dialogue,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseControlResponse) Reset() {
+	*x = ReleaseControlResponse{}
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseControlResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseControlResponse) ProtoMessage() {}
+
+func (x *ReleaseControlResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseControlResponse.ProtoReflect.Descriptor instead.
+func (*ReleaseControlResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ReleaseControlResponse) GetDialogue() *Dialogue {
+	if x != nil {
+		return x.Dialogue
+	}
+	return nil
+}
+
+// Asks for a change of a dialogue.
+type UpdateDialogueRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The dialogue with its `id` and the new values.
+	Dialogue *Dialogue `protobuf:"bytes,1,opt,name=dialogue,proto3" json:"dialogue,omitempty"`
+	// Required. Which fields to change: `status`, `attributes` (as a whole).
+	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateDialogueRequest) Reset() {
+	*x = UpdateDialogueRequest{}
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateDialogueRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateDialogueRequest) ProtoMessage() {}
+
+func (x *UpdateDialogueRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateDialogueRequest.ProtoReflect.Descriptor instead.
+func (*UpdateDialogueRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *UpdateDialogueRequest) GetDialogue() *Dialogue {
+	if x != nil {
+		return x.Dialogue
+	}
+	return nil
+}
+
+func (x *UpdateDialogueRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+// The changed dialogue.
+type UpdateDialogueResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The dialogue as it stands now.
+	Dialogue      *Dialogue `protobuf:"bytes,1,opt,name=dialogue,proto3" json:"dialogue,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateDialogueResponse) Reset() {
+	*x = UpdateDialogueResponse{}
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateDialogueResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateDialogueResponse) ProtoMessage() {}
+
+func (x *UpdateDialogueResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateDialogueResponse.ProtoReflect.Descriptor instead.
+func (*UpdateDialogueResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *UpdateDialogueResponse) GetDialogue() *Dialogue {
+	if x != nil {
+		return x.Dialogue
+	}
+	return nil
+}
+
 var File_switchboard_v1_dialogues_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\n" +
-	"\x1eswitchboard/v1/dialogues.proto\x12\x0eswitchboard.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\"\xf7\x02\n" +
+	"\x1eswitchboard/v1/dialogues.proto\x12\x0eswitchboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\"\xaa\x03\n" +
 	"\bDialogue\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -1809,7 +2678,17 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\vcreate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"\x8f\x03\n" +
+	"updateTime\x121\n" +
+	"\acontrol\x18\n" +
+	" \x01(\v2\x17.switchboard.v1.ControlR\acontrol\"\xe0\x01\n" +
+	"\aControl\x125\n" +
+	"\x06holder\x18\x01 \x01(\x0e2\x1d.switchboard.v1.ControlHolderR\x06holder\x129\n" +
+	"\n" +
+	"since_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tsinceTime\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\x12;\n" +
+	"\vreturn_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"returnTime\"\xa3\x03\n" +
 	"\x04Turn\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vdialogue_id\x18\x02 \x01(\tR\n" +
@@ -1824,7 +2703,8 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"createTime\x129\n" +
 	"\n" +
 	"close_time\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\tcloseTime\"\xd2\x02\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\tcloseTime\x12\x12\n" +
+	"\x04late\x18\v \x01(\bR\x04late\"\xd2\x02\n" +
 	"\x03Run\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x05R\x06number\x12.\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x18.switchboard.v1.RunStateR\x05state\x12!\n" +
@@ -1834,7 +2714,7 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\bmanifest\x18\x06 \x01(\v2\x17.google.protobuf.StructR\bmanifest\x129\n" +
 	"\n" +
 	"start_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
-	"\bend_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"\xe2\x03\n" +
+	"\bend_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"\x99\x04\n" +
 	"\bDelivery\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vdialogue_id\x18\x02 \x01(\tR\n" +
@@ -1852,7 +2732,8 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vsettle_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"settleTime\"\xa9\x02\n" +
+	"settleTime\x125\n" +
+	"\x06author\x18\f \x01(\x0e2\x1d.switchboard.v1.MessageAuthorR\x06author\"\xa9\x02\n" +
 	"\aAttempt\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x05R\x06number\x122\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1c.switchboard.v1.AttemptStateR\x05state\x12\x1f\n" +
@@ -1918,7 +2799,46 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\x14RetryDeliveryRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"M\n" +
 	"\x15RetryDeliveryResponse\x124\n" +
-	"\bdelivery\x18\x01 \x01(\v2\x18.switchboard.v1.DeliveryR\bdelivery*\xa3\x01\n" +
+	"\bdelivery\x18\x01 \x01(\v2\x18.switchboard.v1.DeliveryR\bdelivery\"l\n" +
+	"\x16ResolveDeliveryRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12B\n" +
+	"\n" +
+	"resolution\x18\x02 \x01(\x0e2\".switchboard.v1.DeliveryResolutionR\n" +
+	"resolution\"O\n" +
+	"\x17ResolveDeliveryResponse\x124\n" +
+	"\bdelivery\x18\x01 \x01(\v2\x18.switchboard.v1.DeliveryR\bdelivery\"\xaf\x01\n" +
+	"\x12SendMessageRequest\x12\x1f\n" +
+	"\vdialogue_id\x18\x01 \x01(\tR\n" +
+	"dialogueId\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x125\n" +
+	"\x06author\x18\x03 \x01(\x0e2\x1d.switchboard.v1.MessageAuthorR\x06author\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tR\trequestId\"~\n" +
+	"\x13SendMessageResponse\x121\n" +
+	"\amessage\x18\x01 \x01(\v2\x17.switchboard.v1.MessageR\amessage\x124\n" +
+	"\bdelivery\x18\x02 \x01(\v2\x18.switchboard.v1.DeliveryR\bdelivery\"\x9b\x01\n" +
+	"\x12TakeControlRequest\x12\x1f\n" +
+	"\vdialogue_id\x18\x01 \x01(\tR\n" +
+	"dialogueId\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\tR\x02by\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12<\n" +
+	"\freturn_after\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\vreturnAfter\"K\n" +
+	"\x13TakeControlResponse\x124\n" +
+	"\bdialogue\x18\x01 \x01(\v2\x18.switchboard.v1.DialogueR\bdialogue\"`\n" +
+	"\x15ReleaseControlRequest\x12\x1f\n" +
+	"\vdialogue_id\x18\x01 \x01(\tR\n" +
+	"dialogueId\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\tR\x02by\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"N\n" +
+	"\x16ReleaseControlResponse\x124\n" +
+	"\bdialogue\x18\x01 \x01(\v2\x18.switchboard.v1.DialogueR\bdialogue\"\x8a\x01\n" +
+	"\x15UpdateDialogueRequest\x124\n" +
+	"\bdialogue\x18\x01 \x01(\v2\x18.switchboard.v1.DialogueR\bdialogue\x12;\n" +
+	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\"N\n" +
+	"\x16UpdateDialogueResponse\x124\n" +
+	"\bdialogue\x18\x01 \x01(\v2\x18.switchboard.v1.DialogueR\bdialogue*\xa3\x01\n" +
 	"\x0eDialogueStatus\x12\x1f\n" +
 	"\x1bDIALOGUE_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17DIALOGUE_STATUS_PENDING\x10\x01\x12\x18\n" +
@@ -1931,26 +2851,45 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\x12TURN_STATE_RUNNING\x10\x02\x12\x16\n" +
 	"\x12TURN_STATE_REPLIED\x10\x03\x12\x15\n" +
 	"\x11TURN_STATE_SILENT\x10\x04\x12\x15\n" +
-	"\x11TURN_STATE_FAILED\x10\x05*~\n" +
+	"\x11TURN_STATE_FAILED\x10\x05*\x98\x01\n" +
 	"\bRunState\x12\x19\n" +
 	"\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11RUN_STATE_STARTED\x10\x01\x12\x16\n" +
 	"\x12RUN_STATE_ANSWERED\x10\x02\x12\x12\n" +
 	"\x0eRUN_STATE_LOST\x10\x03\x12\x14\n" +
-	"\x10RUN_STATE_FAILED\x10\x04*\xbb\x01\n" +
+	"\x10RUN_STATE_FAILED\x10\x04\x12\x18\n" +
+	"\x14RUN_STATE_SUPERSEDED\x10\x05*\xf2\x01\n" +
 	"\rDeliveryState\x12\x1e\n" +
 	"\x1aDELIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16DELIVERY_STATE_PENDING\x10\x01\x12\x1a\n" +
 	"\x16DELIVERY_STATE_STARTED\x10\x02\x12\x1c\n" +
 	"\x18DELIVERY_STATE_DELIVERED\x10\x03\x12\x1b\n" +
 	"\x17DELIVERY_STATE_WITHHELD\x10\x04\x12\x17\n" +
-	"\x13DELIVERY_STATE_DEAD\x10\x05*\x9a\x01\n" +
+	"\x13DELIVERY_STATE_DEAD\x10\x05\x12\x1c\n" +
+	"\x18DELIVERY_STATE_UNCERTAIN\x10\x06\x12\x17\n" +
+	"\x13DELIVERY_STATE_HELD\x10\a*\x9a\x01\n" +
 	"\fAttemptState\x12\x1d\n" +
 	"\x19ATTEMPT_STATE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ATTEMPT_STATE_STARTED\x10\x01\x12\x1b\n" +
 	"\x17ATTEMPT_STATE_SUCCEEDED\x10\x02\x12\x18\n" +
 	"\x14ATTEMPT_STATE_FAILED\x10\x03\x12\x19\n" +
-	"\x15ATTEMPT_STATE_UNKNOWN\x10\x042\xd8\x05\n" +
+	"\x15ATTEMPT_STATE_UNKNOWN\x10\x04*~\n" +
+	"\rControlHolder\x12\x1e\n" +
+	"\x1aCONTROL_HOLDER_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14CONTROL_HOLDER_AGENT\x10\x01\x12\x18\n" +
+	"\x14CONTROL_HOLDER_HUMAN\x10\x02\x12\x19\n" +
+	"\x15CONTROL_HOLDER_NOBODY\x10\x03*\xa0\x01\n" +
+	"\rMessageAuthor\x12\x1e\n" +
+	"\x1aMESSAGE_AUTHOR_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14MESSAGE_AUTHOR_AGENT\x10\x01\x12\x1b\n" +
+	"\x17MESSAGE_AUTHOR_OPERATOR\x10\x02\x12\x1d\n" +
+	"\x19MESSAGE_AUTHOR_AUTOMATION\x10\x03\x12\x19\n" +
+	"\x15MESSAGE_AUTHOR_SYSTEM\x10\x04*\x9d\x01\n" +
+	"\x12DeliveryResolution\x12#\n" +
+	"\x1fDELIVERY_RESOLUTION_UNSPECIFIED\x10\x00\x12!\n" +
+	"\x1dDELIVERY_RESOLUTION_DELIVERED\x10\x01\x12\x1e\n" +
+	"\x1aDELIVERY_RESOLUTION_RESEND\x10\x02\x12\x1f\n" +
+	"\x1bDELIVERY_RESOLUTION_DISCARD\x10\x032\xae\t\n" +
 	"\x10DialoguesService\x12V\n" +
 	"\vGetDialogue\x12\".switchboard.v1.GetDialogueRequest\x1a#.switchboard.v1.GetDialogueResponse\x12\\\n" +
 	"\rListDialogues\x12$.switchboard.v1.ListDialoguesRequest\x1a%.switchboard.v1.ListDialoguesResponse\x12Y\n" +
@@ -1959,7 +2898,12 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\aGetTurn\x12\x1e.switchboard.v1.GetTurnRequest\x1a\x1f.switchboard.v1.GetTurnResponse\x12_\n" +
 	"\x0eListDeliveries\x12%.switchboard.v1.ListDeliveriesRequest\x1a&.switchboard.v1.ListDeliveriesResponse\x12V\n" +
 	"\vGetDelivery\x12\".switchboard.v1.GetDeliveryRequest\x1a#.switchboard.v1.GetDeliveryResponse\x12\\\n" +
-	"\rRetryDelivery\x12$.switchboard.v1.RetryDeliveryRequest\x1a%.switchboard.v1.RetryDeliveryResponseB\xb6\x01\n" +
+	"\rRetryDelivery\x12$.switchboard.v1.RetryDeliveryRequest\x1a%.switchboard.v1.RetryDeliveryResponse\x12b\n" +
+	"\x0fResolveDelivery\x12&.switchboard.v1.ResolveDeliveryRequest\x1a'.switchboard.v1.ResolveDeliveryResponse\x12V\n" +
+	"\vSendMessage\x12\".switchboard.v1.SendMessageRequest\x1a#.switchboard.v1.SendMessageResponse\x12V\n" +
+	"\vTakeControl\x12\".switchboard.v1.TakeControlRequest\x1a#.switchboard.v1.TakeControlResponse\x12_\n" +
+	"\x0eReleaseControl\x12%.switchboard.v1.ReleaseControlRequest\x1a&.switchboard.v1.ReleaseControlResponse\x12_\n" +
+	"\x0eUpdateDialogue\x12%.switchboard.v1.UpdateDialogueRequest\x1a&.switchboard.v1.UpdateDialogueResponseB\xb6\x01\n" +
 	"\x12com.switchboard.v1B\x0eDialoguesProtoP\x01Z7switchboard.dev/sdk/go/gen/switchboard/v1;switchboardv1\xa2\x02\x03SXX\xaa\x02\x0eSwitchboard.V1\xca\x02\x0eSwitchboard\\V1\xe2\x02\x1aSwitchboard\\V1\\GPBMetadata\xea\x02\x0fSwitchboard::V1b\x06proto3"
 
 var (
@@ -1974,91 +2918,133 @@ func file_switchboard_v1_dialogues_proto_rawDescGZIP() []byte {
 	return file_switchboard_v1_dialogues_proto_rawDescData
 }
 
-var file_switchboard_v1_dialogues_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_switchboard_v1_dialogues_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_switchboard_v1_dialogues_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
+var file_switchboard_v1_dialogues_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_switchboard_v1_dialogues_proto_goTypes = []any{
-	(DialogueStatus)(0),            // 0: switchboard.v1.DialogueStatus
-	(TurnState)(0),                 // 1: switchboard.v1.TurnState
-	(RunState)(0),                  // 2: switchboard.v1.RunState
-	(DeliveryState)(0),             // 3: switchboard.v1.DeliveryState
-	(AttemptState)(0),              // 4: switchboard.v1.AttemptState
-	(*Dialogue)(nil),               // 5: switchboard.v1.Dialogue
-	(*Turn)(nil),                   // 6: switchboard.v1.Turn
-	(*Run)(nil),                    // 7: switchboard.v1.Run
-	(*Delivery)(nil),               // 8: switchboard.v1.Delivery
-	(*Attempt)(nil),                // 9: switchboard.v1.Attempt
-	(*GetDialogueRequest)(nil),     // 10: switchboard.v1.GetDialogueRequest
-	(*GetDialogueResponse)(nil),    // 11: switchboard.v1.GetDialogueResponse
-	(*ListDialoguesRequest)(nil),   // 12: switchboard.v1.ListDialoguesRequest
-	(*ListDialoguesResponse)(nil),  // 13: switchboard.v1.ListDialoguesResponse
-	(*ListMessagesRequest)(nil),    // 14: switchboard.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),   // 15: switchboard.v1.ListMessagesResponse
-	(*ListTurnsRequest)(nil),       // 16: switchboard.v1.ListTurnsRequest
-	(*ListTurnsResponse)(nil),      // 17: switchboard.v1.ListTurnsResponse
-	(*GetTurnRequest)(nil),         // 18: switchboard.v1.GetTurnRequest
-	(*GetTurnResponse)(nil),        // 19: switchboard.v1.GetTurnResponse
-	(*ListDeliveriesRequest)(nil),  // 20: switchboard.v1.ListDeliveriesRequest
-	(*ListDeliveriesResponse)(nil), // 21: switchboard.v1.ListDeliveriesResponse
-	(*GetDeliveryRequest)(nil),     // 22: switchboard.v1.GetDeliveryRequest
-	(*GetDeliveryResponse)(nil),    // 23: switchboard.v1.GetDeliveryResponse
-	(*RetryDeliveryRequest)(nil),   // 24: switchboard.v1.RetryDeliveryRequest
-	(*RetryDeliveryResponse)(nil),  // 25: switchboard.v1.RetryDeliveryResponse
-	(*structpb.Struct)(nil),        // 26: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),  // 27: google.protobuf.Timestamp
-	(*Message)(nil),                // 28: switchboard.v1.Message
+	(DialogueStatus)(0),             // 0: switchboard.v1.DialogueStatus
+	(TurnState)(0),                  // 1: switchboard.v1.TurnState
+	(RunState)(0),                   // 2: switchboard.v1.RunState
+	(DeliveryState)(0),              // 3: switchboard.v1.DeliveryState
+	(AttemptState)(0),               // 4: switchboard.v1.AttemptState
+	(ControlHolder)(0),              // 5: switchboard.v1.ControlHolder
+	(MessageAuthor)(0),              // 6: switchboard.v1.MessageAuthor
+	(DeliveryResolution)(0),         // 7: switchboard.v1.DeliveryResolution
+	(*Dialogue)(nil),                // 8: switchboard.v1.Dialogue
+	(*Control)(nil),                 // 9: switchboard.v1.Control
+	(*Turn)(nil),                    // 10: switchboard.v1.Turn
+	(*Run)(nil),                     // 11: switchboard.v1.Run
+	(*Delivery)(nil),                // 12: switchboard.v1.Delivery
+	(*Attempt)(nil),                 // 13: switchboard.v1.Attempt
+	(*GetDialogueRequest)(nil),      // 14: switchboard.v1.GetDialogueRequest
+	(*GetDialogueResponse)(nil),     // 15: switchboard.v1.GetDialogueResponse
+	(*ListDialoguesRequest)(nil),    // 16: switchboard.v1.ListDialoguesRequest
+	(*ListDialoguesResponse)(nil),   // 17: switchboard.v1.ListDialoguesResponse
+	(*ListMessagesRequest)(nil),     // 18: switchboard.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),    // 19: switchboard.v1.ListMessagesResponse
+	(*ListTurnsRequest)(nil),        // 20: switchboard.v1.ListTurnsRequest
+	(*ListTurnsResponse)(nil),       // 21: switchboard.v1.ListTurnsResponse
+	(*GetTurnRequest)(nil),          // 22: switchboard.v1.GetTurnRequest
+	(*GetTurnResponse)(nil),         // 23: switchboard.v1.GetTurnResponse
+	(*ListDeliveriesRequest)(nil),   // 24: switchboard.v1.ListDeliveriesRequest
+	(*ListDeliveriesResponse)(nil),  // 25: switchboard.v1.ListDeliveriesResponse
+	(*GetDeliveryRequest)(nil),      // 26: switchboard.v1.GetDeliveryRequest
+	(*GetDeliveryResponse)(nil),     // 27: switchboard.v1.GetDeliveryResponse
+	(*RetryDeliveryRequest)(nil),    // 28: switchboard.v1.RetryDeliveryRequest
+	(*RetryDeliveryResponse)(nil),   // 29: switchboard.v1.RetryDeliveryResponse
+	(*ResolveDeliveryRequest)(nil),  // 30: switchboard.v1.ResolveDeliveryRequest
+	(*ResolveDeliveryResponse)(nil), // 31: switchboard.v1.ResolveDeliveryResponse
+	(*SendMessageRequest)(nil),      // 32: switchboard.v1.SendMessageRequest
+	(*SendMessageResponse)(nil),     // 33: switchboard.v1.SendMessageResponse
+	(*TakeControlRequest)(nil),      // 34: switchboard.v1.TakeControlRequest
+	(*TakeControlResponse)(nil),     // 35: switchboard.v1.TakeControlResponse
+	(*ReleaseControlRequest)(nil),   // 36: switchboard.v1.ReleaseControlRequest
+	(*ReleaseControlResponse)(nil),  // 37: switchboard.v1.ReleaseControlResponse
+	(*UpdateDialogueRequest)(nil),   // 38: switchboard.v1.UpdateDialogueRequest
+	(*UpdateDialogueResponse)(nil),  // 39: switchboard.v1.UpdateDialogueResponse
+	(*structpb.Struct)(nil),         // 40: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),   // 41: google.protobuf.Timestamp
+	(*Message)(nil),                 // 42: switchboard.v1.Message
+	(*durationpb.Duration)(nil),     // 43: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil),   // 44: google.protobuf.FieldMask
 }
 var file_switchboard_v1_dialogues_proto_depIdxs = []int32{
 	0,  // 0: switchboard.v1.Dialogue.status:type_name -> switchboard.v1.DialogueStatus
-	26, // 1: switchboard.v1.Dialogue.attributes:type_name -> google.protobuf.Struct
-	27, // 2: switchboard.v1.Dialogue.create_time:type_name -> google.protobuf.Timestamp
-	27, // 3: switchboard.v1.Dialogue.update_time:type_name -> google.protobuf.Timestamp
-	1,  // 4: switchboard.v1.Turn.state:type_name -> switchboard.v1.TurnState
-	7,  // 5: switchboard.v1.Turn.runs:type_name -> switchboard.v1.Run
-	27, // 6: switchboard.v1.Turn.create_time:type_name -> google.protobuf.Timestamp
-	27, // 7: switchboard.v1.Turn.close_time:type_name -> google.protobuf.Timestamp
-	2,  // 8: switchboard.v1.Run.state:type_name -> switchboard.v1.RunState
-	26, // 9: switchboard.v1.Run.manifest:type_name -> google.protobuf.Struct
-	27, // 10: switchboard.v1.Run.start_time:type_name -> google.protobuf.Timestamp
-	27, // 11: switchboard.v1.Run.end_time:type_name -> google.protobuf.Timestamp
-	3,  // 12: switchboard.v1.Delivery.state:type_name -> switchboard.v1.DeliveryState
-	27, // 13: switchboard.v1.Delivery.next_attempt_time:type_name -> google.protobuf.Timestamp
-	9,  // 14: switchboard.v1.Delivery.attempts:type_name -> switchboard.v1.Attempt
-	27, // 15: switchboard.v1.Delivery.create_time:type_name -> google.protobuf.Timestamp
-	27, // 16: switchboard.v1.Delivery.settle_time:type_name -> google.protobuf.Timestamp
-	4,  // 17: switchboard.v1.Attempt.state:type_name -> switchboard.v1.AttemptState
-	27, // 18: switchboard.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
-	27, // 19: switchboard.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
-	5,  // 20: switchboard.v1.GetDialogueResponse.dialogue:type_name -> switchboard.v1.Dialogue
-	0,  // 21: switchboard.v1.ListDialoguesRequest.status:type_name -> switchboard.v1.DialogueStatus
-	5,  // 22: switchboard.v1.ListDialoguesResponse.dialogues:type_name -> switchboard.v1.Dialogue
-	28, // 23: switchboard.v1.ListMessagesResponse.messages:type_name -> switchboard.v1.Message
-	6,  // 24: switchboard.v1.ListTurnsResponse.turns:type_name -> switchboard.v1.Turn
-	6,  // 25: switchboard.v1.GetTurnResponse.turn:type_name -> switchboard.v1.Turn
-	3,  // 26: switchboard.v1.ListDeliveriesRequest.state:type_name -> switchboard.v1.DeliveryState
-	8,  // 27: switchboard.v1.ListDeliveriesResponse.deliveries:type_name -> switchboard.v1.Delivery
-	8,  // 28: switchboard.v1.GetDeliveryResponse.delivery:type_name -> switchboard.v1.Delivery
-	8,  // 29: switchboard.v1.RetryDeliveryResponse.delivery:type_name -> switchboard.v1.Delivery
-	10, // 30: switchboard.v1.DialoguesService.GetDialogue:input_type -> switchboard.v1.GetDialogueRequest
-	12, // 31: switchboard.v1.DialoguesService.ListDialogues:input_type -> switchboard.v1.ListDialoguesRequest
-	14, // 32: switchboard.v1.DialoguesService.ListMessages:input_type -> switchboard.v1.ListMessagesRequest
-	16, // 33: switchboard.v1.DialoguesService.ListTurns:input_type -> switchboard.v1.ListTurnsRequest
-	18, // 34: switchboard.v1.DialoguesService.GetTurn:input_type -> switchboard.v1.GetTurnRequest
-	20, // 35: switchboard.v1.DialoguesService.ListDeliveries:input_type -> switchboard.v1.ListDeliveriesRequest
-	22, // 36: switchboard.v1.DialoguesService.GetDelivery:input_type -> switchboard.v1.GetDeliveryRequest
-	24, // 37: switchboard.v1.DialoguesService.RetryDelivery:input_type -> switchboard.v1.RetryDeliveryRequest
-	11, // 38: switchboard.v1.DialoguesService.GetDialogue:output_type -> switchboard.v1.GetDialogueResponse
-	13, // 39: switchboard.v1.DialoguesService.ListDialogues:output_type -> switchboard.v1.ListDialoguesResponse
-	15, // 40: switchboard.v1.DialoguesService.ListMessages:output_type -> switchboard.v1.ListMessagesResponse
-	17, // 41: switchboard.v1.DialoguesService.ListTurns:output_type -> switchboard.v1.ListTurnsResponse
-	19, // 42: switchboard.v1.DialoguesService.GetTurn:output_type -> switchboard.v1.GetTurnResponse
-	21, // 43: switchboard.v1.DialoguesService.ListDeliveries:output_type -> switchboard.v1.ListDeliveriesResponse
-	23, // 44: switchboard.v1.DialoguesService.GetDelivery:output_type -> switchboard.v1.GetDeliveryResponse
-	25, // 45: switchboard.v1.DialoguesService.RetryDelivery:output_type -> switchboard.v1.RetryDeliveryResponse
-	38, // [38:46] is the sub-list for method output_type
-	30, // [30:38] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	40, // 1: switchboard.v1.Dialogue.attributes:type_name -> google.protobuf.Struct
+	41, // 2: switchboard.v1.Dialogue.create_time:type_name -> google.protobuf.Timestamp
+	41, // 3: switchboard.v1.Dialogue.update_time:type_name -> google.protobuf.Timestamp
+	9,  // 4: switchboard.v1.Dialogue.control:type_name -> switchboard.v1.Control
+	5,  // 5: switchboard.v1.Control.holder:type_name -> switchboard.v1.ControlHolder
+	41, // 6: switchboard.v1.Control.since_time:type_name -> google.protobuf.Timestamp
+	41, // 7: switchboard.v1.Control.return_time:type_name -> google.protobuf.Timestamp
+	1,  // 8: switchboard.v1.Turn.state:type_name -> switchboard.v1.TurnState
+	11, // 9: switchboard.v1.Turn.runs:type_name -> switchboard.v1.Run
+	41, // 10: switchboard.v1.Turn.create_time:type_name -> google.protobuf.Timestamp
+	41, // 11: switchboard.v1.Turn.close_time:type_name -> google.protobuf.Timestamp
+	2,  // 12: switchboard.v1.Run.state:type_name -> switchboard.v1.RunState
+	40, // 13: switchboard.v1.Run.manifest:type_name -> google.protobuf.Struct
+	41, // 14: switchboard.v1.Run.start_time:type_name -> google.protobuf.Timestamp
+	41, // 15: switchboard.v1.Run.end_time:type_name -> google.protobuf.Timestamp
+	3,  // 16: switchboard.v1.Delivery.state:type_name -> switchboard.v1.DeliveryState
+	41, // 17: switchboard.v1.Delivery.next_attempt_time:type_name -> google.protobuf.Timestamp
+	13, // 18: switchboard.v1.Delivery.attempts:type_name -> switchboard.v1.Attempt
+	41, // 19: switchboard.v1.Delivery.create_time:type_name -> google.protobuf.Timestamp
+	41, // 20: switchboard.v1.Delivery.settle_time:type_name -> google.protobuf.Timestamp
+	6,  // 21: switchboard.v1.Delivery.author:type_name -> switchboard.v1.MessageAuthor
+	4,  // 22: switchboard.v1.Attempt.state:type_name -> switchboard.v1.AttemptState
+	41, // 23: switchboard.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
+	41, // 24: switchboard.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
+	8,  // 25: switchboard.v1.GetDialogueResponse.dialogue:type_name -> switchboard.v1.Dialogue
+	0,  // 26: switchboard.v1.ListDialoguesRequest.status:type_name -> switchboard.v1.DialogueStatus
+	8,  // 27: switchboard.v1.ListDialoguesResponse.dialogues:type_name -> switchboard.v1.Dialogue
+	42, // 28: switchboard.v1.ListMessagesResponse.messages:type_name -> switchboard.v1.Message
+	10, // 29: switchboard.v1.ListTurnsResponse.turns:type_name -> switchboard.v1.Turn
+	10, // 30: switchboard.v1.GetTurnResponse.turn:type_name -> switchboard.v1.Turn
+	3,  // 31: switchboard.v1.ListDeliveriesRequest.state:type_name -> switchboard.v1.DeliveryState
+	12, // 32: switchboard.v1.ListDeliveriesResponse.deliveries:type_name -> switchboard.v1.Delivery
+	12, // 33: switchboard.v1.GetDeliveryResponse.delivery:type_name -> switchboard.v1.Delivery
+	12, // 34: switchboard.v1.RetryDeliveryResponse.delivery:type_name -> switchboard.v1.Delivery
+	7,  // 35: switchboard.v1.ResolveDeliveryRequest.resolution:type_name -> switchboard.v1.DeliveryResolution
+	12, // 36: switchboard.v1.ResolveDeliveryResponse.delivery:type_name -> switchboard.v1.Delivery
+	6,  // 37: switchboard.v1.SendMessageRequest.author:type_name -> switchboard.v1.MessageAuthor
+	42, // 38: switchboard.v1.SendMessageResponse.message:type_name -> switchboard.v1.Message
+	12, // 39: switchboard.v1.SendMessageResponse.delivery:type_name -> switchboard.v1.Delivery
+	43, // 40: switchboard.v1.TakeControlRequest.return_after:type_name -> google.protobuf.Duration
+	8,  // 41: switchboard.v1.TakeControlResponse.dialogue:type_name -> switchboard.v1.Dialogue
+	8,  // 42: switchboard.v1.ReleaseControlResponse.dialogue:type_name -> switchboard.v1.Dialogue
+	8,  // 43: switchboard.v1.UpdateDialogueRequest.dialogue:type_name -> switchboard.v1.Dialogue
+	44, // 44: switchboard.v1.UpdateDialogueRequest.update_mask:type_name -> google.protobuf.FieldMask
+	8,  // 45: switchboard.v1.UpdateDialogueResponse.dialogue:type_name -> switchboard.v1.Dialogue
+	14, // 46: switchboard.v1.DialoguesService.GetDialogue:input_type -> switchboard.v1.GetDialogueRequest
+	16, // 47: switchboard.v1.DialoguesService.ListDialogues:input_type -> switchboard.v1.ListDialoguesRequest
+	18, // 48: switchboard.v1.DialoguesService.ListMessages:input_type -> switchboard.v1.ListMessagesRequest
+	20, // 49: switchboard.v1.DialoguesService.ListTurns:input_type -> switchboard.v1.ListTurnsRequest
+	22, // 50: switchboard.v1.DialoguesService.GetTurn:input_type -> switchboard.v1.GetTurnRequest
+	24, // 51: switchboard.v1.DialoguesService.ListDeliveries:input_type -> switchboard.v1.ListDeliveriesRequest
+	26, // 52: switchboard.v1.DialoguesService.GetDelivery:input_type -> switchboard.v1.GetDeliveryRequest
+	28, // 53: switchboard.v1.DialoguesService.RetryDelivery:input_type -> switchboard.v1.RetryDeliveryRequest
+	30, // 54: switchboard.v1.DialoguesService.ResolveDelivery:input_type -> switchboard.v1.ResolveDeliveryRequest
+	32, // 55: switchboard.v1.DialoguesService.SendMessage:input_type -> switchboard.v1.SendMessageRequest
+	34, // 56: switchboard.v1.DialoguesService.TakeControl:input_type -> switchboard.v1.TakeControlRequest
+	36, // 57: switchboard.v1.DialoguesService.ReleaseControl:input_type -> switchboard.v1.ReleaseControlRequest
+	38, // 58: switchboard.v1.DialoguesService.UpdateDialogue:input_type -> switchboard.v1.UpdateDialogueRequest
+	15, // 59: switchboard.v1.DialoguesService.GetDialogue:output_type -> switchboard.v1.GetDialogueResponse
+	17, // 60: switchboard.v1.DialoguesService.ListDialogues:output_type -> switchboard.v1.ListDialoguesResponse
+	19, // 61: switchboard.v1.DialoguesService.ListMessages:output_type -> switchboard.v1.ListMessagesResponse
+	21, // 62: switchboard.v1.DialoguesService.ListTurns:output_type -> switchboard.v1.ListTurnsResponse
+	23, // 63: switchboard.v1.DialoguesService.GetTurn:output_type -> switchboard.v1.GetTurnResponse
+	25, // 64: switchboard.v1.DialoguesService.ListDeliveries:output_type -> switchboard.v1.ListDeliveriesResponse
+	27, // 65: switchboard.v1.DialoguesService.GetDelivery:output_type -> switchboard.v1.GetDeliveryResponse
+	29, // 66: switchboard.v1.DialoguesService.RetryDelivery:output_type -> switchboard.v1.RetryDeliveryResponse
+	31, // 67: switchboard.v1.DialoguesService.ResolveDelivery:output_type -> switchboard.v1.ResolveDeliveryResponse
+	33, // 68: switchboard.v1.DialoguesService.SendMessage:output_type -> switchboard.v1.SendMessageResponse
+	35, // 69: switchboard.v1.DialoguesService.TakeControl:output_type -> switchboard.v1.TakeControlResponse
+	37, // 70: switchboard.v1.DialoguesService.ReleaseControl:output_type -> switchboard.v1.ReleaseControlResponse
+	39, // 71: switchboard.v1.DialoguesService.UpdateDialogue:output_type -> switchboard.v1.UpdateDialogueResponse
+	59, // [59:72] is the sub-list for method output_type
+	46, // [46:59] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_dialogues_proto_init() }
@@ -2072,8 +3058,8 @@ func file_switchboard_v1_dialogues_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_dialogues_proto_rawDesc), len(file_switchboard_v1_dialogues_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   21,
+			NumEnums:      8,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,14 +19,19 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	DialoguesService_GetDialogue_FullMethodName    = "/switchboard.v1.DialoguesService/GetDialogue"
-	DialoguesService_ListDialogues_FullMethodName  = "/switchboard.v1.DialoguesService/ListDialogues"
-	DialoguesService_ListMessages_FullMethodName   = "/switchboard.v1.DialoguesService/ListMessages"
-	DialoguesService_ListTurns_FullMethodName      = "/switchboard.v1.DialoguesService/ListTurns"
-	DialoguesService_GetTurn_FullMethodName        = "/switchboard.v1.DialoguesService/GetTurn"
-	DialoguesService_ListDeliveries_FullMethodName = "/switchboard.v1.DialoguesService/ListDeliveries"
-	DialoguesService_GetDelivery_FullMethodName    = "/switchboard.v1.DialoguesService/GetDelivery"
-	DialoguesService_RetryDelivery_FullMethodName  = "/switchboard.v1.DialoguesService/RetryDelivery"
+	DialoguesService_GetDialogue_FullMethodName     = "/switchboard.v1.DialoguesService/GetDialogue"
+	DialoguesService_ListDialogues_FullMethodName   = "/switchboard.v1.DialoguesService/ListDialogues"
+	DialoguesService_ListMessages_FullMethodName    = "/switchboard.v1.DialoguesService/ListMessages"
+	DialoguesService_ListTurns_FullMethodName       = "/switchboard.v1.DialoguesService/ListTurns"
+	DialoguesService_GetTurn_FullMethodName         = "/switchboard.v1.DialoguesService/GetTurn"
+	DialoguesService_ListDeliveries_FullMethodName  = "/switchboard.v1.DialoguesService/ListDeliveries"
+	DialoguesService_GetDelivery_FullMethodName     = "/switchboard.v1.DialoguesService/GetDelivery"
+	DialoguesService_RetryDelivery_FullMethodName   = "/switchboard.v1.DialoguesService/RetryDelivery"
+	DialoguesService_ResolveDelivery_FullMethodName = "/switchboard.v1.DialoguesService/ResolveDelivery"
+	DialoguesService_SendMessage_FullMethodName     = "/switchboard.v1.DialoguesService/SendMessage"
+	DialoguesService_TakeControl_FullMethodName     = "/switchboard.v1.DialoguesService/TakeControl"
+	DialoguesService_ReleaseControl_FullMethodName  = "/switchboard.v1.DialoguesService/ReleaseControl"
+	DialoguesService_UpdateDialogue_FullMethodName  = "/switchboard.v1.DialoguesService/UpdateDialogue"
 )
 
 // DialoguesServiceClient is the client API for DialoguesService service.
@@ -53,6 +58,22 @@ type DialoguesServiceClient interface {
 	// Puts a dead delivery back into its dialogue's lane, with a fresh schedule of attempts. It goes out after what waits
 	// there already. Reasons: DELIVERY_NOT_FOUND, DELIVERY_NOT_DEAD.
 	RetryDelivery(ctx context.Context, in *RetryDeliveryRequest, opts ...grpc.CallOption) (*RetryDeliveryResponse, error)
+	// Decides about a delivery that is HELD because it may have arrived: it did, or it is sent again, or it is given up.
+	// Reasons: DELIVERY_NOT_FOUND, DELIVERY_NOT_HELD, FIELD_INVALID.
+	ResolveDelivery(ctx context.Context, in *ResolveDeliveryRequest, opts ...grpc.CallOption) (*ResolveDeliveryResponse, error)
+	// Sends a message of a person or of a program. A person's takes control from the agent, unless the agent's policy says
+	// RECORD_ONLY. Answers when it is committed; delivering follows. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
+	// REQUEST_ID_REUSED.
+	SendMessage(ctx context.Context, in *SendMessageRequest, opts ...grpc.CallOption) (*SendMessageResponse, error)
+	// Gives the dialogue to a human: its status becomes OPEN, and the agent sends nothing, not even an answer that is being
+	// written. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID.
+	TakeControl(ctx context.Context, in *TakeControlRequest, opts ...grpc.CallOption) (*TakeControlResponse, error)
+	// Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered. Reasons:
+	// DIALOGUE_NOT_FOUND, FIELD_INVALID.
+	ReleaseControl(ctx context.Context, in *ReleaseControlRequest, opts ...grpc.CallOption) (*ReleaseControlResponse, error)
+	// Changes a dialogue's status, and with it who holds it, or its attributes. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
+	// FIELD_MASK_INVALID.
+	UpdateDialogue(ctx context.Context, in *UpdateDialogueRequest, opts ...grpc.CallOption) (*UpdateDialogueResponse, error)
 }
 
 type dialoguesServiceClient struct {
@@ -143,6 +164,56 @@ func (c *dialoguesServiceClient) RetryDelivery(ctx context.Context, in *RetryDel
 	return out, nil
 }
 
+func (c *dialoguesServiceClient) ResolveDelivery(ctx context.Context, in *ResolveDeliveryRequest, opts ...grpc.CallOption) (*ResolveDeliveryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResolveDeliveryResponse)
+	err := c.cc.Invoke(ctx, DialoguesService_ResolveDelivery_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *dialoguesServiceClient) SendMessage(ctx context.Context, in *SendMessageRequest, opts ...grpc.CallOption) (*SendMessageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SendMessageResponse)
+	err := c.cc.Invoke(ctx, DialoguesService_SendMessage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *dialoguesServiceClient) TakeControl(ctx context.Context, in *TakeControlRequest, opts ...grpc.CallOption) (*TakeControlResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TakeControlResponse)
+	err := c.cc.Invoke(ctx, DialoguesService_TakeControl_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *dialoguesServiceClient) ReleaseControl(ctx context.Context, in *ReleaseControlRequest, opts ...grpc.CallOption) (*ReleaseControlResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReleaseControlResponse)
+	err := c.cc.Invoke(ctx, DialoguesService_ReleaseControl_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *dialoguesServiceClient) UpdateDialogue(ctx context.Context, in *UpdateDialogueRequest, opts ...grpc.CallOption) (*UpdateDialogueResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateDialogueResponse)
+	err := c.cc.Invoke(ctx, DialoguesService_UpdateDialogue_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DialoguesServiceServer is the server API for DialoguesService service.
 // All implementations must embed UnimplementedDialoguesServiceServer
 // for forward compatibility.
@@ -167,6 +238,22 @@ type DialoguesServiceServer interface {
 	// Puts a dead delivery back into its dialogue's lane, with a fresh schedule of attempts. It goes out after what waits
 	// there already. Reasons: DELIVERY_NOT_FOUND, DELIVERY_NOT_DEAD.
 	RetryDelivery(context.Context, *RetryDeliveryRequest) (*RetryDeliveryResponse, error)
+	// Decides about a delivery that is HELD because it may have arrived: it did, or it is sent again, or it is given up.
+	// Reasons: DELIVERY_NOT_FOUND, DELIVERY_NOT_HELD, FIELD_INVALID.
+	ResolveDelivery(context.Context, *ResolveDeliveryRequest) (*ResolveDeliveryResponse, error)
+	// Sends a message of a person or of a program. A person's takes control from the agent, unless the agent's policy says
+	// RECORD_ONLY. Answers when it is committed; delivering follows. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
+	// REQUEST_ID_REUSED.
+	SendMessage(context.Context, *SendMessageRequest) (*SendMessageResponse, error)
+	// Gives the dialogue to a human: its status becomes OPEN, and the agent sends nothing, not even an answer that is being
+	// written. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID.
+	TakeControl(context.Context, *TakeControlRequest) (*TakeControlResponse, error)
+	// Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered. Reasons:
+	// DIALOGUE_NOT_FOUND, FIELD_INVALID.
+	ReleaseControl(context.Context, *ReleaseControlRequest) (*ReleaseControlResponse, error)
+	// Changes a dialogue's status, and with it who holds it, or its attributes. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
+	// FIELD_MASK_INVALID.
+	UpdateDialogue(context.Context, *UpdateDialogueRequest) (*UpdateDialogueResponse, error)
 	mustEmbedUnimplementedDialoguesServiceServer()
 }
 
@@ -200,6 +287,21 @@ func (UnimplementedDialoguesServiceServer) GetDelivery(context.Context, *GetDeli
 }
 func (UnimplementedDialoguesServiceServer) RetryDelivery(context.Context, *RetryDeliveryRequest) (*RetryDeliveryResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RetryDelivery not implemented")
+}
+func (UnimplementedDialoguesServiceServer) ResolveDelivery(context.Context, *ResolveDeliveryRequest) (*ResolveDeliveryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResolveDelivery not implemented")
+}
+func (UnimplementedDialoguesServiceServer) SendMessage(context.Context, *SendMessageRequest) (*SendMessageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SendMessage not implemented")
+}
+func (UnimplementedDialoguesServiceServer) TakeControl(context.Context, *TakeControlRequest) (*TakeControlResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TakeControl not implemented")
+}
+func (UnimplementedDialoguesServiceServer) ReleaseControl(context.Context, *ReleaseControlRequest) (*ReleaseControlResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReleaseControl not implemented")
+}
+func (UnimplementedDialoguesServiceServer) UpdateDialogue(context.Context, *UpdateDialogueRequest) (*UpdateDialogueResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateDialogue not implemented")
 }
 func (UnimplementedDialoguesServiceServer) mustEmbedUnimplementedDialoguesServiceServer() {}
 func (UnimplementedDialoguesServiceServer) testEmbeddedByValue()                          {}
@@ -366,6 +468,96 @@ func _DialoguesService_RetryDelivery_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DialoguesService_ResolveDelivery_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResolveDeliveryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DialoguesServiceServer).ResolveDelivery(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DialoguesService_ResolveDelivery_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DialoguesServiceServer).ResolveDelivery(ctx, req.(*ResolveDeliveryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DialoguesService_SendMessage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SendMessageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DialoguesServiceServer).SendMessage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DialoguesService_SendMessage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DialoguesServiceServer).SendMessage(ctx, req.(*SendMessageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DialoguesService_TakeControl_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TakeControlRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DialoguesServiceServer).TakeControl(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DialoguesService_TakeControl_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DialoguesServiceServer).TakeControl(ctx, req.(*TakeControlRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DialoguesService_ReleaseControl_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReleaseControlRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DialoguesServiceServer).ReleaseControl(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DialoguesService_ReleaseControl_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DialoguesServiceServer).ReleaseControl(ctx, req.(*ReleaseControlRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DialoguesService_UpdateDialogue_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateDialogueRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DialoguesServiceServer).UpdateDialogue(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DialoguesService_UpdateDialogue_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DialoguesServiceServer).UpdateDialogue(ctx, req.(*UpdateDialogueRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // DialoguesService_ServiceDesc is the grpc.ServiceDesc for DialoguesService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -404,6 +596,26 @@ var DialoguesService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RetryDelivery",
 			Handler:    _DialoguesService_RetryDelivery_Handler,
+		},
+		{
+			MethodName: "ResolveDelivery",
+			Handler:    _DialoguesService_ResolveDelivery_Handler,
+		},
+		{
+			MethodName: "SendMessage",
+			Handler:    _DialoguesService_SendMessage_Handler,
+		},
+		{
+			MethodName: "TakeControl",
+			Handler:    _DialoguesService_TakeControl_Handler,
+		},
+		{
+			MethodName: "ReleaseControl",
+			Handler:    _DialoguesService_ReleaseControl_Handler,
+		},
+		{
+			MethodName: "UpdateDialogue",
+			Handler:    _DialoguesService_UpdateDialogue_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

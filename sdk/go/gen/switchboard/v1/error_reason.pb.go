@@ -41,7 +41,7 @@ const (
 	// The update mask is empty or names a field that can't be changed.
 	//
 	// ```json
-	// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "FIELD_MASK_INVALID", "detail": "update_mask: nickname is not a field that can be updated; use display_name, instructions, engine, active", "errors": [{"field": "update_mask", "detail": "nickname is not a field that can be updated; use display_name, instructions, engine, active"}]}
+	// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "FIELD_MASK_INVALID", "detail": "update_mask: nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active", "errors": [{"field": "update_mask", "detail": "nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active"}]}
 	// ```
 	ErrorReason_ERROR_REASON_FIELD_MASK_INVALID ErrorReason = 2
 	// The page token is not one of ours, or belongs to a list with other filters. Ask for the first page again.
@@ -62,16 +62,23 @@ const (
 	// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "CURSOR_AHEAD", "detail": "cursor: is ahead of the log; begin again at the cursor in the metadata", "errors": [{"field": "cursor", "detail": "is ahead of the log; begin again at the cursor in the metadata"}], "metadata": {"cursor": "AZvE…"}}
 	// ```
 	ErrorReason_ERROR_REASON_CURSOR_AHEAD ErrorReason = 5
+	// The cursor is older than what the log still holds, or belongs to an earlier life of it. Begin again at the cursor that
+	// the answer names: the oldest place there is.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "CURSOR_EXPIRED", "detail": "cursor: is older than the log; begin again at the cursor in the metadata", "errors": [{"field": "cursor", "detail": "is older than the log; begin again at the cursor in the metadata"}], "metadata": {"cursor": "AZvE…"}}
+	// ```
+	ErrorReason_ERROR_REASON_CURSOR_EXPIRED ErrorReason = 39
 	// The `request_id` was used before with another request. Use a fresh one.
 	//
 	// ```json
-	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "REQUEST_ID_REUSED", "detail": "request_id was used before with another request; use a fresh one", "errors": [{"field": "request_id", "detail": "was used before with another request; use a fresh one"}]}
+	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "REQUEST_ID_REUSED", "detail": "request_id: was used before with another request; use a fresh one", "errors": [{"field": "request_id", "detail": "was used before with another request; use a fresh one"}]}
 	// ```
 	ErrorReason_ERROR_REASON_REQUEST_ID_REUSED ErrorReason = 6
 	// The call carries no credentials.
 	//
 	// ```json
-	// {"type": "about:blank", "title": "Unauthorized", "status": 401, "reason": "AUTH_MISSING", "detail": "x-chatbot_auth_token header is required"}
+	// {"type": "about:blank", "title": "Unauthorized", "status": 401, "reason": "AUTH_MISSING", "detail": "x-chatbot_auth_token header is required: Bearer <token>"}
 	// ```
 	ErrorReason_ERROR_REASON_AUTH_MISSING ErrorReason = 7
 	// The credentials are not of the form `Bearer <token>`.
@@ -146,6 +153,24 @@ const (
 	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "INBOUND_WEBHOOK_NOT_FOUND", "detail": "inbound webhook 0198c0de-0000-7000-8000-000000000008 was not found"}
 	// ```
 	ErrorReason_ERROR_REASON_INBOUND_WEBHOOK_NOT_FOUND ErrorReason = 19
+	// No such webhook endpoint in this workspace.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "ENDPOINT_NOT_FOUND", "detail": "endpoint 0198c0de-0000-7000-8000-00000000000a was not found"}
+	// ```
+	ErrorReason_ERROR_REASON_ENDPOINT_NOT_FOUND ErrorReason = 35
+	// No such dispatch in this workspace.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "DISPATCH_NOT_FOUND", "detail": "dispatch 0198c0de-0000-7000-8000-00000000000b was not found"}
+	// ```
+	ErrorReason_ERROR_REASON_DISPATCH_NOT_FOUND ErrorReason = 36
+	// An event that was asked for by its id is not in this workspace's log.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "EVENT_NOT_FOUND", "detail": "event 0198c0de-0000-7000-8000-00000000000c was not found"}
+	// ```
+	ErrorReason_ERROR_REASON_EVENT_NOT_FOUND ErrorReason = 38
 	// No route of the HTTP shim has this path.
 	//
 	// ```json
@@ -176,10 +201,22 @@ const (
 	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "DELIVERY_NOT_DEAD", "detail": "delivery 0198c0de-0000-7000-8000-000000000007 is not dead; only dead deliveries can be retried"}
 	// ```
 	ErrorReason_ERROR_REASON_DELIVERY_NOT_DEAD ErrorReason = 24
+	// Only held deliveries can be resolved.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "DELIVERY_NOT_HELD", "detail": "delivery 0198c0de-0000-7000-8000-000000000007 is not held; only held deliveries can be resolved"}
+	// ```
+	ErrorReason_ERROR_REASON_DELIVERY_NOT_HELD ErrorReason = 34
+	// Only dead dispatches can be retried by hand; ReplayEvents sends again what was delivered.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "DISPATCH_NOT_DEAD", "detail": "dispatch 0198c0de-0000-7000-8000-00000000000b is not dead; only dead dispatches can be retried"}
+	// ```
+	ErrorReason_ERROR_REASON_DISPATCH_NOT_DEAD ErrorReason = 37
 	// The message id is known with another content. Nothing was changed; the conflict was recorded.
 	//
 	// ```json
-	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "MESSAGE_CONFLICT", "detail": "message_id is known with another content; use a fresh id for a new message", "errors": [{"field": "message_id", "detail": "is known with another content; use a fresh id for a new message"}]}
+	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "MESSAGE_CONFLICT", "detail": "message_id: is known with another content; use a fresh id for a new message", "errors": [{"field": "message_id", "detail": "is known with another content; use a fresh id for a new message"}]}
 	// ```
 	ErrorReason_ERROR_REASON_MESSAGE_CONFLICT ErrorReason = 25
 	// The URL leads to an address that the operator does not allow. See SWITCHBOARD_ALLOW_PRIVATE_TARGETS.
@@ -221,46 +258,15 @@ const (
 	// The call took longer than the caller or the server allows.
 	//
 	// ```json
-	// {"type": "about:blank", "title": "Gateway Timeout", "status": 504, "reason": "DEADLINE_EXCEEDED", "detail": "the call took too long"}
+	// {"type": "about:blank", "title": "Gateway Timeout", "status": 504, "reason": "DEADLINE_EXCEEDED", "detail": "the call took too long; try again, with a later deadline if it was short"}
 	// ```
 	ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED ErrorReason = 32
-	// A mistake of ours. The log has the details under the request id.
+	// A mistake of ours. The log has the details under the id of the answer's header `x-request-id`.
 	//
 	// ```json
-	// {"type": "about:blank", "title": "Internal Server Error", "status": 500, "reason": "INTERNAL", "detail": "an internal error; quote the request id 0198c0de-0000-7000-8000-000000000009"}
+	// {"type": "about:blank", "title": "Internal Server Error", "status": 500, "reason": "INTERNAL", "detail": "an internal error"}
 	// ```
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 33
-	// No such webhook endpoint in this workspace.
-	//
-	// ```json
-	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "ENDPOINT_NOT_FOUND", "detail": "endpoint 0198c0de-0000-7000-8000-00000000000a was not found"}
-	// ```
-	ErrorReason_ERROR_REASON_ENDPOINT_NOT_FOUND ErrorReason = 34
-	// No such dispatch in this workspace.
-	//
-	// ```json
-	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "DISPATCH_NOT_FOUND", "detail": "dispatch 0198c0de-0000-7000-8000-00000000000b was not found"}
-	// ```
-	ErrorReason_ERROR_REASON_DISPATCH_NOT_FOUND ErrorReason = 35
-	// Only dead dispatches can be retried by hand; ReplayEvents sends again what was delivered.
-	//
-	// ```json
-	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "DISPATCH_NOT_DEAD", "detail": "dispatch 0198c0de-0000-7000-8000-00000000000b is not dead; only dead dispatches can be retried"}
-	// ```
-	ErrorReason_ERROR_REASON_DISPATCH_NOT_DEAD ErrorReason = 36
-	// An event that was asked for by its id is not in this workspace's log.
-	//
-	// ```json
-	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "EVENT_NOT_FOUND", "detail": "event 0198c0de-0000-7000-8000-00000000000c was not found"}
-	// ```
-	ErrorReason_ERROR_REASON_EVENT_NOT_FOUND ErrorReason = 37
-	// The cursor is older than what the log still holds, or belongs to an earlier life of it. Begin again at the cursor that
-	// the answer names: the oldest place there is.
-	//
-	// ```json
-	// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "CURSOR_EXPIRED", "detail": "cursor: is older than the log; begin again at the cursor in the metadata", "errors": [{"field": "cursor", "detail": "is older than the log; begin again at the cursor in the metadata"}], "metadata": {"cursor": "AZvE…"}}
-	// ```
-	ErrorReason_ERROR_REASON_CURSOR_EXPIRED ErrorReason = 38
 )
 
 // Enum value maps for ErrorReason.
@@ -272,6 +278,7 @@ var (
 		3:  "ERROR_REASON_PAGE_TOKEN_INVALID",
 		4:  "ERROR_REASON_CURSOR_INVALID",
 		5:  "ERROR_REASON_CURSOR_AHEAD",
+		39: "ERROR_REASON_CURSOR_EXPIRED",
 		6:  "ERROR_REASON_REQUEST_ID_REUSED",
 		7:  "ERROR_REASON_AUTH_MISSING",
 		8:  "ERROR_REASON_AUTH_MALFORMED",
@@ -286,11 +293,16 @@ var (
 		17: "ERROR_REASON_TURN_NOT_FOUND",
 		18: "ERROR_REASON_DELIVERY_NOT_FOUND",
 		19: "ERROR_REASON_INBOUND_WEBHOOK_NOT_FOUND",
+		35: "ERROR_REASON_ENDPOINT_NOT_FOUND",
+		36: "ERROR_REASON_DISPATCH_NOT_FOUND",
+		38: "ERROR_REASON_EVENT_NOT_FOUND",
 		20: "ERROR_REASON_ROUTE_NOT_FOUND",
 		21: "ERROR_REASON_METHOD_NOT_ALLOWED",
 		22: "ERROR_REASON_AGENT_IN_USE",
 		23: "ERROR_REASON_CHANNEL_INACTIVE",
 		24: "ERROR_REASON_DELIVERY_NOT_DEAD",
+		34: "ERROR_REASON_DELIVERY_NOT_HELD",
+		37: "ERROR_REASON_DISPATCH_NOT_DEAD",
 		25: "ERROR_REASON_MESSAGE_CONFLICT",
 		26: "ERROR_REASON_TARGET_FORBIDDEN",
 		27: "ERROR_REASON_BODY_TOO_LARGE",
@@ -300,11 +312,6 @@ var (
 		31: "ERROR_REASON_UNAVAILABLE",
 		32: "ERROR_REASON_DEADLINE_EXCEEDED",
 		33: "ERROR_REASON_INTERNAL",
-		34: "ERROR_REASON_ENDPOINT_NOT_FOUND",
-		35: "ERROR_REASON_DISPATCH_NOT_FOUND",
-		36: "ERROR_REASON_DISPATCH_NOT_DEAD",
-		37: "ERROR_REASON_EVENT_NOT_FOUND",
-		38: "ERROR_REASON_CURSOR_EXPIRED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":               0,
@@ -313,6 +320,7 @@ var (
 		"ERROR_REASON_PAGE_TOKEN_INVALID":        3,
 		"ERROR_REASON_CURSOR_INVALID":            4,
 		"ERROR_REASON_CURSOR_AHEAD":              5,
+		"ERROR_REASON_CURSOR_EXPIRED":            39,
 		"ERROR_REASON_REQUEST_ID_REUSED":         6,
 		"ERROR_REASON_AUTH_MISSING":              7,
 		"ERROR_REASON_AUTH_MALFORMED":            8,
@@ -327,11 +335,16 @@ var (
 		"ERROR_REASON_TURN_NOT_FOUND":            17,
 		"ERROR_REASON_DELIVERY_NOT_FOUND":        18,
 		"ERROR_REASON_INBOUND_WEBHOOK_NOT_FOUND": 19,
+		"ERROR_REASON_ENDPOINT_NOT_FOUND":        35,
+		"ERROR_REASON_DISPATCH_NOT_FOUND":        36,
+		"ERROR_REASON_EVENT_NOT_FOUND":           38,
 		"ERROR_REASON_ROUTE_NOT_FOUND":           20,
 		"ERROR_REASON_METHOD_NOT_ALLOWED":        21,
 		"ERROR_REASON_AGENT_IN_USE":              22,
 		"ERROR_REASON_CHANNEL_INACTIVE":          23,
 		"ERROR_REASON_DELIVERY_NOT_DEAD":         24,
+		"ERROR_REASON_DELIVERY_NOT_HELD":         34,
+		"ERROR_REASON_DISPATCH_NOT_DEAD":         37,
 		"ERROR_REASON_MESSAGE_CONFLICT":          25,
 		"ERROR_REASON_TARGET_FORBIDDEN":          26,
 		"ERROR_REASON_BODY_TOO_LARGE":            27,
@@ -341,11 +354,6 @@ var (
 		"ERROR_REASON_UNAVAILABLE":               31,
 		"ERROR_REASON_DEADLINE_EXCEEDED":         32,
 		"ERROR_REASON_INTERNAL":                  33,
-		"ERROR_REASON_ENDPOINT_NOT_FOUND":        34,
-		"ERROR_REASON_DISPATCH_NOT_FOUND":        35,
-		"ERROR_REASON_DISPATCH_NOT_DEAD":         36,
-		"ERROR_REASON_EVENT_NOT_FOUND":           37,
-		"ERROR_REASON_CURSOR_EXPIRED":            38,
 	}
 )
 
@@ -380,7 +388,7 @@ var File_switchboard_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"!switchboard/v1/error_reason.proto\x12\x0eswitchboard.v1*\xcd\n" +
+	"!switchboard/v1/error_reason.proto\x12\x0eswitchboard.v1*\xf1\n" +
 	"\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
@@ -388,7 +396,8 @@ const file_switchboard_v1_error_reason_proto_rawDesc = "" +
 	"\x1fERROR_REASON_FIELD_MASK_INVALID\x10\x02\x12#\n" +
 	"\x1fERROR_REASON_PAGE_TOKEN_INVALID\x10\x03\x12\x1f\n" +
 	"\x1bERROR_REASON_CURSOR_INVALID\x10\x04\x12\x1d\n" +
-	"\x19ERROR_REASON_CURSOR_AHEAD\x10\x05\x12\"\n" +
+	"\x19ERROR_REASON_CURSOR_AHEAD\x10\x05\x12\x1f\n" +
+	"\x1bERROR_REASON_CURSOR_EXPIRED\x10'\x12\"\n" +
 	"\x1eERROR_REASON_REQUEST_ID_REUSED\x10\x06\x12\x1d\n" +
 	"\x19ERROR_REASON_AUTH_MISSING\x10\a\x12\x1f\n" +
 	"\x1bERROR_REASON_AUTH_MALFORMED\x10\b\x12\x1e\n" +
@@ -403,12 +412,17 @@ const file_switchboard_v1_error_reason_proto_rawDesc = "" +
 	"\x1fERROR_REASON_DIALOGUE_NOT_FOUND\x10\x10\x12\x1f\n" +
 	"\x1bERROR_REASON_TURN_NOT_FOUND\x10\x11\x12#\n" +
 	"\x1fERROR_REASON_DELIVERY_NOT_FOUND\x10\x12\x12*\n" +
-	"&ERROR_REASON_INBOUND_WEBHOOK_NOT_FOUND\x10\x13\x12 \n" +
+	"&ERROR_REASON_INBOUND_WEBHOOK_NOT_FOUND\x10\x13\x12#\n" +
+	"\x1fERROR_REASON_ENDPOINT_NOT_FOUND\x10#\x12#\n" +
+	"\x1fERROR_REASON_DISPATCH_NOT_FOUND\x10$\x12 \n" +
+	"\x1cERROR_REASON_EVENT_NOT_FOUND\x10&\x12 \n" +
 	"\x1cERROR_REASON_ROUTE_NOT_FOUND\x10\x14\x12#\n" +
 	"\x1fERROR_REASON_METHOD_NOT_ALLOWED\x10\x15\x12\x1d\n" +
 	"\x19ERROR_REASON_AGENT_IN_USE\x10\x16\x12!\n" +
 	"\x1dERROR_REASON_CHANNEL_INACTIVE\x10\x17\x12\"\n" +
-	"\x1eERROR_REASON_DELIVERY_NOT_DEAD\x10\x18\x12!\n" +
+	"\x1eERROR_REASON_DELIVERY_NOT_DEAD\x10\x18\x12\"\n" +
+	"\x1eERROR_REASON_DELIVERY_NOT_HELD\x10\"\x12\"\n" +
+	"\x1eERROR_REASON_DISPATCH_NOT_DEAD\x10%\x12!\n" +
 	"\x1dERROR_REASON_MESSAGE_CONFLICT\x10\x19\x12!\n" +
 	"\x1dERROR_REASON_TARGET_FORBIDDEN\x10\x1a\x12\x1f\n" +
 	"\x1bERROR_REASON_BODY_TOO_LARGE\x10\x1b\x12\x1d\n" +
@@ -417,12 +431,7 @@ const file_switchboard_v1_error_reason_proto_rawDesc = "" +
 	"\x17ERROR_REASON_OVERLOADED\x10\x1e\x12\x1c\n" +
 	"\x18ERROR_REASON_UNAVAILABLE\x10\x1f\x12\"\n" +
 	"\x1eERROR_REASON_DEADLINE_EXCEEDED\x10 \x12\x19\n" +
-	"\x15ERROR_REASON_INTERNAL\x10!\x12#\n" +
-	"\x1fERROR_REASON_ENDPOINT_NOT_FOUND\x10\"\x12#\n" +
-	"\x1fERROR_REASON_DISPATCH_NOT_FOUND\x10#\x12\"\n" +
-	"\x1eERROR_REASON_DISPATCH_NOT_DEAD\x10$\x12 \n" +
-	"\x1cERROR_REASON_EVENT_NOT_FOUND\x10%\x12\x1f\n" +
-	"\x1bERROR_REASON_CURSOR_EXPIRED\x10&B\xb8\x01\n" +
+	"\x15ERROR_REASON_INTERNAL\x10!B\xb8\x01\n" +
 	"\x12com.switchboard.v1B\x10ErrorReasonProtoP\x01Z7switchboard.dev/sdk/go/gen/switchboard/v1;switchboardv1\xa2\x02\x03SXX\xaa\x02\x0eSwitchboard.V1\xca\x02\x0eSwitchboard\\V1\xe2\x02\x1aSwitchboard\\V1\\GPBMetadata\xea\x02\x0fSwitchboard::V1b\x06proto3"
 
 var (

@@ -699,7 +699,9 @@ type CreateApiKeyRequest struct {
 	// The workspace. Empty: the caller's own (workspace keys only).
 	WorkspaceId string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
 	// Required. The key to make: `display_name`, `scopes`, `expire_time`.
-	ApiKey        *ApiKey `protobuf:"bytes,2,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	ApiKey *ApiKey `protobuf:"bytes,2,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	// A UUID of the caller's choice that makes a repeat safe. Empty: no protection against repeats.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -748,12 +750,19 @@ func (x *CreateApiKeyRequest) GetApiKey() *ApiKey {
 	return nil
 }
 
+func (x *CreateApiKeyRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // The new API key, with its secret.
 type CreateApiKeyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The key's record.
 	ApiKey *ApiKey `protobuf:"bytes,1,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
-	// The key itself, for `authorization: Bearer …`. Shown only here.
+	// The key itself, for `authorization: Bearer …`. Shown only here; empty in the answer to a repeat.
 	Secret        string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1074,10 +1083,12 @@ const file_switchboard_v1_workspaces_proto_rawDesc = "" +
 	"\tworkspace\x18\x01 \x01(\v2\x19.switchboard.v1.WorkspaceR\tworkspace\"(\n" +
 	"\x16DeleteWorkspaceRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x19\n" +
-	"\x17DeleteWorkspaceResponse\"i\n" +
+	"\x17DeleteWorkspaceResponse\"\x88\x01\n" +
 	"\x13CreateApiKeyRequest\x12!\n" +
 	"\fworkspace_id\x18\x01 \x01(\tR\vworkspaceId\x12/\n" +
-	"\aapi_key\x18\x02 \x01(\v2\x16.switchboard.v1.ApiKeyR\x06apiKey\"_\n" +
+	"\aapi_key\x18\x02 \x01(\v2\x16.switchboard.v1.ApiKeyR\x06apiKey\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\"_\n" +
 	"\x14CreateApiKeyResponse\x12/\n" +
 	"\aapi_key\x18\x01 \x01(\v2\x16.switchboard.v1.ApiKeyR\x06apiKey\x12\x16\n" +
 	"\x06secret\x18\x02 \x01(\tR\x06secret\"s\n" +

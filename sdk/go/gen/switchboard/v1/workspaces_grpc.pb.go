@@ -55,8 +55,10 @@ type WorkspacesServiceClient interface {
 	// WORKSPACE_NOT_FOUND.
 	DeleteWorkspace(ctx context.Context, in *DeleteWorkspaceRequest, opts ...grpc.CallOption) (*DeleteWorkspaceResponse, error)
 	// Creates an API key of a workspace and shows it, once. Needs an operator key, or a key of that workspace with
-	// `workspaces:admin`; none grants a scope that it lacks (an operator key grants any). Reasons: WORKSPACE_NOT_FOUND,
-	// FIELD_INVALID, SCOPE_MISSING.
+	// `workspaces:admin`; none grants a scope that it lacks (an operator key grants any). With a `request_id`, a repeat
+	// within 24 hours answers with the record that the first call made, as it is now, without the key: only its hash is
+	// stored. Who lost the first answer revokes that key and creates another with a fresh `request_id`. Reasons:
+	// WORKSPACE_NOT_FOUND, FIELD_INVALID, SCOPE_MISSING, REQUEST_ID_REUSED.
 	CreateApiKey(ctx context.Context, in *CreateApiKeyRequest, opts ...grpc.CallOption) (*CreateApiKeyResponse, error)
 	// Lists the API keys of a workspace, oldest first, revoked and expired ones included; never the keys themselves. Needs
 	// an operator key or `workspaces:admin`. Reasons: WORKSPACE_NOT_FOUND, PAGE_TOKEN_INVALID.
@@ -180,8 +182,10 @@ type WorkspacesServiceServer interface {
 	// WORKSPACE_NOT_FOUND.
 	DeleteWorkspace(context.Context, *DeleteWorkspaceRequest) (*DeleteWorkspaceResponse, error)
 	// Creates an API key of a workspace and shows it, once. Needs an operator key, or a key of that workspace with
-	// `workspaces:admin`; none grants a scope that it lacks (an operator key grants any). Reasons: WORKSPACE_NOT_FOUND,
-	// FIELD_INVALID, SCOPE_MISSING.
+	// `workspaces:admin`; none grants a scope that it lacks (an operator key grants any). With a `request_id`, a repeat
+	// within 24 hours answers with the record that the first call made, as it is now, without the key: only its hash is
+	// stored. Who lost the first answer revokes that key and creates another with a fresh `request_id`. Reasons:
+	// WORKSPACE_NOT_FOUND, FIELD_INVALID, SCOPE_MISSING, REQUEST_ID_REUSED.
 	CreateApiKey(context.Context, *CreateApiKeyRequest) (*CreateApiKeyResponse, error)
 	// Lists the API keys of a workspace, oldest first, revoked and expired ones included; never the keys themselves. Needs
 	// an operator key or `workspaces:admin`. Reasons: WORKSPACE_NOT_FOUND, PAGE_TOKEN_INVALID.

@@ -1,9 +1,11 @@
 import datetime
 
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -11,8 +13,50 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class NewerMessage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    NEWER_MESSAGE_UNSPECIFIED: _ClassVar[NewerMessage]
+    NEWER_MESSAGE_NEXT_TURN: _ClassVar[NewerMessage]
+    NEWER_MESSAGE_RESTART: _ClassVar[NewerMessage]
+
+class OnFailure(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ON_FAILURE_UNSPECIFIED: _ClassVar[OnFailure]
+    ON_FAILURE_STAY_SILENT: _ClassVar[OnFailure]
+    ON_FAILURE_FALLBACK_TEXT: _ClassVar[OnFailure]
+    ON_FAILURE_HAND_OVER: _ClassVar[OnFailure]
+
+class OnLate(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ON_LATE_UNSPECIFIED: _ClassVar[OnLate]
+    ON_LATE_ANSWER: _ClassVar[OnLate]
+    ON_LATE_APOLOGISE: _ClassVar[OnLate]
+    ON_LATE_HAND_OVER: _ClassVar[OnLate]
+
+class Takeover(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TAKEOVER_UNSPECIFIED: _ClassVar[Takeover]
+    TAKEOVER_BY_DOOR: _ClassVar[Takeover]
+    TAKEOVER_TAKE_CONTROL: _ClassVar[Takeover]
+    TAKEOVER_RECORD_ONLY: _ClassVar[Takeover]
+NEWER_MESSAGE_UNSPECIFIED: NewerMessage
+NEWER_MESSAGE_NEXT_TURN: NewerMessage
+NEWER_MESSAGE_RESTART: NewerMessage
+ON_FAILURE_UNSPECIFIED: OnFailure
+ON_FAILURE_STAY_SILENT: OnFailure
+ON_FAILURE_FALLBACK_TEXT: OnFailure
+ON_FAILURE_HAND_OVER: OnFailure
+ON_LATE_UNSPECIFIED: OnLate
+ON_LATE_ANSWER: OnLate
+ON_LATE_APOLOGISE: OnLate
+ON_LATE_HAND_OVER: OnLate
+TAKEOVER_UNSPECIFIED: Takeover
+TAKEOVER_BY_DOOR: Takeover
+TAKEOVER_TAKE_CONTROL: Takeover
+TAKEOVER_RECORD_ONLY: Takeover
+
 class Agent(_message.Message):
-    __slots__ = ("id", "display_name", "instructions", "engine", "active", "token_suffix", "create_time", "update_time")
+    __slots__ = ("id", "display_name", "instructions", "engine", "active", "token_suffix", "create_time", "update_time", "reply_policy")
     ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     INSTRUCTIONS_FIELD_NUMBER: _ClassVar[int]
@@ -21,6 +65,7 @@ class Agent(_message.Message):
     TOKEN_SUFFIX_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    REPLY_POLICY_FIELD_NUMBER: _ClassVar[int]
     id: str
     display_name: str
     instructions: str
@@ -29,7 +74,36 @@ class Agent(_message.Message):
     token_suffix: str
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., instructions: _Optional[str] = ..., engine: _Optional[_Union[Engine, _Mapping]] = ..., active: _Optional[bool] = ..., token_suffix: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    reply_policy: ReplyPolicy
+    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., instructions: _Optional[str] = ..., engine: _Optional[_Union[Engine, _Mapping]] = ..., active: _Optional[bool] = ..., token_suffix: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reply_policy: _Optional[_Union[ReplyPolicy, _Mapping]] = ...) -> None: ...
+
+class ReplyPolicy(_message.Message):
+    __slots__ = ("quiet_window", "longest_wait", "newer_message", "max_restarts", "on_failure", "fallback_text", "late_after", "on_late", "apology_text", "takeover", "return_after", "hand_over_notice")
+    QUIET_WINDOW_FIELD_NUMBER: _ClassVar[int]
+    LONGEST_WAIT_FIELD_NUMBER: _ClassVar[int]
+    NEWER_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    MAX_RESTARTS_FIELD_NUMBER: _ClassVar[int]
+    ON_FAILURE_FIELD_NUMBER: _ClassVar[int]
+    FALLBACK_TEXT_FIELD_NUMBER: _ClassVar[int]
+    LATE_AFTER_FIELD_NUMBER: _ClassVar[int]
+    ON_LATE_FIELD_NUMBER: _ClassVar[int]
+    APOLOGY_TEXT_FIELD_NUMBER: _ClassVar[int]
+    TAKEOVER_FIELD_NUMBER: _ClassVar[int]
+    RETURN_AFTER_FIELD_NUMBER: _ClassVar[int]
+    HAND_OVER_NOTICE_FIELD_NUMBER: _ClassVar[int]
+    quiet_window: _duration_pb2.Duration
+    longest_wait: _duration_pb2.Duration
+    newer_message: NewerMessage
+    max_restarts: int
+    on_failure: OnFailure
+    fallback_text: str
+    late_after: _duration_pb2.Duration
+    on_late: OnLate
+    apology_text: str
+    takeover: Takeover
+    return_after: _duration_pb2.Duration
+    hand_over_notice: str
+    def __init__(self, quiet_window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., longest_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., newer_message: _Optional[_Union[NewerMessage, str]] = ..., max_restarts: _Optional[int] = ..., on_failure: _Optional[_Union[OnFailure, str]] = ..., fallback_text: _Optional[str] = ..., late_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., on_late: _Optional[_Union[OnLate, str]] = ..., apology_text: _Optional[str] = ..., takeover: _Optional[_Union[Takeover, str]] = ..., return_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., hand_over_notice: _Optional[str] = ...) -> None: ...
 
 class Engine(_message.Message):
     __slots__ = ("vendor", "model", "temperature", "max_output_tokens", "settings")

@@ -4,6 +4,7 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from switchboard.v1 import common_pb2 as _common_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -11,8 +12,17 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class UncertainPolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    UNCERTAIN_POLICY_UNSPECIFIED: _ClassVar[UncertainPolicy]
+    UNCERTAIN_POLICY_RESEND: _ClassVar[UncertainPolicy]
+    UNCERTAIN_POLICY_HOLD: _ClassVar[UncertainPolicy]
+UNCERTAIN_POLICY_UNSPECIFIED: UncertainPolicy
+UNCERTAIN_POLICY_RESEND: UncertainPolicy
+UNCERTAIN_POLICY_HOLD: UncertainPolicy
+
 class Channel(_message.Message):
-    __slots__ = ("id", "display_name", "agent_id", "vendor", "url", "active", "token_suffix", "create_time", "update_time")
+    __slots__ = ("id", "display_name", "agent_id", "vendor", "url", "active", "token_suffix", "create_time", "update_time", "delivery_policy")
     ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -22,6 +32,7 @@ class Channel(_message.Message):
     TOKEN_SUFFIX_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    DELIVERY_POLICY_FIELD_NUMBER: _ClassVar[int]
     id: str
     display_name: str
     agent_id: str
@@ -31,7 +42,32 @@ class Channel(_message.Message):
     token_suffix: str
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., agent_id: _Optional[str] = ..., vendor: _Optional[str] = ..., url: _Optional[str] = ..., active: _Optional[bool] = ..., token_suffix: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    delivery_policy: DeliveryPolicy
+    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., agent_id: _Optional[str] = ..., vendor: _Optional[str] = ..., url: _Optional[str] = ..., active: _Optional[bool] = ..., token_suffix: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delivery_policy: _Optional[_Union[DeliveryPolicy, _Mapping]] = ...) -> None: ...
+
+class DeliveryPolicy(_message.Message):
+    __slots__ = ("uncertain", "max_per_second", "loop_limit", "hourly_limit", "quiet_hours")
+    UNCERTAIN_FIELD_NUMBER: _ClassVar[int]
+    MAX_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    LOOP_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    HOURLY_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    QUIET_HOURS_FIELD_NUMBER: _ClassVar[int]
+    uncertain: UncertainPolicy
+    max_per_second: float
+    loop_limit: int
+    hourly_limit: int
+    quiet_hours: QuietHours
+    def __init__(self, uncertain: _Optional[_Union[UncertainPolicy, str]] = ..., max_per_second: _Optional[float] = ..., loop_limit: _Optional[int] = ..., hourly_limit: _Optional[int] = ..., quiet_hours: _Optional[_Union[QuietHours, _Mapping]] = ...) -> None: ...
+
+class QuietHours(_message.Message):
+    __slots__ = ("start", "end", "time_zone")
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    TIME_ZONE_FIELD_NUMBER: _ClassVar[int]
+    start: str
+    end: str
+    time_zone: str
+    def __init__(self, start: _Optional[str] = ..., end: _Optional[str] = ..., time_zone: _Optional[str] = ...) -> None: ...
 
 class CreateChannelRequest(_message.Message):
     __slots__ = ("channel", "request_id")

@@ -22,70 +22,100 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from switchboard.v1 import common_pb2 as switchboard_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eswitchboard/v1/dialogues.proto\x12\x0eswitchboard.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\"\x9f\x02\n\x08\x44ialogue\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\t\x12\x0c\n\x04\x63hat\x18\x03 \x01(\t\x12.\n\x06status\x18\x04 \x01(\x0e\x32\x1e.switchboard.v1.DialogueStatus\x12\x15\n\rmessage_count\x18\x05 \x01(\x03\x12+\n\nattributes\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0f\n\x07version\x18\x07 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xaa\x02\n\x04Turn\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ialogue_id\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.switchboard.v1.TurnState\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x17\n\x0f\x63overed_through\x18\x06 \x01(\x03\x12\x18\n\x10reply_message_id\x18\x07 \x01(\t\x12!\n\x04runs\x18\x08 \x03(\x0b\x32\x13.switchboard.v1.Run\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nclose_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x83\x02\n\x03Run\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.switchboard.v1.RunState\x12\x14\n\x0cinput_tokens\x18\x03 \x01(\x03\x12\x15\n\routput_tokens\x18\x04 \x01(\x03\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12)\n\x08manifest\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xec\x02\n\x08\x44\x65livery\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ialogue_id\x18\x02 \x01(\t\x12\x12\n\nmessage_id\x18\x03 \x01(\t\x12\x12\n\nchannel_id\x18\x04 \x01(\t\x12,\n\x05state\x18\x05 \x01(\x0e\x32\x1d.switchboard.v1.DeliveryState\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x15\n\rattempt_count\x18\x07 \x01(\x05\x12\x35\n\x11next_attempt_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x08\x61ttempts\x18\t \x03(\x0b\x32\x17.switchboard.v1.Attempt\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bsettle_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe2\x01\n\x07\x41ttempt\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.switchboard.v1.AttemptState\x12\x13\n\x0bhttp_status\x18\x03 \x01(\x05\x12\r\n\x05\x65rror\x18\x04 \x01(\t\x12\x18\n\x10response_excerpt\x18\x05 \x01(\t\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\" \n\x12GetDialogueRequest\x12\n\n\x02id\x18\x01 \x01(\t\"A\n\x13GetDialogueResponse\x12*\n\x08\x64ialogue\x18\x01 \x01(\x0b\x32\x18.switchboard.v1.Dialogue\"\x81\x01\n\x14ListDialoguesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\nchannel_id\x18\x03 \x01(\t\x12.\n\x06status\x18\x04 \x01(\x0e\x32\x1e.switchboard.v1.DialogueStatus\"]\n\x15ListDialoguesResponse\x12+\n\tdialogues\x18\x01 \x03(\x0b\x32\x18.switchboard.v1.Dialogue\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Q\n\x13ListMessagesRequest\x12\x13\n\x0b\x64ialogue_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Z\n\x14ListMessagesResponse\x12)\n\x08messages\x18\x01 \x03(\x0b\x32\x17.switchboard.v1.Message\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"N\n\x10ListTurnsRequest\x12\x13\n\x0b\x64ialogue_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Q\n\x11ListTurnsResponse\x12#\n\x05turns\x18\x01 \x03(\x0b\x32\x14.switchboard.v1.Turn\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1c\n\x0eGetTurnRequest\x12\n\n\x02id\x18\x01 \x01(\t\"5\n\x0fGetTurnResponse\x12\"\n\x04turn\x18\x01 \x01(\x0b\x32\x14.switchboard.v1.Turn\"\x81\x01\n\x15ListDeliveriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x13\n\x0b\x64ialogue_id\x18\x03 \x01(\t\x12,\n\x05state\x18\x04 \x01(\x0e\x32\x1d.switchboard.v1.DeliveryState\"_\n\x16ListDeliveriesResponse\x12,\n\ndeliveries\x18\x01 \x03(\x0b\x32\x18.switchboard.v1.Delivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x12GetDeliveryRequest\x12\n\n\x02id\x18\x01 \x01(\t\"A\n\x13GetDeliveryResponse\x12*\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32\x18.switchboard.v1.Delivery\"\"\n\x14RetryDeliveryRequest\x12\n\n\x02id\x18\x01 \x01(\t\"C\n\x15RetryDeliveryResponse\x12*\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32\x18.switchboard.v1.Delivery*\xa3\x01\n\x0e\x44ialogueStatus\x12\x1f\n\x1b\x44IALOGUE_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44IALOGUE_STATUS_PENDING\x10\x01\x12\x18\n\x14\x44IALOGUE_STATUS_OPEN\x10\x02\x12\x1b\n\x17\x44IALOGUE_STATUS_SNOOZED\x10\x03\x12\x1c\n\x18\x44IALOGUE_STATUS_RESOLVED\x10\x04*\xa0\x01\n\tTurnState\x12\x1a\n\x16TURN_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15TURN_STATE_COLLECTING\x10\x01\x12\x16\n\x12TURN_STATE_RUNNING\x10\x02\x12\x16\n\x12TURN_STATE_REPLIED\x10\x03\x12\x15\n\x11TURN_STATE_SILENT\x10\x04\x12\x15\n\x11TURN_STATE_FAILED\x10\x05*~\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_STARTED\x10\x01\x12\x16\n\x12RUN_STATE_ANSWERED\x10\x02\x12\x12\n\x0eRUN_STATE_LOST\x10\x03\x12\x14\n\x10RUN_STATE_FAILED\x10\x04*\xbb\x01\n\rDeliveryState\x12\x1e\n\x1a\x44\x45LIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_STATE_PENDING\x10\x01\x12\x1a\n\x16\x44\x45LIVERY_STATE_STARTED\x10\x02\x12\x1c\n\x18\x44\x45LIVERY_STATE_DELIVERED\x10\x03\x12\x1b\n\x17\x44\x45LIVERY_STATE_WITHHELD\x10\x04\x12\x17\n\x13\x44\x45LIVERY_STATE_DEAD\x10\x05*\x9a\x01\n\x0c\x41ttemptState\x12\x1d\n\x19\x41TTEMPT_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41TTEMPT_STATE_STARTED\x10\x01\x12\x1b\n\x17\x41TTEMPT_STATE_SUCCEEDED\x10\x02\x12\x18\n\x14\x41TTEMPT_STATE_FAILED\x10\x03\x12\x19\n\x15\x41TTEMPT_STATE_UNKNOWN\x10\x04\x32\xd8\x05\n\x10\x44ialoguesService\x12V\n\x0bGetDialogue\x12\".switchboard.v1.GetDialogueRequest\x1a#.switchboard.v1.GetDialogueResponse\x12\\\n\rListDialogues\x12$.switchboard.v1.ListDialoguesRequest\x1a%.switchboard.v1.ListDialoguesResponse\x12Y\n\x0cListMessages\x12#.switchboard.v1.ListMessagesRequest\x1a$.switchboard.v1.ListMessagesResponse\x12P\n\tListTurns\x12 .switchboard.v1.ListTurnsRequest\x1a!.switchboard.v1.ListTurnsResponse\x12J\n\x07GetTurn\x12\x1e.switchboard.v1.GetTurnRequest\x1a\x1f.switchboard.v1.GetTurnResponse\x12_\n\x0eListDeliveries\x12%.switchboard.v1.ListDeliveriesRequest\x1a&.switchboard.v1.ListDeliveriesResponse\x12V\n\x0bGetDelivery\x12\".switchboard.v1.GetDeliveryRequest\x1a#.switchboard.v1.GetDeliveryResponse\x12\\\n\rRetryDelivery\x12$.switchboard.v1.RetryDeliveryRequest\x1a%.switchboard.v1.RetryDeliveryResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eswitchboard/v1/dialogues.proto\x12\x0eswitchboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\"\xc9\x02\n\x08\x44ialogue\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\t\x12\x0c\n\x04\x63hat\x18\x03 \x01(\t\x12.\n\x06status\x18\x04 \x01(\x0e\x32\x1e.switchboard.v1.DialogueStatus\x12\x15\n\rmessage_count\x18\x05 \x01(\x03\x12+\n\nattributes\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0f\n\x07version\x18\x07 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x07\x63ontrol\x18\n \x01(\x0b\x32\x17.switchboard.v1.Control\"\xb5\x01\n\x07\x43ontrol\x12-\n\x06holder\x18\x01 \x01(\x0e\x32\x1d.switchboard.v1.ControlHolder\x12.\n\nsince_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\n\n\x02\x62y\x18\x04 \x01(\t\x12/\n\x0breturn_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb8\x02\n\x04Turn\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ialogue_id\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.switchboard.v1.TurnState\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x17\n\x0f\x63overed_through\x18\x06 \x01(\x03\x12\x18\n\x10reply_message_id\x18\x07 \x01(\t\x12!\n\x04runs\x18\x08 \x03(\x0b\x32\x13.switchboard.v1.Run\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nclose_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04late\x18\x0b \x01(\x08\"\x83\x02\n\x03Run\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.switchboard.v1.RunState\x12\x14\n\x0cinput_tokens\x18\x03 \x01(\x03\x12\x15\n\routput_tokens\x18\x04 \x01(\x03\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12)\n\x08manifest\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9b\x03\n\x08\x44\x65livery\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ialogue_id\x18\x02 \x01(\t\x12\x12\n\nmessage_id\x18\x03 \x01(\t\x12\x12\n\nchannel_id\x18\x04 \x01(\t\x12,\n\x05state\x18\x05 \x01(\x0e\x32\x1d.switchboard.v1.DeliveryState\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x15\n\rattempt_count\x18\x07 \x01(\x05\x12\x35\n\x11next_attempt_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x08\x61ttempts\x18\t \x03(\x0b\x32\x17.switchboard.v1.Attempt\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bsettle_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x06\x61uthor\x18\x0c \x01(\x0e\x32\x1d.switchboard.v1.MessageAuthor\"\xe2\x01\n\x07\x41ttempt\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.switchboard.v1.AttemptState\x12\x13\n\x0bhttp_status\x18\x03 \x01(\x05\x12\r\n\x05\x65rror\x18\x04 \x01(\t\x12\x18\n\x10response_excerpt\x18\x05 \x01(\t\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\" \n\x12GetDialogueRequest\x12\n\n\x02id\x18\x01 \x01(\t\"A\n\x13GetDialogueResponse\x12*\n\x08\x64ialogue\x18\x01 \x01(\x0b\x32\x18.switchboard.v1.Dialogue\"\x81\x01\n\x14ListDialoguesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\nchannel_id\x18\x03 \x01(\t\x12.\n\x06status\x18\x04 \x01(\x0e\x32\x1e.switchboard.v1.DialogueStatus\"]\n\x15ListDialoguesResponse\x12+\n\tdialogues\x18\x01 \x03(\x0b\x32\x18.switchboard.v1.Dialogue\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Q\n\x13ListMessagesRequest\x12\x13\n\x0b\x64ialogue_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Z\n\x14ListMessagesResponse\x12)\n\x08messages\x18\x01 \x03(\x0b\x32\x17.switchboard.v1.Message\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"N\n\x10ListTurnsRequest\x12\x13\n\x0b\x64ialogue_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Q\n\x11ListTurnsResponse\x12#\n\x05turns\x18\x01 \x03(\x0b\x32\x14.switchboard.v1.Turn\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1c\n\x0eGetTurnRequest\x12\n\n\x02id\x18\x01 \x01(\t\"5\n\x0fGetTurnResponse\x12\"\n\x04turn\x18\x01 \x01(\x0b\x32\x14.switchboard.v1.Turn\"\x81\x01\n\x15ListDeliveriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x13\n\x0b\x64ialogue_id\x18\x03 \x01(\t\x12,\n\x05state\x18\x04 \x01(\x0e\x32\x1d.switchboard.v1.DeliveryState\"_\n\x16ListDeliveriesResponse\x12,\n\ndeliveries\x18\x01 \x03(\x0b\x32\x18.switchboard.v1.Delivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x12GetDeliveryRequest\x12\n\n\x02id\x18\x01 \x01(\t\"A\n\x13GetDeliveryResponse\x12*\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32\x18.switchboard.v1.Delivery\"\"\n\x14RetryDeliveryRequest\x12\n\n\x02id\x18\x01 \x01(\t\"C\n\x15RetryDeliveryResponse\x12*\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32\x18.switchboard.v1.Delivery\"\\\n\x16ResolveDeliveryRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x36\n\nresolution\x18\x02 \x01(\x0e\x32\".switchboard.v1.DeliveryResolution\"E\n\x17ResolveDeliveryResponse\x12*\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32\x18.switchboard.v1.Delivery\"\x86\x01\n\x12SendMessageRequest\x12\x13\n\x0b\x64ialogue_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12-\n\x06\x61uthor\x18\x03 \x01(\x0e\x32\x1d.switchboard.v1.MessageAuthor\x12\n\n\x02\x62y\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"k\n\x13SendMessageResponse\x12(\n\x07message\x18\x01 \x01(\x0b\x32\x17.switchboard.v1.Message\x12*\n\x08\x64\x65livery\x18\x02 \x01(\x0b\x32\x18.switchboard.v1.Delivery\"v\n\x12TakeControlRequest\x12\x13\n\x0b\x64ialogue_id\x18\x01 \x01(\t\x12\n\n\x02\x62y\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12/\n\x0creturn_after\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"A\n\x13TakeControlResponse\x12*\n\x08\x64ialogue\x18\x01 \x01(\x0b\x32\x18.switchboard.v1.Dialogue\"H\n\x15ReleaseControlRequest\x12\x13\n\x0b\x64ialogue_id\x18\x01 \x01(\t\x12\n\n\x02\x62y\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"D\n\x16ReleaseControlResponse\x12*\n\x08\x64ialogue\x18\x01 \x01(\x0b\x32\x18.switchboard.v1.Dialogue\"t\n\x15UpdateDialogueRequest\x12*\n\x08\x64ialogue\x18\x01 \x01(\x0b\x32\x18.switchboard.v1.Dialogue\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"D\n\x16UpdateDialogueResponse\x12*\n\x08\x64ialogue\x18\x01 \x01(\x0b\x32\x18.switchboard.v1.Dialogue*\xa3\x01\n\x0e\x44ialogueStatus\x12\x1f\n\x1b\x44IALOGUE_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44IALOGUE_STATUS_PENDING\x10\x01\x12\x18\n\x14\x44IALOGUE_STATUS_OPEN\x10\x02\x12\x1b\n\x17\x44IALOGUE_STATUS_SNOOZED\x10\x03\x12\x1c\n\x18\x44IALOGUE_STATUS_RESOLVED\x10\x04*\xa0\x01\n\tTurnState\x12\x1a\n\x16TURN_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15TURN_STATE_COLLECTING\x10\x01\x12\x16\n\x12TURN_STATE_RUNNING\x10\x02\x12\x16\n\x12TURN_STATE_REPLIED\x10\x03\x12\x15\n\x11TURN_STATE_SILENT\x10\x04\x12\x15\n\x11TURN_STATE_FAILED\x10\x05*\x98\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_STARTED\x10\x01\x12\x16\n\x12RUN_STATE_ANSWERED\x10\x02\x12\x12\n\x0eRUN_STATE_LOST\x10\x03\x12\x14\n\x10RUN_STATE_FAILED\x10\x04\x12\x18\n\x14RUN_STATE_SUPERSEDED\x10\x05*\xf2\x01\n\rDeliveryState\x12\x1e\n\x1a\x44\x45LIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_STATE_PENDING\x10\x01\x12\x1a\n\x16\x44\x45LIVERY_STATE_STARTED\x10\x02\x12\x1c\n\x18\x44\x45LIVERY_STATE_DELIVERED\x10\x03\x12\x1b\n\x17\x44\x45LIVERY_STATE_WITHHELD\x10\x04\x12\x17\n\x13\x44\x45LIVERY_STATE_DEAD\x10\x05\x12\x1c\n\x18\x44\x45LIVERY_STATE_UNCERTAIN\x10\x06\x12\x17\n\x13\x44\x45LIVERY_STATE_HELD\x10\x07*\x9a\x01\n\x0c\x41ttemptState\x12\x1d\n\x19\x41TTEMPT_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41TTEMPT_STATE_STARTED\x10\x01\x12\x1b\n\x17\x41TTEMPT_STATE_SUCCEEDED\x10\x02\x12\x18\n\x14\x41TTEMPT_STATE_FAILED\x10\x03\x12\x19\n\x15\x41TTEMPT_STATE_UNKNOWN\x10\x04*~\n\rControlHolder\x12\x1e\n\x1a\x43ONTROL_HOLDER_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONTROL_HOLDER_AGENT\x10\x01\x12\x18\n\x14\x43ONTROL_HOLDER_HUMAN\x10\x02\x12\x19\n\x15\x43ONTROL_HOLDER_NOBODY\x10\x03*\xa0\x01\n\rMessageAuthor\x12\x1e\n\x1aMESSAGE_AUTHOR_UNSPECIFIED\x10\x00\x12\x18\n\x14MESSAGE_AUTHOR_AGENT\x10\x01\x12\x1b\n\x17MESSAGE_AUTHOR_OPERATOR\x10\x02\x12\x1d\n\x19MESSAGE_AUTHOR_AUTOMATION\x10\x03\x12\x19\n\x15MESSAGE_AUTHOR_SYSTEM\x10\x04*\x9d\x01\n\x12\x44\x65liveryResolution\x12#\n\x1f\x44\x45LIVERY_RESOLUTION_UNSPECIFIED\x10\x00\x12!\n\x1d\x44\x45LIVERY_RESOLUTION_DELIVERED\x10\x01\x12\x1e\n\x1a\x44\x45LIVERY_RESOLUTION_RESEND\x10\x02\x12\x1f\n\x1b\x44\x45LIVERY_RESOLUTION_DISCARD\x10\x03\x32\xae\t\n\x10\x44ialoguesService\x12V\n\x0bGetDialogue\x12\".switchboard.v1.GetDialogueRequest\x1a#.switchboard.v1.GetDialogueResponse\x12\\\n\rListDialogues\x12$.switchboard.v1.ListDialoguesRequest\x1a%.switchboard.v1.ListDialoguesResponse\x12Y\n\x0cListMessages\x12#.switchboard.v1.ListMessagesRequest\x1a$.switchboard.v1.ListMessagesResponse\x12P\n\tListTurns\x12 .switchboard.v1.ListTurnsRequest\x1a!.switchboard.v1.ListTurnsResponse\x12J\n\x07GetTurn\x12\x1e.switchboard.v1.GetTurnRequest\x1a\x1f.switchboard.v1.GetTurnResponse\x12_\n\x0eListDeliveries\x12%.switchboard.v1.ListDeliveriesRequest\x1a&.switchboard.v1.ListDeliveriesResponse\x12V\n\x0bGetDelivery\x12\".switchboard.v1.GetDeliveryRequest\x1a#.switchboard.v1.GetDeliveryResponse\x12\\\n\rRetryDelivery\x12$.switchboard.v1.RetryDeliveryRequest\x1a%.switchboard.v1.RetryDeliveryResponse\x12\x62\n\x0fResolveDelivery\x12&.switchboard.v1.ResolveDeliveryRequest\x1a\'.switchboard.v1.ResolveDeliveryResponse\x12V\n\x0bSendMessage\x12\".switchboard.v1.SendMessageRequest\x1a#.switchboard.v1.SendMessageResponse\x12V\n\x0bTakeControl\x12\".switchboard.v1.TakeControlRequest\x1a#.switchboard.v1.TakeControlResponse\x12_\n\x0eReleaseControl\x12%.switchboard.v1.ReleaseControlRequest\x1a&.switchboard.v1.ReleaseControlResponse\x12_\n\x0eUpdateDialogue\x12%.switchboard.v1.UpdateDialogueRequest\x1a&.switchboard.v1.UpdateDialogueResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'switchboard.v1.dialogues_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DIALOGUESTATUS']._serialized_start=2778
-  _globals['_DIALOGUESTATUS']._serialized_end=2941
-  _globals['_TURNSTATE']._serialized_start=2944
-  _globals['_TURNSTATE']._serialized_end=3104
-  _globals['_RUNSTATE']._serialized_start=3106
-  _globals['_RUNSTATE']._serialized_end=3232
-  _globals['_DELIVERYSTATE']._serialized_start=3235
-  _globals['_DELIVERYSTATE']._serialized_end=3422
-  _globals['_ATTEMPTSTATE']._serialized_start=3425
-  _globals['_ATTEMPTSTATE']._serialized_end=3579
-  _globals['_DIALOGUE']._serialized_start=143
-  _globals['_DIALOGUE']._serialized_end=430
-  _globals['_TURN']._serialized_start=433
-  _globals['_TURN']._serialized_end=731
-  _globals['_RUN']._serialized_start=734
-  _globals['_RUN']._serialized_end=993
-  _globals['_DELIVERY']._serialized_start=996
-  _globals['_DELIVERY']._serialized_end=1360
-  _globals['_ATTEMPT']._serialized_start=1363
-  _globals['_ATTEMPT']._serialized_end=1589
-  _globals['_GETDIALOGUEREQUEST']._serialized_start=1591
-  _globals['_GETDIALOGUEREQUEST']._serialized_end=1623
-  _globals['_GETDIALOGUERESPONSE']._serialized_start=1625
-  _globals['_GETDIALOGUERESPONSE']._serialized_end=1690
-  _globals['_LISTDIALOGUESREQUEST']._serialized_start=1693
-  _globals['_LISTDIALOGUESREQUEST']._serialized_end=1822
-  _globals['_LISTDIALOGUESRESPONSE']._serialized_start=1824
-  _globals['_LISTDIALOGUESRESPONSE']._serialized_end=1917
-  _globals['_LISTMESSAGESREQUEST']._serialized_start=1919
-  _globals['_LISTMESSAGESREQUEST']._serialized_end=2000
-  _globals['_LISTMESSAGESRESPONSE']._serialized_start=2002
-  _globals['_LISTMESSAGESRESPONSE']._serialized_end=2092
-  _globals['_LISTTURNSREQUEST']._serialized_start=2094
-  _globals['_LISTTURNSREQUEST']._serialized_end=2172
-  _globals['_LISTTURNSRESPONSE']._serialized_start=2174
-  _globals['_LISTTURNSRESPONSE']._serialized_end=2255
-  _globals['_GETTURNREQUEST']._serialized_start=2257
-  _globals['_GETTURNREQUEST']._serialized_end=2285
-  _globals['_GETTURNRESPONSE']._serialized_start=2287
-  _globals['_GETTURNRESPONSE']._serialized_end=2340
-  _globals['_LISTDELIVERIESREQUEST']._serialized_start=2343
-  _globals['_LISTDELIVERIESREQUEST']._serialized_end=2472
-  _globals['_LISTDELIVERIESRESPONSE']._serialized_start=2474
-  _globals['_LISTDELIVERIESRESPONSE']._serialized_end=2569
-  _globals['_GETDELIVERYREQUEST']._serialized_start=2571
-  _globals['_GETDELIVERYREQUEST']._serialized_end=2603
-  _globals['_GETDELIVERYRESPONSE']._serialized_start=2605
-  _globals['_GETDELIVERYRESPONSE']._serialized_end=2670
-  _globals['_RETRYDELIVERYREQUEST']._serialized_start=2672
-  _globals['_RETRYDELIVERYREQUEST']._serialized_end=2706
-  _globals['_RETRYDELIVERYRESPONSE']._serialized_start=2708
-  _globals['_RETRYDELIVERYRESPONSE']._serialized_end=2775
-  _globals['_DIALOGUESSERVICE']._serialized_start=3582
-  _globals['_DIALOGUESSERVICE']._serialized_end=4310
+  _globals['_DIALOGUESTATUS']._serialized_start=4061
+  _globals['_DIALOGUESTATUS']._serialized_end=4224
+  _globals['_TURNSTATE']._serialized_start=4227
+  _globals['_TURNSTATE']._serialized_end=4387
+  _globals['_RUNSTATE']._serialized_start=4390
+  _globals['_RUNSTATE']._serialized_end=4542
+  _globals['_DELIVERYSTATE']._serialized_start=4545
+  _globals['_DELIVERYSTATE']._serialized_end=4787
+  _globals['_ATTEMPTSTATE']._serialized_start=4790
+  _globals['_ATTEMPTSTATE']._serialized_end=4944
+  _globals['_CONTROLHOLDER']._serialized_start=4946
+  _globals['_CONTROLHOLDER']._serialized_end=5072
+  _globals['_MESSAGEAUTHOR']._serialized_start=5075
+  _globals['_MESSAGEAUTHOR']._serialized_end=5235
+  _globals['_DELIVERYRESOLUTION']._serialized_start=5238
+  _globals['_DELIVERYRESOLUTION']._serialized_end=5395
+  _globals['_DIALOGUE']._serialized_start=209
+  _globals['_DIALOGUE']._serialized_end=538
+  _globals['_CONTROL']._serialized_start=541
+  _globals['_CONTROL']._serialized_end=722
+  _globals['_TURN']._serialized_start=725
+  _globals['_TURN']._serialized_end=1037
+  _globals['_RUN']._serialized_start=1040
+  _globals['_RUN']._serialized_end=1299
+  _globals['_DELIVERY']._serialized_start=1302
+  _globals['_DELIVERY']._serialized_end=1713
+  _globals['_ATTEMPT']._serialized_start=1716
+  _globals['_ATTEMPT']._serialized_end=1942
+  _globals['_GETDIALOGUEREQUEST']._serialized_start=1944
+  _globals['_GETDIALOGUEREQUEST']._serialized_end=1976
+  _globals['_GETDIALOGUERESPONSE']._serialized_start=1978
+  _globals['_GETDIALOGUERESPONSE']._serialized_end=2043
+  _globals['_LISTDIALOGUESREQUEST']._serialized_start=2046
+  _globals['_LISTDIALOGUESREQUEST']._serialized_end=2175
+  _globals['_LISTDIALOGUESRESPONSE']._serialized_start=2177
+  _globals['_LISTDIALOGUESRESPONSE']._serialized_end=2270
+  _globals['_LISTMESSAGESREQUEST']._serialized_start=2272
+  _globals['_LISTMESSAGESREQUEST']._serialized_end=2353
+  _globals['_LISTMESSAGESRESPONSE']._serialized_start=2355
+  _globals['_LISTMESSAGESRESPONSE']._serialized_end=2445
+  _globals['_LISTTURNSREQUEST']._serialized_start=2447
+  _globals['_LISTTURNSREQUEST']._serialized_end=2525
+  _globals['_LISTTURNSRESPONSE']._serialized_start=2527
+  _globals['_LISTTURNSRESPONSE']._serialized_end=2608
+  _globals['_GETTURNREQUEST']._serialized_start=2610
+  _globals['_GETTURNREQUEST']._serialized_end=2638
+  _globals['_GETTURNRESPONSE']._serialized_start=2640
+  _globals['_GETTURNRESPONSE']._serialized_end=2693
+  _globals['_LISTDELIVERIESREQUEST']._serialized_start=2696
+  _globals['_LISTDELIVERIESREQUEST']._serialized_end=2825
+  _globals['_LISTDELIVERIESRESPONSE']._serialized_start=2827
+  _globals['_LISTDELIVERIESRESPONSE']._serialized_end=2922
+  _globals['_GETDELIVERYREQUEST']._serialized_start=2924
+  _globals['_GETDELIVERYREQUEST']._serialized_end=2956
+  _globals['_GETDELIVERYRESPONSE']._serialized_start=2958
+  _globals['_GETDELIVERYRESPONSE']._serialized_end=3023
+  _globals['_RETRYDELIVERYREQUEST']._serialized_start=3025
+  _globals['_RETRYDELIVERYREQUEST']._serialized_end=3059
+  _globals['_RETRYDELIVERYRESPONSE']._serialized_start=3061
+  _globals['_RETRYDELIVERYRESPONSE']._serialized_end=3128
+  _globals['_RESOLVEDELIVERYREQUEST']._serialized_start=3130
+  _globals['_RESOLVEDELIVERYREQUEST']._serialized_end=3222
+  _globals['_RESOLVEDELIVERYRESPONSE']._serialized_start=3224
+  _globals['_RESOLVEDELIVERYRESPONSE']._serialized_end=3293
+  _globals['_SENDMESSAGEREQUEST']._serialized_start=3296
+  _globals['_SENDMESSAGEREQUEST']._serialized_end=3430
+  _globals['_SENDMESSAGERESPONSE']._serialized_start=3432
+  _globals['_SENDMESSAGERESPONSE']._serialized_end=3539
+  _globals['_TAKECONTROLREQUEST']._serialized_start=3541
+  _globals['_TAKECONTROLREQUEST']._serialized_end=3659
+  _globals['_TAKECONTROLRESPONSE']._serialized_start=3661
+  _globals['_TAKECONTROLRESPONSE']._serialized_end=3726
+  _globals['_RELEASECONTROLREQUEST']._serialized_start=3728
+  _globals['_RELEASECONTROLREQUEST']._serialized_end=3800
+  _globals['_RELEASECONTROLRESPONSE']._serialized_start=3802
+  _globals['_RELEASECONTROLRESPONSE']._serialized_end=3870
+  _globals['_UPDATEDIALOGUEREQUEST']._serialized_start=3872
+  _globals['_UPDATEDIALOGUEREQUEST']._serialized_end=3988
+  _globals['_UPDATEDIALOGUERESPONSE']._serialized_start=3990
+  _globals['_UPDATEDIALOGUERESPONSE']._serialized_end=4058
+  _globals['_DIALOGUESSERVICE']._serialized_start=5398
+  _globals['_DIALOGUESSERVICE']._serialized_end=6596
 # @@protoc_insertion_point(module_scope)

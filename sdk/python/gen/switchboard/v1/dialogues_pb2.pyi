@@ -1,5 +1,7 @@
 import datetime
 
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from switchboard.v1 import common_pb2 as _common_pb2
@@ -36,6 +38,7 @@ class RunState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RUN_STATE_ANSWERED: _ClassVar[RunState]
     RUN_STATE_LOST: _ClassVar[RunState]
     RUN_STATE_FAILED: _ClassVar[RunState]
+    RUN_STATE_SUPERSEDED: _ClassVar[RunState]
 
 class DeliveryState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -45,6 +48,8 @@ class DeliveryState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DELIVERY_STATE_DELIVERED: _ClassVar[DeliveryState]
     DELIVERY_STATE_WITHHELD: _ClassVar[DeliveryState]
     DELIVERY_STATE_DEAD: _ClassVar[DeliveryState]
+    DELIVERY_STATE_UNCERTAIN: _ClassVar[DeliveryState]
+    DELIVERY_STATE_HELD: _ClassVar[DeliveryState]
 
 class AttemptState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -53,6 +58,28 @@ class AttemptState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ATTEMPT_STATE_SUCCEEDED: _ClassVar[AttemptState]
     ATTEMPT_STATE_FAILED: _ClassVar[AttemptState]
     ATTEMPT_STATE_UNKNOWN: _ClassVar[AttemptState]
+
+class ControlHolder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CONTROL_HOLDER_UNSPECIFIED: _ClassVar[ControlHolder]
+    CONTROL_HOLDER_AGENT: _ClassVar[ControlHolder]
+    CONTROL_HOLDER_HUMAN: _ClassVar[ControlHolder]
+    CONTROL_HOLDER_NOBODY: _ClassVar[ControlHolder]
+
+class MessageAuthor(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MESSAGE_AUTHOR_UNSPECIFIED: _ClassVar[MessageAuthor]
+    MESSAGE_AUTHOR_AGENT: _ClassVar[MessageAuthor]
+    MESSAGE_AUTHOR_OPERATOR: _ClassVar[MessageAuthor]
+    MESSAGE_AUTHOR_AUTOMATION: _ClassVar[MessageAuthor]
+    MESSAGE_AUTHOR_SYSTEM: _ClassVar[MessageAuthor]
+
+class DeliveryResolution(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DELIVERY_RESOLUTION_UNSPECIFIED: _ClassVar[DeliveryResolution]
+    DELIVERY_RESOLUTION_DELIVERED: _ClassVar[DeliveryResolution]
+    DELIVERY_RESOLUTION_RESEND: _ClassVar[DeliveryResolution]
+    DELIVERY_RESOLUTION_DISCARD: _ClassVar[DeliveryResolution]
 DIALOGUE_STATUS_UNSPECIFIED: DialogueStatus
 DIALOGUE_STATUS_PENDING: DialogueStatus
 DIALOGUE_STATUS_OPEN: DialogueStatus
@@ -69,20 +96,36 @@ RUN_STATE_STARTED: RunState
 RUN_STATE_ANSWERED: RunState
 RUN_STATE_LOST: RunState
 RUN_STATE_FAILED: RunState
+RUN_STATE_SUPERSEDED: RunState
 DELIVERY_STATE_UNSPECIFIED: DeliveryState
 DELIVERY_STATE_PENDING: DeliveryState
 DELIVERY_STATE_STARTED: DeliveryState
 DELIVERY_STATE_DELIVERED: DeliveryState
 DELIVERY_STATE_WITHHELD: DeliveryState
 DELIVERY_STATE_DEAD: DeliveryState
+DELIVERY_STATE_UNCERTAIN: DeliveryState
+DELIVERY_STATE_HELD: DeliveryState
 ATTEMPT_STATE_UNSPECIFIED: AttemptState
 ATTEMPT_STATE_STARTED: AttemptState
 ATTEMPT_STATE_SUCCEEDED: AttemptState
 ATTEMPT_STATE_FAILED: AttemptState
 ATTEMPT_STATE_UNKNOWN: AttemptState
+CONTROL_HOLDER_UNSPECIFIED: ControlHolder
+CONTROL_HOLDER_AGENT: ControlHolder
+CONTROL_HOLDER_HUMAN: ControlHolder
+CONTROL_HOLDER_NOBODY: ControlHolder
+MESSAGE_AUTHOR_UNSPECIFIED: MessageAuthor
+MESSAGE_AUTHOR_AGENT: MessageAuthor
+MESSAGE_AUTHOR_OPERATOR: MessageAuthor
+MESSAGE_AUTHOR_AUTOMATION: MessageAuthor
+MESSAGE_AUTHOR_SYSTEM: MessageAuthor
+DELIVERY_RESOLUTION_UNSPECIFIED: DeliveryResolution
+DELIVERY_RESOLUTION_DELIVERED: DeliveryResolution
+DELIVERY_RESOLUTION_RESEND: DeliveryResolution
+DELIVERY_RESOLUTION_DISCARD: DeliveryResolution
 
 class Dialogue(_message.Message):
-    __slots__ = ("id", "channel_id", "chat", "status", "message_count", "attributes", "version", "create_time", "update_time")
+    __slots__ = ("id", "channel_id", "chat", "status", "message_count", "attributes", "version", "create_time", "update_time", "control")
     ID_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
     CHAT_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +135,7 @@ class Dialogue(_message.Message):
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_FIELD_NUMBER: _ClassVar[int]
     id: str
     channel_id: str
     chat: str
@@ -101,10 +145,25 @@ class Dialogue(_message.Message):
     version: int
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., channel_id: _Optional[str] = ..., chat: _Optional[str] = ..., status: _Optional[_Union[DialogueStatus, str]] = ..., message_count: _Optional[int] = ..., attributes: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., version: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    control: Control
+    def __init__(self, id: _Optional[str] = ..., channel_id: _Optional[str] = ..., chat: _Optional[str] = ..., status: _Optional[_Union[DialogueStatus, str]] = ..., message_count: _Optional[int] = ..., attributes: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., version: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., control: _Optional[_Union[Control, _Mapping]] = ...) -> None: ...
+
+class Control(_message.Message):
+    __slots__ = ("holder", "since_time", "reason", "by", "return_time")
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
+    SINCE_TIME_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    RETURN_TIME_FIELD_NUMBER: _ClassVar[int]
+    holder: ControlHolder
+    since_time: _timestamp_pb2.Timestamp
+    reason: str
+    by: str
+    return_time: _timestamp_pb2.Timestamp
+    def __init__(self, holder: _Optional[_Union[ControlHolder, str]] = ..., since_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ..., by: _Optional[str] = ..., return_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Turn(_message.Message):
-    __slots__ = ("id", "dialogue_id", "agent_id", "state", "reason", "covered_through", "reply_message_id", "runs", "create_time", "close_time")
+    __slots__ = ("id", "dialogue_id", "agent_id", "state", "reason", "covered_through", "reply_message_id", "runs", "create_time", "close_time", "late")
     ID_FIELD_NUMBER: _ClassVar[int]
     DIALOGUE_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -115,6 +174,7 @@ class Turn(_message.Message):
     RUNS_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     CLOSE_TIME_FIELD_NUMBER: _ClassVar[int]
+    LATE_FIELD_NUMBER: _ClassVar[int]
     id: str
     dialogue_id: str
     agent_id: str
@@ -125,7 +185,8 @@ class Turn(_message.Message):
     runs: _containers.RepeatedCompositeFieldContainer[Run]
     create_time: _timestamp_pb2.Timestamp
     close_time: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., state: _Optional[_Union[TurnState, str]] = ..., reason: _Optional[str] = ..., covered_through: _Optional[int] = ..., reply_message_id: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., close_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    late: bool
+    def __init__(self, id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., state: _Optional[_Union[TurnState, str]] = ..., reason: _Optional[str] = ..., covered_through: _Optional[int] = ..., reply_message_id: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., close_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., late: _Optional[bool] = ...) -> None: ...
 
 class Run(_message.Message):
     __slots__ = ("number", "state", "input_tokens", "output_tokens", "error", "manifest", "start_time", "end_time")
@@ -148,7 +209,7 @@ class Run(_message.Message):
     def __init__(self, number: _Optional[int] = ..., state: _Optional[_Union[RunState, str]] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., error: _Optional[str] = ..., manifest: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Delivery(_message.Message):
-    __slots__ = ("id", "dialogue_id", "message_id", "channel_id", "state", "reason", "attempt_count", "next_attempt_time", "attempts", "create_time", "settle_time")
+    __slots__ = ("id", "dialogue_id", "message_id", "channel_id", "state", "reason", "attempt_count", "next_attempt_time", "attempts", "create_time", "settle_time", "author")
     ID_FIELD_NUMBER: _ClassVar[int]
     DIALOGUE_ID_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -160,6 +221,7 @@ class Delivery(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     SETTLE_TIME_FIELD_NUMBER: _ClassVar[int]
+    AUTHOR_FIELD_NUMBER: _ClassVar[int]
     id: str
     dialogue_id: str
     message_id: str
@@ -171,7 +233,8 @@ class Delivery(_message.Message):
     attempts: _containers.RepeatedCompositeFieldContainer[Attempt]
     create_time: _timestamp_pb2.Timestamp
     settle_time: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., message_id: _Optional[str] = ..., channel_id: _Optional[str] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., reason: _Optional[str] = ..., attempt_count: _Optional[int] = ..., next_attempt_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., settle_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    author: MessageAuthor
+    def __init__(self, id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., message_id: _Optional[str] = ..., channel_id: _Optional[str] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., reason: _Optional[str] = ..., attempt_count: _Optional[int] = ..., next_attempt_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., settle_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., author: _Optional[_Union[MessageAuthor, str]] = ...) -> None: ...
 
 class Attempt(_message.Message):
     __slots__ = ("number", "state", "http_status", "error", "response_excerpt", "start_time", "end_time")
@@ -314,3 +377,87 @@ class RetryDeliveryResponse(_message.Message):
     DELIVERY_FIELD_NUMBER: _ClassVar[int]
     delivery: Delivery
     def __init__(self, delivery: _Optional[_Union[Delivery, _Mapping]] = ...) -> None: ...
+
+class ResolveDeliveryRequest(_message.Message):
+    __slots__ = ("id", "resolution")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    RESOLUTION_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    resolution: DeliveryResolution
+    def __init__(self, id: _Optional[str] = ..., resolution: _Optional[_Union[DeliveryResolution, str]] = ...) -> None: ...
+
+class ResolveDeliveryResponse(_message.Message):
+    __slots__ = ("delivery",)
+    DELIVERY_FIELD_NUMBER: _ClassVar[int]
+    delivery: Delivery
+    def __init__(self, delivery: _Optional[_Union[Delivery, _Mapping]] = ...) -> None: ...
+
+class SendMessageRequest(_message.Message):
+    __slots__ = ("dialogue_id", "text", "author", "by", "request_id")
+    DIALOGUE_ID_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    AUTHOR_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    dialogue_id: str
+    text: str
+    author: MessageAuthor
+    by: str
+    request_id: str
+    def __init__(self, dialogue_id: _Optional[str] = ..., text: _Optional[str] = ..., author: _Optional[_Union[MessageAuthor, str]] = ..., by: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class SendMessageResponse(_message.Message):
+    __slots__ = ("message", "delivery")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    DELIVERY_FIELD_NUMBER: _ClassVar[int]
+    message: _common_pb2.Message
+    delivery: Delivery
+    def __init__(self, message: _Optional[_Union[_common_pb2.Message, _Mapping]] = ..., delivery: _Optional[_Union[Delivery, _Mapping]] = ...) -> None: ...
+
+class TakeControlRequest(_message.Message):
+    __slots__ = ("dialogue_id", "by", "reason", "return_after")
+    DIALOGUE_ID_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RETURN_AFTER_FIELD_NUMBER: _ClassVar[int]
+    dialogue_id: str
+    by: str
+    reason: str
+    return_after: _duration_pb2.Duration
+    def __init__(self, dialogue_id: _Optional[str] = ..., by: _Optional[str] = ..., reason: _Optional[str] = ..., return_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class TakeControlResponse(_message.Message):
+    __slots__ = ("dialogue",)
+    DIALOGUE_FIELD_NUMBER: _ClassVar[int]
+    dialogue: Dialogue
+    def __init__(self, dialogue: _Optional[_Union[Dialogue, _Mapping]] = ...) -> None: ...
+
+class ReleaseControlRequest(_message.Message):
+    __slots__ = ("dialogue_id", "by", "reason")
+    DIALOGUE_ID_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    dialogue_id: str
+    by: str
+    reason: str
+    def __init__(self, dialogue_id: _Optional[str] = ..., by: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ReleaseControlResponse(_message.Message):
+    __slots__ = ("dialogue",)
+    DIALOGUE_FIELD_NUMBER: _ClassVar[int]
+    dialogue: Dialogue
+    def __init__(self, dialogue: _Optional[_Union[Dialogue, _Mapping]] = ...) -> None: ...
+
+class UpdateDialogueRequest(_message.Message):
+    __slots__ = ("dialogue", "update_mask")
+    DIALOGUE_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    dialogue: Dialogue
+    update_mask: _field_mask_pb2.FieldMask
+    def __init__(self, dialogue: _Optional[_Union[Dialogue, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
+
+class UpdateDialogueResponse(_message.Message):
+    __slots__ = ("dialogue",)
+    DIALOGUE_FIELD_NUMBER: _ClassVar[int]
+    dialogue: Dialogue
+    def __init__(self, dialogue: _Optional[_Union[Dialogue, _Mapping]] = ...) -> None: ...

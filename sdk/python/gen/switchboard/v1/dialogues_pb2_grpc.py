@@ -76,6 +76,31 @@ class DialoguesServiceStub:
                 request_serializer=switchboard_dot_v1_dot_dialogues__pb2.RetryDeliveryRequest.SerializeToString,
                 response_deserializer=switchboard_dot_v1_dot_dialogues__pb2.RetryDeliveryResponse.FromString,
                 _registered_method=True)
+        self.ResolveDelivery = channel.unary_unary(
+                '/switchboard.v1.DialoguesService/ResolveDelivery',
+                request_serializer=switchboard_dot_v1_dot_dialogues__pb2.ResolveDeliveryRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_dialogues__pb2.ResolveDeliveryResponse.FromString,
+                _registered_method=True)
+        self.SendMessage = channel.unary_unary(
+                '/switchboard.v1.DialoguesService/SendMessage',
+                request_serializer=switchboard_dot_v1_dot_dialogues__pb2.SendMessageRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_dialogues__pb2.SendMessageResponse.FromString,
+                _registered_method=True)
+        self.TakeControl = channel.unary_unary(
+                '/switchboard.v1.DialoguesService/TakeControl',
+                request_serializer=switchboard_dot_v1_dot_dialogues__pb2.TakeControlRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_dialogues__pb2.TakeControlResponse.FromString,
+                _registered_method=True)
+        self.ReleaseControl = channel.unary_unary(
+                '/switchboard.v1.DialoguesService/ReleaseControl',
+                request_serializer=switchboard_dot_v1_dot_dialogues__pb2.ReleaseControlRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_dialogues__pb2.ReleaseControlResponse.FromString,
+                _registered_method=True)
+        self.UpdateDialogue = channel.unary_unary(
+                '/switchboard.v1.DialoguesService/UpdateDialogue',
+                request_serializer=switchboard_dot_v1_dot_dialogues__pb2.UpdateDialogueRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_dialogues__pb2.UpdateDialogueResponse.FromString,
+                _registered_method=True)
 
 
 class DialoguesServiceServicer:
@@ -140,6 +165,47 @@ class DialoguesServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResolveDelivery(self, request, context):
+        """Decides about a delivery that is HELD because it may have arrived: it did, or it is sent again, or it is given up.
+        Reasons: DELIVERY_NOT_FOUND, DELIVERY_NOT_HELD, FIELD_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendMessage(self, request, context):
+        """Sends a message of a person or of a program. A person's takes control from the agent, unless the agent's policy says
+        RECORD_ONLY. Answers when it is committed; delivering follows. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
+        REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TakeControl(self, request, context):
+        """Gives the dialogue to a human: its status becomes OPEN, and the agent sends nothing, not even an answer that is being
+        written. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseControl(self, request, context):
+        """Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered. Reasons:
+        DIALOGUE_NOT_FOUND, FIELD_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateDialogue(self, request, context):
+        """Changes a dialogue's status, and with it who holds it, or its attributes. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
+        FIELD_MASK_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DialoguesServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -182,6 +248,31 @@ def add_DialoguesServiceServicer_to_server(servicer, server):
                     servicer.RetryDelivery,
                     request_deserializer=switchboard_dot_v1_dot_dialogues__pb2.RetryDeliveryRequest.FromString,
                     response_serializer=switchboard_dot_v1_dot_dialogues__pb2.RetryDeliveryResponse.SerializeToString,
+            ),
+            'ResolveDelivery': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveDelivery,
+                    request_deserializer=switchboard_dot_v1_dot_dialogues__pb2.ResolveDeliveryRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_dialogues__pb2.ResolveDeliveryResponse.SerializeToString,
+            ),
+            'SendMessage': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendMessage,
+                    request_deserializer=switchboard_dot_v1_dot_dialogues__pb2.SendMessageRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_dialogues__pb2.SendMessageResponse.SerializeToString,
+            ),
+            'TakeControl': grpc.unary_unary_rpc_method_handler(
+                    servicer.TakeControl,
+                    request_deserializer=switchboard_dot_v1_dot_dialogues__pb2.TakeControlRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_dialogues__pb2.TakeControlResponse.SerializeToString,
+            ),
+            'ReleaseControl': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseControl,
+                    request_deserializer=switchboard_dot_v1_dot_dialogues__pb2.ReleaseControlRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_dialogues__pb2.ReleaseControlResponse.SerializeToString,
+            ),
+            'UpdateDialogue': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateDialogue,
+                    request_deserializer=switchboard_dot_v1_dot_dialogues__pb2.UpdateDialogueRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_dialogues__pb2.UpdateDialogueResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -402,6 +493,141 @@ class DialoguesService:
             '/switchboard.v1.DialoguesService/RetryDelivery',
             switchboard_dot_v1_dot_dialogues__pb2.RetryDeliveryRequest.SerializeToString,
             switchboard_dot_v1_dot_dialogues__pb2.RetryDeliveryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveDelivery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.DialoguesService/ResolveDelivery',
+            switchboard_dot_v1_dot_dialogues__pb2.ResolveDeliveryRequest.SerializeToString,
+            switchboard_dot_v1_dot_dialogues__pb2.ResolveDeliveryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.DialoguesService/SendMessage',
+            switchboard_dot_v1_dot_dialogues__pb2.SendMessageRequest.SerializeToString,
+            switchboard_dot_v1_dot_dialogues__pb2.SendMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TakeControl(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.DialoguesService/TakeControl',
+            switchboard_dot_v1_dot_dialogues__pb2.TakeControlRequest.SerializeToString,
+            switchboard_dot_v1_dot_dialogues__pb2.TakeControlResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseControl(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.DialoguesService/ReleaseControl',
+            switchboard_dot_v1_dot_dialogues__pb2.ReleaseControlRequest.SerializeToString,
+            switchboard_dot_v1_dot_dialogues__pb2.ReleaseControlResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateDialogue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.DialoguesService/UpdateDialogue',
+            switchboard_dot_v1_dot_dialogues__pb2.UpdateDialogueRequest.SerializeToString,
+            switchboard_dot_v1_dot_dialogues__pb2.UpdateDialogueResponse.FromString,
             options,
             channel_credentials,
             insecure,

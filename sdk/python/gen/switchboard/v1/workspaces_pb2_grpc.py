@@ -131,8 +131,10 @@ class WorkspacesServiceServicer:
 
     def CreateApiKey(self, request, context):
         """Creates an API key of a workspace and shows it, once. Needs an operator key, or a key of that workspace with
-        `workspaces:admin`; none grants a scope that it lacks (an operator key grants any). Reasons: WORKSPACE_NOT_FOUND,
-        FIELD_INVALID, SCOPE_MISSING.
+        `workspaces:admin`; none grants a scope that it lacks (an operator key grants any). With a `request_id`, a repeat
+        within 24 hours answers with the record that the first call made, as it is now, without the key: only its hash is
+        stored. Who lost the first answer revokes that key and creates another with a fresh `request_id`. Reasons:
+        WORKSPACE_NOT_FOUND, FIELD_INVALID, SCOPE_MISSING, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -2,17 +2,17 @@
 // @generated from file switchboard/v1/agents.proto (package switchboard.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Duration, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file switchboard/v1/agents.proto.
  */
 export const file_switchboard_v1_agents: GenFile = /*@__PURE__*/
-  fileDesc("Chtzd2l0Y2hib2FyZC92MS9hZ2VudHMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIv8BCgVBZ2VudBIKCgJpZBgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSFAoMaW5zdHJ1Y3Rpb25zGAMgASgJEiYKBmVuZ2luZRgEIAEoCzIWLnN3aXRjaGJvYXJkLnYxLkVuZ2luZRITCgZhY3RpdmUYBSABKAhIAIgBARIUCgx0b2tlbl9zdWZmaXgYBiABKAkSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIJCgdfYWN0aXZlIrIBCgZFbmdpbmUSDgoGdmVuZG9yGAEgASgJEg0KBW1vZGVsGAIgASgJEhgKC3RlbXBlcmF0dXJlGAMgASgBSACIAQESHgoRbWF4X291dHB1dF90b2tlbnMYBCABKAVIAYgBARIpCghzZXR0aW5ncxgFIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCDgoMX3RlbXBlcmF0dXJlQhQKEl9tYXhfb3V0cHV0X3Rva2VucyJOChJDcmVhdGVBZ2VudFJlcXVlc3QSJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBISCgpyZXF1ZXN0X2lkGAIgASgJIkoKE0NyZWF0ZUFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBINCgV0b2tlbhgCIAEoCSIdCg9HZXRBZ2VudFJlcXVlc3QSCgoCaWQYASABKAkiOAoQR2V0QWdlbnRSZXNwb25zZRIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50IjoKEUxpc3RBZ2VudHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIlQKEkxpc3RBZ2VudHNSZXNwb25zZRIlCgZhZ2VudHMYASADKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiawoSVXBkYXRlQWdlbnRSZXF1ZXN0EiQKBWFnZW50GAEgASgLMhUuc3dpdGNoYm9hcmQudjEuQWdlbnQSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIjsKE1VwZGF0ZUFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudCIgChJEZWxldGVBZ2VudFJlcXVlc3QSCgoCaWQYASABKAkiFQoTRGVsZXRlQWdlbnRSZXNwb25zZSIlChdSb3RhdGVBZ2VudFRva2VuUmVxdWVzdBIKCgJpZBgBIAEoCSJPChhSb3RhdGVBZ2VudFRva2VuUmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBINCgV0b2tlbhgCIAEoCTKiBAoNQWdlbnRzU2VydmljZRJWCgtDcmVhdGVBZ2VudBIiLnN3aXRjaGJvYXJkLnYxLkNyZWF0ZUFnZW50UmVxdWVzdBojLnN3aXRjaGJvYXJkLnYxLkNyZWF0ZUFnZW50UmVzcG9uc2USTQoIR2V0QWdlbnQSHy5zd2l0Y2hib2FyZC52MS5HZXRBZ2VudFJlcXVlc3QaIC5zd2l0Y2hib2FyZC52MS5HZXRBZ2VudFJlc3BvbnNlElMKCkxpc3RBZ2VudHMSIS5zd2l0Y2hib2FyZC52MS5MaXN0QWdlbnRzUmVxdWVzdBoiLnN3aXRjaGJvYXJkLnYxLkxpc3RBZ2VudHNSZXNwb25zZRJWCgtVcGRhdGVBZ2VudBIiLnN3aXRjaGJvYXJkLnYxLlVwZGF0ZUFnZW50UmVxdWVzdBojLnN3aXRjaGJvYXJkLnYxLlVwZGF0ZUFnZW50UmVzcG9uc2USVgoLRGVsZXRlQWdlbnQSIi5zd2l0Y2hib2FyZC52MS5EZWxldGVBZ2VudFJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5EZWxldGVBZ2VudFJlc3BvbnNlEmUKEFJvdGF0ZUFnZW50VG9rZW4SJy5zd2l0Y2hib2FyZC52MS5Sb3RhdGVBZ2VudFRva2VuUmVxdWVzdBooLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUFnZW50VG9rZW5SZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("Chtzd2l0Y2hib2FyZC92MS9hZ2VudHMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIrICCgVBZ2VudBIKCgJpZBgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSFAoMaW5zdHJ1Y3Rpb25zGAMgASgJEiYKBmVuZ2luZRgEIAEoCzIWLnN3aXRjaGJvYXJkLnYxLkVuZ2luZRITCgZhY3RpdmUYBSABKAhIAIgBARIUCgx0b2tlbl9zdWZmaXgYBiABKAkSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCgxyZXBseV9wb2xpY3kYCSABKAsyGy5zd2l0Y2hib2FyZC52MS5SZXBseVBvbGljeUIJCgdfYWN0aXZlIvsDCgtSZXBseVBvbGljeRIvCgxxdWlldF93aW5kb3cYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoMbG9uZ2VzdF93YWl0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjMKDW5ld2VyX21lc3NhZ2UYAyABKA4yHC5zd2l0Y2hib2FyZC52MS5OZXdlck1lc3NhZ2USGQoMbWF4X3Jlc3RhcnRzGAQgASgFSACIAQESLQoKb25fZmFpbHVyZRgFIAEoDjIZLnN3aXRjaGJvYXJkLnYxLk9uRmFpbHVyZRIVCg1mYWxsYmFja190ZXh0GAYgASgJEi0KCmxhdGVfYWZ0ZXIYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJwoHb25fbGF0ZRgIIAEoDjIWLnN3aXRjaGJvYXJkLnYxLk9uTGF0ZRIUCgxhcG9sb2d5X3RleHQYCSABKAkSKgoIdGFrZW92ZXIYCiABKA4yGC5zd2l0Y2hib2FyZC52MS5UYWtlb3ZlchIvCgxyZXR1cm5fYWZ0ZXIYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGAoQaGFuZF9vdmVyX25vdGljZRgMIAEoCUIPCg1fbWF4X3Jlc3RhcnRzIrIBCgZFbmdpbmUSDgoGdmVuZG9yGAEgASgJEg0KBW1vZGVsGAIgASgJEhgKC3RlbXBlcmF0dXJlGAMgASgBSACIAQESHgoRbWF4X291dHB1dF90b2tlbnMYBCABKAVIAYgBARIpCghzZXR0aW5ncxgFIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCDgoMX3RlbXBlcmF0dXJlQhQKEl9tYXhfb3V0cHV0X3Rva2VucyJOChJDcmVhdGVBZ2VudFJlcXVlc3QSJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBISCgpyZXF1ZXN0X2lkGAIgASgJIkoKE0NyZWF0ZUFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBINCgV0b2tlbhgCIAEoCSIdCg9HZXRBZ2VudFJlcXVlc3QSCgoCaWQYASABKAkiOAoQR2V0QWdlbnRSZXNwb25zZRIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50IjoKEUxpc3RBZ2VudHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIlQKEkxpc3RBZ2VudHNSZXNwb25zZRIlCgZhZ2VudHMYASADKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiawoSVXBkYXRlQWdlbnRSZXF1ZXN0EiQKBWFnZW50GAEgASgLMhUuc3dpdGNoYm9hcmQudjEuQWdlbnQSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIjsKE1VwZGF0ZUFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudCIgChJEZWxldGVBZ2VudFJlcXVlc3QSCgoCaWQYASABKAkiFQoTRGVsZXRlQWdlbnRSZXNwb25zZSIlChdSb3RhdGVBZ2VudFRva2VuUmVxdWVzdBIKCgJpZBgBIAEoCSJPChhSb3RhdGVBZ2VudFRva2VuUmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBINCgV0b2tlbhgCIAEoCSplCgxOZXdlck1lc3NhZ2USHQoZTkVXRVJfTUVTU0FHRV9VTlNQRUNJRklFRBAAEhsKF05FV0VSX01FU1NBR0VfTkVYVF9UVVJOEAESGQoVTkVXRVJfTUVTU0FHRV9SRVNUQVJUEAIqewoJT25GYWlsdXJlEhoKFk9OX0ZBSUxVUkVfVU5TUEVDSUZJRUQQABIaChZPTl9GQUlMVVJFX1NUQVlfU0lMRU5UEAESHAoYT05fRkFJTFVSRV9GQUxMQkFDS19URVhUEAISGAoUT05fRkFJTFVSRV9IQU5EX09WRVIQAypjCgZPbkxhdGUSFwoTT05fTEFURV9VTlNQRUNJRklFRBAAEhIKDk9OX0xBVEVfQU5TV0VSEAESFQoRT05fTEFURV9BUE9MT0dJU0UQAhIVChFPTl9MQVRFX0hBTkRfT1ZFUhADKm8KCFRha2VvdmVyEhgKFFRBS0VPVkVSX1VOU1BFQ0lGSUVEEAASFAoQVEFLRU9WRVJfQllfRE9PUhABEhkKFVRBS0VPVkVSX1RBS0VfQ09OVFJPTBACEhgKFFRBS0VPVkVSX1JFQ09SRF9PTkxZEAMyogQKDUFnZW50c1NlcnZpY2USVgoLQ3JlYXRlQWdlbnQSIi5zd2l0Y2hib2FyZC52MS5DcmVhdGVBZ2VudFJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5DcmVhdGVBZ2VudFJlc3BvbnNlEk0KCEdldEFnZW50Eh8uc3dpdGNoYm9hcmQudjEuR2V0QWdlbnRSZXF1ZXN0GiAuc3dpdGNoYm9hcmQudjEuR2V0QWdlbnRSZXNwb25zZRJTCgpMaXN0QWdlbnRzEiEuc3dpdGNoYm9hcmQudjEuTGlzdEFnZW50c1JlcXVlc3QaIi5zd2l0Y2hib2FyZC52MS5MaXN0QWdlbnRzUmVzcG9uc2USVgoLVXBkYXRlQWdlbnQSIi5zd2l0Y2hib2FyZC52MS5VcGRhdGVBZ2VudFJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5VcGRhdGVBZ2VudFJlc3BvbnNlElYKC0RlbGV0ZUFnZW50EiIuc3dpdGNoYm9hcmQudjEuRGVsZXRlQWdlbnRSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuRGVsZXRlQWdlbnRSZXNwb25zZRJlChBSb3RhdGVBZ2VudFRva2VuEicuc3dpdGNoYm9hcmQudjEuUm90YXRlQWdlbnRUb2tlblJlcXVlc3QaKC5zd2l0Y2hib2FyZC52MS5Sb3RhdGVBZ2VudFRva2VuUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * The configured AI that answers on channels (`chat_bot` in the REST contract).
@@ -76,6 +76,13 @@ export type Agent = Message<"switchboard.v1.Agent"> & {
    * @generated from field: google.protobuf.Timestamp update_time = 8;
    */
   updateTime?: Timestamp | undefined;
+
+  /**
+   * When it answers, and what happens when it can't. Not set on creation: all defaults.
+   *
+   * @generated from field: switchboard.v1.ReplyPolicy reply_policy = 9;
+   */
+  replyPolicy?: ReplyPolicy | undefined;
 };
 
 /**
@@ -84,6 +91,107 @@ export type Agent = Message<"switchboard.v1.Agent"> & {
  */
 export const AgentSchema: GenMessage<Agent> = /*@__PURE__*/
   messageDesc(file_switchboard_v1_agents, 0);
+
+/**
+ * When an agent answers, and what happens when it can't. Fields that are not set have their defaults.
+ *
+ * @generated from message switchboard.v1.ReplyPolicy
+ */
+export type ReplyPolicy = Message<"switchboard.v1.ReplyPolicy"> & {
+  /**
+   * How long a dialogue must be quiet before its messages are answered together, 0 s to 600 s. Default: 0 s, which answers
+   * at once.
+   *
+   * @generated from field: google.protobuf.Duration quiet_window = 1;
+   */
+  quietWindow?: Duration | undefined;
+
+  /**
+   * What the quiet window may not delay an answer past, counted from the first message: at least `quiet_window`, at most
+   * 3,600 s. Default: 30 s, or `quiet_window` if that is longer.
+   *
+   * @generated from field: google.protobuf.Duration longest_wait = 2;
+   */
+  longestWait?: Duration | undefined;
+
+  /**
+   * What a customer's message does that comes while a turn runs. Default: NEXT_TURN.
+   *
+   * @generated from field: switchboard.v1.NewerMessage newer_message = 3;
+   */
+  newerMessage: NewerMessage;
+
+  /**
+   * How often one turn may be superseded under RESTART, 1 to 10; after that messages wait for the next turn. Default: 3.
+   *
+   * @generated from field: optional int32 max_restarts = 4;
+   */
+  maxRestarts?: number | undefined;
+
+  /**
+   * What happens when the engine fails for good. Default: STAY_SILENT.
+   *
+   * @generated from field: switchboard.v1.OnFailure on_failure = 5;
+   */
+  onFailure: OnFailure;
+
+  /**
+   * What is sent then under FALLBACK_TEXT, up to 4,096 characters.
+   *
+   * @generated from field: string fallback_text = 6;
+   */
+  fallbackText: string;
+
+  /**
+   * From when on a turn is late, after its first message: 0 s (never), or at least 1 s and `longest_wait` and at most 30 days.
+   * Late turns are marked. Default: 600 s, or `longest_wait` if that is longer.
+   *
+   * @generated from field: google.protobuf.Duration late_after = 7;
+   */
+  lateAfter?: Duration | undefined;
+
+  /**
+   * What happens to a late turn, as after an outage. Default: ANSWER.
+   *
+   * @generated from field: switchboard.v1.OnLate on_late = 8;
+   */
+  onLate: OnLate;
+
+  /**
+   * What a late answer begins with under APOLOGISE, up to 4,096 characters.
+   *
+   * @generated from field: string apology_text = 9;
+   */
+  apologyText: string;
+
+  /**
+   * What a person's message does to the agent's control. Default: BY_DOOR.
+   *
+   * @generated from field: switchboard.v1.Takeover takeover = 10;
+   */
+  takeover: Takeover;
+
+  /**
+   * After how long without a person's message control returns to the agent, 1 s to 30 days; 0 s: not by itself. Default: 0 s.
+   *
+   * @generated from field: google.protobuf.Duration return_after = 11;
+   */
+  returnAfter?: Duration | undefined;
+
+  /**
+   * What the customer is told when the agent hands over, up to 4,096 characters. Empty: nothing.
+   *
+   * @generated from field: string hand_over_notice = 12;
+   */
+  handOverNotice: string;
+};
+
+/**
+ * Describes the message switchboard.v1.ReplyPolicy.
+ * Use `create(ReplyPolicySchema)` to create a new message.
+ */
+export const ReplyPolicySchema: GenMessage<ReplyPolicy> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 1);
 
 /**
  * Which engine writes an agent's answers, and how.
@@ -133,7 +241,7 @@ export type Engine = Message<"switchboard.v1.Engine"> & {
  * Use `create(EngineSchema)` to create a new message.
  */
 export const EngineSchema: GenMessage<Engine> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 1);
+  messageDesc(file_switchboard_v1_agents, 2);
 
 /**
  * Asks for a new agent.
@@ -161,7 +269,7 @@ export type CreateAgentRequest = Message<"switchboard.v1.CreateAgentRequest"> & 
  * Use `create(CreateAgentRequestSchema)` to create a new message.
  */
 export const CreateAgentRequestSchema: GenMessage<CreateAgentRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 2);
+  messageDesc(file_switchboard_v1_agents, 3);
 
 /**
  * The new agent.
@@ -189,7 +297,7 @@ export type CreateAgentResponse = Message<"switchboard.v1.CreateAgentResponse"> 
  * Use `create(CreateAgentResponseSchema)` to create a new message.
  */
 export const CreateAgentResponseSchema: GenMessage<CreateAgentResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 3);
+  messageDesc(file_switchboard_v1_agents, 4);
 
 /**
  * Asks for one agent.
@@ -210,7 +318,7 @@ export type GetAgentRequest = Message<"switchboard.v1.GetAgentRequest"> & {
  * Use `create(GetAgentRequestSchema)` to create a new message.
  */
 export const GetAgentRequestSchema: GenMessage<GetAgentRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 4);
+  messageDesc(file_switchboard_v1_agents, 5);
 
 /**
  * One agent.
@@ -231,7 +339,7 @@ export type GetAgentResponse = Message<"switchboard.v1.GetAgentResponse"> & {
  * Use `create(GetAgentResponseSchema)` to create a new message.
  */
 export const GetAgentResponseSchema: GenMessage<GetAgentResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 5);
+  messageDesc(file_switchboard_v1_agents, 6);
 
 /**
  * Asks for a page of agents.
@@ -259,7 +367,7 @@ export type ListAgentsRequest = Message<"switchboard.v1.ListAgentsRequest"> & {
  * Use `create(ListAgentsRequestSchema)` to create a new message.
  */
 export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 6);
+  messageDesc(file_switchboard_v1_agents, 7);
 
 /**
  * A page of agents.
@@ -287,7 +395,7 @@ export type ListAgentsResponse = Message<"switchboard.v1.ListAgentsResponse"> & 
  * Use `create(ListAgentsResponseSchema)` to create a new message.
  */
 export const ListAgentsResponseSchema: GenMessage<ListAgentsResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 7);
+  messageDesc(file_switchboard_v1_agents, 8);
 
 /**
  * Asks for a change of an agent.
@@ -303,7 +411,8 @@ export type UpdateAgentRequest = Message<"switchboard.v1.UpdateAgentRequest"> & 
   agent?: Agent | undefined;
 
   /**
-   * Required. Which fields to change: `display_name`, `instructions`, `engine` (as a whole), `active`.
+   * Required. Which fields to change: `display_name`, `instructions`, `engine` and `reply_policy` (as a
+   * whole), `active`.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -315,7 +424,7 @@ export type UpdateAgentRequest = Message<"switchboard.v1.UpdateAgentRequest"> & 
  * Use `create(UpdateAgentRequestSchema)` to create a new message.
  */
 export const UpdateAgentRequestSchema: GenMessage<UpdateAgentRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 8);
+  messageDesc(file_switchboard_v1_agents, 9);
 
 /**
  * The changed agent.
@@ -336,7 +445,7 @@ export type UpdateAgentResponse = Message<"switchboard.v1.UpdateAgentResponse"> 
  * Use `create(UpdateAgentResponseSchema)` to create a new message.
  */
 export const UpdateAgentResponseSchema: GenMessage<UpdateAgentResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 9);
+  messageDesc(file_switchboard_v1_agents, 10);
 
 /**
  * Asks for the deletion of an agent.
@@ -357,7 +466,7 @@ export type DeleteAgentRequest = Message<"switchboard.v1.DeleteAgentRequest"> & 
  * Use `create(DeleteAgentRequestSchema)` to create a new message.
  */
 export const DeleteAgentRequestSchema: GenMessage<DeleteAgentRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 10);
+  messageDesc(file_switchboard_v1_agents, 11);
 
 /**
  * The agent is gone.
@@ -372,7 +481,7 @@ export type DeleteAgentResponse = Message<"switchboard.v1.DeleteAgentResponse"> 
  * Use `create(DeleteAgentResponseSchema)` to create a new message.
  */
 export const DeleteAgentResponseSchema: GenMessage<DeleteAgentResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 11);
+  messageDesc(file_switchboard_v1_agents, 12);
 
 /**
  * Asks for a new token.
@@ -393,7 +502,7 @@ export type RotateAgentTokenRequest = Message<"switchboard.v1.RotateAgentTokenRe
  * Use `create(RotateAgentTokenRequestSchema)` to create a new message.
  */
 export const RotateAgentTokenRequestSchema: GenMessage<RotateAgentTokenRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 12);
+  messageDesc(file_switchboard_v1_agents, 13);
 
 /**
  * The new token.
@@ -421,7 +530,166 @@ export type RotateAgentTokenResponse = Message<"switchboard.v1.RotateAgentTokenR
  * Use `create(RotateAgentTokenResponseSchema)` to create a new message.
  */
 export const RotateAgentTokenResponseSchema: GenMessage<RotateAgentTokenResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 13);
+  messageDesc(file_switchboard_v1_agents, 14);
+
+/**
+ * What a customer's message does that comes while a turn runs.
+ *
+ * @generated from enum switchboard.v1.NewerMessage
+ */
+export enum NewerMessage {
+  /**
+   * Not set: the default.
+   *
+   * @generated from enum value: NEWER_MESSAGE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It waits for the next turn.
+   *
+   * @generated from enum value: NEWER_MESSAGE_NEXT_TURN = 1;
+   */
+  NEXT_TURN = 1,
+
+  /**
+   * It is added to the turn, and the run is superseded by one with all messages. A run that has called a tool is not
+   * superseded any more.
+   *
+   * @generated from enum value: NEWER_MESSAGE_RESTART = 2;
+   */
+  RESTART = 2,
+}
+
+/**
+ * Describes the enum switchboard.v1.NewerMessage.
+ */
+export const NewerMessageSchema: GenEnum<NewerMessage> = /*@__PURE__*/
+  enumDesc(file_switchboard_v1_agents, 0);
+
+/**
+ * What happens when the engine fails for good.
+ *
+ * @generated from enum switchboard.v1.OnFailure
+ */
+export enum OnFailure {
+  /**
+   * Not set: the default.
+   *
+   * @generated from enum value: ON_FAILURE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Nothing is sent; the turn is FAILED.
+   *
+   * @generated from enum value: ON_FAILURE_STAY_SILENT = 1;
+   */
+  STAY_SILENT = 1,
+
+  /**
+   * `fallback_text` is sent; the turn is REPLIED with the reason `fallback`.
+   *
+   * @generated from enum value: ON_FAILURE_FALLBACK_TEXT = 2;
+   */
+  FALLBACK_TEXT = 2,
+
+  /**
+   * The dialogue becomes OPEN, and `hand_over_notice` is sent; the turn is FAILED.
+   *
+   * @generated from enum value: ON_FAILURE_HAND_OVER = 3;
+   */
+  HAND_OVER = 3,
+}
+
+/**
+ * Describes the enum switchboard.v1.OnFailure.
+ */
+export const OnFailureSchema: GenEnum<OnFailure> = /*@__PURE__*/
+  enumDesc(file_switchboard_v1_agents, 1);
+
+/**
+ * What happens to a late turn.
+ *
+ * @generated from enum switchboard.v1.OnLate
+ */
+export enum OnLate {
+  /**
+   * Not set: the default.
+   *
+   * @generated from enum value: ON_LATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It is answered like any other.
+   *
+   * @generated from enum value: ON_LATE_ANSWER = 1;
+   */
+  ANSWER = 1,
+
+  /**
+   * It is answered, with `apology_text` first.
+   *
+   * @generated from enum value: ON_LATE_APOLOGISE = 2;
+   */
+  APOLOGISE = 2,
+
+  /**
+   * The dialogue becomes OPEN, and `hand_over_notice` is sent; the turn is SILENT.
+   *
+   * @generated from enum value: ON_LATE_HAND_OVER = 3;
+   */
+  HAND_OVER = 3,
+}
+
+/**
+ * Describes the enum switchboard.v1.OnLate.
+ */
+export const OnLateSchema: GenEnum<OnLate> = /*@__PURE__*/
+  enumDesc(file_switchboard_v1_agents, 2);
+
+/**
+ * What a person's message does to the agent's control.
+ *
+ * @generated from enum switchboard.v1.Takeover
+ */
+export enum Takeover {
+  /**
+   * Not set: the default.
+   *
+   * @generated from enum value: TAKEOVER_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * What the door says: an employee's message that came in from outside is only recorded, one sent with SendMessage takes
+   * control.
+   *
+   * @generated from enum value: TAKEOVER_BY_DOOR = 1;
+   */
+  BY_DOOR = 1,
+
+  /**
+   * It takes control.
+   *
+   * @generated from enum value: TAKEOVER_TAKE_CONTROL = 2;
+   */
+  TAKE_CONTROL = 2,
+
+  /**
+   * It is only recorded.
+   *
+   * @generated from enum value: TAKEOVER_RECORD_ONLY = 3;
+   */
+  RECORD_ONLY = 3,
+}
+
+/**
+ * Describes the enum switchboard.v1.Takeover.
+ */
+export const TakeoverSchema: GenEnum<Takeover> = /*@__PURE__*/
+  enumDesc(file_switchboard_v1_agents, 3);
 
 /**
  * Agents: who answers. Reading needs `agents:read`, changing `agents:write`, rotating a token `agents:admin`.

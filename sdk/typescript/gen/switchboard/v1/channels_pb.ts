@@ -2,8 +2,8 @@
 // @generated from file switchboard/v1/channels.proto (package switchboard.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message as Message$1 } from "./common_pb.js";
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file switchboard/v1/channels.proto.
  */
 export const file_switchboard_v1_channels: GenFile = /*@__PURE__*/
-  fileDesc("Ch1zd2l0Y2hib2FyZC92MS9jaGFubmVscy5wcm90bxIOc3dpdGNoYm9hcmQudjEi8gEKB0NoYW5uZWwSCgoCaWQYASABKAkSFAoMZGlzcGxheV9uYW1lGAIgASgJEhAKCGFnZW50X2lkGAMgASgJEg4KBnZlbmRvchgEIAEoCRILCgN1cmwYBSABKAkSEwoGYWN0aXZlGAYgASgISACIAQESFAoMdG9rZW5fc3VmZml4GAcgASgJEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCCQoHX2FjdGl2ZSJUChRDcmVhdGVDaGFubmVsUmVxdWVzdBIoCgdjaGFubmVsGAEgASgLMhcuc3dpdGNoYm9hcmQudjEuQ2hhbm5lbBISCgpyZXF1ZXN0X2lkGAIgASgJImgKFUNyZWF0ZUNoYW5uZWxSZXNwb25zZRIoCgdjaGFubmVsGAEgASgLMhcuc3dpdGNoYm9hcmQudjEuQ2hhbm5lbBINCgV0b2tlbhgCIAEoCRIWCg5zaWduaW5nX3NlY3JldBgDIAEoCSIfChFHZXRDaGFubmVsUmVxdWVzdBIKCgJpZBgBIAEoCSI+ChJHZXRDaGFubmVsUmVzcG9uc2USKAoHY2hhbm5lbBgBIAEoCzIXLnN3aXRjaGJvYXJkLnYxLkNoYW5uZWwibgoTTGlzdENoYW5uZWxzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIQCghhZ2VudF9pZBgDIAEoCRITCgZhY3RpdmUYBCABKAhIAIgBAUIJCgdfYWN0aXZlIloKFExpc3RDaGFubmVsc1Jlc3BvbnNlEikKCGNoYW5uZWxzGAEgAygLMhcuc3dpdGNoYm9hcmQudjEuQ2hhbm5lbBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkicQoUVXBkYXRlQ2hhbm5lbFJlcXVlc3QSKAoHY2hhbm5lbBgBIAEoCzIXLnN3aXRjaGJvYXJkLnYxLkNoYW5uZWwSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIkEKFVVwZGF0ZUNoYW5uZWxSZXNwb25zZRIoCgdjaGFubmVsGAEgASgLMhcuc3dpdGNoYm9hcmQudjEuQ2hhbm5lbCIiChREZWxldGVDaGFubmVsUmVxdWVzdBIKCgJpZBgBIAEoCSIXChVEZWxldGVDaGFubmVsUmVzcG9uc2UiJwoZUm90YXRlQ2hhbm5lbFRva2VuUmVxdWVzdBIKCgJpZBgBIAEoCSJVChpSb3RhdGVDaGFubmVsVG9rZW5SZXNwb25zZRIoCgdjaGFubmVsGAEgASgLMhcuc3dpdGNoYm9hcmQudjEuQ2hhbm5lbBINCgV0b2tlbhgCIAEoCSIvCiFSb3RhdGVDaGFubmVsU2lnbmluZ1NlY3JldFJlcXVlc3QSCgoCaWQYASABKAkiZgoiUm90YXRlQ2hhbm5lbFNpZ25pbmdTZWNyZXRSZXNwb25zZRIoCgdjaGFubmVsGAEgASgLMhcuc3dpdGNoYm9hcmQudjEuQ2hhbm5lbBIWCg5zaWduaW5nX3NlY3JldBgCIAEoCSJOChlHZXRDaGFubmVsRGlhbG9ndWVSZXF1ZXN0EgoKAmlkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJImAKGkdldENoYW5uZWxEaWFsb2d1ZVJlc3BvbnNlEikKCG1lc3NhZ2VzGAEgAygLMhcuc3dpdGNoYm9hcmQudjEuTWVzc2FnZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkyuwYKD0NoYW5uZWxzU2VydmljZRJcCg1DcmVhdGVDaGFubmVsEiQuc3dpdGNoYm9hcmQudjEuQ3JlYXRlQ2hhbm5lbFJlcXVlc3QaJS5zd2l0Y2hib2FyZC52MS5DcmVhdGVDaGFubmVsUmVzcG9uc2USUwoKR2V0Q2hhbm5lbBIhLnN3aXRjaGJvYXJkLnYxLkdldENoYW5uZWxSZXF1ZXN0GiIuc3dpdGNoYm9hcmQudjEuR2V0Q2hhbm5lbFJlc3BvbnNlElkKDExpc3RDaGFubmVscxIjLnN3aXRjaGJvYXJkLnYxLkxpc3RDaGFubmVsc1JlcXVlc3QaJC5zd2l0Y2hib2FyZC52MS5MaXN0Q2hhbm5lbHNSZXNwb25zZRJcCg1VcGRhdGVDaGFubmVsEiQuc3dpdGNoYm9hcmQudjEuVXBkYXRlQ2hhbm5lbFJlcXVlc3QaJS5zd2l0Y2hib2FyZC52MS5VcGRhdGVDaGFubmVsUmVzcG9uc2USXAoNRGVsZXRlQ2hhbm5lbBIkLnN3aXRjaGJvYXJkLnYxLkRlbGV0ZUNoYW5uZWxSZXF1ZXN0GiUuc3dpdGNoYm9hcmQudjEuRGVsZXRlQ2hhbm5lbFJlc3BvbnNlEmsKElJvdGF0ZUNoYW5uZWxUb2tlbhIpLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUNoYW5uZWxUb2tlblJlcXVlc3QaKi5zd2l0Y2hib2FyZC52MS5Sb3RhdGVDaGFubmVsVG9rZW5SZXNwb25zZRKDAQoaUm90YXRlQ2hhbm5lbFNpZ25pbmdTZWNyZXQSMS5zd2l0Y2hib2FyZC52MS5Sb3RhdGVDaGFubmVsU2lnbmluZ1NlY3JldFJlcXVlc3QaMi5zd2l0Y2hib2FyZC52MS5Sb3RhdGVDaGFubmVsU2lnbmluZ1NlY3JldFJlc3BvbnNlEmsKEkdldENoYW5uZWxEaWFsb2d1ZRIpLnN3aXRjaGJvYXJkLnYxLkdldENoYW5uZWxEaWFsb2d1ZVJlcXVlc3QaKi5zd2l0Y2hib2FyZC52MS5HZXRDaGFubmVsRGlhbG9ndWVSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_switchboard_v1_common]);
+  fileDesc("Ch1zd2l0Y2hib2FyZC92MS9jaGFubmVscy5wcm90bxIOc3dpdGNoYm9hcmQudjEiqwIKB0NoYW5uZWwSCgoCaWQYASABKAkSFAoMZGlzcGxheV9uYW1lGAIgASgJEhAKCGFnZW50X2lkGAMgASgJEg4KBnZlbmRvchgEIAEoCRILCgN1cmwYBSABKAkSEwoGYWN0aXZlGAYgASgISACIAQESFAoMdG9rZW5fc3VmZml4GAcgASgJEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNwoPZGVsaXZlcnlfcG9saWN5GAogASgLMh4uc3dpdGNoYm9hcmQudjEuRGVsaXZlcnlQb2xpY3lCCQoHX2FjdGl2ZSL5AQoORGVsaXZlcnlQb2xpY3kSMgoJdW5jZXJ0YWluGAEgASgOMh8uc3dpdGNoYm9hcmQudjEuVW5jZXJ0YWluUG9saWN5EhsKDm1heF9wZXJfc2Vjb25kGAIgASgBSACIAQESFwoKbG9vcF9saW1pdBgDIAEoBUgBiAEBEhkKDGhvdXJseV9saW1pdBgEIAEoBUgCiAEBEi8KC3F1aWV0X2hvdXJzGAUgASgLMhouc3dpdGNoYm9hcmQudjEuUXVpZXRIb3Vyc0IRCg9fbWF4X3Blcl9zZWNvbmRCDQoLX2xvb3BfbGltaXRCDwoNX2hvdXJseV9saW1pdCI7CgpRdWlldEhvdXJzEg0KBXN0YXJ0GAEgASgJEgsKA2VuZBgCIAEoCRIRCgl0aW1lX3pvbmUYAyABKAkiVAoUQ3JlYXRlQ2hhbm5lbFJlcXVlc3QSKAoHY2hhbm5lbBgBIAEoCzIXLnN3aXRjaGJvYXJkLnYxLkNoYW5uZWwSEgoKcmVxdWVzdF9pZBgCIAEoCSJoChVDcmVhdGVDaGFubmVsUmVzcG9uc2USKAoHY2hhbm5lbBgBIAEoCzIXLnN3aXRjaGJvYXJkLnYxLkNoYW5uZWwSDQoFdG9rZW4YAiABKAkSFgoOc2lnbmluZ19zZWNyZXQYAyABKAkiHwoRR2V0Q2hhbm5lbFJlcXVlc3QSCgoCaWQYASABKAkiPgoSR2V0Q2hhbm5lbFJlc3BvbnNlEigKB2NoYW5uZWwYASABKAsyFy5zd2l0Y2hib2FyZC52MS5DaGFubmVsIm4KE0xpc3RDaGFubmVsc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSEAoIYWdlbnRfaWQYAyABKAkSEwoGYWN0aXZlGAQgASgISACIAQFCCQoHX2FjdGl2ZSJaChRMaXN0Q2hhbm5lbHNSZXNwb25zZRIpCghjaGFubmVscxgBIAMoCzIXLnN3aXRjaGJvYXJkLnYxLkNoYW5uZWwSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJInEKFFVwZGF0ZUNoYW5uZWxSZXF1ZXN0EigKB2NoYW5uZWwYASABKAsyFy5zd2l0Y2hib2FyZC52MS5DaGFubmVsEi8KC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayJBChVVcGRhdGVDaGFubmVsUmVzcG9uc2USKAoHY2hhbm5lbBgBIAEoCzIXLnN3aXRjaGJvYXJkLnYxLkNoYW5uZWwiIgoURGVsZXRlQ2hhbm5lbFJlcXVlc3QSCgoCaWQYASABKAkiFwoVRGVsZXRlQ2hhbm5lbFJlc3BvbnNlIicKGVJvdGF0ZUNoYW5uZWxUb2tlblJlcXVlc3QSCgoCaWQYASABKAkiVQoaUm90YXRlQ2hhbm5lbFRva2VuUmVzcG9uc2USKAoHY2hhbm5lbBgBIAEoCzIXLnN3aXRjaGJvYXJkLnYxLkNoYW5uZWwSDQoFdG9rZW4YAiABKAkiLwohUm90YXRlQ2hhbm5lbFNpZ25pbmdTZWNyZXRSZXF1ZXN0EgoKAmlkGAEgASgJImYKIlJvdGF0ZUNoYW5uZWxTaWduaW5nU2VjcmV0UmVzcG9uc2USKAoHY2hhbm5lbBgBIAEoCzIXLnN3aXRjaGJvYXJkLnYxLkNoYW5uZWwSFgoOc2lnbmluZ19zZWNyZXQYAiABKAkiTgoZR2V0Q2hhbm5lbERpYWxvZ3VlUmVxdWVzdBIKCgJpZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJgChpHZXRDaGFubmVsRGlhbG9ndWVSZXNwb25zZRIpCghtZXNzYWdlcxgBIAMoCzIXLnN3aXRjaGJvYXJkLnYxLk1lc3NhZ2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJKmsKD1VuY2VydGFpblBvbGljeRIgChxVTkNFUlRBSU5fUE9MSUNZX1VOU1BFQ0lGSUVEEAASGwoXVU5DRVJUQUlOX1BPTElDWV9SRVNFTkQQARIZChVVTkNFUlRBSU5fUE9MSUNZX0hPTEQQAjK7BgoPQ2hhbm5lbHNTZXJ2aWNlElwKDUNyZWF0ZUNoYW5uZWwSJC5zd2l0Y2hib2FyZC52MS5DcmVhdGVDaGFubmVsUmVxdWVzdBolLnN3aXRjaGJvYXJkLnYxLkNyZWF0ZUNoYW5uZWxSZXNwb25zZRJTCgpHZXRDaGFubmVsEiEuc3dpdGNoYm9hcmQudjEuR2V0Q2hhbm5lbFJlcXVlc3QaIi5zd2l0Y2hib2FyZC52MS5HZXRDaGFubmVsUmVzcG9uc2USWQoMTGlzdENoYW5uZWxzEiMuc3dpdGNoYm9hcmQudjEuTGlzdENoYW5uZWxzUmVxdWVzdBokLnN3aXRjaGJvYXJkLnYxLkxpc3RDaGFubmVsc1Jlc3BvbnNlElwKDVVwZGF0ZUNoYW5uZWwSJC5zd2l0Y2hib2FyZC52MS5VcGRhdGVDaGFubmVsUmVxdWVzdBolLnN3aXRjaGJvYXJkLnYxLlVwZGF0ZUNoYW5uZWxSZXNwb25zZRJcCg1EZWxldGVDaGFubmVsEiQuc3dpdGNoYm9hcmQudjEuRGVsZXRlQ2hhbm5lbFJlcXVlc3QaJS5zd2l0Y2hib2FyZC52MS5EZWxldGVDaGFubmVsUmVzcG9uc2USawoSUm90YXRlQ2hhbm5lbFRva2VuEikuc3dpdGNoYm9hcmQudjEuUm90YXRlQ2hhbm5lbFRva2VuUmVxdWVzdBoqLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUNoYW5uZWxUb2tlblJlc3BvbnNlEoMBChpSb3RhdGVDaGFubmVsU2lnbmluZ1NlY3JldBIxLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUNoYW5uZWxTaWduaW5nU2VjcmV0UmVxdWVzdBoyLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUNoYW5uZWxTaWduaW5nU2VjcmV0UmVzcG9uc2USawoSR2V0Q2hhbm5lbERpYWxvZ3VlEikuc3dpdGNoYm9hcmQudjEuR2V0Q2hhbm5lbERpYWxvZ3VlUmVxdWVzdBoqLnN3aXRjaGJvYXJkLnYxLkdldENoYW5uZWxEaWFsb2d1ZVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_switchboard_v1_common]);
 
 /**
  * A route for messages: one agent, one vendor kind, its settings.
@@ -85,6 +85,13 @@ export type Channel = Message<"switchboard.v1.Channel"> & {
    * @generated from field: google.protobuf.Timestamp update_time = 9;
    */
   updateTime?: Timestamp | undefined;
+
+  /**
+   * What its outgoing messages go by. Not set on creation: all defaults.
+   *
+   * @generated from field: switchboard.v1.DeliveryPolicy delivery_policy = 10;
+   */
+  deliveryPolicy?: DeliveryPolicy | undefined;
 };
 
 /**
@@ -93,6 +100,93 @@ export type Channel = Message<"switchboard.v1.Channel"> & {
  */
 export const ChannelSchema: GenMessage<Channel> = /*@__PURE__*/
   messageDesc(file_switchboard_v1_channels, 0);
+
+/**
+ * What a channel's outgoing messages go by: the guard, which may withhold them, the governor, which keeps to a rate, and
+ * what is done when nobody knows whether one arrived.
+ *
+ * @generated from message switchboard.v1.DeliveryPolicy
+ */
+export type DeliveryPolicy = Message<"switchboard.v1.DeliveryPolicy"> & {
+  /**
+   * What happens to a message that may have arrived. Default: what the vendor suggests; see `UncertainPolicy`.
+   *
+   * @generated from field: switchboard.v1.UncertainPolicy uncertain = 1;
+   */
+  uncertain: UncertainPolicy;
+
+  /**
+   * The most messages per second that the receiver takes, 0.01 to 10,000; they are sent evenly spaced, at six sevenths of
+   * it, over all server processes. Not set: any number.
+   *
+   * @generated from field: optional double max_per_second = 2;
+   */
+  maxPerSecond?: number | undefined;
+
+  /**
+   * How many messages of the agent and of programs one dialogue gets in a minute before they are taken for a loop and the
+   * next is withheld (`loop`), 0 (any number) to 100,000. Default: 30.
+   *
+   * @generated from field: optional int32 loop_limit = 3;
+   */
+  loopLimit?: number | undefined;
+
+  /**
+   * The same in an hour (`rate_capped`), 0 (any number) to 100,000. Default: 0.
+   *
+   * @generated from field: optional int32 hourly_limit = 4;
+   */
+  hourlyLimit?: number | undefined;
+
+  /**
+   * When messages of programs (AUTOMATION) are withheld (`quiet_hours`). Not set: never.
+   *
+   * @generated from field: switchboard.v1.QuietHours quiet_hours = 5;
+   */
+  quietHours?: QuietHours | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.DeliveryPolicy.
+ * Use `create(DeliveryPolicySchema)` to create a new message.
+ */
+export const DeliveryPolicySchema: GenMessage<DeliveryPolicy> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_channels, 1);
+
+/**
+ * A daily span of time.
+ *
+ * @generated from message switchboard.v1.QuietHours
+ */
+export type QuietHours = Message<"switchboard.v1.QuietHours"> & {
+  /**
+   * Required. When it begins, `HH:MM`.
+   *
+   * @generated from field: string start = 1;
+   */
+  start: string;
+
+  /**
+   * Required. When it ends, `HH:MM`; before `start`: on the next day.
+   *
+   * @generated from field: string end = 2;
+   */
+  end: string;
+
+  /**
+   * Required. The IANA name of the time zone, such as `Europe/Berlin`.
+   *
+   * @generated from field: string time_zone = 3;
+   */
+  timeZone: string;
+};
+
+/**
+ * Describes the message switchboard.v1.QuietHours.
+ * Use `create(QuietHoursSchema)` to create a new message.
+ */
+export const QuietHoursSchema: GenMessage<QuietHours> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_channels, 2);
 
 /**
  * Asks for a new channel.
@@ -120,7 +214,7 @@ export type CreateChannelRequest = Message<"switchboard.v1.CreateChannelRequest"
  * Use `create(CreateChannelRequestSchema)` to create a new message.
  */
 export const CreateChannelRequestSchema: GenMessage<CreateChannelRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 1);
+  messageDesc(file_switchboard_v1_channels, 3);
 
 /**
  * The new channel, with its secrets.
@@ -156,7 +250,7 @@ export type CreateChannelResponse = Message<"switchboard.v1.CreateChannelRespons
  * Use `create(CreateChannelResponseSchema)` to create a new message.
  */
 export const CreateChannelResponseSchema: GenMessage<CreateChannelResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 2);
+  messageDesc(file_switchboard_v1_channels, 4);
 
 /**
  * Asks for one channel.
@@ -177,7 +271,7 @@ export type GetChannelRequest = Message<"switchboard.v1.GetChannelRequest"> & {
  * Use `create(GetChannelRequestSchema)` to create a new message.
  */
 export const GetChannelRequestSchema: GenMessage<GetChannelRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 3);
+  messageDesc(file_switchboard_v1_channels, 5);
 
 /**
  * One channel.
@@ -198,7 +292,7 @@ export type GetChannelResponse = Message<"switchboard.v1.GetChannelResponse"> & 
  * Use `create(GetChannelResponseSchema)` to create a new message.
  */
 export const GetChannelResponseSchema: GenMessage<GetChannelResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 4);
+  messageDesc(file_switchboard_v1_channels, 6);
 
 /**
  * Asks for a page of channels.
@@ -240,7 +334,7 @@ export type ListChannelsRequest = Message<"switchboard.v1.ListChannelsRequest"> 
  * Use `create(ListChannelsRequestSchema)` to create a new message.
  */
 export const ListChannelsRequestSchema: GenMessage<ListChannelsRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 5);
+  messageDesc(file_switchboard_v1_channels, 7);
 
 /**
  * A page of channels.
@@ -268,7 +362,7 @@ export type ListChannelsResponse = Message<"switchboard.v1.ListChannelsResponse"
  * Use `create(ListChannelsResponseSchema)` to create a new message.
  */
 export const ListChannelsResponseSchema: GenMessage<ListChannelsResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 6);
+  messageDesc(file_switchboard_v1_channels, 8);
 
 /**
  * Asks for a change of a channel.
@@ -284,7 +378,8 @@ export type UpdateChannelRequest = Message<"switchboard.v1.UpdateChannelRequest"
   channel?: Channel | undefined;
 
   /**
-   * Required. Which fields to change: `display_name`, `agent_id`, `url`, `active`.
+   * Required. Which fields to change: `display_name`, `agent_id`, `url`, `active`,
+   * `delivery_policy` (as a whole).
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -296,7 +391,7 @@ export type UpdateChannelRequest = Message<"switchboard.v1.UpdateChannelRequest"
  * Use `create(UpdateChannelRequestSchema)` to create a new message.
  */
 export const UpdateChannelRequestSchema: GenMessage<UpdateChannelRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 7);
+  messageDesc(file_switchboard_v1_channels, 9);
 
 /**
  * The changed channel.
@@ -317,7 +412,7 @@ export type UpdateChannelResponse = Message<"switchboard.v1.UpdateChannelRespons
  * Use `create(UpdateChannelResponseSchema)` to create a new message.
  */
 export const UpdateChannelResponseSchema: GenMessage<UpdateChannelResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 8);
+  messageDesc(file_switchboard_v1_channels, 10);
 
 /**
  * Asks for the deletion of a channel.
@@ -338,7 +433,7 @@ export type DeleteChannelRequest = Message<"switchboard.v1.DeleteChannelRequest"
  * Use `create(DeleteChannelRequestSchema)` to create a new message.
  */
 export const DeleteChannelRequestSchema: GenMessage<DeleteChannelRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 9);
+  messageDesc(file_switchboard_v1_channels, 11);
 
 /**
  * The channel is gone.
@@ -353,7 +448,7 @@ export type DeleteChannelResponse = Message<"switchboard.v1.DeleteChannelRespons
  * Use `create(DeleteChannelResponseSchema)` to create a new message.
  */
 export const DeleteChannelResponseSchema: GenMessage<DeleteChannelResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 10);
+  messageDesc(file_switchboard_v1_channels, 12);
 
 /**
  * Asks for a new channel token.
@@ -374,7 +469,7 @@ export type RotateChannelTokenRequest = Message<"switchboard.v1.RotateChannelTok
  * Use `create(RotateChannelTokenRequestSchema)` to create a new message.
  */
 export const RotateChannelTokenRequestSchema: GenMessage<RotateChannelTokenRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 11);
+  messageDesc(file_switchboard_v1_channels, 13);
 
 /**
  * The new token.
@@ -402,7 +497,7 @@ export type RotateChannelTokenResponse = Message<"switchboard.v1.RotateChannelTo
  * Use `create(RotateChannelTokenResponseSchema)` to create a new message.
  */
 export const RotateChannelTokenResponseSchema: GenMessage<RotateChannelTokenResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 12);
+  messageDesc(file_switchboard_v1_channels, 14);
 
 /**
  * Asks for a new signing secret.
@@ -423,7 +518,7 @@ export type RotateChannelSigningSecretRequest = Message<"switchboard.v1.RotateCh
  * Use `create(RotateChannelSigningSecretRequestSchema)` to create a new message.
  */
 export const RotateChannelSigningSecretRequestSchema: GenMessage<RotateChannelSigningSecretRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 13);
+  messageDesc(file_switchboard_v1_channels, 15);
 
 /**
  * The new signing secret.
@@ -451,7 +546,7 @@ export type RotateChannelSigningSecretResponse = Message<"switchboard.v1.RotateC
  * Use `create(RotateChannelSigningSecretResponseSchema)` to create a new message.
  */
 export const RotateChannelSigningSecretResponseSchema: GenMessage<RotateChannelSigningSecretResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 14);
+  messageDesc(file_switchboard_v1_channels, 16);
 
 /**
  * Asks for a page of the channel's own dialogue.
@@ -486,7 +581,7 @@ export type GetChannelDialogueRequest = Message<"switchboard.v1.GetChannelDialog
  * Use `create(GetChannelDialogueRequestSchema)` to create a new message.
  */
 export const GetChannelDialogueRequestSchema: GenMessage<GetChannelDialogueRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 15);
+  messageDesc(file_switchboard_v1_channels, 17);
 
 /**
  * A page of the channel's own dialogue.
@@ -514,7 +609,41 @@ export type GetChannelDialogueResponse = Message<"switchboard.v1.GetChannelDialo
  * Use `create(GetChannelDialogueResponseSchema)` to create a new message.
  */
 export const GetChannelDialogueResponseSchema: GenMessage<GetChannelDialogueResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 16);
+  messageDesc(file_switchboard_v1_channels, 18);
+
+/**
+ * What happens to a message of which nobody knows whether it arrived: a timeout, a cut connection, a process that went away.
+ *
+ * @generated from enum switchboard.v1.UncertainPolicy
+ */
+export enum UncertainPolicy {
+  /**
+   * Not set: the vendor's default. `generic_http` resends, since its receivers are given an id to drop repeats by.
+   *
+   * @generated from enum value: UNCERTAIN_POLICY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It is sent again, and its delivery says UNCERTAIN meanwhile: a second copy may arrive.
+   *
+   * @generated from enum value: UNCERTAIN_POLICY_RESEND = 1;
+   */
+  RESEND = 1,
+
+  /**
+   * It is HELD until ResolveDelivery decides. What follows in the dialogue goes out.
+   *
+   * @generated from enum value: UNCERTAIN_POLICY_HOLD = 2;
+   */
+  HOLD = 2,
+}
+
+/**
+ * Describes the enum switchboard.v1.UncertainPolicy.
+ */
+export const UncertainPolicySchema: GenEnum<UncertainPolicy> = /*@__PURE__*/
+  enumDesc(file_switchboard_v1_channels, 0);
 
 /**
  * Channels: the routes that messages travel. Reading needs `channels:read`, changing `channels:write`, rotating secrets

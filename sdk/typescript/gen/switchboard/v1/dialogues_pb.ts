@@ -4,8 +4,8 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message as Message$1 } from "./common_pb.js";
 import { file_switchboard_v1_common } from "./common_pb.js";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
@@ -14,7 +14,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file switchboard/v1/dialogues.proto.
  */
 export const file_switchboard_v1_dialogues: GenFile = /*@__PURE__*/
-  fileDesc("Ch5zd2l0Y2hib2FyZC92MS9kaWFsb2d1ZXMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIp8CCghEaWFsb2d1ZRIKCgJpZBgBIAEoCRISCgpjaGFubmVsX2lkGAIgASgJEgwKBGNoYXQYAyABKAkSLgoGc3RhdHVzGAQgASgOMh4uc3dpdGNoYm9hcmQudjEuRGlhbG9ndWVTdGF0dXMSFQoNbWVzc2FnZV9jb3VudBgFIAEoAxIrCgphdHRyaWJ1dGVzGAYgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIPCgd2ZXJzaW9uGAcgASgDEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiqgIKBFR1cm4SCgoCaWQYASABKAkSEwoLZGlhbG9ndWVfaWQYAiABKAkSEAoIYWdlbnRfaWQYAyABKAkSKAoFc3RhdGUYBCABKA4yGS5zd2l0Y2hib2FyZC52MS5UdXJuU3RhdGUSDgoGcmVhc29uGAUgASgJEhcKD2NvdmVyZWRfdGhyb3VnaBgGIAEoAxIYChByZXBseV9tZXNzYWdlX2lkGAcgASgJEiEKBHJ1bnMYCCADKAsyEy5zd2l0Y2hib2FyZC52MS5SdW4SLwoLY3JlYXRlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmNsb3NlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIoMCCgNSdW4SDgoGbnVtYmVyGAEgASgFEicKBXN0YXRlGAIgASgOMhguc3dpdGNoYm9hcmQudjEuUnVuU3RhdGUSFAoMaW5wdXRfdG9rZW5zGAMgASgDEhUKDW91dHB1dF90b2tlbnMYBCABKAMSDQoFZXJyb3IYBSABKAkSKQoIbWFuaWZlc3QYBiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Ei4KCnN0YXJ0X3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLsAgoIRGVsaXZlcnkSCgoCaWQYASABKAkSEwoLZGlhbG9ndWVfaWQYAiABKAkSEgoKbWVzc2FnZV9pZBgDIAEoCRISCgpjaGFubmVsX2lkGAQgASgJEiwKBXN0YXRlGAUgASgOMh0uc3dpdGNoYm9hcmQudjEuRGVsaXZlcnlTdGF0ZRIOCgZyZWFzb24YBiABKAkSFQoNYXR0ZW1wdF9jb3VudBgHIAEoBRI1ChFuZXh0X2F0dGVtcHRfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoIYXR0ZW1wdHMYCSADKAsyFy5zd2l0Y2hib2FyZC52MS5BdHRlbXB0Ei8KC2NyZWF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtzZXR0bGVfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi4gEKB0F0dGVtcHQSDgoGbnVtYmVyGAEgASgFEisKBXN0YXRlGAIgASgOMhwuc3dpdGNoYm9hcmQudjEuQXR0ZW1wdFN0YXRlEhMKC2h0dHBfc3RhdHVzGAMgASgFEg0KBWVycm9yGAQgASgJEhgKEHJlc3BvbnNlX2V4Y2VycHQYBSABKAkSLgoKc3RhcnRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIiAKEkdldERpYWxvZ3VlUmVxdWVzdBIKCgJpZBgBIAEoCSJBChNHZXREaWFsb2d1ZVJlc3BvbnNlEioKCGRpYWxvZ3VlGAEgASgLMhguc3dpdGNoYm9hcmQudjEuRGlhbG9ndWUigQEKFExpc3REaWFsb2d1ZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEhIKCmNoYW5uZWxfaWQYAyABKAkSLgoGc3RhdHVzGAQgASgOMh4uc3dpdGNoYm9hcmQudjEuRGlhbG9ndWVTdGF0dXMiXQoVTGlzdERpYWxvZ3Vlc1Jlc3BvbnNlEisKCWRpYWxvZ3VlcxgBIAMoCzIYLnN3aXRjaGJvYXJkLnYxLkRpYWxvZ3VlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJRChNMaXN0TWVzc2FnZXNSZXF1ZXN0EhMKC2RpYWxvZ3VlX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIloKFExpc3RNZXNzYWdlc1Jlc3BvbnNlEikKCG1lc3NhZ2VzGAEgAygLMhcuc3dpdGNoYm9hcmQudjEuTWVzc2FnZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiTgoQTGlzdFR1cm5zUmVxdWVzdBITCgtkaWFsb2d1ZV9pZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJRChFMaXN0VHVybnNSZXNwb25zZRIjCgV0dXJucxgBIAMoCzIULnN3aXRjaGJvYXJkLnYxLlR1cm4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIhwKDkdldFR1cm5SZXF1ZXN0EgoKAmlkGAEgASgJIjUKD0dldFR1cm5SZXNwb25zZRIiCgR0dXJuGAEgASgLMhQuc3dpdGNoYm9hcmQudjEuVHVybiKBAQoVTGlzdERlbGl2ZXJpZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEhMKC2RpYWxvZ3VlX2lkGAMgASgJEiwKBXN0YXRlGAQgASgOMh0uc3dpdGNoYm9hcmQudjEuRGVsaXZlcnlTdGF0ZSJfChZMaXN0RGVsaXZlcmllc1Jlc3BvbnNlEiwKCmRlbGl2ZXJpZXMYASADKAsyGC5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIAoSR2V0RGVsaXZlcnlSZXF1ZXN0EgoKAmlkGAEgASgJIkEKE0dldERlbGl2ZXJ5UmVzcG9uc2USKgoIZGVsaXZlcnkYASABKAsyGC5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeSIiChRSZXRyeURlbGl2ZXJ5UmVxdWVzdBIKCgJpZBgBIAEoCSJDChVSZXRyeURlbGl2ZXJ5UmVzcG9uc2USKgoIZGVsaXZlcnkYASABKAsyGC5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeSqjAQoORGlhbG9ndWVTdGF0dXMSHwobRElBTE9HVUVfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGwoXRElBTE9HVUVfU1RBVFVTX1BFTkRJTkcQARIYChRESUFMT0dVRV9TVEFUVVNfT1BFThACEhsKF0RJQUxPR1VFX1NUQVRVU19TTk9PWkVEEAMSHAoYRElBTE9HVUVfU1RBVFVTX1JFU09MVkVEEAQqoAEKCVR1cm5TdGF0ZRIaChZUVVJOX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVVFVSTl9TVEFURV9DT0xMRUNUSU5HEAESFgoSVFVSTl9TVEFURV9SVU5OSU5HEAISFgoSVFVSTl9TVEFURV9SRVBMSUVEEAMSFQoRVFVSTl9TVEFURV9TSUxFTlQQBBIVChFUVVJOX1NUQVRFX0ZBSUxFRBAFKn4KCFJ1blN0YXRlEhkKFVJVTl9TVEFURV9VTlNQRUNJRklFRBAAEhUKEVJVTl9TVEFURV9TVEFSVEVEEAESFgoSUlVOX1NUQVRFX0FOU1dFUkVEEAISEgoOUlVOX1NUQVRFX0xPU1QQAxIUChBSVU5fU1RBVEVfRkFJTEVEEAQquwEKDURlbGl2ZXJ5U3RhdGUSHgoaREVMSVZFUllfU1RBVEVfVU5TUEVDSUZJRUQQABIaChZERUxJVkVSWV9TVEFURV9QRU5ESU5HEAESGgoWREVMSVZFUllfU1RBVEVfU1RBUlRFRBACEhwKGERFTElWRVJZX1NUQVRFX0RFTElWRVJFRBADEhsKF0RFTElWRVJZX1NUQVRFX1dJVEhIRUxEEAQSFwoTREVMSVZFUllfU1RBVEVfREVBRBAFKpoBCgxBdHRlbXB0U3RhdGUSHQoZQVRURU1QVF9TVEFURV9VTlNQRUNJRklFRBAAEhkKFUFUVEVNUFRfU1RBVEVfU1RBUlRFRBABEhsKF0FUVEVNUFRfU1RBVEVfU1VDQ0VFREVEEAISGAoUQVRURU1QVF9TVEFURV9GQUlMRUQQAxIZChVBVFRFTVBUX1NUQVRFX1VOS05PV04QBDLYBQoQRGlhbG9ndWVzU2VydmljZRJWCgtHZXREaWFsb2d1ZRIiLnN3aXRjaGJvYXJkLnYxLkdldERpYWxvZ3VlUmVxdWVzdBojLnN3aXRjaGJvYXJkLnYxLkdldERpYWxvZ3VlUmVzcG9uc2USXAoNTGlzdERpYWxvZ3VlcxIkLnN3aXRjaGJvYXJkLnYxLkxpc3REaWFsb2d1ZXNSZXF1ZXN0GiUuc3dpdGNoYm9hcmQudjEuTGlzdERpYWxvZ3Vlc1Jlc3BvbnNlElkKDExpc3RNZXNzYWdlcxIjLnN3aXRjaGJvYXJkLnYxLkxpc3RNZXNzYWdlc1JlcXVlc3QaJC5zd2l0Y2hib2FyZC52MS5MaXN0TWVzc2FnZXNSZXNwb25zZRJQCglMaXN0VHVybnMSIC5zd2l0Y2hib2FyZC52MS5MaXN0VHVybnNSZXF1ZXN0GiEuc3dpdGNoYm9hcmQudjEuTGlzdFR1cm5zUmVzcG9uc2USSgoHR2V0VHVybhIeLnN3aXRjaGJvYXJkLnYxLkdldFR1cm5SZXF1ZXN0Gh8uc3dpdGNoYm9hcmQudjEuR2V0VHVyblJlc3BvbnNlEl8KDkxpc3REZWxpdmVyaWVzEiUuc3dpdGNoYm9hcmQudjEuTGlzdERlbGl2ZXJpZXNSZXF1ZXN0GiYuc3dpdGNoYm9hcmQudjEuTGlzdERlbGl2ZXJpZXNSZXNwb25zZRJWCgtHZXREZWxpdmVyeRIiLnN3aXRjaGJvYXJkLnYxLkdldERlbGl2ZXJ5UmVxdWVzdBojLnN3aXRjaGJvYXJkLnYxLkdldERlbGl2ZXJ5UmVzcG9uc2USXAoNUmV0cnlEZWxpdmVyeRIkLnN3aXRjaGJvYXJkLnYxLlJldHJ5RGVsaXZlcnlSZXF1ZXN0GiUuc3dpdGNoYm9hcmQudjEuUmV0cnlEZWxpdmVyeVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_switchboard_v1_common]);
+  fileDesc("Ch5zd2l0Y2hib2FyZC92MS9kaWFsb2d1ZXMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIskCCghEaWFsb2d1ZRIKCgJpZBgBIAEoCRISCgpjaGFubmVsX2lkGAIgASgJEgwKBGNoYXQYAyABKAkSLgoGc3RhdHVzGAQgASgOMh4uc3dpdGNoYm9hcmQudjEuRGlhbG9ndWVTdGF0dXMSFQoNbWVzc2FnZV9jb3VudBgFIAEoAxIrCgphdHRyaWJ1dGVzGAYgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIPCgd2ZXJzaW9uGAcgASgDEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoHY29udHJvbBgKIAEoCzIXLnN3aXRjaGJvYXJkLnYxLkNvbnRyb2witQEKB0NvbnRyb2wSLQoGaG9sZGVyGAEgASgOMh0uc3dpdGNoYm9hcmQudjEuQ29udHJvbEhvbGRlchIuCgpzaW5jZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZyZWFzb24YAyABKAkSCgoCYnkYBCABKAkSLwoLcmV0dXJuX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIrgCCgRUdXJuEgoKAmlkGAEgASgJEhMKC2RpYWxvZ3VlX2lkGAIgASgJEhAKCGFnZW50X2lkGAMgASgJEigKBXN0YXRlGAQgASgOMhkuc3dpdGNoYm9hcmQudjEuVHVyblN0YXRlEg4KBnJlYXNvbhgFIAEoCRIXCg9jb3ZlcmVkX3Rocm91Z2gYBiABKAMSGAoQcmVwbHlfbWVzc2FnZV9pZBgHIAEoCRIhCgRydW5zGAggAygLMhMuc3dpdGNoYm9hcmQudjEuUnVuEi8KC2NyZWF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpjbG9zZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRsYXRlGAsgASgIIoMCCgNSdW4SDgoGbnVtYmVyGAEgASgFEicKBXN0YXRlGAIgASgOMhguc3dpdGNoYm9hcmQudjEuUnVuU3RhdGUSFAoMaW5wdXRfdG9rZW5zGAMgASgDEhUKDW91dHB1dF90b2tlbnMYBCABKAMSDQoFZXJyb3IYBSABKAkSKQoIbWFuaWZlc3QYBiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Ei4KCnN0YXJ0X3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKbAwoIRGVsaXZlcnkSCgoCaWQYASABKAkSEwoLZGlhbG9ndWVfaWQYAiABKAkSEgoKbWVzc2FnZV9pZBgDIAEoCRISCgpjaGFubmVsX2lkGAQgASgJEiwKBXN0YXRlGAUgASgOMh0uc3dpdGNoYm9hcmQudjEuRGVsaXZlcnlTdGF0ZRIOCgZyZWFzb24YBiABKAkSFQoNYXR0ZW1wdF9jb3VudBgHIAEoBRI1ChFuZXh0X2F0dGVtcHRfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoIYXR0ZW1wdHMYCSADKAsyFy5zd2l0Y2hib2FyZC52MS5BdHRlbXB0Ei8KC2NyZWF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtzZXR0bGVfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoGYXV0aG9yGAwgASgOMh0uc3dpdGNoYm9hcmQudjEuTWVzc2FnZUF1dGhvciLiAQoHQXR0ZW1wdBIOCgZudW1iZXIYASABKAUSKwoFc3RhdGUYAiABKA4yHC5zd2l0Y2hib2FyZC52MS5BdHRlbXB0U3RhdGUSEwoLaHR0cF9zdGF0dXMYAyABKAUSDQoFZXJyb3IYBCABKAkSGAoQcmVzcG9uc2VfZXhjZXJwdBgFIAEoCRIuCgpzdGFydF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiIAoSR2V0RGlhbG9ndWVSZXF1ZXN0EgoKAmlkGAEgASgJIkEKE0dldERpYWxvZ3VlUmVzcG9uc2USKgoIZGlhbG9ndWUYASABKAsyGC5zd2l0Y2hib2FyZC52MS5EaWFsb2d1ZSKBAQoUTGlzdERpYWxvZ3Vlc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSEgoKY2hhbm5lbF9pZBgDIAEoCRIuCgZzdGF0dXMYBCABKA4yHi5zd2l0Y2hib2FyZC52MS5EaWFsb2d1ZVN0YXR1cyJdChVMaXN0RGlhbG9ndWVzUmVzcG9uc2USKwoJZGlhbG9ndWVzGAEgAygLMhguc3dpdGNoYm9hcmQudjEuRGlhbG9ndWUSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIlEKE0xpc3RNZXNzYWdlc1JlcXVlc3QSEwoLZGlhbG9ndWVfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiWgoUTGlzdE1lc3NhZ2VzUmVzcG9uc2USKQoIbWVzc2FnZXMYASADKAsyFy5zd2l0Y2hib2FyZC52MS5NZXNzYWdlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJOChBMaXN0VHVybnNSZXF1ZXN0EhMKC2RpYWxvZ3VlX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIlEKEUxpc3RUdXJuc1Jlc3BvbnNlEiMKBXR1cm5zGAEgAygLMhQuc3dpdGNoYm9hcmQudjEuVHVybhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiHAoOR2V0VHVyblJlcXVlc3QSCgoCaWQYASABKAkiNQoPR2V0VHVyblJlc3BvbnNlEiIKBHR1cm4YASABKAsyFC5zd2l0Y2hib2FyZC52MS5UdXJuIoEBChVMaXN0RGVsaXZlcmllc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSEwoLZGlhbG9ndWVfaWQYAyABKAkSLAoFc3RhdGUYBCABKA4yHS5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeVN0YXRlIl8KFkxpc3REZWxpdmVyaWVzUmVzcG9uc2USLAoKZGVsaXZlcmllcxgBIAMoCzIYLnN3aXRjaGJvYXJkLnYxLkRlbGl2ZXJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIgChJHZXREZWxpdmVyeVJlcXVlc3QSCgoCaWQYASABKAkiQQoTR2V0RGVsaXZlcnlSZXNwb25zZRIqCghkZWxpdmVyeRgBIAEoCzIYLnN3aXRjaGJvYXJkLnYxLkRlbGl2ZXJ5IiIKFFJldHJ5RGVsaXZlcnlSZXF1ZXN0EgoKAmlkGAEgASgJIkMKFVJldHJ5RGVsaXZlcnlSZXNwb25zZRIqCghkZWxpdmVyeRgBIAEoCzIYLnN3aXRjaGJvYXJkLnYxLkRlbGl2ZXJ5IlwKFlJlc29sdmVEZWxpdmVyeVJlcXVlc3QSCgoCaWQYASABKAkSNgoKcmVzb2x1dGlvbhgCIAEoDjIiLnN3aXRjaGJvYXJkLnYxLkRlbGl2ZXJ5UmVzb2x1dGlvbiJFChdSZXNvbHZlRGVsaXZlcnlSZXNwb25zZRIqCghkZWxpdmVyeRgBIAEoCzIYLnN3aXRjaGJvYXJkLnYxLkRlbGl2ZXJ5IoYBChJTZW5kTWVzc2FnZVJlcXVlc3QSEwoLZGlhbG9ndWVfaWQYASABKAkSDAoEdGV4dBgCIAEoCRItCgZhdXRob3IYAyABKA4yHS5zd2l0Y2hib2FyZC52MS5NZXNzYWdlQXV0aG9yEgoKAmJ5GAQgASgJEhIKCnJlcXVlc3RfaWQYBSABKAkiawoTU2VuZE1lc3NhZ2VSZXNwb25zZRIoCgdtZXNzYWdlGAEgASgLMhcuc3dpdGNoYm9hcmQudjEuTWVzc2FnZRIqCghkZWxpdmVyeRgCIAEoCzIYLnN3aXRjaGJvYXJkLnYxLkRlbGl2ZXJ5InYKElRha2VDb250cm9sUmVxdWVzdBITCgtkaWFsb2d1ZV9pZBgBIAEoCRIKCgJieRgCIAEoCRIOCgZyZWFzb24YAyABKAkSLwoMcmV0dXJuX2FmdGVyGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkEKE1Rha2VDb250cm9sUmVzcG9uc2USKgoIZGlhbG9ndWUYASABKAsyGC5zd2l0Y2hib2FyZC52MS5EaWFsb2d1ZSJIChVSZWxlYXNlQ29udHJvbFJlcXVlc3QSEwoLZGlhbG9ndWVfaWQYASABKAkSCgoCYnkYAiABKAkSDgoGcmVhc29uGAMgASgJIkQKFlJlbGVhc2VDb250cm9sUmVzcG9uc2USKgoIZGlhbG9ndWUYASABKAsyGC5zd2l0Y2hib2FyZC52MS5EaWFsb2d1ZSJ0ChVVcGRhdGVEaWFsb2d1ZVJlcXVlc3QSKgoIZGlhbG9ndWUYASABKAsyGC5zd2l0Y2hib2FyZC52MS5EaWFsb2d1ZRIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2siRAoWVXBkYXRlRGlhbG9ndWVSZXNwb25zZRIqCghkaWFsb2d1ZRgBIAEoCzIYLnN3aXRjaGJvYXJkLnYxLkRpYWxvZ3VlKqMBCg5EaWFsb2d1ZVN0YXR1cxIfChtESUFMT0dVRV9TVEFUVVNfVU5TUEVDSUZJRUQQABIbChdESUFMT0dVRV9TVEFUVVNfUEVORElORxABEhgKFERJQUxPR1VFX1NUQVRVU19PUEVOEAISGwoXRElBTE9HVUVfU1RBVFVTX1NOT09aRUQQAxIcChhESUFMT0dVRV9TVEFUVVNfUkVTT0xWRUQQBCqgAQoJVHVyblN0YXRlEhoKFlRVUk5fU1RBVEVfVU5TUEVDSUZJRUQQABIZChVUVVJOX1NUQVRFX0NPTExFQ1RJTkcQARIWChJUVVJOX1NUQVRFX1JVTk5JTkcQAhIWChJUVVJOX1NUQVRFX1JFUExJRUQQAxIVChFUVVJOX1NUQVRFX1NJTEVOVBAEEhUKEVRVUk5fU1RBVEVfRkFJTEVEEAUqmAEKCFJ1blN0YXRlEhkKFVJVTl9TVEFURV9VTlNQRUNJRklFRBAAEhUKEVJVTl9TVEFURV9TVEFSVEVEEAESFgoSUlVOX1NUQVRFX0FOU1dFUkVEEAISEgoOUlVOX1NUQVRFX0xPU1QQAxIUChBSVU5fU1RBVEVfRkFJTEVEEAQSGAoUUlVOX1NUQVRFX1NVUEVSU0VERUQQBSryAQoNRGVsaXZlcnlTdGF0ZRIeChpERUxJVkVSWV9TVEFURV9VTlNQRUNJRklFRBAAEhoKFkRFTElWRVJZX1NUQVRFX1BFTkRJTkcQARIaChZERUxJVkVSWV9TVEFURV9TVEFSVEVEEAISHAoYREVMSVZFUllfU1RBVEVfREVMSVZFUkVEEAMSGwoXREVMSVZFUllfU1RBVEVfV0lUSEhFTEQQBBIXChNERUxJVkVSWV9TVEFURV9ERUFEEAUSHAoYREVMSVZFUllfU1RBVEVfVU5DRVJUQUlOEAYSFwoTREVMSVZFUllfU1RBVEVfSEVMRBAHKpoBCgxBdHRlbXB0U3RhdGUSHQoZQVRURU1QVF9TVEFURV9VTlNQRUNJRklFRBAAEhkKFUFUVEVNUFRfU1RBVEVfU1RBUlRFRBABEhsKF0FUVEVNUFRfU1RBVEVfU1VDQ0VFREVEEAISGAoUQVRURU1QVF9TVEFURV9GQUlMRUQQAxIZChVBVFRFTVBUX1NUQVRFX1VOS05PV04QBCp+Cg1Db250cm9sSG9sZGVyEh4KGkNPTlRST0xfSE9MREVSX1VOU1BFQ0lGSUVEEAASGAoUQ09OVFJPTF9IT0xERVJfQUdFTlQQARIYChRDT05UUk9MX0hPTERFUl9IVU1BThACEhkKFUNPTlRST0xfSE9MREVSX05PQk9EWRADKqABCg1NZXNzYWdlQXV0aG9yEh4KGk1FU1NBR0VfQVVUSE9SX1VOU1BFQ0lGSUVEEAASGAoUTUVTU0FHRV9BVVRIT1JfQUdFTlQQARIbChdNRVNTQUdFX0FVVEhPUl9PUEVSQVRPUhACEh0KGU1FU1NBR0VfQVVUSE9SX0FVVE9NQVRJT04QAxIZChVNRVNTQUdFX0FVVEhPUl9TWVNURU0QBCqdAQoSRGVsaXZlcnlSZXNvbHV0aW9uEiMKH0RFTElWRVJZX1JFU09MVVRJT05fVU5TUEVDSUZJRUQQABIhCh1ERUxJVkVSWV9SRVNPTFVUSU9OX0RFTElWRVJFRBABEh4KGkRFTElWRVJZX1JFU09MVVRJT05fUkVTRU5EEAISHwobREVMSVZFUllfUkVTT0xVVElPTl9ESVNDQVJEEAMyrgkKEERpYWxvZ3Vlc1NlcnZpY2USVgoLR2V0RGlhbG9ndWUSIi5zd2l0Y2hib2FyZC52MS5HZXREaWFsb2d1ZVJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5HZXREaWFsb2d1ZVJlc3BvbnNlElwKDUxpc3REaWFsb2d1ZXMSJC5zd2l0Y2hib2FyZC52MS5MaXN0RGlhbG9ndWVzUmVxdWVzdBolLnN3aXRjaGJvYXJkLnYxLkxpc3REaWFsb2d1ZXNSZXNwb25zZRJZCgxMaXN0TWVzc2FnZXMSIy5zd2l0Y2hib2FyZC52MS5MaXN0TWVzc2FnZXNSZXF1ZXN0GiQuc3dpdGNoYm9hcmQudjEuTGlzdE1lc3NhZ2VzUmVzcG9uc2USUAoJTGlzdFR1cm5zEiAuc3dpdGNoYm9hcmQudjEuTGlzdFR1cm5zUmVxdWVzdBohLnN3aXRjaGJvYXJkLnYxLkxpc3RUdXJuc1Jlc3BvbnNlEkoKB0dldFR1cm4SHi5zd2l0Y2hib2FyZC52MS5HZXRUdXJuUmVxdWVzdBofLnN3aXRjaGJvYXJkLnYxLkdldFR1cm5SZXNwb25zZRJfCg5MaXN0RGVsaXZlcmllcxIlLnN3aXRjaGJvYXJkLnYxLkxpc3REZWxpdmVyaWVzUmVxdWVzdBomLnN3aXRjaGJvYXJkLnYxLkxpc3REZWxpdmVyaWVzUmVzcG9uc2USVgoLR2V0RGVsaXZlcnkSIi5zd2l0Y2hib2FyZC52MS5HZXREZWxpdmVyeVJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5HZXREZWxpdmVyeVJlc3BvbnNlElwKDVJldHJ5RGVsaXZlcnkSJC5zd2l0Y2hib2FyZC52MS5SZXRyeURlbGl2ZXJ5UmVxdWVzdBolLnN3aXRjaGJvYXJkLnYxLlJldHJ5RGVsaXZlcnlSZXNwb25zZRJiCg9SZXNvbHZlRGVsaXZlcnkSJi5zd2l0Y2hib2FyZC52MS5SZXNvbHZlRGVsaXZlcnlSZXF1ZXN0Gicuc3dpdGNoYm9hcmQudjEuUmVzb2x2ZURlbGl2ZXJ5UmVzcG9uc2USVgoLU2VuZE1lc3NhZ2USIi5zd2l0Y2hib2FyZC52MS5TZW5kTWVzc2FnZVJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5TZW5kTWVzc2FnZVJlc3BvbnNlElYKC1Rha2VDb250cm9sEiIuc3dpdGNoYm9hcmQudjEuVGFrZUNvbnRyb2xSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuVGFrZUNvbnRyb2xSZXNwb25zZRJfCg5SZWxlYXNlQ29udHJvbBIlLnN3aXRjaGJvYXJkLnYxLlJlbGVhc2VDb250cm9sUmVxdWVzdBomLnN3aXRjaGJvYXJkLnYxLlJlbGVhc2VDb250cm9sUmVzcG9uc2USXwoOVXBkYXRlRGlhbG9ndWUSJS5zd2l0Y2hib2FyZC52MS5VcGRhdGVEaWFsb2d1ZVJlcXVlc3QaJi5zd2l0Y2hib2FyZC52MS5VcGRhdGVEaWFsb2d1ZVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp, file_switchboard_v1_common]);
 
 /**
  * One chat on one channel.
@@ -84,6 +84,13 @@ export type Dialogue = Message<"switchboard.v1.Dialogue"> & {
    * @generated from field: google.protobuf.Timestamp update_time = 9;
    */
   updateTime?: Timestamp | undefined;
+
+  /**
+   * Output only. Who holds it, since when and why.
+   *
+   * @generated from field: switchboard.v1.Control control = 10;
+   */
+  control?: Control | undefined;
 };
 
 /**
@@ -92,6 +99,56 @@ export type Dialogue = Message<"switchboard.v1.Dialogue"> & {
  */
 export const DialogueSchema: GenMessage<Dialogue> = /*@__PURE__*/
   messageDesc(file_switchboard_v1_dialogues, 0);
+
+/**
+ * Who holds a dialogue: PENDING is the agent's, OPEN a human's, SNOOZED and RESOLVED nobody's.
+ *
+ * @generated from message switchboard.v1.Control
+ */
+export type Control = Message<"switchboard.v1.Control"> & {
+  /**
+   * Output only. Who may send: while a human does, the agent sends nothing.
+   *
+   * @generated from field: switchboard.v1.ControlHolder holder = 1;
+   */
+  holder: ControlHolder;
+
+  /**
+   * Output only. Since when.
+   *
+   * @generated from field: google.protobuf.Timestamp since_time = 2;
+   */
+  sinceTime?: Timestamp | undefined;
+
+  /**
+   * Output only. Why: the caller's words, or `customer_message`, `employee_message`, `operator_message`, `status_set`,
+   * `engine_failed`, `late`, `timer`. Empty: it was so from the beginning.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * Output only. Who did it, as the caller said. Empty: not said.
+   *
+   * @generated from field: string by = 4;
+   */
+  by: string;
+
+  /**
+   * Output only. When a human's control goes back to the agent by itself. Not set: it doesn't.
+   *
+   * @generated from field: google.protobuf.Timestamp return_time = 5;
+   */
+  returnTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.Control.
+ * Use `create(ControlSchema)` to create a new message.
+ */
+export const ControlSchema: GenMessage<Control> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 1);
 
 /**
  * One answer of an agent to the messages that came since the last.
@@ -129,7 +186,7 @@ export type Turn = Message<"switchboard.v1.Turn"> & {
 
   /**
    * Output only. Why it stayed silent or failed: `agent_inactive`, `agent_deleted`, `channel_inactive`, `human_holds`,
-   * `engine_failed`. Empty otherwise.
+   * `nobody_holds`, `late`, `empty_answer`, `engine_failed`; or `fallback`: its reply is the policy's text. Empty otherwise.
    *
    * @generated from field: string reason = 5;
    */
@@ -169,6 +226,13 @@ export type Turn = Message<"switchboard.v1.Turn"> & {
    * @generated from field: google.protobuf.Timestamp close_time = 10;
    */
   closeTime?: Timestamp | undefined;
+
+  /**
+   * Output only. Whether it began late, by the agent's reply policy.
+   *
+   * @generated from field: bool late = 11;
+   */
+  late: boolean;
 };
 
 /**
@@ -176,7 +240,7 @@ export type Turn = Message<"switchboard.v1.Turn"> & {
  * Use `create(TurnSchema)` to create a new message.
  */
 export const TurnSchema: GenMessage<Turn> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_dialogues, 1);
+  messageDesc(file_switchboard_v1_dialogues, 2);
 
 /**
  * One try of the engine at a turn.
@@ -247,7 +311,7 @@ export type Run = Message<"switchboard.v1.Run"> & {
  * Use `create(RunSchema)` to create a new message.
  */
 export const RunSchema: GenMessage<Run> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_dialogues, 2);
+  messageDesc(file_switchboard_v1_dialogues, 3);
 
 /**
  * One outbound message on its way.
@@ -291,7 +355,8 @@ export type Delivery = Message<"switchboard.v1.Delivery"> & {
   state: DeliveryState;
 
   /**
-   * Output only. Why it was withheld or is dead. Empty otherwise.
+   * Output only. Why it was withheld (the guard's verdict: `channel_inactive`, `human_holds`, `rate_capped`, `loop`,
+   * `quiet_hours`), is held (`maybe_delivered`) or dead (`refused`, `attempts_exhausted`, `discarded`). Empty otherwise.
    *
    * @generated from field: string reason = 6;
    */
@@ -331,6 +396,13 @@ export type Delivery = Message<"switchboard.v1.Delivery"> & {
    * @generated from field: google.protobuf.Timestamp settle_time = 11;
    */
   settleTime?: Timestamp | undefined;
+
+  /**
+   * Output only. Who had it sent.
+   *
+   * @generated from field: switchboard.v1.MessageAuthor author = 12;
+   */
+  author: MessageAuthor;
 };
 
 /**
@@ -338,7 +410,7 @@ export type Delivery = Message<"switchboard.v1.Delivery"> & {
  * Use `create(DeliverySchema)` to create a new message.
  */
 export const DeliverySchema: GenMessage<Delivery> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_dialogues, 3);
+  messageDesc(file_switchboard_v1_dialogues, 4);
 
 /**
  * One try at a delivery.
@@ -401,7 +473,7 @@ export type Attempt = Message<"switchboard.v1.Attempt"> & {
  * Use `create(AttemptSchema)` to create a new message.
  */
 export const AttemptSchema: GenMessage<Attempt> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_dialogues, 4);
+  messageDesc(file_switchboard_v1_dialogues, 5);
 
 /**
  * Asks for one dialogue.
@@ -422,7 +494,7 @@ export type GetDialogueRequest = Message<"switchboard.v1.GetDialogueRequest"> & 
  * Use `create(GetDialogueRequestSchema)` to create a new message.
  */
 export const GetDialogueRequestSchema: GenMessage<GetDialogueRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_dialogues, 5);
+  messageDesc(file_switchboard_v1_dialogues, 6);
 
 /**
  * One dialogue.
@@ -443,7 +515,7 @@ export type GetDialogueResponse = Message<"switchboard.v1.GetDialogueResponse"> 
  * Use `create(GetDialogueResponseSchema)` to create a new message.
  */
 export const GetDialogueResponseSchema: GenMessage<GetDialogueResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_dialogues, 6);
+  messageDesc(file_switchboard_v1_dialogues, 7);
 
 /**
  * Asks for a page of dialogues.
@@ -485,7 +557,7 @@ export type ListDialoguesRequest = Message<"switchboard.v1.ListDialoguesRequest"
  * Use `create(ListDialoguesRequestSchema)` to create a new message.
  */
 export const ListDialoguesRequestSchema: GenMessage<ListDialoguesRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_dialogues, 7);
+  messageDesc(file_switchboard_v1_dialogues, 8);
 
 /**
  * A page of dialogues.
@@ -513,7 +585,7 @@ export type ListDialoguesResponse = Message<"switchboard.v1.ListDialoguesRespons
  * Use `create(ListDialoguesResponseSchema)` to create a new message.
  */
 export const ListDialoguesResponseSchema: GenMessage<ListDialoguesResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_dialogues, 8);
+  messageDesc(file_switchboard_v1_dialogues, 9);
 
 /**
  * Asks for a page of a dialogue's messages.
@@ -548,7 +620,7 @@ export type ListMessagesRequest = Message<"switchboard.v1.ListMessagesRequest"> 
  * Use `create(ListMessagesRequestSchema)` to create a new message.
  */
 export const ListMessagesRequestSchema: GenMessage<ListMessagesRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_dialogues, 9);
+  messageDesc(file_switchboard_v1_dialogues, 10);
 
 /**
  * A page of messages.
@@ -576,7 +648,7 @@ export type ListMessagesResponse = Message<"switchboard.v1.ListMessagesResponse"
  * Use `create(ListMessagesResponseSchema)` to create a new message.
  */
 export const ListMessagesResponseSchema: GenMessage<ListMessagesResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_dialogues, 10);
+  messageDesc(file_switchboard_v1_dialogues, 11);
 
 /**
  * Asks for a page of a dialogue's turns.
@@ -611,7 +683,7 @@ export type ListTurnsRequest = Message<"switchboard.v1.ListTurnsRequest"> & {
  * Use `create(ListTurnsRequestSchema)` to create a new message.
  */
 export const ListTurnsRequestSchema: GenMessage<ListTurnsRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_dialogues, 11);
+  messageDesc(file_switchboard_v1_dialogues, 12);
 
 /**
  * A page of turns.
@@ -639,7 +711,7 @@ export type ListTurnsResponse = Message<"switchboard.v1.ListTurnsResponse"> & {
  * Use `create(ListTurnsResponseSchema)` to create a new message.
  */
 export const ListTurnsResponseSchema: GenMessage<ListTurnsResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_dialogues, 12);
+  messageDesc(file_switchboard_v1_dialogues, 13);
 
 /**
  * Asks for one turn.
@@ -660,7 +732,7 @@ export type GetTurnRequest = Message<"switchboard.v1.GetTurnRequest"> & {
  * Use `create(GetTurnRequestSchema)` to create a new message.
  */
 export const GetTurnRequestSchema: GenMessage<GetTurnRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_dialogues, 13);
+  messageDesc(file_switchboard_v1_dialogues, 14);
 
 /**
  * One turn.
@@ -681,7 +753,7 @@ export type GetTurnResponse = Message<"switchboard.v1.GetTurnResponse"> & {
  * Use `create(GetTurnResponseSchema)` to create a new message.
  */
 export const GetTurnResponseSchema: GenMessage<GetTurnResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_dialogues, 14);
+  messageDesc(file_switchboard_v1_dialogues, 15);
 
 /**
  * Asks for a page of deliveries.
@@ -723,7 +795,7 @@ export type ListDeliveriesRequest = Message<"switchboard.v1.ListDeliveriesReques
  * Use `create(ListDeliveriesRequestSchema)` to create a new message.
  */
 export const ListDeliveriesRequestSchema: GenMessage<ListDeliveriesRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_dialogues, 15);
+  messageDesc(file_switchboard_v1_dialogues, 16);
 
 /**
  * A page of deliveries.
@@ -751,7 +823,7 @@ export type ListDeliveriesResponse = Message<"switchboard.v1.ListDeliveriesRespo
  * Use `create(ListDeliveriesResponseSchema)` to create a new message.
  */
 export const ListDeliveriesResponseSchema: GenMessage<ListDeliveriesResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_dialogues, 16);
+  messageDesc(file_switchboard_v1_dialogues, 17);
 
 /**
  * Asks for one delivery.
@@ -772,7 +844,7 @@ export type GetDeliveryRequest = Message<"switchboard.v1.GetDeliveryRequest"> & 
  * Use `create(GetDeliveryRequestSchema)` to create a new message.
  */
 export const GetDeliveryRequestSchema: GenMessage<GetDeliveryRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_dialogues, 17);
+  messageDesc(file_switchboard_v1_dialogues, 18);
 
 /**
  * One delivery.
@@ -793,7 +865,7 @@ export type GetDeliveryResponse = Message<"switchboard.v1.GetDeliveryResponse"> 
  * Use `create(GetDeliveryResponseSchema)` to create a new message.
  */
 export const GetDeliveryResponseSchema: GenMessage<GetDeliveryResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_dialogues, 18);
+  messageDesc(file_switchboard_v1_dialogues, 19);
 
 /**
  * Asks for another go at a dead delivery.
@@ -814,7 +886,7 @@ export type RetryDeliveryRequest = Message<"switchboard.v1.RetryDeliveryRequest"
  * Use `create(RetryDeliveryRequestSchema)` to create a new message.
  */
 export const RetryDeliveryRequestSchema: GenMessage<RetryDeliveryRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_dialogues, 19);
+  messageDesc(file_switchboard_v1_dialogues, 20);
 
 /**
  * The revived delivery.
@@ -835,7 +907,301 @@ export type RetryDeliveryResponse = Message<"switchboard.v1.RetryDeliveryRespons
  * Use `create(RetryDeliveryResponseSchema)` to create a new message.
  */
 export const RetryDeliveryResponseSchema: GenMessage<RetryDeliveryResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_dialogues, 20);
+  messageDesc(file_switchboard_v1_dialogues, 21);
+
+/**
+ * Decides about a held delivery.
+ *
+ * @generated from message switchboard.v1.ResolveDeliveryRequest
+ */
+export type ResolveDeliveryRequest = Message<"switchboard.v1.ResolveDeliveryRequest"> & {
+  /**
+   * Required. The delivery's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Required. What became of it.
+   *
+   * @generated from field: switchboard.v1.DeliveryResolution resolution = 2;
+   */
+  resolution: DeliveryResolution;
+};
+
+/**
+ * Describes the message switchboard.v1.ResolveDeliveryRequest.
+ * Use `create(ResolveDeliveryRequestSchema)` to create a new message.
+ */
+export const ResolveDeliveryRequestSchema: GenMessage<ResolveDeliveryRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 22);
+
+/**
+ * The decided delivery.
+ *
+ * @generated from message switchboard.v1.ResolveDeliveryResponse
+ */
+export type ResolveDeliveryResponse = Message<"switchboard.v1.ResolveDeliveryResponse"> & {
+  /**
+   * The delivery as it stands now.
+   *
+   * @generated from field: switchboard.v1.Delivery delivery = 1;
+   */
+  delivery?: Delivery | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.ResolveDeliveryResponse.
+ * Use `create(ResolveDeliveryResponseSchema)` to create a new message.
+ */
+export const ResolveDeliveryResponseSchema: GenMessage<ResolveDeliveryResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 23);
+
+/**
+ * A message to send.
+ *
+ * @generated from message switchboard.v1.SendMessageRequest
+ */
+export type SendMessageRequest = Message<"switchboard.v1.SendMessageRequest"> & {
+  /**
+   * Required. The dialogue's id.
+   *
+   * @generated from field: string dialogue_id = 1;
+   */
+  dialogueId: string;
+
+  /**
+   * Required. The text, 1 to 65,536 bytes, without U+0000.
+   *
+   * @generated from field: string text = 2;
+   */
+  text: string;
+
+  /**
+   * Required. OPERATOR or AUTOMATION.
+   *
+   * @generated from field: switchboard.v1.MessageAuthor author = 3;
+   */
+  author: MessageAuthor;
+
+  /**
+   * The person's name, up to 200 characters, for the record of who took control.
+   *
+   * @generated from field: string by = 4;
+   */
+  by: string;
+
+  /**
+   * A UUID of the caller's choice that makes a repeat safe. Empty: no protection against repeats.
+   *
+   * @generated from field: string request_id = 5;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message switchboard.v1.SendMessageRequest.
+ * Use `create(SendMessageRequestSchema)` to create a new message.
+ */
+export const SendMessageRequestSchema: GenMessage<SendMessageRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 24);
+
+/**
+ * The message is committed.
+ *
+ * @generated from message switchboard.v1.SendMessageResponse
+ */
+export type SendMessageResponse = Message<"switchboard.v1.SendMessageResponse"> & {
+  /**
+   * The message.
+   *
+   * @generated from field: switchboard.v1.Message message = 1;
+   */
+  message?: Message$1 | undefined;
+
+  /**
+   * Its delivery.
+   *
+   * @generated from field: switchboard.v1.Delivery delivery = 2;
+   */
+  delivery?: Delivery | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.SendMessageResponse.
+ * Use `create(SendMessageResponseSchema)` to create a new message.
+ */
+export const SendMessageResponseSchema: GenMessage<SendMessageResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 25);
+
+/**
+ * Asks for a dialogue, for a human.
+ *
+ * @generated from message switchboard.v1.TakeControlRequest
+ */
+export type TakeControlRequest = Message<"switchboard.v1.TakeControlRequest"> & {
+  /**
+   * Required. The dialogue's id.
+   *
+   * @generated from field: string dialogue_id = 1;
+   */
+  dialogueId: string;
+
+  /**
+   * Who takes it, up to 200 characters.
+   *
+   * @generated from field: string by = 2;
+   */
+  by: string;
+
+  /**
+   * Why, up to 500 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * After how long control returns to the agent by itself, 1 s to 30 days. Not set: it doesn't.
+   *
+   * @generated from field: google.protobuf.Duration return_after = 4;
+   */
+  returnAfter?: Duration | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.TakeControlRequest.
+ * Use `create(TakeControlRequestSchema)` to create a new message.
+ */
+export const TakeControlRequestSchema: GenMessage<TakeControlRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 26);
+
+/**
+ * A human holds the dialogue.
+ *
+ * @generated from message switchboard.v1.TakeControlResponse
+ */
+export type TakeControlResponse = Message<"switchboard.v1.TakeControlResponse"> & {
+  /**
+   * The dialogue as it stands now.
+   *
+   * @generated from field: switchboard.v1.Dialogue dialogue = 1;
+   */
+  dialogue?: Dialogue | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.TakeControlResponse.
+ * Use `create(TakeControlResponseSchema)` to create a new message.
+ */
+export const TakeControlResponseSchema: GenMessage<TakeControlResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 27);
+
+/**
+ * Gives a dialogue back to the agent.
+ *
+ * @generated from message switchboard.v1.ReleaseControlRequest
+ */
+export type ReleaseControlRequest = Message<"switchboard.v1.ReleaseControlRequest"> & {
+  /**
+   * Required. The dialogue's id.
+   *
+   * @generated from field: string dialogue_id = 1;
+   */
+  dialogueId: string;
+
+  /**
+   * Who gives it, up to 200 characters.
+   *
+   * @generated from field: string by = 2;
+   */
+  by: string;
+
+  /**
+   * Why, up to 500 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message switchboard.v1.ReleaseControlRequest.
+ * Use `create(ReleaseControlRequestSchema)` to create a new message.
+ */
+export const ReleaseControlRequestSchema: GenMessage<ReleaseControlRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 28);
+
+/**
+ * The agent holds the dialogue.
+ *
+ * @generated from message switchboard.v1.ReleaseControlResponse
+ */
+export type ReleaseControlResponse = Message<"switchboard.v1.ReleaseControlResponse"> & {
+  /**
+   * The dialogue as it stands now.
+   *
+   * @generated from field: switchboard.v1.Dialogue dialogue = 1;
+   */
+  dialogue?: Dialogue | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.ReleaseControlResponse.
+ * Use `create(ReleaseControlResponseSchema)` to create a new message.
+ */
+export const ReleaseControlResponseSchema: GenMessage<ReleaseControlResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 29);
+
+/**
+ * Asks for a change of a dialogue.
+ *
+ * @generated from message switchboard.v1.UpdateDialogueRequest
+ */
+export type UpdateDialogueRequest = Message<"switchboard.v1.UpdateDialogueRequest"> & {
+  /**
+   * Required. The dialogue with its `id` and the new values.
+   *
+   * @generated from field: switchboard.v1.Dialogue dialogue = 1;
+   */
+  dialogue?: Dialogue | undefined;
+
+  /**
+   * Required. Which fields to change: `status`, `attributes` (as a whole).
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 2;
+   */
+  updateMask?: FieldMask | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.UpdateDialogueRequest.
+ * Use `create(UpdateDialogueRequestSchema)` to create a new message.
+ */
+export const UpdateDialogueRequestSchema: GenMessage<UpdateDialogueRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 30);
+
+/**
+ * The changed dialogue.
+ *
+ * @generated from message switchboard.v1.UpdateDialogueResponse
+ */
+export type UpdateDialogueResponse = Message<"switchboard.v1.UpdateDialogueResponse"> & {
+  /**
+   * The dialogue as it stands now.
+   *
+   * @generated from field: switchboard.v1.Dialogue dialogue = 1;
+   */
+  dialogue?: Dialogue | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.UpdateDialogueResponse.
+ * Use `create(UpdateDialogueResponseSchema)` to create a new message.
+ */
+export const UpdateDialogueResponseSchema: GenMessage<UpdateDialogueResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 31);
 
 /**
  * The helpdesk's word for where a dialogue stands.
@@ -980,6 +1346,13 @@ export enum RunState {
    * @generated from enum value: RUN_STATE_FAILED = 4;
    */
   FAILED = 4,
+
+  /**
+   * A newer message was added to the turn, or control changed; another run followed. Final.
+   *
+   * @generated from enum value: RUN_STATE_SUPERSEDED = 5;
+   */
+  SUPERSEDED = 5,
 }
 
 /**
@@ -1035,6 +1408,21 @@ export enum DeliveryState {
    * @generated from enum value: DELIVERY_STATE_DEAD = 5;
    */
   DEAD = 5,
+
+  /**
+   * It may have arrived, and the channel's policy has it sent again: its next attempt may be a second copy.
+   *
+   * @generated from enum value: DELIVERY_STATE_UNCERTAIN = 6;
+   */
+  UNCERTAIN = 6,
+
+  /**
+   * It may have arrived, and the channel's policy leaves it to a person: ResolveDelivery. What follows in the dialogue goes
+   * out meanwhile.
+   *
+   * @generated from enum value: DELIVERY_STATE_HELD = 7;
+   */
+  HELD = 7,
 }
 
 /**
@@ -1090,6 +1478,136 @@ export enum AttemptState {
  */
 export const AttemptStateSchema: GenEnum<AttemptState> = /*@__PURE__*/
   enumDesc(file_switchboard_v1_dialogues, 4);
+
+/**
+ * Who holds a dialogue.
+ *
+ * @generated from enum switchboard.v1.ControlHolder
+ */
+export enum ControlHolder {
+  /**
+   * Not set. Never sent by the server.
+   *
+   * @generated from enum value: CONTROL_HOLDER_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The agent.
+   *
+   * @generated from enum value: CONTROL_HOLDER_AGENT = 1;
+   */
+  AGENT = 1,
+
+  /**
+   * A human.
+   *
+   * @generated from enum value: CONTROL_HOLDER_HUMAN = 2;
+   */
+  HUMAN = 2,
+
+  /**
+   * Nobody.
+   *
+   * @generated from enum value: CONTROL_HOLDER_NOBODY = 3;
+   */
+  NOBODY = 3,
+}
+
+/**
+ * Describes the enum switchboard.v1.ControlHolder.
+ */
+export const ControlHolderSchema: GenEnum<ControlHolder> = /*@__PURE__*/
+  enumDesc(file_switchboard_v1_dialogues, 5);
+
+/**
+ * Who had a message sent.
+ *
+ * @generated from enum switchboard.v1.MessageAuthor
+ */
+export enum MessageAuthor {
+  /**
+   * Not set. An error in requests.
+   *
+   * @generated from enum value: MESSAGE_AUTHOR_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The agent. Not in requests.
+   *
+   * @generated from enum value: MESSAGE_AUTHOR_AGENT = 1;
+   */
+  AGENT = 1,
+
+  /**
+   * A person of the company: recorded as EMPLOYEE.
+   *
+   * @generated from enum value: MESSAGE_AUTHOR_OPERATOR = 2;
+   */
+  OPERATOR = 2,
+
+  /**
+   * A program of the company: recorded as ASSISTANT, and withheld while a human holds the dialogue.
+   *
+   * @generated from enum value: MESSAGE_AUTHOR_AUTOMATION = 3;
+   */
+  AUTOMATION = 3,
+
+  /**
+   * Switchboard itself. Not in requests.
+   *
+   * @generated from enum value: MESSAGE_AUTHOR_SYSTEM = 4;
+   */
+  SYSTEM = 4,
+}
+
+/**
+ * Describes the enum switchboard.v1.MessageAuthor.
+ */
+export const MessageAuthorSchema: GenEnum<MessageAuthor> = /*@__PURE__*/
+  enumDesc(file_switchboard_v1_dialogues, 6);
+
+/**
+ * What became of a delivery that may have arrived.
+ *
+ * @generated from enum switchboard.v1.DeliveryResolution
+ */
+export enum DeliveryResolution {
+  /**
+   * Not set. An error in requests.
+   *
+   * @generated from enum value: DELIVERY_RESOLUTION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It arrived: DELIVERED.
+   *
+   * @generated from enum value: DELIVERY_RESOLUTION_DELIVERED = 1;
+   */
+  DELIVERED = 1,
+
+  /**
+   * It is sent again, after what waits in the dialogue: PENDING.
+   *
+   * @generated from enum value: DELIVERY_RESOLUTION_RESEND = 2;
+   */
+  RESEND = 2,
+
+  /**
+   * It is given up: DEAD.
+   *
+   * @generated from enum value: DELIVERY_RESOLUTION_DISCARD = 3;
+   */
+  DISCARD = 3,
+}
+
+/**
+ * Describes the enum switchboard.v1.DeliveryResolution.
+ */
+export const DeliveryResolutionSchema: GenEnum<DeliveryResolution> = /*@__PURE__*/
+  enumDesc(file_switchboard_v1_dialogues, 7);
 
 /**
  * Dialogues, their messages, the turns that answered them and the deliveries that carried the answers. Reading needs
@@ -1178,6 +1696,62 @@ export const DialoguesService: GenService<{
     methodKind: "unary";
     input: typeof RetryDeliveryRequestSchema;
     output: typeof RetryDeliveryResponseSchema;
+  },
+  /**
+   * Decides about a delivery that is HELD because it may have arrived: it did, or it is sent again, or it is given up.
+   * Reasons: DELIVERY_NOT_FOUND, DELIVERY_NOT_HELD, FIELD_INVALID.
+   *
+   * @generated from rpc switchboard.v1.DialoguesService.ResolveDelivery
+   */
+  resolveDelivery: {
+    methodKind: "unary";
+    input: typeof ResolveDeliveryRequestSchema;
+    output: typeof ResolveDeliveryResponseSchema;
+  },
+  /**
+   * Sends a message of a person or of a program. A person's takes control from the agent, unless the agent's policy says
+   * RECORD_ONLY. Answers when it is committed; delivering follows. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
+   * REQUEST_ID_REUSED.
+   *
+   * @generated from rpc switchboard.v1.DialoguesService.SendMessage
+   */
+  sendMessage: {
+    methodKind: "unary";
+    input: typeof SendMessageRequestSchema;
+    output: typeof SendMessageResponseSchema;
+  },
+  /**
+   * Gives the dialogue to a human: its status becomes OPEN, and the agent sends nothing, not even an answer that is being
+   * written. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID.
+   *
+   * @generated from rpc switchboard.v1.DialoguesService.TakeControl
+   */
+  takeControl: {
+    methodKind: "unary";
+    input: typeof TakeControlRequestSchema;
+    output: typeof TakeControlResponseSchema;
+  },
+  /**
+   * Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered. Reasons:
+   * DIALOGUE_NOT_FOUND, FIELD_INVALID.
+   *
+   * @generated from rpc switchboard.v1.DialoguesService.ReleaseControl
+   */
+  releaseControl: {
+    methodKind: "unary";
+    input: typeof ReleaseControlRequestSchema;
+    output: typeof ReleaseControlResponseSchema;
+  },
+  /**
+   * Changes a dialogue's status, and with it who holds it, or its attributes. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
+   * FIELD_MASK_INVALID.
+   *
+   * @generated from rpc switchboard.v1.DialoguesService.UpdateDialogue
+   */
+  updateDialogue: {
+    methodKind: "unary";
+    input: typeof UpdateDialogueRequestSchema;
+    output: typeof UpdateDialogueResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_switchboard_v1_dialogues, 0);

@@ -9,7 +9,7 @@ import { enumDesc, fileDesc } from "@bufbuild/protobuf/codegenv2";
  * Describes the file switchboard/v1/error_reason.proto.
  */
 export const file_switchboard_v1_error_reason: GenFile = /*@__PURE__*/
-  fileDesc("CiFzd2l0Y2hib2FyZC92MS9lcnJvcl9yZWFzb24ucHJvdG8SDnN3aXRjaGJvYXJkLnYxKs0KCgtFcnJvclJlYXNvbhIcChhFUlJPUl9SRUFTT05fVU5TUEVDSUZJRUQQABIeChpFUlJPUl9SRUFTT05fRklFTERfSU5WQUxJRBABEiMKH0VSUk9SX1JFQVNPTl9GSUVMRF9NQVNLX0lOVkFMSUQQAhIjCh9FUlJPUl9SRUFTT05fUEFHRV9UT0tFTl9JTlZBTElEEAMSHwobRVJST1JfUkVBU09OX0NVUlNPUl9JTlZBTElEEAQSHQoZRVJST1JfUkVBU09OX0NVUlNPUl9BSEVBRBAFEiIKHkVSUk9SX1JFQVNPTl9SRVFVRVNUX0lEX1JFVVNFRBAGEh0KGUVSUk9SX1JFQVNPTl9BVVRIX01JU1NJTkcQBxIfChtFUlJPUl9SRUFTT05fQVVUSF9NQUxGT1JNRUQQCBIeChpFUlJPUl9SRUFTT05fVE9LRU5fVU5LTk9XThAJEiIKHkVSUk9SX1JFQVNPTl9TSUdOQVRVUkVfSU5WQUxJRBAKEh4KGkVSUk9SX1JFQVNPTl9TQ09QRV9NSVNTSU5HEAsSJAogRVJST1JfUkVBU09OX1dPUktTUEFDRV9OT1RfRk9VTkQQDBIiCh5FUlJPUl9SRUFTT05fQVBJX0tFWV9OT1RfRk9VTkQQDRIgChxFUlJPUl9SRUFTT05fQUdFTlRfTk9UX0ZPVU5EEA4SIgoeRVJST1JfUkVBU09OX0NIQU5ORUxfTk9UX0ZPVU5EEA8SIwofRVJST1JfUkVBU09OX0RJQUxPR1VFX05PVF9GT1VORBAQEh8KG0VSUk9SX1JFQVNPTl9UVVJOX05PVF9GT1VORBAREiMKH0VSUk9SX1JFQVNPTl9ERUxJVkVSWV9OT1RfRk9VTkQQEhIqCiZFUlJPUl9SRUFTT05fSU5CT1VORF9XRUJIT09LX05PVF9GT1VORBATEiAKHEVSUk9SX1JFQVNPTl9ST1VURV9OT1RfRk9VTkQQFBIjCh9FUlJPUl9SRUFTT05fTUVUSE9EX05PVF9BTExPV0VEEBUSHQoZRVJST1JfUkVBU09OX0FHRU5UX0lOX1VTRRAWEiEKHUVSUk9SX1JFQVNPTl9DSEFOTkVMX0lOQUNUSVZFEBcSIgoeRVJST1JfUkVBU09OX0RFTElWRVJZX05PVF9ERUFEEBgSIQodRVJST1JfUkVBU09OX01FU1NBR0VfQ09ORkxJQ1QQGRIhCh1FUlJPUl9SRUFTT05fVEFSR0VUX0ZPUkJJRERFThAaEh8KG0VSUk9SX1JFQVNPTl9CT0RZX1RPT19MQVJHRRAbEh0KGUVSUk9SX1JFQVNPTl9CT0RZX1RJTUVPVVQQHBIpCiVFUlJPUl9SRUFTT05fQ09OVEVOVF9UWVBFX1VOU1VQUE9SVEVEEB0SGwoXRVJST1JfUkVBU09OX09WRVJMT0FERUQQHhIcChhFUlJPUl9SRUFTT05fVU5BVkFJTEFCTEUQHxIiCh5FUlJPUl9SRUFTT05fREVBRExJTkVfRVhDRUVERUQQIBIZChVFUlJPUl9SRUFTT05fSU5URVJOQUwQIRIjCh9FUlJPUl9SRUFTT05fRU5EUE9JTlRfTk9UX0ZPVU5EECISIwofRVJST1JfUkVBU09OX0RJU1BBVENIX05PVF9GT1VORBAjEiIKHkVSUk9SX1JFQVNPTl9ESVNQQVRDSF9OT1RfREVBRBAkEiAKHEVSUk9SX1JFQVNPTl9FVkVOVF9OT1RfRk9VTkQQJRIfChtFUlJPUl9SRUFTT05fQ1VSU09SX0VYUElSRUQQJmIGcHJvdG8z");
+  fileDesc("CiFzd2l0Y2hib2FyZC92MS9lcnJvcl9yZWFzb24ucHJvdG8SDnN3aXRjaGJvYXJkLnYxKvEKCgtFcnJvclJlYXNvbhIcChhFUlJPUl9SRUFTT05fVU5TUEVDSUZJRUQQABIeChpFUlJPUl9SRUFTT05fRklFTERfSU5WQUxJRBABEiMKH0VSUk9SX1JFQVNPTl9GSUVMRF9NQVNLX0lOVkFMSUQQAhIjCh9FUlJPUl9SRUFTT05fUEFHRV9UT0tFTl9JTlZBTElEEAMSHwobRVJST1JfUkVBU09OX0NVUlNPUl9JTlZBTElEEAQSHQoZRVJST1JfUkVBU09OX0NVUlNPUl9BSEVBRBAFEh8KG0VSUk9SX1JFQVNPTl9DVVJTT1JfRVhQSVJFRBAnEiIKHkVSUk9SX1JFQVNPTl9SRVFVRVNUX0lEX1JFVVNFRBAGEh0KGUVSUk9SX1JFQVNPTl9BVVRIX01JU1NJTkcQBxIfChtFUlJPUl9SRUFTT05fQVVUSF9NQUxGT1JNRUQQCBIeChpFUlJPUl9SRUFTT05fVE9LRU5fVU5LTk9XThAJEiIKHkVSUk9SX1JFQVNPTl9TSUdOQVRVUkVfSU5WQUxJRBAKEh4KGkVSUk9SX1JFQVNPTl9TQ09QRV9NSVNTSU5HEAsSJAogRVJST1JfUkVBU09OX1dPUktTUEFDRV9OT1RfRk9VTkQQDBIiCh5FUlJPUl9SRUFTT05fQVBJX0tFWV9OT1RfRk9VTkQQDRIgChxFUlJPUl9SRUFTT05fQUdFTlRfTk9UX0ZPVU5EEA4SIgoeRVJST1JfUkVBU09OX0NIQU5ORUxfTk9UX0ZPVU5EEA8SIwofRVJST1JfUkVBU09OX0RJQUxPR1VFX05PVF9GT1VORBAQEh8KG0VSUk9SX1JFQVNPTl9UVVJOX05PVF9GT1VORBAREiMKH0VSUk9SX1JFQVNPTl9ERUxJVkVSWV9OT1RfRk9VTkQQEhIqCiZFUlJPUl9SRUFTT05fSU5CT1VORF9XRUJIT09LX05PVF9GT1VORBATEiMKH0VSUk9SX1JFQVNPTl9FTkRQT0lOVF9OT1RfRk9VTkQQIxIjCh9FUlJPUl9SRUFTT05fRElTUEFUQ0hfTk9UX0ZPVU5EECQSIAocRVJST1JfUkVBU09OX0VWRU5UX05PVF9GT1VORBAmEiAKHEVSUk9SX1JFQVNPTl9ST1VURV9OT1RfRk9VTkQQFBIjCh9FUlJPUl9SRUFTT05fTUVUSE9EX05PVF9BTExPV0VEEBUSHQoZRVJST1JfUkVBU09OX0FHRU5UX0lOX1VTRRAWEiEKHUVSUk9SX1JFQVNPTl9DSEFOTkVMX0lOQUNUSVZFEBcSIgoeRVJST1JfUkVBU09OX0RFTElWRVJZX05PVF9ERUFEEBgSIgoeRVJST1JfUkVBU09OX0RFTElWRVJZX05PVF9IRUxEECISIgoeRVJST1JfUkVBU09OX0RJU1BBVENIX05PVF9ERUFEECUSIQodRVJST1JfUkVBU09OX01FU1NBR0VfQ09ORkxJQ1QQGRIhCh1FUlJPUl9SRUFTT05fVEFSR0VUX0ZPUkJJRERFThAaEh8KG0VSUk9SX1JFQVNPTl9CT0RZX1RPT19MQVJHRRAbEh0KGUVSUk9SX1JFQVNPTl9CT0RZX1RJTUVPVVQQHBIpCiVFUlJPUl9SRUFTT05fQ09OVEVOVF9UWVBFX1VOU1VQUE9SVEVEEB0SGwoXRVJST1JfUkVBU09OX09WRVJMT0FERUQQHhIcChhFUlJPUl9SRUFTT05fVU5BVkFJTEFCTEUQHxIiCh5FUlJPUl9SRUFTT05fREVBRExJTkVfRVhDRUVERUQQIBIZChVFUlJPUl9SRUFTT05fSU5URVJOQUwQIWIGcHJvdG8z");
 
 /**
  * Why a call failed: the `reason` of the `google.rpc.ErrorInfo` (domain `switchboard`) in the status's details, and the
@@ -44,7 +44,7 @@ export enum ErrorReason {
    * The update mask is empty or names a field that can't be changed.
    *
    * ```json
-   * {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "FIELD_MASK_INVALID", "detail": "update_mask: nickname is not a field that can be updated; use display_name, instructions, engine, active", "errors": [{"field": "update_mask", "detail": "nickname is not a field that can be updated; use display_name, instructions, engine, active"}]}
+   * {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "FIELD_MASK_INVALID", "detail": "update_mask: nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active", "errors": [{"field": "update_mask", "detail": "nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active"}]}
    * ```
    *
    * @generated from enum value: ERROR_REASON_FIELD_MASK_INVALID = 2;
@@ -85,10 +85,22 @@ export enum ErrorReason {
   CURSOR_AHEAD = 5,
 
   /**
+   * The cursor is older than what the log still holds, or belongs to an earlier life of it. Begin again at the cursor that
+   * the answer names: the oldest place there is.
+   *
+   * ```json
+   * {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "CURSOR_EXPIRED", "detail": "cursor: is older than the log; begin again at the cursor in the metadata", "errors": [{"field": "cursor", "detail": "is older than the log; begin again at the cursor in the metadata"}], "metadata": {"cursor": "AZvE…"}}
+   * ```
+   *
+   * @generated from enum value: ERROR_REASON_CURSOR_EXPIRED = 39;
+   */
+  CURSOR_EXPIRED = 39,
+
+  /**
    * The `request_id` was used before with another request. Use a fresh one.
    *
    * ```json
-   * {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "REQUEST_ID_REUSED", "detail": "request_id was used before with another request; use a fresh one", "errors": [{"field": "request_id", "detail": "was used before with another request; use a fresh one"}]}
+   * {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "REQUEST_ID_REUSED", "detail": "request_id: was used before with another request; use a fresh one", "errors": [{"field": "request_id", "detail": "was used before with another request; use a fresh one"}]}
    * ```
    *
    * @generated from enum value: ERROR_REASON_REQUEST_ID_REUSED = 6;
@@ -99,7 +111,7 @@ export enum ErrorReason {
    * The call carries no credentials.
    *
    * ```json
-   * {"type": "about:blank", "title": "Unauthorized", "status": 401, "reason": "AUTH_MISSING", "detail": "x-chatbot_auth_token header is required"}
+   * {"type": "about:blank", "title": "Unauthorized", "status": 401, "reason": "AUTH_MISSING", "detail": "x-chatbot_auth_token header is required: Bearer <token>"}
    * ```
    *
    * @generated from enum value: ERROR_REASON_AUTH_MISSING = 7;
@@ -239,6 +251,39 @@ export enum ErrorReason {
   INBOUND_WEBHOOK_NOT_FOUND = 19,
 
   /**
+   * No such webhook endpoint in this workspace.
+   *
+   * ```json
+   * {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "ENDPOINT_NOT_FOUND", "detail": "endpoint 0198c0de-0000-7000-8000-00000000000a was not found"}
+   * ```
+   *
+   * @generated from enum value: ERROR_REASON_ENDPOINT_NOT_FOUND = 35;
+   */
+  ENDPOINT_NOT_FOUND = 35,
+
+  /**
+   * No such dispatch in this workspace.
+   *
+   * ```json
+   * {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "DISPATCH_NOT_FOUND", "detail": "dispatch 0198c0de-0000-7000-8000-00000000000b was not found"}
+   * ```
+   *
+   * @generated from enum value: ERROR_REASON_DISPATCH_NOT_FOUND = 36;
+   */
+  DISPATCH_NOT_FOUND = 36,
+
+  /**
+   * An event that was asked for by its id is not in this workspace's log.
+   *
+   * ```json
+   * {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "EVENT_NOT_FOUND", "detail": "event 0198c0de-0000-7000-8000-00000000000c was not found"}
+   * ```
+   *
+   * @generated from enum value: ERROR_REASON_EVENT_NOT_FOUND = 38;
+   */
+  EVENT_NOT_FOUND = 38,
+
+  /**
    * No route of the HTTP shim has this path.
    *
    * ```json
@@ -294,10 +339,32 @@ export enum ErrorReason {
   DELIVERY_NOT_DEAD = 24,
 
   /**
+   * Only held deliveries can be resolved.
+   *
+   * ```json
+   * {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "DELIVERY_NOT_HELD", "detail": "delivery 0198c0de-0000-7000-8000-000000000007 is not held; only held deliveries can be resolved"}
+   * ```
+   *
+   * @generated from enum value: ERROR_REASON_DELIVERY_NOT_HELD = 34;
+   */
+  DELIVERY_NOT_HELD = 34,
+
+  /**
+   * Only dead dispatches can be retried by hand; ReplayEvents sends again what was delivered.
+   *
+   * ```json
+   * {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "DISPATCH_NOT_DEAD", "detail": "dispatch 0198c0de-0000-7000-8000-00000000000b is not dead; only dead dispatches can be retried"}
+   * ```
+   *
+   * @generated from enum value: ERROR_REASON_DISPATCH_NOT_DEAD = 37;
+   */
+  DISPATCH_NOT_DEAD = 37,
+
+  /**
    * The message id is known with another content. Nothing was changed; the conflict was recorded.
    *
    * ```json
-   * {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "MESSAGE_CONFLICT", "detail": "message_id is known with another content; use a fresh id for a new message", "errors": [{"field": "message_id", "detail": "is known with another content; use a fresh id for a new message"}]}
+   * {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "MESSAGE_CONFLICT", "detail": "message_id: is known with another content; use a fresh id for a new message", "errors": [{"field": "message_id", "detail": "is known with another content; use a fresh id for a new message"}]}
    * ```
    *
    * @generated from enum value: ERROR_REASON_MESSAGE_CONFLICT = 25;
@@ -374,7 +441,7 @@ export enum ErrorReason {
    * The call took longer than the caller or the server allows.
    *
    * ```json
-   * {"type": "about:blank", "title": "Gateway Timeout", "status": 504, "reason": "DEADLINE_EXCEEDED", "detail": "the call took too long"}
+   * {"type": "about:blank", "title": "Gateway Timeout", "status": 504, "reason": "DEADLINE_EXCEEDED", "detail": "the call took too long; try again, with a later deadline if it was short"}
    * ```
    *
    * @generated from enum value: ERROR_REASON_DEADLINE_EXCEEDED = 32;
@@ -382,71 +449,15 @@ export enum ErrorReason {
   DEADLINE_EXCEEDED = 32,
 
   /**
-   * A mistake of ours. The log has the details under the request id.
+   * A mistake of ours. The log has the details under the id of the answer's header `x-request-id`.
    *
    * ```json
-   * {"type": "about:blank", "title": "Internal Server Error", "status": 500, "reason": "INTERNAL", "detail": "an internal error; quote the request id 0198c0de-0000-7000-8000-000000000009"}
+   * {"type": "about:blank", "title": "Internal Server Error", "status": 500, "reason": "INTERNAL", "detail": "an internal error"}
    * ```
    *
    * @generated from enum value: ERROR_REASON_INTERNAL = 33;
    */
   INTERNAL = 33,
-
-  /**
-   * No such webhook endpoint in this workspace.
-   *
-   * ```json
-   * {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "ENDPOINT_NOT_FOUND", "detail": "endpoint 0198c0de-0000-7000-8000-00000000000a was not found"}
-   * ```
-   *
-   * @generated from enum value: ERROR_REASON_ENDPOINT_NOT_FOUND = 34;
-   */
-  ENDPOINT_NOT_FOUND = 34,
-
-  /**
-   * No such dispatch in this workspace.
-   *
-   * ```json
-   * {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "DISPATCH_NOT_FOUND", "detail": "dispatch 0198c0de-0000-7000-8000-00000000000b was not found"}
-   * ```
-   *
-   * @generated from enum value: ERROR_REASON_DISPATCH_NOT_FOUND = 35;
-   */
-  DISPATCH_NOT_FOUND = 35,
-
-  /**
-   * Only dead dispatches can be retried by hand; ReplayEvents sends again what was delivered.
-   *
-   * ```json
-   * {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "DISPATCH_NOT_DEAD", "detail": "dispatch 0198c0de-0000-7000-8000-00000000000b is not dead; only dead dispatches can be retried"}
-   * ```
-   *
-   * @generated from enum value: ERROR_REASON_DISPATCH_NOT_DEAD = 36;
-   */
-  DISPATCH_NOT_DEAD = 36,
-
-  /**
-   * An event that was asked for by its id is not in this workspace's log.
-   *
-   * ```json
-   * {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "EVENT_NOT_FOUND", "detail": "event 0198c0de-0000-7000-8000-00000000000c was not found"}
-   * ```
-   *
-   * @generated from enum value: ERROR_REASON_EVENT_NOT_FOUND = 37;
-   */
-  EVENT_NOT_FOUND = 37,
-
-  /**
-   * The cursor is older than what the log still holds, or belongs to an earlier life of it. Begin again at the cursor that
-   * the answer names: the oldest place there is.
-   *
-   * ```json
-   * {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "CURSOR_EXPIRED", "detail": "cursor: is older than the log; begin again at the cursor in the metadata", "errors": [{"field": "cursor", "detail": "is older than the log; begin again at the cursor in the metadata"}], "metadata": {"cursor": "AZvE…"}}
-   * ```
-   *
-   * @generated from enum value: ERROR_REASON_CURSOR_EXPIRED = 38;
-   */
-  CURSOR_EXPIRED = 38,
 }
 
 /**

@@ -4,6 +4,8 @@ use domain::{
     MessageId,
     delivery::{AttemptState, DeliveryState},
     dialogue::Role,
+    fail_point,
+    policy::Uncertain,
     vendor::{Applied, OutboundMessage, Resend, Retry, VendorAccount, VendorError},
 };
 use rand::RngExt;
@@ -13,6 +15,9 @@ use store::{
 };
 
 use crate::{Error, channels, worker::Worker};
+
+/// Why a delivery is held.
+const MAYBE_DELIVERED: &str = "maybe_delivered";
 
 /// What one attempt sends.
 pub(crate) struct Sending {
@@ -28,16 +33,22 @@ pub(crate) struct Sending {
 pub(crate) async fn run(worker: &Worker, claim: ClaimedDelivery) -> Result<(), Error> {
     let Some(started) = worker.start.write(claim).await? else { return Ok(()) };
     let Some(attempt) = started.attempt else {
-        // The guard: the channel was deactivated or deleted since the message was committed.
-        let settlement = Settlement {
-            state: DeliveryState::Withheld,
-            reason: Some("channel_inactive".to_owned()),
-            attempt: None,
-            ..settlement(worker, claim, 0)
+        // The guard said no since the message was committed. Without a verdict the delivery is settled already.
+        let Some(verdict) = started.verdict else { return Ok(()) };
+        let state = match verdict.as_str() {
+            MAYBE_DELIVERED => DeliveryState::Held,
+            _ => DeliveryState::Withheld,
         };
+        let settlement =
+            Settlement { state, reason: Some(verdict), attempt: None, ..settlement(worker, claim, 0) };
         worker.settle.write(settlement).await?;
         return Ok(());
     };
+    if let Some(slot) = started.slot_at
+        && let Ok(pause) = std::time::Duration::try_from(slot - worker.app.now())
+    {
+        tokio::time::sleep(pause).await;
+    }
     let sending = Sending {
         attempt,
         message: started.message,
@@ -68,6 +79,7 @@ fn settlement(worker: &Worker, claim: ClaimedDelivery, attempt: i32) -> Settleme
 pub(crate) async fn send(worker: &Worker, claim: ClaimedDelivery, sending: Sending) -> Result<(), Error> {
     let app = &worker.app;
     let attempt = sending.attempt;
+    let policy = sending.route.uncertain;
     let outcome = match app.inner.vendors.get(&sending.route.vendor).and_then(|vendor| vendor.sender.clone())
     {
         Some(sender) => {
@@ -94,7 +106,10 @@ pub(crate) async fn send(worker: &Worker, claim: ClaimedDelivery, sending: Sendi
                         text: sending.text,
                         now: app.now(),
                     };
-                    sender.send(&account, &message).await.map_err(|error| (error, sender.resend()))
+                    fail_point::reached("send", "before");
+                    let sent = sender.send(&account, &message).await;
+                    fail_point::reached("send", "after");
+                    sent.map_err(|error| (error, sender.resend()))
                 }
                 // A ring without the key is mended by the operator, not by the customer: try again by the schedule.
                 Err(error) => Err((broken(error.to_string(), Retry::Backoff), Resend::ByOurId)),
@@ -115,10 +130,15 @@ pub(crate) async fn send(worker: &Worker, claim: ClaimedDelivery, sending: Sendi
         Err((error, resend)) => {
             let failures = u32::try_from(claim.failures).unwrap_or(u32::MAX).saturating_add(1);
             let jitter = rand::rng().random_range(0.0..1.0);
+            let maybe = error.applied == Applied::Maybe;
             // Where the receiver can't tell a repeat, what may have arrived is not sent again by itself.
-            let again = error.applied == Applied::No || resend == Resend::ByOurId;
+            let hold = maybe
+                && match policy {
+                    Some(policy) => policy == Uncertain::Hold,
+                    None => resend != Resend::ByOurId,
+                };
             let pause =
-                app.inner.settings.deliveries.next_pause(failures, error.retry, jitter).filter(|_| again);
+                app.inner.settings.deliveries.next_pause(failures, error.retry, jitter).filter(|_| !hold);
             tracing::info!(
                 workspace.id = %claim.workspace, dialogue.id = %claim.dialogue, delivery.id = %claim.delivery, attempt,
                 vendor = error.vendor, error = %error, retry_in = ?pause, "an attempt at a delivery failed"
@@ -131,8 +151,14 @@ pub(crate) async fn send(worker: &Worker, claim: ClaimedDelivery, sending: Sendi
                 http_status: error.http_status.map(i32::from),
                 error: Some(error.detail.replace('\0', "\u{fffd}")),
                 excerpt: error.excerpt.map(|text| text.replace('\0', "\u{fffd}")),
-                state: if pause.is_some() { DeliveryState::Pending } else { DeliveryState::Dead },
+                state: match pause {
+                    _ if hold => DeliveryState::Held,
+                    Some(_) if maybe => DeliveryState::Uncertain,
+                    Some(_) => DeliveryState::Pending,
+                    None => DeliveryState::Dead,
+                },
                 reason: pause.is_none().then(|| match error.retry {
+                    _ if hold => MAYBE_DELIVERED.to_owned(),
                     Retry::Never => "refused".to_owned(),
                     _ => "attempts_exhausted".to_owned(),
                 }),

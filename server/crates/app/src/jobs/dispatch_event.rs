@@ -3,6 +3,7 @@
 use domain::{
     delivery::AttemptState,
     endpoint::DispatchState,
+    fail_point,
     vendor::{Applied, OutboundEvent, Receipt, VendorError},
 };
 use rand::RngExt;
@@ -33,12 +34,17 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedDispatch) -> Result<(), E
         event: app.id(),
     };
     let settled = match outbound(app, &claim, &started) {
-        Ok(Some(event)) => match app.inner.poster.post(&event).await {
-            Ok(Receipt { http_status, excerpt }) => {
-                Settlement { http_status: http_status.map(i32::from), excerpt, ..base }
+        Ok(Some(event)) => {
+            fail_point::reached("dispatch", "before");
+            let posted = app.inner.poster.post(&event).await;
+            fail_point::reached("dispatch", "after");
+            match posted {
+                Ok(Receipt { http_status, excerpt }) => {
+                    Settlement { http_status: http_status.map(i32::from), excerpt, ..base }
+                }
+                Err(error) => failed(worker, &started, base, error),
             }
-            Err(error) => failed(worker, &started, base, error),
-        },
+        }
         Ok(None) => Settlement {
             attempt_state: AttemptState::Failed,
             error: Some("the log doesn't hold the event any more".to_owned()),

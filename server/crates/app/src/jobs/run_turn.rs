@@ -2,15 +2,20 @@
 
 use domain::{
     decide::{TurnDecision, TurnFacts, decide_turn},
-    dialogue::Role,
+    delivery::Author,
+    dialogue::{Role, Status},
+    fail_point,
+    policy::{OnFailure, OnLate},
     turn::TurnState,
-    vendor::{Completion, Retry, Step, VendorError},
+    vendor::{Answer, Completion, Retry, Step, VendorError},
 };
 use rand::RngExt;
 use store::{
+    control::{Change, NewMessage},
     deliveries::ClaimedDelivery,
-    turns::{BegunTurn, ClaimedTurn, Committed, Reply, Settlement},
+    turns::{BegunTurn, ClaimedTurn, Committed, Reply, Settlement, Stepped},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::deliver;
 use crate::{Error, tools, worker::Worker};
@@ -25,16 +30,26 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
         agent_active: begun.agent_active,
         channel_active: begun.route.active,
         status: begun.status,
+        late: begun.late.then_some(begun.policy.on_late),
     };
     match decide_turn(facts) {
         TurnDecision::Run => {}
         TurnDecision::Silent(reason) => {
             return settle(worker, claim, begun.run, TurnState::Silent, Some(reason), None).await;
         }
+        TurnDecision::HandOver(reason) => {
+            let settlement = settlement(worker, claim, begun.run, TurnState::Silent, Some(reason), None);
+            return hand_over(worker, &begun, settlement).await;
+        }
     }
-    match answer(worker, &claim, &begun).await? {
+    let ended = {
+        let run = worker.app.inner.hub.begin_run(claim.dialogue, &worker.give_up);
+        answer(worker, &claim, &begun, &run.token).await?
+    };
+    match ended {
         Ended::Lost => Ok(()),
-        Ended::Failed(error) => fail(worker, claim, begun.run, &error).await,
+        Ended::Failed(error) => fail(worker, claim, begun, &error).await,
+        Ended::Superseded => settle(worker, claim, begun.run, TurnState::Running, None, None).await,
         Ended::Answered(steps) => reply(worker, claim, begun, steps).await,
     }
 }
@@ -43,11 +58,18 @@ enum Ended {
     /// The last step is the reply.
     Answered(Vec<Step>),
     Failed(VendorError),
+    /// A newer message, or a change of control, made the answer pointless.
+    Superseded,
     /// The claim is somebody else's.
     Lost,
 }
 
-async fn answer(worker: &Worker, claim: &ClaimedTurn, begun: &BegunTurn) -> Result<Ended, Error> {
+async fn answer(
+    worker: &Worker,
+    claim: &ClaimedTurn,
+    begun: &BegunTurn,
+    pointless: &CancellationToken,
+) -> Result<Ended, Error> {
     let failed = |detail: &str, retry| {
         Ended::Failed(VendorError {
             vendor: "switchboard",
@@ -86,8 +108,14 @@ async fn answer(worker: &Worker, claim: &ClaimedTurn, begun: &BegunTurn) -> Resu
         request.steps.push(step);
     }
     while request.steps.len() < MOST_STEPS {
-        let answer = match engine.complete(&request, &worker.give_up).await {
+        fail_point::reached("engine", "before");
+        let answer = engine.complete(&request, pointless).await;
+        fail_point::reached("engine", "after");
+        let answer = match answer {
             Ok(answer) => answer,
+            Err(_) if pointless.is_cancelled() && !worker.give_up.is_cancelled() => {
+                return Ok(Ended::Superseded);
+            }
             Err(error) => return Ok(Ended::Failed(error)),
         };
         if answer.tool_calls.is_empty() {
@@ -96,8 +124,10 @@ async fn answer(worker: &Worker, claim: &ClaimedTurn, begun: &BegunTurn) -> Resu
         }
         // The answer is committed before its tools run, and they with their results: neither is ever done twice.
         let mut tx = app.store().workspace(claim.workspace).await?;
-        if !store::turns::insert_step(&mut tx, worker.id, claim, begun.run, &answer, app.now()).await? {
-            return Ok(Ended::Lost);
+        match store::turns::insert_step(&mut tx, worker.id, claim, begun.run, &answer, app.now()).await? {
+            Stepped::Yes => {}
+            Stepped::Superseded => return Ok(Ended::Superseded),
+            Stepped::Lost => return Ok(Ended::Lost),
         }
         store::commit(tx).await?;
         match tools::run(app, worker.id, claim, begun.run, &answer.tool_calls, app.now()).await? {
@@ -114,33 +144,56 @@ async fn reply(
     begun: BegunTurn,
     mut steps: Vec<Step>,
 ) -> Result<(), Error> {
-    let app = &worker.app;
     let (input_tokens, output_tokens) = steps.iter().fold((0, 0), |(input, output), step| {
         (input + step.answer.input_tokens, output + step.answer.output_tokens)
     });
     let Some(Step { answer, .. }) = steps.pop() else { return Ok(()) };
     // Postgres holds no U+0000, and no messenger shows one.
-    let text = answer.text.replace('\0', "");
+    let mut text = answer.text.replace('\0', "");
     if text.trim().is_empty() {
         return settle(worker, claim, begun.run, TurnState::Silent, Some("empty_answer"), None).await;
     }
+    if begun.late && begun.policy.on_late == OnLate::Apologise {
+        text = format!("{}\n\n{text}", begun.policy.apology_text);
+    }
+    commit(worker, claim, begun, text, Said { answer, input_tokens, output_tokens, error: None }).await
+}
+
+/// Where a reply comes from.
+struct Said {
+    answer: Answer,
+    input_tokens: i64,
+    output_tokens: i64,
+    /// Why the engine's answer is not what is said.
+    error: Option<String>,
+}
+
+async fn commit(
+    worker: &Worker,
+    claim: ClaimedTurn,
+    begun: BegunTurn,
+    text: String,
+    said: Said,
+) -> Result<(), Error> {
+    let app = &worker.app;
     let reply = Reply {
         claim,
         run: begun.run,
         message: app.id(),
         text: text.clone(),
-        answer,
-        input_tokens,
-        output_tokens,
+        answer: said.answer,
+        input_tokens: said.input_tokens,
+        output_tokens: said.output_tokens,
         delivery: app.id(),
         out_job: app.id(),
         event: app.id(),
+        error: said.error,
     };
     let (message, delivery, out_job) = (reply.message, reply.delivery, reply.out_job);
     match worker.reply.write(reply).await? {
-        Committed::Lost | Committed::Reply(None) => Ok(()),
-        Committed::HumanHolds => {
-            settle(worker, claim, begun.run, TurnState::Silent, Some("human_holds"), None).await
+        Committed::Lost | Committed::Superseded | Committed::Reply(None) => Ok(()),
+        Committed::NotHeld(reason) => {
+            settle(worker, claim, begun.run, TurnState::Silent, Some(reason), None).await
         }
         Committed::Reply(Some(fence)) => {
             metrics::counter!("switchboard_turns_total", "state" => "REPLIED").increment(1);
@@ -165,29 +218,76 @@ async fn reply(
     }
 }
 
-/// A run failed: another follows, as the error advises, or the turn has failed for good.
-async fn fail(worker: &Worker, claim: ClaimedTurn, run: i32, error: &VendorError) -> Result<(), Error> {
+/// A run failed: another follows, as the error advises, or the turn has failed for good and the policy decides.
+async fn fail(
+    worker: &Worker,
+    claim: ClaimedTurn,
+    begun: BegunTurn,
+    error: &VendorError,
+) -> Result<(), Error> {
     let failures = u32::try_from(claim.failures).unwrap_or(u32::MAX).saturating_add(1);
     let jitter = rand::rng().random_range(0.0..1.0);
+    let run = begun.run;
     tracing::info!(
         workspace.id = %claim.workspace, dialogue.id = %claim.dialogue, turn.id = %claim.turn, run, vendor = error.vendor,
         error = %error, "an engine's run failed"
     );
     let pause = worker.app.inner.settings.runs.next_pause(failures, error.retry, jitter);
-    let (state, reason) = match pause {
-        Some(_) => (TurnState::Running, None),
-        None => (TurnState::Failed, Some("engine_failed")),
+    let why = Some(error.to_string().replace('\0', ""));
+    if let Some(pause) = pause {
+        let run_at = worker.app.now() + pause;
+        let again = settlement(worker, claim, run, TurnState::Running, None, why);
+        worker.settle_turn.write(Settlement { run_at, ..again }).await?;
+        return Ok(());
+    }
+    let failed = |why| settlement(worker, claim, run, TurnState::Failed, Some("engine_failed"), why);
+    match begun.policy.on_failure {
+        OnFailure::StaySilent => {
+            worker.settle_turn.write(failed(why)).await?;
+            Ok(())
+        }
+        OnFailure::HandOver => hand_over(worker, &begun, failed(why)).await,
+        OnFailure::FallbackText => {
+            let text = begun.policy.fallback_text.clone();
+            let answer =
+                Answer { text: text.clone(), tool_calls: Vec::new(), input_tokens: 0, output_tokens: 0 };
+            commit(worker, claim, begun, text, Said { answer, input_tokens: 0, output_tokens: 0, error: why })
+                .await
+        }
+    }
+}
+
+/// Closes a turn and gives its dialogue to people, with one notice to the customer where the policy has one: all at once.
+async fn hand_over(worker: &Worker, begun: &BegunTurn, settlement: Settlement) -> Result<(), Error> {
+    let app = &worker.app;
+    let claim = settlement.claim;
+    let now = app.now();
+    let mut tx = app.store().workspace(claim.workspace).await?;
+    let settled = store::turns::settle(&mut tx, worker.id, std::slice::from_ref(&settlement), now).await?;
+    if settled != [true] {
+        return Ok(());
+    }
+    let change = Change {
+        dialogue: claim.dialogue,
+        status: Status::Open,
+        reason: settlement.reason.unwrap_or_default().to_owned(),
+        by: "agent".to_owned(),
+        // Nobody has taken it yet: it waits for people, however long.
+        returns_at: None,
     };
-    let settlement = Settlement {
-        claim,
-        run,
-        state,
-        reason,
-        error: Some(error.to_string().replace('\0', "")),
-        run_at: worker.app.now() + pause.unwrap_or_default(),
-        event: worker.app.id(),
-    };
-    worker.settle_turn.write(settlement).await?;
+    store::control::change(&mut tx, claim.workspace, &change, now).await?;
+    if !begun.policy.hand_over_notice.is_empty() {
+        let notice = NewMessage {
+            id: app.id(),
+            dialogue: claim.dialogue,
+            role: Role::System,
+            text: begun.policy.hand_over_notice.clone(),
+            delivery: app.id(),
+            author: Author::System,
+        };
+        store::control::send(&mut tx, claim.workspace, &notice, now).await?;
+    }
+    store::commit(tx).await?;
     Ok(())
 }
 
@@ -199,8 +299,17 @@ async fn settle(
     reason: Option<&'static str>,
     error: Option<String>,
 ) -> Result<(), Error> {
-    let settlement =
-        Settlement { claim, run, state, reason, error, run_at: worker.app.now(), event: worker.app.id() };
-    worker.settle_turn.write(settlement).await?;
+    worker.settle_turn.write(settlement(worker, claim, run, state, reason, error)).await?;
     Ok(())
+}
+
+fn settlement(
+    worker: &Worker,
+    claim: ClaimedTurn,
+    run: i32,
+    state: TurnState,
+    reason: Option<&'static str>,
+    error: Option<String>,
+) -> Settlement {
+    Settlement { claim, run, state, reason, error, run_at: worker.app.now(), event: worker.app.id() }
 }

@@ -1,0 +1,159 @@
+-- What both the application and the gathered functions do to a dialogue, one at a time. They run as their caller.
+
+-- A UUIDv7 of a moment, for rows that no caller could prepare an id for.
+create function new_id(p_at timestamptz) returns uuid
+language sql volatile parallel safe
+return encode(
+    substring(uuid_send(uuid_of_moment(p_at)) for 6)
+    || set_byte(substring(uuid_send(gen_random_uuid()) from 7 for 2), 0,
+        (get_byte(uuid_send(gen_random_uuid()), 6) & 15) | 112)
+    || substring(uuid_send(gen_random_uuid()) from 9), 'hex')::uuid;
+
+-- Writes one event with the note that asks for its place. The caller has locked the dialogue.
+create function tell_event(
+    p_workspace uuid, p_kind text, p_dialogue uuid, p_subject uuid, p_data jsonb, p_at timestamptz
+)
+returns void
+language plpgsql
+set search_path = public, pg_temp
+as $$
+declare
+    v_event uuid := new_id(p_at);
+begin
+    insert into events (workspace_id, id, kind, dialogue_id, subject_id, data, occurred_at)
+    values (p_workspace, v_event, p_kind, p_dialogue, p_subject, p_data, p_at);
+    insert into unnumbered_events (workspace_id, event_id, group_no, occurred_at)
+    values (p_workspace, v_event, event_group(p_workspace), p_at);
+end
+$$;
+
+-- Adds a message of ours to a dialogue, and its delivery where one is asked for. Locks the dialogue. Answers nothing where
+-- there is no such dialogue.
+create function add_message(
+    p_workspace uuid, p_dialogue uuid, p_message uuid, p_role text, p_body text, p_external_id text,
+    p_delivery uuid, p_author text, p_at timestamptz
+)
+returns boolean
+language plpgsql
+set search_path = public, pg_temp
+as $$
+declare
+    v_seq bigint;
+    v_at timestamptz;
+    v_channel uuid;
+begin
+    update dialogues set last_seq = last_seq + 1, version = version + 1,
+        updated_at = greatest(p_at, updated_at + interval '1 microsecond')
+    where workspace_id = p_workspace and id = p_dialogue
+    returning last_seq, updated_at, channel_id into v_seq, v_at, v_channel;
+    if not found then
+        return false;
+    end if;
+    insert into messages (workspace_id, id, dialogue_id, seq, role, body, external_id, created_at)
+    values (p_workspace, p_message, p_dialogue, v_seq, p_role, p_body, p_external_id, v_at);
+    if p_delivery is null then
+        return true;
+    end if;
+    perform tell_event(p_workspace, 'message.sent', p_dialogue, p_message,
+        jsonb_build_object('delivery_id', p_delivery, 'author', p_author), v_at);
+    insert into deliveries (workspace_id, id, dialogue_id, message_id, channel_id, author, state, attempts, next_attempt_at,
+        created_at)
+    values (p_workspace, p_delivery, p_dialogue, p_message, v_channel, p_author, 'PENDING', 0, p_at, p_at);
+    insert into jobs (workspace_id, id, subject_id, lane, target_id, run_at)
+    values (p_workspace, new_id(p_at), p_dialogue, 'out', p_delivery, p_at);
+    insert into job_keys as k (workspace_id, subject_id, lane, next_run_at) values (p_workspace, p_dialogue, 'out', p_at)
+    on conflict (workspace_id, subject_id, lane) do update set
+        next_run_at = case when k.next_run_at = 'infinity' then excluded.next_run_at else k.next_run_at end;
+    return true;
+end
+$$;
+
+-- Gives a dialogue to another holder: OPEN a human, PENDING the agent, SNOOZED and RESOLVED nobody. Each change is an event,
+-- and a message of the role SYSTEM, which the agent finds in its history. `p_returns_at`: when a human's control goes back
+-- to the agent by itself; a human who holds the dialogue already moves that moment. Answers whether the holder changed.
+create function change_control(
+    p_workspace uuid, p_dialogue uuid, p_status text, p_reason text, p_by text, p_returns_at timestamptz,
+    p_at timestamptz
+)
+returns boolean
+language plpgsql
+set search_path = public, pg_temp
+as $$
+declare
+    v_was text;
+    v_at timestamptz;
+    v_marker uuid;
+    v_returns_at timestamptz := case when p_status = 'OPEN' then p_returns_at end;
+begin
+    select status into v_was from dialogues where workspace_id = p_workspace and id = p_dialogue for update;
+    if not found then
+        return false;
+    end if;
+    update dialogues set control_returns_at = v_returns_at where workspace_id = p_workspace and id = p_dialogue
+        and control_returns_at is distinct from v_returns_at;
+    if v_returns_at is not null then
+        update jobs set run_at = v_returns_at
+        where workspace_id = p_workspace and subject_id = p_dialogue and lane = 'timer';
+        if not found then
+            insert into jobs (workspace_id, id, subject_id, lane, target_id, run_at)
+            values (p_workspace, new_id(p_at), p_dialogue, 'timer', p_dialogue, v_returns_at);
+        end if;
+        insert into job_keys (workspace_id, subject_id, lane, next_run_at)
+        values (p_workspace, p_dialogue, 'timer', v_returns_at)
+        on conflict (workspace_id, subject_id, lane) do update set next_run_at = excluded.next_run_at;
+    end if;
+    if v_was = p_status then
+        return false;
+    end if;
+
+    v_marker := new_id(p_at);
+    perform add_message(p_workspace, p_dialogue, v_marker, 'SYSTEM',
+        case p_status
+            when 'OPEN' then 'A person has taken this dialogue over.'
+            when 'PENDING' then 'The agent answers in this dialogue again.'
+            when 'SNOOZED' then 'This dialogue was set aside.'
+            else 'This dialogue was resolved.'
+        end, v_marker::text, null, null, p_at);
+    update dialogues set status = p_status, control_since = updated_at, control_reason = p_reason, control_by = p_by
+    where workspace_id = p_workspace and id = p_dialogue
+    returning updated_at into v_at;
+    perform tell_event(p_workspace, 'dialogue.control_changed', p_dialogue, v_marker,
+        jsonb_build_object('from', v_was, 'to', p_status, 'reason', p_reason, 'by', p_by), v_at);
+    return true;
+end
+$$;
+
+-- Ends a claimed timer: control returns to the agent if it is due, else the timer waits on.
+create function system_return_control(
+    p_worker uuid, p_workspace uuid, p_dialogue uuid, p_fence bigint, p_job uuid, p_at timestamptz
+)
+returns void
+language plpgsql security definer
+set search_path = public, pg_temp
+set lock_timeout = '1s'
+as $$
+declare
+    v_status text;
+    v_returns_at timestamptz;
+begin
+    select status, control_returns_at into v_status, v_returns_at
+    from dialogues where workspace_id = p_workspace and id = p_dialogue for update;
+    perform 1 from job_keys
+    where workspace_id = p_workspace and subject_id = p_dialogue and lane = 'timer' and fence = p_fence
+        and locked_by = p_worker
+    for update;
+    if not found then
+        return;
+    end if;
+    if v_status = 'OPEN' and v_returns_at > p_at then
+        update jobs set run_at = v_returns_at where workspace_id = p_workspace and id = p_job;
+    else
+        delete from jobs where workspace_id = p_workspace and id = p_job;
+        if v_status = 'OPEN' and v_returns_at is not null then
+            perform change_control(p_workspace, p_dialogue, 'PENDING', 'timer', '', null, p_at);
+        end if;
+    end if;
+    perform release_keys(array[p_workspace], array[p_dialogue], 'timer');
+end
+$$;
+call hand_to_system('system_return_control(uuid, uuid, uuid, bigint, uuid, timestamptz)');

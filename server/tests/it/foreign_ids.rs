@@ -1,0 +1,548 @@
+//! An id of another workspace is an id that does not exist: at every door, to the byte, but for the id itself.
+
+use std::collections::BTreeSet;
+
+use http::StatusCode;
+use prost::Message as _;
+use prost_types::{DescriptorProto, FileDescriptorSet, field_descriptor_proto::Type};
+use reqwest::Method;
+use serde_json::{Value, json};
+use switchboard_sdk::v1::{self, MessageSender};
+use tonic::{Code, Response, Status};
+
+use crate::{
+    harness::{Grpc, Receiver, Route, World},
+    tenants::second_workspace,
+};
+
+/// An id that exists nowhere. As long as any other, so that lengths inside an answer stay the same.
+const NOBODY: &str = "0198c0de-0000-7000-8000-000000000004";
+
+/// Ids that take no part, and why.
+const EXEMPT: &[&str] = &[
+    // Operators' own: refused for want of the right before any id is looked at.
+    "DeleteWorkspace.id",
+    // Reads the log as ListEvents does, and would only stay silent.
+    "Watch.dialogue_id",
+    // Output only: a dialogue stays on its channel.
+    "UpdateDialogue.dialogue.channel_id",
+];
+
+/// The ids that the contract's methods take, such as `GetAgent.id` or `UpdateChannel.channel.agent_id`.
+fn ids_of_the_contract() -> BTreeSet<String> {
+    let files = FileDescriptorSet::decode(switchboard_sdk::FILE_DESCRIPTOR_SET).unwrap().file;
+    let find = |name: &str| -> Option<&DescriptorProto> {
+        let name = name.strip_prefix(".switchboard.v1.")?;
+        files.iter().flat_map(|file| &file.message_type).find(|message| message.name() == name)
+    };
+    let mut ids = BTreeSet::new();
+    for method in files.iter().flat_map(|file| &file.service).flat_map(|service| &service.method) {
+        for field in &find(method.input_type()).unwrap().field {
+            if is_id(field.name()) {
+                ids.insert(format!("{}.{}", method.name(), field.name()));
+            }
+            let inner = find(field.type_name()).filter(|_| field.r#type() == Type::Message);
+            for inner in inner.iter().flat_map(|message| &message.field) {
+                // Whoever creates something doesn't say its id or workspace: those are output only.
+                let given =
+                    !method.name().starts_with("Create") || !["id", "workspace_id"].contains(&inner.name());
+                if is_id(inner.name()) && given {
+                    ids.insert(format!("{}.{}.{}", method.name(), field.name(), inner.name()));
+                }
+            }
+        }
+    }
+    ids
+}
+
+fn is_id(name: &str) -> bool {
+    // Both of these are the caller's own, and say nothing about a resource.
+    (name == "id" || name.ends_with("_id")) && !["request_id", "message_id"].contains(&name)
+}
+
+/// What an answer says, with the id that was asked for taken out.
+fn said<T: std::fmt::Debug>(answer: Result<Response<T>, Status>, id: &str) -> (Code, String, Vec<u8>) {
+    match answer {
+        Ok(answer) => (Code::Ok, format!("{:?}", answer.into_inner()).replace(id, "<id>"), Vec::new()),
+        Err(status) => {
+            let details = String::from_utf8_lossy(status.details()).replace(id, "<id>");
+            (status.code(), status.message().replace(id, "<id>"), details.into_bytes())
+        }
+    }
+}
+
+/// The other workspace's calls, and what was tried.
+struct Tried {
+    grpc: Grpc,
+    done: BTreeSet<String>,
+}
+
+/// Asks with a foreign id and with one that exists nowhere, and compares. A list by a foreign id is an empty list.
+macro_rules! ask {
+    ($tried:ident, $what:literal, $code:ident, $foreign:expr, $client:ident.$method:ident, $request:expr) => {{
+        let build = $request;
+        let ask = async |id: &str| said($tried.grpc.$client().$method(build(id.to_owned())).await, id);
+        let (foreign, nobody) = (ask($foreign).await, ask(NOBODY).await);
+        assert_eq!(foreign.0, Code::$code, "{}: {}", $what, foreign.1);
+        assert_eq!(foreign, nobody, "{} tells a foreign id from one that does not exist", $what);
+        assert!($tried.done.insert($what.to_owned()), "{} is asked twice", $what);
+    }};
+}
+
+fn mask(path: &str) -> prost_types::FieldMask {
+    prost_types::FieldMask { paths: vec![path.to_owned()] }
+}
+
+/// What the first workspace has.
+#[derive(Debug, PartialEq)]
+struct Owned {
+    agents: Vec<v1::Agent>,
+    channels: Vec<v1::Channel>,
+    dialogues: Vec<v1::Dialogue>,
+    deliveries: Vec<v1::Delivery>,
+    turns: Vec<v1::Turn>,
+    webhooks: Vec<v1::InboundWebhook>,
+    endpoints: Vec<v1::Endpoint>,
+    dispatches: Vec<v1::Dispatch>,
+    keys: Vec<v1::ApiKey>,
+    workspace: v1::Workspace,
+}
+
+impl Owned {
+    async fn read(grpc: &Grpc) -> Self {
+        let dialogues = grpc.dialogues().list_dialogues(v1::ListDialoguesRequest::default()).await.unwrap();
+        let dialogues = dialogues.into_inner().dialogues;
+        let turns =
+            v1::ListTurnsRequest { dialogue_id: dialogues[0].id.clone(), ..v1::ListTurnsRequest::default() };
+        let deliveries = v1::ListDeliveriesRequest::default();
+        let webhooks = v1::ListInboundWebhooksRequest::default();
+        let endpoints = grpc.webhooks().list_endpoints(v1::ListEndpointsRequest::default()).await.unwrap();
+        let endpoints = endpoints.into_inner().endpoints;
+        let dispatches = v1::ListDispatchesRequest {
+            endpoint_id: endpoints[0].id.clone(),
+            ..v1::ListDispatchesRequest::default()
+        };
+        let workspace = grpc.workspaces().get_workspace(v1::GetWorkspaceRequest::default()).await.unwrap();
+        Self {
+            dispatches: grpc.webhooks().list_dispatches(dispatches).await.unwrap().into_inner().dispatches,
+            endpoints,
+            agents: grpc
+                .agents()
+                .list_agents(v1::ListAgentsRequest::default())
+                .await
+                .unwrap()
+                .into_inner()
+                .agents,
+            channels: grpc
+                .channels()
+                .list_channels(v1::ListChannelsRequest::default())
+                .await
+                .unwrap()
+                .into_inner()
+                .channels,
+            turns: grpc.dialogues().list_turns(turns).await.unwrap().into_inner().turns,
+            deliveries: grpc.dialogues().list_deliveries(deliveries).await.unwrap().into_inner().deliveries,
+            webhooks: grpc
+                .webhooks()
+                .list_inbound_webhooks(webhooks)
+                .await
+                .unwrap()
+                .into_inner()
+                .inbound_webhooks,
+            keys: grpc
+                .workspaces()
+                .list_api_keys(v1::ListApiKeysRequest::default())
+                .await
+                .unwrap()
+                .into_inner()
+                .api_keys,
+            workspace: workspace.into_inner().workspace.unwrap(),
+            dialogues,
+        }
+    }
+}
+
+/// A workspace in which a message was answered and its reply is dead, and a dispatch to an endpoint, so that even a retry
+/// would find something to do.
+async fn one_that_has_everything(world: &World, receiver: &Receiver) -> (Route, Owned) {
+    receiver.answer_with(400);
+    let route = world.route(receiver, json!({})).await;
+    assert_eq!(world.new_message(&route, &route.message(Some("m1"), "hello")).await.status, 200);
+    let grpc = world.grpc().await;
+    crate::harness::until(|| async {
+        let request = v1::ListDeliveriesRequest {
+            state: v1::DeliveryState::Dead.into(),
+            ..v1::ListDeliveriesRequest::default()
+        };
+        grpc.dialogues().list_deliveries(request).await.unwrap().into_inner().deliveries.pop()
+    })
+    .await;
+    let endpoint = v1::Endpoint {
+        display_name: "Endpoint".to_owned(),
+        url: receiver.url(),
+        event_types: vec!["endpoint.created".to_owned()],
+        schedule: v1::EndpointSchedule::Sandbox.into(),
+        ..v1::Endpoint::default()
+    };
+    let request = v1::CreateEndpointRequest { endpoint: Some(endpoint), request_id: String::new() };
+    let made = grpc.webhooks().create_endpoint(request).await.unwrap().into_inner();
+    let endpoint_id = made.endpoint.unwrap().id;
+    crate::harness::until(|| async {
+        let request = v1::ListDispatchesRequest {
+            endpoint_id: endpoint_id.clone(),
+            state: v1::DispatchState::Dead.into(),
+            ..v1::ListDispatchesRequest::default()
+        };
+        grpc.webhooks().list_dispatches(request).await.unwrap().into_inner().dispatches.pop()
+    })
+    .await;
+    receiver.answer_with(200);
+    let owned = Owned::read(&grpc).await;
+    (route, owned)
+}
+
+#[tokio::test]
+async fn no_rpc_tells_a_foreign_id_from_one_that_does_not_exist() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let (_, owned) = one_that_has_everything(&world, &receiver).await;
+    let (_, key) = second_workspace(&world).await;
+    let mut tried = Tried { grpc: world.grpc_as(&key).await, done: BTreeSet::new() };
+    agents_and_channels(&mut tried, &owned, &receiver).await;
+    dialogues_and_webhooks(&mut tried, &owned).await;
+    endpoints_and_dispatches(&mut tried, &owned, &receiver).await;
+    workspaces_and_keys(&mut tried, &owned).await;
+
+    let exempt = EXEMPT.iter().map(|what| (*what).to_owned()).collect();
+    let wanted: BTreeSet<String> = ids_of_the_contract().difference(&exempt).cloned().collect();
+    assert_eq!(tried.done, wanted, "every id that the contract takes is tried");
+    assert_eq!(Owned::read(&world.grpc().await).await, owned, "and nothing was changed by it");
+    world.stop().await;
+}
+
+async fn agents_and_channels(tried: &mut Tried, owned: &Owned, receiver: &Receiver) {
+    let engine = Some(v1::Engine { vendor: "mock".to_owned(), ..v1::Engine::default() });
+    let mine = v1::Agent { display_name: "Mine".to_owned(), engine, ..v1::Agent::default() };
+    let request = v1::CreateAgentRequest { agent: Some(mine), request_id: String::new() };
+    let mine = tried.grpc.agents().create_agent(request).await.unwrap().into_inner().agent.unwrap().id;
+    let template = |agent_id: String| v1::Channel {
+        display_name: "Mine".to_owned(),
+        url: receiver.url(),
+        agent_id,
+        ..v1::Channel::default()
+    };
+    let request = v1::CreateChannelRequest { channel: Some(template(mine)), request_id: String::new() };
+    let my_channel = tried.grpc.channels().create_channel(request).await.unwrap().into_inner();
+    let my_channel = my_channel.channel.unwrap();
+
+    let agent = owned.agents[0].id.as_str();
+    ask!(tried, "GetAgent.id", NotFound, agent, agents.get_agent, |id| v1::GetAgentRequest { id });
+    ask!(tried, "UpdateAgent.agent.id", NotFound, agent, agents.update_agent, |id| v1::UpdateAgentRequest {
+        agent: Some(v1::Agent { id, display_name: "Stolen".to_owned(), ..v1::Agent::default() }),
+        update_mask: Some(mask("display_name")),
+    });
+    ask!(tried, "RotateAgentToken.id", NotFound, agent, agents.rotate_agent_token, |id| {
+        v1::RotateAgentTokenRequest { id }
+    });
+    ask!(tried, "DeleteAgent.id", NotFound, agent, agents.delete_agent, |id| v1::DeleteAgentRequest { id });
+    ask!(tried, "CreateChannel.channel.agent_id", NotFound, agent, channels.create_channel, |agent_id| {
+        v1::CreateChannelRequest { channel: Some(template(agent_id)), request_id: String::new() }
+    });
+    ask!(tried, "UpdateChannel.channel.agent_id", NotFound, agent, channels.update_channel, |agent_id| {
+        v1::UpdateChannelRequest {
+            channel: Some(v1::Channel { agent_id, ..my_channel.clone() }),
+            update_mask: Some(mask("agent_id")),
+        }
+    });
+    ask!(tried, "ListChannels.agent_id", Ok, agent, channels.list_channels, |agent_id| {
+        v1::ListChannelsRequest { agent_id, ..v1::ListChannelsRequest::default() }
+    });
+
+    let channel = owned.channels[0].id.as_str();
+    ask!(tried, "GetChannel.id", NotFound, channel, channels.get_channel, |id| v1::GetChannelRequest { id });
+    ask!(tried, "UpdateChannel.channel.id", NotFound, channel, channels.update_channel, |id| {
+        v1::UpdateChannelRequest {
+            channel: Some(v1::Channel { id, display_name: "Stolen".to_owned(), ..v1::Channel::default() }),
+            update_mask: Some(mask("display_name")),
+        }
+    });
+    ask!(tried, "RotateChannelToken.id", NotFound, channel, channels.rotate_channel_token, |id| {
+        v1::RotateChannelTokenRequest { id }
+    });
+    ask!(
+        tried,
+        "RotateChannelSigningSecret.id",
+        NotFound,
+        channel,
+        channels.rotate_channel_signing_secret,
+        |id| v1::RotateChannelSigningSecretRequest { id }
+    );
+    ask!(tried, "GetChannelDialogue.id", NotFound, channel, channels.get_channel_dialogue, |id| {
+        v1::GetChannelDialogueRequest { id, ..v1::GetChannelDialogueRequest::default() }
+    });
+    ask!(tried, "DeleteChannel.id", NotFound, channel, channels.delete_channel, |id| {
+        v1::DeleteChannelRequest { id }
+    });
+}
+
+async fn dialogues_and_webhooks(tried: &mut Tried, owned: &Owned) {
+    let channel = owned.channels[0].id.as_str();
+    ask!(tried, "ListDialogues.channel_id", Ok, channel, dialogues.list_dialogues, |channel_id| {
+        v1::ListDialoguesRequest { channel_id, ..v1::ListDialoguesRequest::default() }
+    });
+    ask!(tried, "ReceiveMessage.channel_id", NotFound, channel, webhooks.receive_message, |channel_id| {
+        v1::ReceiveMessageRequest {
+            channel_id,
+            text: "hello".to_owned(),
+            sender: MessageSender::Customer.into(),
+            ..v1::ReceiveMessageRequest::default()
+        }
+    });
+    ask!(
+        tried,
+        "ListInboundWebhooks.channel_id",
+        Ok,
+        channel,
+        webhooks.list_inbound_webhooks,
+        |channel_id| {
+            v1::ListInboundWebhooksRequest { channel_id, ..v1::ListInboundWebhooksRequest::default() }
+        }
+    );
+
+    let dialogue = owned.dialogues[0].id.as_str();
+    ask!(tried, "GetDialogue.id", NotFound, dialogue, dialogues.get_dialogue, |id| {
+        v1::GetDialogueRequest { id }
+    });
+    ask!(tried, "ListMessages.dialogue_id", NotFound, dialogue, dialogues.list_messages, |dialogue_id| {
+        v1::ListMessagesRequest { dialogue_id, ..v1::ListMessagesRequest::default() }
+    });
+    ask!(tried, "ListTurns.dialogue_id", NotFound, dialogue, dialogues.list_turns, |dialogue_id| {
+        v1::ListTurnsRequest { dialogue_id, ..v1::ListTurnsRequest::default() }
+    });
+    ask!(tried, "ListDeliveries.dialogue_id", Ok, dialogue, dialogues.list_deliveries, |dialogue_id| {
+        v1::ListDeliveriesRequest { dialogue_id, ..v1::ListDeliveriesRequest::default() }
+    });
+    // The caller's own agent and channel have their places in the log, so that it is the same for both questions.
+    crate::harness::until(|| async {
+        let request = v1::ListEventsRequest { cursor: "0".to_owned(), ..v1::ListEventsRequest::default() };
+        let events = tried.grpc.events().list_events(request).await.unwrap().into_inner().events;
+        (events.len() == 2).then_some(())
+    })
+    .await;
+    ask!(tried, "ListEvents.dialogue_id", Ok, dialogue, events.list_events, |dialogue_id| {
+        v1::ListEventsRequest { dialogue_id, cursor: "0".to_owned(), ..v1::ListEventsRequest::default() }
+    });
+
+    let turn = owned.turns[0].id.as_str();
+    ask!(tried, "GetTurn.id", NotFound, turn, dialogues.get_turn, |id| v1::GetTurnRequest { id });
+    let delivery = owned.deliveries[0].id.as_str();
+    ask!(tried, "GetDelivery.id", NotFound, delivery, dialogues.get_delivery, |id| {
+        v1::GetDeliveryRequest { id }
+    });
+    ask!(tried, "RetryDelivery.id", NotFound, delivery, dialogues.retry_delivery, |id| {
+        v1::RetryDeliveryRequest { id }
+    });
+    ask!(tried, "ResolveDelivery.id", NotFound, delivery, dialogues.resolve_delivery, |id| {
+        v1::ResolveDeliveryRequest { id, resolution: v1::DeliveryResolution::Discard.into() }
+    });
+    let dialogue = owned.dialogues[0].id.as_str();
+    ask!(tried, "SendMessage.dialogue_id", NotFound, dialogue, dialogues.send_message, |dialogue_id| {
+        let author = v1::MessageAuthor::Operator.into();
+        v1::SendMessageRequest {
+            dialogue_id,
+            text: "hello".to_owned(),
+            author,
+            ..v1::SendMessageRequest::default()
+        }
+    });
+    ask!(tried, "TakeControl.dialogue_id", NotFound, dialogue, dialogues.take_control, |dialogue_id| {
+        v1::TakeControlRequest { dialogue_id, ..v1::TakeControlRequest::default() }
+    });
+    ask!(tried, "ReleaseControl.dialogue_id", NotFound, dialogue, dialogues.release_control, |dialogue_id| {
+        v1::ReleaseControlRequest { dialogue_id, ..v1::ReleaseControlRequest::default() }
+    });
+    ask!(tried, "UpdateDialogue.dialogue.id", NotFound, dialogue, dialogues.update_dialogue, |id| {
+        let status = v1::DialogueStatus::Resolved.into();
+        v1::UpdateDialogueRequest {
+            dialogue: Some(v1::Dialogue { id, status, ..v1::Dialogue::default() }),
+            update_mask: Some(mask("status")),
+        }
+    });
+    let webhook = owned.webhooks[0].id.as_str();
+    ask!(tried, "GetInboundWebhook.id", NotFound, webhook, webhooks.get_inbound_webhook, |id| {
+        v1::GetInboundWebhookRequest { id }
+    });
+    ask!(tried, "ReplayInboundWebhook.id", NotFound, webhook, webhooks.replay_inbound_webhook, |id| {
+        v1::ReplayInboundWebhookRequest { id }
+    });
+}
+
+async fn endpoints_and_dispatches(tried: &mut Tried, owned: &Owned, receiver: &Receiver) {
+    let template = |channel_id: String| v1::Endpoint {
+        display_name: "Mine".to_owned(),
+        url: receiver.url(),
+        event_types: vec!["agent.deleted".to_owned()],
+        channel_id,
+        ..v1::Endpoint::default()
+    };
+    let create = |channel_id: String| v1::CreateEndpointRequest {
+        endpoint: Some(template(channel_id)),
+        request_id: String::new(),
+    };
+    let mine = tried.grpc.webhooks().create_endpoint(create(String::new())).await.unwrap().into_inner();
+    let mine = mine.endpoint.unwrap();
+    let channel = owned.channels[0].id.as_str();
+    ask!(tried, "CreateEndpoint.endpoint.channel_id", NotFound, channel, webhooks.create_endpoint, create);
+    ask!(tried, "UpdateEndpoint.endpoint.channel_id", NotFound, channel, webhooks.update_endpoint, |id| {
+        v1::UpdateEndpointRequest {
+            endpoint: Some(v1::Endpoint { channel_id: id, ..mine.clone() }),
+            update_mask: Some(mask("channel_id")),
+        }
+    });
+
+    let endpoint = owned.endpoints[0].id.as_str();
+    ask!(tried, "GetEndpoint.id", NotFound, endpoint, webhooks.get_endpoint, |id| {
+        v1::GetEndpointRequest { id }
+    });
+    ask!(tried, "UpdateEndpoint.endpoint.id", NotFound, endpoint, webhooks.update_endpoint, |id| {
+        v1::UpdateEndpointRequest {
+            endpoint: Some(v1::Endpoint { id, display_name: "Stolen".to_owned(), ..v1::Endpoint::default() }),
+            update_mask: Some(mask("display_name")),
+        }
+    });
+    ask!(tried, "RotateEndpointSecret.id", NotFound, endpoint, webhooks.rotate_endpoint_secret, |id| {
+        v1::RotateEndpointSecretRequest { id }
+    });
+    ask!(tried, "TestEndpoint.id", NotFound, endpoint, webhooks.test_endpoint, |id| {
+        v1::TestEndpointRequest { id }
+    });
+    ask!(tried, "ListDispatches.endpoint_id", NotFound, endpoint, webhooks.list_dispatches, |endpoint_id| {
+        v1::ListDispatchesRequest { endpoint_id, ..v1::ListDispatchesRequest::default() }
+    });
+    ask!(tried, "ReplayEvents.endpoint_id", NotFound, endpoint, webhooks.replay_events, |endpoint_id| {
+        v1::ReplayEventsRequest {
+            endpoint_id,
+            start_cursor: "0".to_owned(),
+            ..v1::ReplayEventsRequest::default()
+        }
+    });
+    ask!(tried, "DeleteEndpoint.id", NotFound, endpoint, webhooks.delete_endpoint, |id| {
+        v1::DeleteEndpointRequest { id }
+    });
+    let dispatch = owned.dispatches[0].id.as_str();
+    ask!(tried, "GetDispatch.id", NotFound, dispatch, webhooks.get_dispatch, |id| {
+        v1::GetDispatchRequest { id }
+    });
+    ask!(tried, "RetryDispatch.id", NotFound, dispatch, webhooks.retry_dispatch, |id| {
+        v1::RetryDispatchRequest { id }
+    });
+}
+
+async fn workspaces_and_keys(tried: &mut Tried, owned: &Owned) {
+    let workspace = owned.workspace.id.as_str();
+    let (key, key_name) = (owned.keys[0].id.as_str(), owned.keys[0].id.clone());
+    ask!(tried, "GetWorkspace.id", NotFound, workspace, workspaces.get_workspace, |id| {
+        v1::GetWorkspaceRequest { id }
+    });
+    ask!(tried, "UpdateWorkspace.workspace.id", NotFound, workspace, workspaces.update_workspace, |id| {
+        v1::UpdateWorkspaceRequest {
+            workspace: Some(v1::Workspace {
+                id,
+                display_name: "Stolen".to_owned(),
+                ..v1::Workspace::default()
+            }),
+            update_mask: Some(mask("display_name")),
+        }
+    });
+    ask!(
+        tried,
+        "CreateApiKey.workspace_id",
+        NotFound,
+        workspace,
+        workspaces.create_api_key,
+        |workspace_id| {
+            v1::CreateApiKeyRequest {
+                workspace_id,
+                api_key: Some(v1::ApiKey {
+                    display_name: "thief".to_owned(),
+                    scopes: vec!["agents:read".to_owned()],
+                    ..v1::ApiKey::default()
+                }),
+                request_id: String::new(),
+            }
+        }
+    );
+    ask!(tried, "ListApiKeys.workspace_id", NotFound, workspace, workspaces.list_api_keys, |workspace_id| {
+        v1::ListApiKeysRequest { workspace_id, ..v1::ListApiKeysRequest::default() }
+    });
+    ask!(
+        tried,
+        "RevokeApiKey.workspace_id",
+        NotFound,
+        workspace,
+        workspaces.revoke_api_key,
+        |workspace_id| { v1::RevokeApiKeyRequest { workspace_id, id: key_name.clone() } }
+    );
+    ask!(tried, "RevokeApiKey.id", NotFound, key, workspaces.revoke_api_key, |id| v1::RevokeApiKeyRequest {
+        workspace_id: String::new(),
+        id,
+    });
+}
+
+/// Method, path with `{}` for the id, credentials, the foreign id, and the body for an id.
+type Ask<'a> = (Method, &'a str, (&'a str, &'a str), &'a str, &'a dyn Fn(&str) -> Value);
+
+#[tokio::test]
+async fn no_route_tells_a_foreign_id_from_one_that_does_not_exist() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let (route, owned) = one_that_has_everything(&world, &receiver).await;
+    let (_, key) = second_workspace(&world).await;
+    let other = world.grpc_as(&key).await;
+    let engine = Some(v1::Engine { vendor: "mock".to_owned(), ..v1::Engine::default() });
+    let agent = v1::Agent { display_name: "Mine".to_owned(), engine, ..v1::Agent::default() };
+    let request = v1::CreateAgentRequest { agent: Some(agent), request_id: String::new() };
+    let token = other.agents().create_agent(request).await.unwrap().into_inner().token;
+
+    let (bearer, token) = (format!("Bearer {key}"), format!("Bearer {token}"));
+    let key = ("authorization", bearer.as_str());
+    let agent = ("x-chatbot_auth_token", token.as_str());
+    let channel = route.channel_id.as_str();
+    let message = |id: &str| json!({ "chat_id": id, "text": "hello", "message_sender": "customer" });
+    let new = |id: &str| json!({ "name": "x", "url": "http://127.0.0.1:9/", "chat_bot_id": id });
+    let nothing = |_: &str| json!({});
+    let asks: [Ask<'_>; 9] = [
+        (Method::GET, "/api/channels/{}", key, channel, &nothing),
+        (Method::PUT, "/api/channels/{}", key, channel, &|_| json!({ "name": "Stolen" })),
+        (Method::DELETE, "/api/channels/{}", key, channel, &nothing),
+        (Method::GET, "/api/channels/{}/dialogue", key, channel, &nothing),
+        (Method::POST, "/api/channels", key, &route.agent_id, &new),
+        (Method::POST, "/api/webhook/new_message", agent, channel, &message),
+        (Method::POST, "/api/webhook/new_message", agent, channel, &|id| message(&format!("{id}/room"))),
+        (Method::POST, "/hooks/{}", agent, channel, &message),
+        (Method::GET, "/api/channels?chat_bot_id={}", key, &route.agent_id, &nothing),
+    ];
+    for (method, path, credentials, foreign, body) in asks {
+        let ask = async |id: &str| {
+            let body = Some(body(id).to_string().into());
+            let path = path.replace("{}", id);
+            let answer = world.call(method.clone(), &path, &[credentials], body).await;
+            let names: BTreeSet<String> = answer.headers.keys().map(ToString::to_string).collect();
+            (answer.status, answer.text.replace(id, "<id>"), names)
+        };
+        let answer = ask(foreign).await;
+        let list = path.contains('?');
+        let expected = if list { StatusCode::OK } else { StatusCode::NOT_FOUND };
+        assert_eq!(answer.0, expected.as_u16(), "{method} {path}: {}", answer.1);
+        assert!(!list || answer.1 == "[]", "{}", answer.1);
+        assert_eq!(answer, ask(NOBODY).await, "{method} {path} tells a foreign id from none");
+    }
+    // Without any credentials a hook tells neither.
+    for body in [message(channel), message(NOBODY)] {
+        for id in [channel, NOBODY] {
+            world.post(&format!("/hooks/{id}"), &[], body.to_string()).await.problem(401, "AUTH_MISSING");
+        }
+    }
+    assert_eq!(Owned::read(&world.grpc().await).await, owned, "nothing was changed by it");
+    world.stop().await;
+}
