@@ -42,7 +42,7 @@ create table endpoint_places (
 comment on table endpoint_places is 'How far each endpoint has read its workspace''s log.';
 comment on column endpoint_places.epoch is 'Which life of the log the position belongs to.';
 comment on column endpoint_places.position is 'The last position that was read.';
-comment on column endpoint_places.fed_at is 'The millisecond in the ids of the newest batch of dispatches. The next batch''s is later whatever the clocks of the processes say, so a key''s jobs keep the order of the log.';
+comment on column endpoint_places.fed_at is 'The millisecond in the ids of the newest batch of dispatches. The next batch''s is later whatever the clocks of the processes say, so dispatches are listed in the order of the log.';
 call protect_table('endpoint_places');
 
 create table dispatches (
@@ -97,6 +97,7 @@ call protect_table('dispatch_attempts');
 alter table job_keys drop constraint job_keys_lane_check;
 alter table job_keys add constraint job_keys_lane_check check (lane in ('turn', 'out', 'timer', 'hook'));
 comment on column job_keys.subject_id is 'The dialogue; in the lane hook what hook_subject gives for endpoint and dialogue.';
+comment on column jobs.place is 'Its place in its lane: the dialogue''s version when it was added, under the dialogue''s lock, or in the lane hook what hook_place gives. Ids come from clocks, which differ.';
 comment on column jobs.target_id is 'What it is about: the turn in the lane turn, the delivery in the lane out, the dialogue in the lane timer, the dispatch in the lane hook.';
 alter table job_keys add column endpoint_id uuid;
 comment on column job_keys.endpoint_id is 'The endpoint whose dispatches wait here, by which the lane hook is claimed; NULL in the lanes of dialogues.';

@@ -55,7 +55,7 @@ begin
     left join lateral (
         select h.id, h.target_id, h.failures from jobs h
         where h.workspace_id = l.workspace_id and h.subject_id = l.subject_id and h.lane = l.lane
-        order by h.id limit 1
+        order by h.place, h.id limit 1
     ) j on true;
 end
 $$;
@@ -128,7 +128,7 @@ begin
     left join lateral (
         select h.id, h.target_id, h.failures from jobs h
         where h.workspace_id = l.workspace_id and h.subject_id = l.subject_id and h.lane = l.lane
-        order by h.id limit 1
+        order by h.place, h.id limit 1
     ) j on true;
 end
 $$;

@@ -21,6 +21,12 @@ return case
     )
 end;
 
+-- The place of a dispatch under its key: its event's in the log. What is dispatched by hand goes to the log's end, behind all
+-- that is dispatched by itself until then.
+create function hook_place(p_epoch integer, p_position bigint) returns bigint
+language sql immutable parallel safe
+return (p_epoch::bigint << 44) + p_position;
+
 -- Which workspaces have an endpoint that reads on: whose logs the feeder must look at.
 create function system_fed_workspaces()
 returns setof uuid
@@ -88,7 +94,7 @@ begin
         returning p.workspace_id, p.endpoint_id, p.fed_at
     ),
     chosen as materialized (
-        select k.workspace_id, k.endpoint_id, k.event_id, v.kind, v.dialogue_id,
+        select k.workspace_id, k.endpoint_id, k.event_id, v.kind, v.dialogue_id, hook_place(k.epoch, k.position) as place,
                uuid_at(m.fed_at, k.n::integer - 1) as id, hook_subject(k.endpoint_id, v.dialogue_id) as subject_id
         from looked k
         join moved m on m.workspace_id = k.workspace_id and m.endpoint_id = k.endpoint_id
@@ -106,8 +112,8 @@ begin
         from chosen c
     ),
     queued as (
-        insert into jobs (workspace_id, id, subject_id, lane, target_id, run_at)
-        select c.workspace_id, c.id, c.subject_id, 'hook', c.id, p_at from chosen c
+        insert into jobs (workspace_id, id, subject_id, lane, target_id, place, run_at)
+        select c.workspace_id, c.id, c.subject_id, 'hook', c.id, c.place, p_at from chosen c
     ),
     keyed as (
         insert into job_keys as k (workspace_id, subject_id, lane, next_run_at, endpoint_id)

@@ -171,8 +171,11 @@ pub async fn revive(
              returning endpoint_id, hook_subject(endpoint_id, dialogue_id) as subject_id
          ),
          queued as (
-             insert into jobs (workspace_id, id, subject_id, lane, target_id, run_at)
-             select $1, $3, subject_id, 'hook', $2, $4 from back
+             insert into jobs (workspace_id, id, subject_id, lane, target_id, place, run_at)
+             select $1, $3, subject_id, 'hook', $2, (
+                 select coalesce(max(hook_place(l.epoch, l.last_position)), 0) from event_logs l
+                 where l.workspace_id = $1), $4
+             from back
          )
          insert into job_keys as k (workspace_id, subject_id, lane, next_run_at, endpoint_id)
          select $1, subject_id, 'hook', $4, endpoint_id from back
@@ -242,8 +245,11 @@ pub async fn replay(
              select $1, id, $2, event_id, kind, dialogue_id, 'PENDING', 0, $3, true, $3 from chosen
          ),
          queued as (
-             insert into jobs (workspace_id, id, subject_id, lane, target_id, run_at)
-             select $1, id, subject_id, 'hook', id, $3 from chosen
+             insert into jobs (workspace_id, id, subject_id, lane, target_id, place, run_at)
+             select $1, id, subject_id, 'hook', id, (
+                 select coalesce(max(hook_place(l.epoch, l.last_position)), 0) from event_logs l
+                 where l.workspace_id = $1), $3
+             from chosen
          ),
          keyed as (
              insert into job_keys as k (workspace_id, subject_id, lane, next_run_at, endpoint_id)
