@@ -8,6 +8,7 @@ use switchboard_sdk::{Client, pages, v1};
 
 use crate::{
     Options,
+    deliveries::{self, Deliveries, Person},
     endpoints::{self, Dispatches, Endpoints},
     output::{Output, Row, moment, print, short},
 };
@@ -24,6 +25,9 @@ pub enum Command {
     /// Dialogues: what was said.
     #[command(subcommand)]
     Dialogues(Dialogues),
+    /// Deliveries: messages on their way out, and the dead letters.
+    #[command(subcommand)]
+    Deliveries(Deliveries),
     /// Endpoints: where events are posted to.
     #[command(subcommand)]
     Endpoints(Endpoints),
@@ -126,6 +130,26 @@ pub enum Dialogues {
         /// The dialogue's id.
         id: String,
     },
+    /// Takes a dialogue for a human: the agent sends nothing until it is released.
+    Take {
+        #[command(flatten)]
+        person: Person,
+        /// Gives it back by itself after so many seconds; 0: not by itself.
+        #[arg(long, default_value_t = 0)]
+        return_after: u64,
+    },
+    /// Gives a dialogue back to the agent.
+    Release(Person),
+    /// Writes to the customer as a person, and so takes the dialogue.
+    Reply {
+        /// The dialogue's id.
+        id: String,
+        /// Who writes.
+        #[arg(long, default_value = "")]
+        by: String,
+        /// What to say.
+        text: String,
+    },
 }
 
 pub(crate) async fn run(options: &Options, command: Command) -> anyhow::Result<()> {
@@ -136,6 +160,14 @@ pub(crate) async fn run(options: &Options, command: Command) -> anyhow::Result<(
         Command::Channels(command) => channels(&client, output, command).await,
         Command::Dialogues(Dialogues::List { channel }) => list_dialogues(&client, output, channel).await,
         Command::Dialogues(Dialogues::Show { id }) => show(&client, output, id).await,
+        Command::Dialogues(Dialogues::Take { person, return_after }) => {
+            deliveries::take(&client, output, person, return_after).await
+        }
+        Command::Dialogues(Dialogues::Release(person)) => deliveries::release(&client, output, person).await,
+        Command::Dialogues(Dialogues::Reply { id, by, text }) => {
+            deliveries::reply(&client, output, id, by, text).await
+        }
+        Command::Deliveries(command) => deliveries::run(&client, output, command).await,
         Command::Endpoints(command) => endpoints::endpoints(&client, output, command).await,
         Command::Dispatches(command) => endpoints::dispatches(&client, output, command).await,
         Command::Send { channel, chat, message_id, employee, wait, text } => {

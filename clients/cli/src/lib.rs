@@ -6,6 +6,7 @@
 
 mod commands;
 mod connection;
+mod deliveries;
 mod endpoints;
 mod output;
 

@@ -286,3 +286,35 @@ async fn curl_sends_a_message_and_reads_the_dialogue() {
     assert_eq!((&said[0]["role"], &said[1]["role"]), (&json!("USER"), &json!("ASSISTANT")));
     world.stop().await;
 }
+
+#[tokio::test]
+async fn the_command_line_takes_a_dialogue_writes_in_it_and_gives_it_back() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    world.new_message(&route, &route.message(Some("m1"), "hello")).await;
+    receiver.wait_for(1).await;
+    let id = find(&json_of(&world, &["dialogues", "list"]).await[0], "id").unwrap();
+
+    let taken = json_of(&world, &["dialogues", "take", &id, "--by", "Maria", "--return-after", "3600"]).await;
+    assert_eq!((&taken[0]["holder"], &taken[0]["by"]), (&json!("HUMAN"), &json!("Maria")));
+    assert_ne!(taken[0]["returnTime"], "");
+    let sent = json_of(&world, &["dialogues", "reply", &id, "--by", "Maria", "I am here"]).await;
+    assert_eq!(sent[0]["author"], "OPERATOR");
+    assert_eq!(receiver.wait_for(2).await[1].json()["text"], "I am here");
+    let released = json_of(&world, &["dialogues", "release", &id]).await;
+    assert_eq!((&released[0]["status"], &released[0]["holder"]), (&json!("PENDING"), &json!("AGENT")));
+
+    until(|| async {
+        let listed =
+            json_of(&world, &["deliveries", "list", "--dialogue", &id, "--state", "delivered"]).await;
+        (listed.len() == 2).then_some(())
+    })
+    .await;
+    let delivery = find(&sent[0], "id").unwrap();
+    let (good, _, stderr) = run(command(&world, &["deliveries", "resolve", &delivery, "resend"])).await;
+    assert!(!good && stderr.contains("DELIVERY_NOT_HELD"), "{stderr}");
+    let (good, _, stderr) = run(command(&world, &["deliveries", "retry", &delivery])).await;
+    assert!(!good && stderr.contains("DELIVERY_NOT_DEAD"), "{stderr}");
+    world.stop().await;
+}
