@@ -238,7 +238,7 @@ begin
     join begun b on b.workspace_id = k.workspace_id and b.id = k.dispatch_id
     left join events v on v.workspace_id = k.workspace_id and v.id = k.event_id
     left join messages m on m.workspace_id = k.workspace_id and m.id = v.subject_id
-        and k.kind in ('message.received', 'message.replied');
+        and k.kind in ('message.received', 'message.replied', 'message.sent');
 
     -- What was begun keeps its key; no other dispatch of these is STARTED now.
     perform release_keys(

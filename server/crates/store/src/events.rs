@@ -143,7 +143,7 @@ pub async fn read(
     let rows: Vec<EventRow> = rows.into_iter().filter(|row| filter.lets(row)).collect();
     let about: Vec<Uuid> = rows
         .iter()
-        .filter(|row| matches!(row.kind.as_str(), "message.received" | "message.replied"))
+        .filter(|row| matches!(row.kind.as_str(), "message.received" | "message.replied" | "message.sent"))
         .filter_map(|row| row.subject_id)
         .collect();
     let mut messages = HashMap::new();

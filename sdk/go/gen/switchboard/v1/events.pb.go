@@ -30,9 +30,11 @@ type Event struct {
 	// Output only. UUIDv7 of the event.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Output only. What happened: `agent.created`, `agent.updated`, `agent.deleted`, `channel.created`, `channel.updated`,
-	// `channel.deleted`, `dialogue.created`, `dialogue.attribute_set`, `message.received`, `message.conflict`,
-	// `message.replied`, `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.failed` (an attempt failed, another
-	// follows), `delivery.withheld`, `delivery.dead`, `delivery.retried`, `webhook.quarantined`, `endpoint.created`,
+	// `channel.deleted`, `dialogue.created`, `dialogue.updated`, `dialogue.attribute_set`, `dialogue.control_changed`
+	// (`data`: `from`, `to`, `reason`, `by`), `message.received`, `message.conflict`, `message.replied`, `message.sent` (by a
+	// person, a program or Switchboard), `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.failed` (an attempt
+	// failed, another follows), `delivery.uncertain` (it may have arrived, another follows), `delivery.held`,
+	// `delivery.resolved`, `delivery.withheld`, `delivery.dead`, `delivery.retried`, `webhook.quarantined`, `endpoint.created`,
 	// `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why). Dispatches to endpoints
 	// leave no events: they would be dispatched in turn.
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
@@ -45,7 +47,7 @@ type Event struct {
 	// Output only. The id of the message, turn, delivery, channel, agent, inbound webhook or endpoint it is about, as
 	// its type says.
 	SubjectId string `protobuf:"bytes,6,opt,name=subject_id,json=subjectId,proto3" json:"subject_id,omitempty"`
-	// Output only. The message it is about, for `message.received` and `message.replied`.
+	// Output only. The message it is about, for `message.received`, `message.replied` and `message.sent`.
 	Message *Message `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`
 	// Output only. Further facts, by type.
 	Data          *structpb.Struct `protobuf:"bytes,8,opt,name=data,proto3" json:"data,omitempty"`

@@ -31,9 +31,11 @@ export type Event = Message<"switchboard.v1.Event"> & {
 
   /**
    * Output only. What happened: `agent.created`, `agent.updated`, `agent.deleted`, `channel.created`, `channel.updated`,
-   * `channel.deleted`, `dialogue.created`, `dialogue.attribute_set`, `message.received`, `message.conflict`,
-   * `message.replied`, `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.failed` (an attempt failed, another
-   * follows), `delivery.withheld`, `delivery.dead`, `delivery.retried`, `webhook.quarantined`, `endpoint.created`,
+   * `channel.deleted`, `dialogue.created`, `dialogue.updated`, `dialogue.attribute_set`, `dialogue.control_changed`
+   * (`data`: `from`, `to`, `reason`, `by`), `message.received`, `message.conflict`, `message.replied`, `message.sent` (by a
+   * person, a program or Switchboard), `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.failed` (an attempt
+   * failed, another follows), `delivery.uncertain` (it may have arrived, another follows), `delivery.held`,
+   * `delivery.resolved`, `delivery.withheld`, `delivery.dead`, `delivery.retried`, `webhook.quarantined`, `endpoint.created`,
    * `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why). Dispatches to endpoints
    * leave no events: they would be dispatched in turn.
    *
@@ -71,7 +73,7 @@ export type Event = Message<"switchboard.v1.Event"> & {
   subjectId: string;
 
   /**
-   * Output only. The message it is about, for `message.received` and `message.replied`.
+   * Output only. The message it is about, for `message.received`, `message.replied` and `message.sent`.
    *
    * @generated from field: switchboard.v1.Message message = 7;
    */
