@@ -23,6 +23,8 @@ comment on column deliveries.next_attempt_at is 'When the next attempt is due; N
 comment on column deliveries.slot_at is 'The place in its channel''s rate that the governor granted it; NULL: it needs none, or has used it.';
 comment on column deliveries.settled_at is 'When it came to its final state; NULL: it has not.';
 create index deliveries_dialogue_idx on deliveries (workspace_id, dialogue_id, id);
+-- What an agent's history marks as never sent.
+create index deliveries_withheld_idx on deliveries (workspace_id, message_id) where state = 'WITHHELD';
 create index deliveries_dead_idx on deliveries (workspace_id, id) where state = 'DEAD';
 call protect_table('deliveries');
 

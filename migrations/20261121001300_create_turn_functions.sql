@@ -74,9 +74,12 @@ begin
         cross join lateral (
             -- What colleagues and the agent said meanwhile belongs to the history; a customer's message of the next turn
             -- does not, or it would be answered twice. What this turn answers comes last, wherever an earlier reply was
-            -- recorded: it is what the engine is asked.
+            -- recorded: it is what the engine is asked. What the guard withheld was never said, and the engine is told so.
             select jsonb_agg(jsonb_build_object(
-                       'id', m.id, 'dialogue', b.dialogue_id, 'seq', m.seq, 'role', m.role, 'text', m.body,
+                       'id', m.id, 'dialogue', b.dialogue_id, 'seq', m.seq,
+                       'role', case when w.reason is null then m.role else 'SYSTEM' end,
+                       'text', case when w.reason is null then m.body
+                           else 'This was not sent (' || w.reason || '): ' || m.body end,
                        'external_id', m.external_id, 'turn', m.turn_id, 'created_at', m.created_at)
                        order by (m.role = 'USER' and m.turn_id is not distinct from b.id), m.seq) as history,
                    min(m.seq) as from_seq
@@ -86,6 +89,7 @@ begin
                     and (n.role <> 'USER' or n.seq <= b.covered_through)
                 order by n.seq desc limit p_history
             ) m
+            left join deliveries w on w.workspace_id = b.workspace_id and w.message_id = m.id and w.state = 'WITHHELD'
         ) h
     ),
     started as (

@@ -162,16 +162,19 @@ pub async fn build_app(
         ..vendors::http::Settings::default()
     });
     let headers = vendors::generic_http::Headers { outbound_token: config.outbound_token_header.clone() };
+    let poster = vendors::event_poster::HttpEventPoster::new(client.clone());
     let vendors = vendors::all(client, vendors::Settings { generic_http: headers });
     let settings = Settings {
         deliveries: config.deliveries(),
+        hooks: config.hooks(),
         runs: config.runs(),
         inbox_capacity: config.inbox_capacity,
         concurrency: config.concurrency,
+        hook_concurrency: config.hook_concurrency,
         lease: config.lease,
         inbound_token_header: config.inbound_token_header.clone(),
     };
-    Ok(App::start(store, clock, vendors, sealer, settings, stop).await?)
+    Ok(App::start(store, clock, vendors, Arc::new(poster), sealer, settings, stop).await?)
 }
 
 /// On the first start, makes an operator key, a workspace and its key, and writes them where the CLI looks.

@@ -8,6 +8,7 @@ use switchboard_sdk::{Client, pages, v1};
 
 use crate::{
     Options,
+    endpoints::{self, Dispatches, Endpoints},
     output::{Output, Row, moment, print, short},
 };
 
@@ -23,6 +24,12 @@ pub enum Command {
     /// Dialogues: what was said.
     #[command(subcommand)]
     Dialogues(Dialogues),
+    /// Endpoints: where events are posted to.
+    #[command(subcommand)]
+    Endpoints(Endpoints),
+    /// Dispatches: events on their way to endpoints.
+    #[command(subcommand)]
+    Dispatches(Dispatches),
     /// Sends a message in, as the customer.
     Send {
         /// The channel's id.
@@ -129,6 +136,8 @@ pub(crate) async fn run(options: &Options, command: Command) -> anyhow::Result<(
         Command::Channels(command) => channels(&client, output, command).await,
         Command::Dialogues(Dialogues::List { channel }) => list_dialogues(&client, output, channel).await,
         Command::Dialogues(Dialogues::Show { id }) => show(&client, output, id).await,
+        Command::Endpoints(command) => endpoints::endpoints(&client, output, command).await,
+        Command::Dispatches(command) => endpoints::dispatches(&client, output, command).await,
         Command::Send { channel, chat, message_id, employee, wait, text } => {
             let sender = if employee { v1::MessageSender::Employee } else { v1::MessageSender::Customer };
             let mut said = text;

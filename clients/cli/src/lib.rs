@@ -6,6 +6,7 @@
 
 mod commands;
 mod connection;
+mod endpoints;
 mod output;
 
 use std::process::ExitCode;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use domain::delivery::RetrySchedule;
+use domain::{delivery::RetrySchedule, endpoint::Schedules};
 use http::HeaderName;
 use secrecy::SecretString;
 
@@ -53,12 +53,18 @@ pub struct Config {
     /// `SWITCHBOARD_DELIVERY_PAUSES`: the pauses between attempts at a delivery, such as `1s,5s,5m`. Default
     /// `1s,5s,30s,2m,10m,1h,3h,6h`.
     pub delivery_pauses: Vec<Duration>,
+    /// `SWITCHBOARD_SANDBOX_PAUSES`: the pauses between attempts at a dispatch to an endpoint with the schedule SANDBOX.
+    /// Default `1s,2s,5s,10s`.
+    pub sandbox_pauses: Vec<Duration>,
     /// `SWITCHBOARD_RUN_PAUSES`: the pauses between runs of a failing engine. Default `1s,5s,30s`.
     pub run_pauses: Vec<Duration>,
     /// `SWITCHBOARD_INBOX_CAPACITY`: how many messages may wait to be committed. Default 4,096.
     pub inbox_capacity: usize,
     /// `SWITCHBOARD_CONCURRENCY`: how many turns and deliveries a process works on at once. Default 1,024.
     pub concurrency: usize,
+    /// `SWITCHBOARD_HOOK_CONCURRENCY`: how many dispatches to endpoints a process works on at once, beside the rest;
+    /// one endpoint gets a quarter of it. Default 512.
+    pub hook_concurrency: usize,
     /// `SWITCHBOARD_LEASE_SECONDS`: how long a process that fell silent keeps its work. 1 to 300, default 4.
     pub lease: Duration,
     /// `SWITCHBOARD_SHUTDOWN_SECONDS`: how long work in hand may take to end. Default 20.
@@ -183,6 +189,11 @@ impl Config {
                 [1, 5, 30, 120, 600, 3_600, 10_800, 21_600].map(Duration::from_secs).to_vec(),
                 pauses,
             ),
+            sandbox_pauses: reader.parse(
+                "SWITCHBOARD_SANDBOX_PAUSES",
+                [1, 2, 5, 10].map(Duration::from_secs).to_vec(),
+                pauses,
+            ),
             run_pauses: reader.parse(
                 "SWITCHBOARD_RUN_PAUSES",
                 [1, 5, 30].map(Duration::from_secs).to_vec(),
@@ -190,6 +201,7 @@ impl Config {
             ),
             inbox_capacity: reader.parse("SWITCHBOARD_INBOX_CAPACITY", 4_096, number(1..=1_000_000)),
             concurrency: reader.parse("SWITCHBOARD_CONCURRENCY", 1_024, number(1..=100_000)),
+            hook_concurrency: reader.parse("SWITCHBOARD_HOOK_CONCURRENCY", 512, number(1..=100_000)),
             lease: reader.parse("SWITCHBOARD_LEASE_SECONDS", Duration::from_secs(4), seconds(1..=300)),
             shutdown: reader.parse(
                 "SWITCHBOARD_SHUTDOWN_SECONDS",
@@ -216,6 +228,11 @@ impl Config {
     /// How failed deliveries are tried again.
     pub fn deliveries(&self) -> RetrySchedule {
         RetrySchedule { pauses: self.delivery_pauses.clone(), longest_pause: Duration::from_hours(24) }
+    }
+
+    /// How failed dispatches are tried again.
+    pub fn hooks(&self) -> Schedules {
+        Schedules::new(self.sandbox_pauses.clone())
     }
 
     /// How failed runs are tried again.

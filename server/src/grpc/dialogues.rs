@@ -172,7 +172,7 @@ fn delivery(delivery: delivery::Delivery, attempts: Vec<delivery::Attempt>) -> v
     }
 }
 
-fn attempt(attempt: delivery::Attempt) -> v1::Attempt {
+pub(super) fn attempt(attempt: delivery::Attempt) -> v1::Attempt {
     let state = match attempt.state {
         AttemptState::Started => v1::AttemptState::Started,
         AttemptState::Succeeded => v1::AttemptState::Succeeded,

@@ -5,6 +5,7 @@ mod auth;
 mod channels;
 mod convert;
 mod dialogues;
+mod endpoints;
 mod events;
 mod server;
 mod webhooks;

@@ -1,15 +1,19 @@
 //! `WebhooksService`.
 
-use app::inbound::{Accepted, Filter};
+use app::{
+    endpoints::{DispatchFilter, Filter as EndpointFilter},
+    inbound::{Accepted, Filter},
+};
 use domain::{
     Error, Reason,
     inbound::{InboundMessage, InboundWebhook, Outcome, RawRequest, Sender},
     new_message::NewMessage,
 };
+use secrecy::ExposeSecret;
 use switchboard_sdk::v1::{self, webhooks_service_server::WebhooksService};
 use tonic::{Request, Response, Status};
 
-use super::{Services, caller, convert, refuse};
+use super::{Services, caller, convert, dialogues, endpoints, refuse};
 use crate::error::to_status;
 
 fn outcome(outcome: Outcome) -> v1::InboundOutcome {
@@ -132,5 +136,155 @@ impl WebhooksService for Services {
         let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
         let webhook = self.app.replay_inbound_webhook(&caller, id).await.map_err(to_status)?;
         Ok(Response::new(v1::ReplayInboundWebhookResponse { inbound_webhook: Some(to_wire(webhook, true)) }))
+    }
+
+    async fn create_endpoint(
+        &self,
+        request: Request<v1::CreateEndpointRequest>,
+    ) -> Result<Response<v1::CreateEndpointResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let new = endpoints::new(request.endpoint).map_err(|error| refuse(&error))?;
+        let (endpoint, secret) =
+            self.app.create_endpoint(&caller, new, &request.request_id).await.map_err(to_status)?;
+        Ok(Response::new(v1::CreateEndpointResponse {
+            endpoint: Some(endpoints::endpoint(endpoint)),
+            secret: secret.expose_secret().to_owned(),
+        }))
+    }
+
+    async fn get_endpoint(
+        &self,
+        request: Request<v1::GetEndpointRequest>,
+    ) -> Result<Response<v1::GetEndpointResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        let endpoint = self.app.get_endpoint(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::GetEndpointResponse { endpoint: Some(endpoints::endpoint(endpoint)) }))
+    }
+
+    async fn list_endpoints(
+        &self,
+        request: Request<v1::ListEndpointsRequest>,
+    ) -> Result<Response<v1::ListEndpointsResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let filter = EndpointFilter { active: request.active };
+        let page = convert::page(request.page_size, request.page_token);
+        let page = self.app.list_endpoints(&caller, &filter, &page).await.map_err(to_status)?;
+        Ok(Response::new(v1::ListEndpointsResponse {
+            endpoints: page.items.into_iter().map(endpoints::endpoint).collect(),
+            next_page_token: page.next_token,
+        }))
+    }
+
+    async fn update_endpoint(
+        &self,
+        request: Request<v1::UpdateEndpointRequest>,
+    ) -> Result<Response<v1::UpdateEndpointResponse>, Status> {
+        const FIELDS: [&str; 6] = ["display_name", "url", "event_types", "channel_id", "schedule", "active"];
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let read = || {
+            let wire = convert::required("endpoint", request.endpoint)?;
+            let id = convert::id("endpoint.id", &wire.id)?;
+            let paths = convert::mask(request.update_mask, &FIELDS)?;
+            Ok((id, endpoints::patch(wire, &paths)?))
+        };
+        let (id, patch) = read().map_err(|error: Error| refuse(&error))?;
+        let endpoint = self.app.update_endpoint(&caller, id, patch).await.map_err(to_status)?;
+        Ok(Response::new(v1::UpdateEndpointResponse { endpoint: Some(endpoints::endpoint(endpoint)) }))
+    }
+
+    async fn delete_endpoint(
+        &self,
+        request: Request<v1::DeleteEndpointRequest>,
+    ) -> Result<Response<v1::DeleteEndpointResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        self.app.delete_endpoint(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::DeleteEndpointResponse {}))
+    }
+
+    async fn rotate_endpoint_secret(
+        &self,
+        request: Request<v1::RotateEndpointSecretRequest>,
+    ) -> Result<Response<v1::RotateEndpointSecretResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        let (endpoint, secret) = self.app.rotate_endpoint_secret(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::RotateEndpointSecretResponse {
+            endpoint: Some(endpoints::endpoint(endpoint)),
+            secret: secret.expose_secret().to_owned(),
+        }))
+    }
+
+    async fn test_endpoint(
+        &self,
+        request: Request<v1::TestEndpointRequest>,
+    ) -> Result<Response<v1::TestEndpointResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        let attempt = self.app.test_endpoint(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::TestEndpointResponse { attempt: Some(dialogues::attempt(attempt)) }))
+    }
+
+    async fn list_dispatches(
+        &self,
+        request: Request<v1::ListDispatchesRequest>,
+    ) -> Result<Response<v1::ListDispatchesResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let read = || {
+            Ok(DispatchFilter {
+                endpoint: convert::id("endpoint_id", &request.endpoint_id)?,
+                state: endpoints::state_filter(request.state)?,
+            })
+        };
+        let filter = read().map_err(|error: Error| refuse(&error))?;
+        let page = convert::page(request.page_size, request.page_token);
+        let page = self.app.list_dispatches(&caller, &filter, &page).await.map_err(to_status)?;
+        Ok(Response::new(v1::ListDispatchesResponse {
+            dispatches: page.items.into_iter().map(|item| endpoints::dispatch(item, Vec::new())).collect(),
+            next_page_token: page.next_token,
+        }))
+    }
+
+    async fn get_dispatch(
+        &self,
+        request: Request<v1::GetDispatchRequest>,
+    ) -> Result<Response<v1::GetDispatchResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        let (dispatch, attempts) = self.app.get_dispatch(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::GetDispatchResponse { dispatch: Some(endpoints::dispatch(dispatch, attempts)) }))
+    }
+
+    async fn retry_dispatch(
+        &self,
+        request: Request<v1::RetryDispatchRequest>,
+    ) -> Result<Response<v1::RetryDispatchResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        let dispatch = self.app.retry_dispatch(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::RetryDispatchResponse {
+            dispatch: Some(endpoints::dispatch(dispatch, Vec::new())),
+        }))
+    }
+
+    async fn replay_events(
+        &self,
+        request: Request<v1::ReplayEventsRequest>,
+    ) -> Result<Response<v1::ReplayEventsResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let read = || Ok((convert::id("endpoint_id", &request.endpoint_id)?, endpoints::replay(request)?));
+        let (endpoint, what) = read().map_err(|error: Error| refuse(&error))?;
+        let replayed = self.app.replay_events(&caller, endpoint, what).await.map_err(to_status)?;
+        Ok(Response::new(v1::ReplayEventsResponse {
+            dispatch_count: replayed.dispatched,
+            next_cursor: replayed.next_cursor,
+            more: replayed.more,
+        }))
     }
 }

@@ -108,7 +108,7 @@ fn in_rest_words(error: app::Error) -> Problem {
     problem
 }
 
-async fn caller(shim: &Shim, headers: &HeaderMap) -> Result<Caller, Problem> {
+pub(super) async fn caller(shim: &Shim, headers: &HeaderMap) -> Result<Caller, Problem> {
     let header = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
     // Said here, too, so that a bad form is told apart from a missing header before the database is asked.
     if let Some(header) = header {

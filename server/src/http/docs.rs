@@ -19,6 +19,7 @@ use super::Shim;
     modifiers(&Credentials),
     tags((name = "channels", description = "The routes that messages travel. With an API key of the workspace."),
         (name = "webhooks", description = "What the outside world calls."),
+        (name = "events", description = "The log of recorded facts, as it grows. With an API key of the workspace."),
         (name = "health", description = "For load balancers."))
 )]
 pub(super) struct Document;

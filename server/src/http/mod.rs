@@ -4,6 +4,7 @@
 mod body;
 mod channels;
 mod docs;
+mod events;
 mod health;
 mod webhooks;
 
@@ -19,7 +20,7 @@ use axum::{
 use domain::{Error, Reason};
 use http::{HeaderName, HeaderValue};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Layer as _, ServiceBuilder};
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -49,6 +50,8 @@ pub struct Settings {
 struct Shim {
     app: App,
     settings: Settings,
+    /// The open web sockets: the listener doesn't know them any more.
+    sockets: TaskTracker,
 }
 
 /// Serves until told to stop, then lets calls in hand end.
@@ -59,7 +62,8 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     // The path is trimmed before it is routed: with and without the trailing slash are one route.
-    let service = NormalizePathLayer::trim_trailing_slash().layer(router(app, settings));
+    let sockets = TaskTracker::new();
+    let service = NormalizePathLayer::trim_trailing_slash().layer(router(app, settings, sockets.clone()));
     let listener = listener.tap_io(|stream| {
         // A connection that is gone already needs no option.
         let _ = stream.set_nodelay(true);
@@ -67,16 +71,20 @@ pub async fn serve(
     axum::serve(listener, axum::ServiceExt::<Request>::into_make_service(service))
         .with_graceful_shutdown(stop.cancelled_owned())
         .await?;
+    sockets.close();
+    sockets.wait().await;
     Ok(())
 }
 
-fn router(app: App, settings: Settings) -> Router {
+fn router(app: App, settings: Settings, sockets: TaskTracker) -> Router {
     let (router, openapi) = OpenApiRouter::with_openapi(docs::Document::openapi())
         .routes(routes!(channels::create, channels::list))
         .routes(routes!(channels::get, channels::update, channels::delete))
         .routes(routes!(channels::dialogue))
         .routes(routes!(webhooks::new_message))
         .routes(routes!(webhooks::hook))
+        .routes(routes!(events::stream))
+        .routes(routes!(events::socket))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .split_for_parts();
@@ -91,7 +99,7 @@ fn router(app: App, settings: Settings) -> Router {
             Problem(Error::new(Reason::MethodNotAllowed, detail))
         })
         .fallback(|| async { Problem(Error::new(Reason::RouteNotFound, "no such route; see /docs")) })
-        .with_state(Shim { app, settings })
+        .with_state(Shim { app, settings, sockets })
         .layer(
             ServiceBuilder::new()
                 .layer(SetRequestIdLayer::new(request_id.clone(), MakeRequestUuid))

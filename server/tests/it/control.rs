@@ -108,6 +108,13 @@ async fn a_reply_that_waits_to_go_out_is_withheld_when_a_human_takes_over() {
     .await;
     assert_eq!((delivery.state(), delivery.reason.as_str()), (v1::DeliveryState::Withheld, "human_holds"));
     assert_eq!(receiver.received().len(), 1);
+
+    // The agent learns that it was never said: what the customer wrote is still to be answered.
+    let request = v1::ReleaseControlRequest { dialogue_id: dialogue.id.clone(), ..Default::default() };
+    grpc.dialogues().release_control(request).await.unwrap();
+    world.new_message(&route, &route.message(Some("m2"), "anybody?")).await;
+    let answer = receiver.wait_for(2).await[1].json()["text"].to_string();
+    assert!(answer.contains("hello") && answer.contains("anybody?"), "{answer}");
     world.stop().await;
 }
 

@@ -153,6 +153,7 @@ async fn every_reason_answers_as_its_example_says() {
     .await;
     let mut said = Said::default();
     over_grpc(&world, &mut said).await;
+    of_endpoints(&world, &mut said).await;
     over_http(&world, &mut said).await;
     when_it_goes_badly(&world, &mut said).await;
     let mut drifted = Vec::new();
@@ -209,6 +210,8 @@ async fn over_grpc(world: &World, said: &mut Said) {
     let workspace = world.key.split('_').nth(1).unwrap().parse::<domain::WorkspaceId>().unwrap();
     let future = domain::event::Cursor { workspace, epoch: 1, position: 1_000_000 }.encode();
     said.refused("CURSOR_AHEAD", events(future).await);
+    let earlier = domain::event::Cursor { workspace, epoch: 0, position: 1 }.encode();
+    said.refused("CURSOR_EXPIRED", events(earlier).await);
 
     let api_key = v1::ApiKey {
         display_name: "reader".to_owned(),
@@ -243,6 +246,34 @@ async fn over_grpc(world: &World, said: &mut Said) {
     let resolution = v1::DeliveryResolution::Delivered.into();
     let resolve = v1::ResolveDeliveryRequest { id, resolution };
     said.refused("DELIVERY_NOT_HELD", dialogues.resolve_delivery(resolve).await);
+}
+
+async fn of_endpoints(world: &World, said: &mut Said) {
+    let receiver = Receiver::start().await;
+    let mut webhooks = world.grpc().await.webhooks();
+    let request = v1::GetEndpointRequest { id: nobody() };
+    said.refused("ENDPOINT_NOT_FOUND", webhooks.get_endpoint(request).await);
+    let request = v1::GetDispatchRequest { id: nobody() };
+    said.refused("DISPATCH_NOT_FOUND", webhooks.get_dispatch(request).await);
+    let endpoint = v1::Endpoint {
+        display_name: "Endpoint".to_owned(),
+        url: receiver.url(),
+        event_types: vec!["endpoint.created".to_owned()],
+        ..v1::Endpoint::default()
+    };
+    let request = v1::CreateEndpointRequest { endpoint: Some(endpoint), request_id: String::new() };
+    let endpoint_id = webhooks.create_endpoint(request).await.unwrap().into_inner().endpoint.unwrap().id;
+    let request = v1::ReplayEventsRequest {
+        endpoint_id: endpoint_id.clone(),
+        event_ids: vec![nobody()],
+        ..v1::ReplayEventsRequest::default()
+    };
+    said.refused("EVENT_NOT_FOUND", webhooks.replay_events(request).await);
+    receiver.wait_for(1).await;
+    let request = v1::ListDispatchesRequest { endpoint_id, ..v1::ListDispatchesRequest::default() };
+    let listed = webhooks.list_dispatches(request).await.unwrap().into_inner();
+    let request = v1::RetryDispatchRequest { id: listed.dispatches[0].id.clone() };
+    said.refused("DISPATCH_NOT_DEAD", webhooks.retry_dispatch(request).await);
 }
 
 async fn over_http(world: &World, said: &mut Said) {

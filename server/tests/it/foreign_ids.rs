@@ -102,6 +102,8 @@ struct Owned {
     deliveries: Vec<v1::Delivery>,
     turns: Vec<v1::Turn>,
     webhooks: Vec<v1::InboundWebhook>,
+    endpoints: Vec<v1::Endpoint>,
+    dispatches: Vec<v1::Dispatch>,
     keys: Vec<v1::ApiKey>,
     workspace: v1::Workspace,
 }
@@ -114,8 +116,16 @@ impl Owned {
             v1::ListTurnsRequest { dialogue_id: dialogues[0].id.clone(), ..v1::ListTurnsRequest::default() };
         let deliveries = v1::ListDeliveriesRequest::default();
         let webhooks = v1::ListInboundWebhooksRequest::default();
+        let endpoints = grpc.webhooks().list_endpoints(v1::ListEndpointsRequest::default()).await.unwrap();
+        let endpoints = endpoints.into_inner().endpoints;
+        let dispatches = v1::ListDispatchesRequest {
+            endpoint_id: endpoints[0].id.clone(),
+            ..v1::ListDispatchesRequest::default()
+        };
         let workspace = grpc.workspaces().get_workspace(v1::GetWorkspaceRequest::default()).await.unwrap();
         Self {
+            dispatches: grpc.webhooks().list_dispatches(dispatches).await.unwrap().into_inner().dispatches,
+            endpoints,
             agents: grpc
                 .agents()
                 .list_agents(v1::ListAgentsRequest::default())
@@ -152,7 +162,8 @@ impl Owned {
     }
 }
 
-/// A workspace in which a message was answered and its reply is dead, so that even a retry would find something to do.
+/// A workspace in which a message was answered and its reply is dead, and a dispatch to an endpoint, so that even a retry
+/// would find something to do.
 async fn one_that_has_everything(world: &World, receiver: &Receiver) -> (Route, Owned) {
     receiver.answer_with(400);
     let route = world.route(receiver, json!({})).await;
@@ -164,6 +175,25 @@ async fn one_that_has_everything(world: &World, receiver: &Receiver) -> (Route, 
             ..v1::ListDeliveriesRequest::default()
         };
         grpc.dialogues().list_deliveries(request).await.unwrap().into_inner().deliveries.pop()
+    })
+    .await;
+    let endpoint = v1::Endpoint {
+        display_name: "Endpoint".to_owned(),
+        url: receiver.url(),
+        event_types: vec!["endpoint.created".to_owned()],
+        schedule: v1::EndpointSchedule::Sandbox.into(),
+        ..v1::Endpoint::default()
+    };
+    let request = v1::CreateEndpointRequest { endpoint: Some(endpoint), request_id: String::new() };
+    let made = grpc.webhooks().create_endpoint(request).await.unwrap().into_inner();
+    let endpoint_id = made.endpoint.unwrap().id;
+    crate::harness::until(|| async {
+        let request = v1::ListDispatchesRequest {
+            endpoint_id: endpoint_id.clone(),
+            state: v1::DispatchState::Dead.into(),
+            ..v1::ListDispatchesRequest::default()
+        };
+        grpc.webhooks().list_dispatches(request).await.unwrap().into_inner().dispatches.pop()
     })
     .await;
     receiver.answer_with(200);
@@ -180,6 +210,7 @@ async fn no_rpc_tells_a_foreign_id_from_one_that_does_not_exist() {
     let mut tried = Tried { grpc: world.grpc_as(&key).await, done: BTreeSet::new() };
     agents_and_channels(&mut tried, &owned, &receiver).await;
     dialogues_and_webhooks(&mut tried, &owned).await;
+    endpoints_and_dispatches(&mut tried, &owned, &receiver).await;
     workspaces_and_keys(&mut tried, &owned).await;
 
     let exempt = EXEMPT.iter().map(|what| (*what).to_owned()).collect();
@@ -343,6 +374,67 @@ async fn dialogues_and_webhooks(tried: &mut Tried, owned: &Owned) {
     });
     ask!(tried, "ReplayInboundWebhook.id", NotFound, webhook, webhooks.replay_inbound_webhook, |id| {
         v1::ReplayInboundWebhookRequest { id }
+    });
+}
+
+async fn endpoints_and_dispatches(tried: &mut Tried, owned: &Owned, receiver: &Receiver) {
+    let template = |channel_id: String| v1::Endpoint {
+        display_name: "Mine".to_owned(),
+        url: receiver.url(),
+        event_types: vec!["agent.deleted".to_owned()],
+        channel_id,
+        ..v1::Endpoint::default()
+    };
+    let create = |channel_id: String| v1::CreateEndpointRequest {
+        endpoint: Some(template(channel_id)),
+        request_id: String::new(),
+    };
+    let mine = tried.grpc.webhooks().create_endpoint(create(String::new())).await.unwrap().into_inner();
+    let mine = mine.endpoint.unwrap();
+    let channel = owned.channels[0].id.as_str();
+    ask!(tried, "CreateEndpoint.endpoint.channel_id", NotFound, channel, webhooks.create_endpoint, create);
+    ask!(tried, "UpdateEndpoint.endpoint.channel_id", NotFound, channel, webhooks.update_endpoint, |id| {
+        v1::UpdateEndpointRequest {
+            endpoint: Some(v1::Endpoint { channel_id: id, ..mine.clone() }),
+            update_mask: Some(mask("channel_id")),
+        }
+    });
+
+    let endpoint = owned.endpoints[0].id.as_str();
+    ask!(tried, "GetEndpoint.id", NotFound, endpoint, webhooks.get_endpoint, |id| {
+        v1::GetEndpointRequest { id }
+    });
+    ask!(tried, "UpdateEndpoint.endpoint.id", NotFound, endpoint, webhooks.update_endpoint, |id| {
+        v1::UpdateEndpointRequest {
+            endpoint: Some(v1::Endpoint { id, display_name: "Stolen".to_owned(), ..v1::Endpoint::default() }),
+            update_mask: Some(mask("display_name")),
+        }
+    });
+    ask!(tried, "RotateEndpointSecret.id", NotFound, endpoint, webhooks.rotate_endpoint_secret, |id| {
+        v1::RotateEndpointSecretRequest { id }
+    });
+    ask!(tried, "TestEndpoint.id", NotFound, endpoint, webhooks.test_endpoint, |id| {
+        v1::TestEndpointRequest { id }
+    });
+    ask!(tried, "ListDispatches.endpoint_id", NotFound, endpoint, webhooks.list_dispatches, |endpoint_id| {
+        v1::ListDispatchesRequest { endpoint_id, ..v1::ListDispatchesRequest::default() }
+    });
+    ask!(tried, "ReplayEvents.endpoint_id", NotFound, endpoint, webhooks.replay_events, |endpoint_id| {
+        v1::ReplayEventsRequest {
+            endpoint_id,
+            start_cursor: "0".to_owned(),
+            ..v1::ReplayEventsRequest::default()
+        }
+    });
+    ask!(tried, "DeleteEndpoint.id", NotFound, endpoint, webhooks.delete_endpoint, |id| {
+        v1::DeleteEndpointRequest { id }
+    });
+    let dispatch = owned.dispatches[0].id.as_str();
+    ask!(tried, "GetDispatch.id", NotFound, dispatch, webhooks.get_dispatch, |id| {
+        v1::GetDispatchRequest { id }
+    });
+    ask!(tried, "RetryDispatch.id", NotFound, dispatch, webhooks.retry_dispatch, |id| {
+        v1::RetryDispatchRequest { id }
     });
 }
 

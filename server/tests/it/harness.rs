@@ -118,6 +118,7 @@ pub(crate) struct World {
     pub(crate) http: reqwest::Client,
     cluster: Arc<Cluster>,
     database: String,
+    config: Config,
     _data: Dir,
 }
 
@@ -155,6 +156,7 @@ impl World {
                 "SWITCHBOARD_ALLOW_PRIVATE_TARGETS" => "all".to_owned(),
                 "SWITCHBOARD_DATABASE_CONNECTIONS" => "16".to_owned(),
                 "SWITCHBOARD_DELIVERY_PAUSES" => "100ms,100ms,100ms".to_owned(),
+                "SWITCHBOARD_SANDBOX_PAUSES" => "100ms,".repeat(19) + "100ms",
                 "SWITCHBOARD_RUN_PAUSES" => "50ms,50ms".to_owned(),
                 "SWITCHBOARD_LOG" => "warn".to_owned(),
                 _ => return None,
@@ -173,6 +175,7 @@ impl World {
             http: http_client(),
             cluster,
             database,
+            config,
             _data: data,
         }
     }
@@ -180,6 +183,11 @@ impl World {
     /// A connection to the story's database as its owner, past every policy.
     pub(crate) async fn owner(&self) -> PgConnection {
         PgConnection::connect_with(&self.cluster.options(&self.database)).await.unwrap()
+    }
+
+    /// Another process, as good as: a second server on the story's database. Whoever starts it stops it.
+    pub(crate) async fn another(&self) -> start::Server {
+        start::start(&self.config).await.unwrap()
     }
 
     /// What `DATABASE_URL` is for the story's database.

@@ -230,6 +230,34 @@ async fn json_of_stream(world: &World, arguments: &[&str], last: &str) -> Vec<Va
 }
 
 #[tokio::test]
+async fn the_command_line_makes_an_endpoint_and_shows_its_dispatches() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let url = receiver.url();
+    let arguments = ["endpoints", "create", "--name", "CRM", "--url", &url, "--type", "endpoint.created"];
+    let made = json_of(&world, &arguments).await.remove(0);
+    assert!(made["secret"].as_str().unwrap().starts_with("whsec_"), "{made}");
+    let id = made["id"].as_str().unwrap();
+    receiver.wait_for(1).await;
+    let dispatched = until(|| async {
+        let listed = json_of(&world, &["dispatches", "list", id]).await;
+        listed.into_iter().next().filter(|dispatch| dispatch["state"] == "DELIVERED")
+    })
+    .await;
+    assert_eq!(dispatched["eventType"], "endpoint.created");
+    receiver.answer_with(410);
+    let tested = json_of(&world, &["endpoints", "test", id]).await.remove(0);
+    assert_eq!((tested["state"].as_str(), tested["httpStatus"].as_i64()), (Some("FAILED"), Some(410)));
+    let (good, table, stderr) = run(command(&world, &["endpoints", "list"])).await;
+    assert!(good && table.contains("CRM") && table.contains("true"), "{table}{stderr}");
+    let (good, _, stderr) = run(command(&world, &["endpoints", "delete", id])).await;
+    assert!(good, "{stderr}");
+    let (good, _, stderr) = run(command(&world, &["dispatches", "list", id])).await;
+    assert!(!good && stderr.contains("ENDPOINT_NOT_FOUND"), "{stderr}");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn curl_sends_a_message_and_reads_the_dialogue() {
     let world = World::new().await;
     let receiver = Receiver::start().await;

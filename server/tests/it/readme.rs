@@ -238,6 +238,10 @@ fn type_all(mut reader: Reader) {
                 let listed: Value = serde_json::from_str(reader.run(command).trim()).unwrap();
                 assert_eq!(listed["id"].as_str(), reader.known.get("channel id").map(String::as_str));
             }
+            "endpoints" => {
+                let made = reader.run(command);
+                assert!(made.contains("message.received") && made.contains("secret: whsec_"), "{made}");
+            }
             "watch" => watch(&reader, command),
             "grpcurl" => {
                 check_grpcurl(command);
@@ -256,6 +260,7 @@ fn type_all(mut reader: Reader) {
         ("create", 1),
         ("dialogue", 1),
         ("dialogues", 2),
+        ("endpoints", 1),
         ("grpcurl", 2),
         ("new_message", 1),
         ("send", 1),

@@ -4378,6 +4378,13 @@ pub enum ErrorReason {
     /// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "CURSOR_AHEAD", "detail": "cursor: is ahead of the log; begin again at the cursor in the metadata", "errors": \[{"field": "cursor", "detail": "is ahead of the log; begin again at the cursor in the metadata"}\], "metadata": {"cursor": "AZvE…"}}
     /// ```
     CursorAhead = 5,
+    /// The cursor is older than what the log still holds, or belongs to an earlier life of it. Begin again at the cursor that
+    /// the answer names: the oldest place there is.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "CURSOR_EXPIRED", "detail": "cursor: is older than the log; begin again at the cursor in the metadata", "errors": \[{"field": "cursor", "detail": "is older than the log; begin again at the cursor in the metadata"}\], "metadata": {"cursor": "AZvE…"}}
+    /// ```
+    CursorExpired = 39,
     /// The `request_id` was used before with another request. Use a fresh one.
     ///
     /// ```text,json
@@ -4462,6 +4469,24 @@ pub enum ErrorReason {
     /// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "INBOUND_WEBHOOK_NOT_FOUND", "detail": "inbound webhook 0198c0de-0000-7000-8000-000000000008 was not found"}
     /// ```
     InboundWebhookNotFound = 19,
+    /// No such webhook endpoint in this workspace.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "ENDPOINT_NOT_FOUND", "detail": "endpoint 0198c0de-0000-7000-8000-00000000000a was not found"}
+    /// ```
+    EndpointNotFound = 35,
+    /// No such dispatch in this workspace.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "DISPATCH_NOT_FOUND", "detail": "dispatch 0198c0de-0000-7000-8000-00000000000b was not found"}
+    /// ```
+    DispatchNotFound = 36,
+    /// An event that was asked for by its id is not in this workspace's log.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "EVENT_NOT_FOUND", "detail": "event 0198c0de-0000-7000-8000-00000000000c was not found"}
+    /// ```
+    EventNotFound = 38,
     /// No route of the HTTP shim has this path.
     ///
     /// ```text,json
@@ -4498,6 +4523,12 @@ pub enum ErrorReason {
     /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "DELIVERY_NOT_HELD", "detail": "delivery 0198c0de-0000-7000-8000-000000000007 is not held; only held deliveries can be resolved"}
     /// ```
     DeliveryNotHeld = 34,
+    /// Only dead dispatches can be retried by hand; ReplayEvents sends again what was delivered.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "DISPATCH_NOT_DEAD", "detail": "dispatch 0198c0de-0000-7000-8000-00000000000b is not dead; only dead dispatches can be retried"}
+    /// ```
+    DispatchNotDead = 37,
     /// The message id is known with another content. Nothing was changed; the conflict was recorded.
     ///
     /// ```text,json
@@ -4566,6 +4597,7 @@ impl ErrorReason {
             Self::PageTokenInvalid => "ERROR_REASON_PAGE_TOKEN_INVALID",
             Self::CursorInvalid => "ERROR_REASON_CURSOR_INVALID",
             Self::CursorAhead => "ERROR_REASON_CURSOR_AHEAD",
+            Self::CursorExpired => "ERROR_REASON_CURSOR_EXPIRED",
             Self::RequestIdReused => "ERROR_REASON_REQUEST_ID_REUSED",
             Self::AuthMissing => "ERROR_REASON_AUTH_MISSING",
             Self::AuthMalformed => "ERROR_REASON_AUTH_MALFORMED",
@@ -4580,12 +4612,16 @@ impl ErrorReason {
             Self::TurnNotFound => "ERROR_REASON_TURN_NOT_FOUND",
             Self::DeliveryNotFound => "ERROR_REASON_DELIVERY_NOT_FOUND",
             Self::InboundWebhookNotFound => "ERROR_REASON_INBOUND_WEBHOOK_NOT_FOUND",
+            Self::EndpointNotFound => "ERROR_REASON_ENDPOINT_NOT_FOUND",
+            Self::DispatchNotFound => "ERROR_REASON_DISPATCH_NOT_FOUND",
+            Self::EventNotFound => "ERROR_REASON_EVENT_NOT_FOUND",
             Self::RouteNotFound => "ERROR_REASON_ROUTE_NOT_FOUND",
             Self::MethodNotAllowed => "ERROR_REASON_METHOD_NOT_ALLOWED",
             Self::AgentInUse => "ERROR_REASON_AGENT_IN_USE",
             Self::ChannelInactive => "ERROR_REASON_CHANNEL_INACTIVE",
             Self::DeliveryNotDead => "ERROR_REASON_DELIVERY_NOT_DEAD",
             Self::DeliveryNotHeld => "ERROR_REASON_DELIVERY_NOT_HELD",
+            Self::DispatchNotDead => "ERROR_REASON_DISPATCH_NOT_DEAD",
             Self::MessageConflict => "ERROR_REASON_MESSAGE_CONFLICT",
             Self::TargetForbidden => "ERROR_REASON_TARGET_FORBIDDEN",
             Self::BodyTooLarge => "ERROR_REASON_BODY_TOO_LARGE",
@@ -4606,6 +4642,7 @@ impl ErrorReason {
             "ERROR_REASON_PAGE_TOKEN_INVALID" => Some(Self::PageTokenInvalid),
             "ERROR_REASON_CURSOR_INVALID" => Some(Self::CursorInvalid),
             "ERROR_REASON_CURSOR_AHEAD" => Some(Self::CursorAhead),
+            "ERROR_REASON_CURSOR_EXPIRED" => Some(Self::CursorExpired),
             "ERROR_REASON_REQUEST_ID_REUSED" => Some(Self::RequestIdReused),
             "ERROR_REASON_AUTH_MISSING" => Some(Self::AuthMissing),
             "ERROR_REASON_AUTH_MALFORMED" => Some(Self::AuthMalformed),
@@ -4622,12 +4659,16 @@ impl ErrorReason {
             "ERROR_REASON_INBOUND_WEBHOOK_NOT_FOUND" => {
                 Some(Self::InboundWebhookNotFound)
             }
+            "ERROR_REASON_ENDPOINT_NOT_FOUND" => Some(Self::EndpointNotFound),
+            "ERROR_REASON_DISPATCH_NOT_FOUND" => Some(Self::DispatchNotFound),
+            "ERROR_REASON_EVENT_NOT_FOUND" => Some(Self::EventNotFound),
             "ERROR_REASON_ROUTE_NOT_FOUND" => Some(Self::RouteNotFound),
             "ERROR_REASON_METHOD_NOT_ALLOWED" => Some(Self::MethodNotAllowed),
             "ERROR_REASON_AGENT_IN_USE" => Some(Self::AgentInUse),
             "ERROR_REASON_CHANNEL_INACTIVE" => Some(Self::ChannelInactive),
             "ERROR_REASON_DELIVERY_NOT_DEAD" => Some(Self::DeliveryNotDead),
             "ERROR_REASON_DELIVERY_NOT_HELD" => Some(Self::DeliveryNotHeld),
+            "ERROR_REASON_DISPATCH_NOT_DEAD" => Some(Self::DispatchNotDead),
             "ERROR_REASON_MESSAGE_CONFLICT" => Some(Self::MessageConflict),
             "ERROR_REASON_TARGET_FORBIDDEN" => Some(Self::TargetForbidden),
             "ERROR_REASON_BODY_TOO_LARGE" => Some(Self::BodyTooLarge),
@@ -4650,7 +4691,9 @@ pub struct Event {
     /// Output only. What happened: `agent.created`, `agent.updated`, `agent.deleted`, `channel.created`, `channel.updated`,
     /// `channel.deleted`, `dialogue.created`, `dialogue.attribute_set`, `message.received`, `message.conflict`,
     /// `message.replied`, `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.failed` (an attempt failed, another
-    /// follows), `delivery.withheld`, `delivery.dead`, `delivery.retried`, `webhook.quarantined`.
+    /// follows), `delivery.withheld`, `delivery.dead`, `delivery.retried`, `webhook.quarantined`, `endpoint.created`,
+    /// `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why). Dispatches to endpoints
+    /// leave no events: they would be dispatched in turn.
     #[prost(string, tag = "2")]
     pub r#type: ::prost::alloc::string::String,
     /// Output only. The place after this event: give it to Watch or ListEvents to go on from here.
@@ -4662,7 +4705,8 @@ pub struct Event {
     /// Output only. The dialogue it is about. Empty: none.
     #[prost(string, tag = "5")]
     pub dialogue_id: ::prost::alloc::string::String,
-    /// Output only. The id of the message, turn, delivery, channel, agent or inbound webhook it is about, as its type says.
+    /// Output only. The id of the message, turn, delivery, channel, agent, inbound webhook or endpoint it is about, as
+    /// its type says.
     #[prost(string, tag = "6")]
     pub subject_id: ::prost::alloc::string::String,
     /// Output only. The message it is about, for `message.received` and `message.replied`.
@@ -4743,6 +4787,9 @@ pub mod events_service_client {
     ///
     /// Events have one order per workspace, and a reader that goes on from its cursor misses none: no event ever appears
     /// behind a cursor that has passed its place.
+    ///
+    /// The same stream over plain HTTP: server-sent events at `GET /v1/events`, a WebSocket at `GET /v1/events/ws`. Endpoints of
+    /// WebhooksService have events posted to them instead.
     #[derive(Debug, Clone)]
     pub struct EventsServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -4825,7 +4872,7 @@ pub mod events_service_client {
         }
         /// Streams events as they are recorded, from the cursor on (or from now on), with a heartbeat when nothing happens. Ends
         /// with UNAVAILABLE when the server stops: connect again with the last cursor. Reasons: CURSOR_INVALID, CURSOR_AHEAD,
-        /// FIELD_INVALID.
+        /// CURSOR_EXPIRED, FIELD_INVALID.
         pub async fn watch(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchRequest>,
@@ -4850,7 +4897,8 @@ pub mod events_service_client {
                 .insert(GrpcMethod::new("switchboard.v1.EventsService", "Watch"));
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Reads a page of events after the cursor, oldest first. Reasons: CURSOR_INVALID, CURSOR_AHEAD, FIELD_INVALID.
+        /// Reads a page of events after the cursor, oldest first. Reasons: CURSOR_INVALID, CURSOR_AHEAD, CURSOR_EXPIRED,
+        /// FIELD_INVALID.
         pub async fn list_events(
             &mut self,
             request: impl tonic::IntoRequest<super::ListEventsRequest>,
@@ -4899,12 +4947,13 @@ pub mod events_service_server {
             + 'static;
         /// Streams events as they are recorded, from the cursor on (or from now on), with a heartbeat when nothing happens. Ends
         /// with UNAVAILABLE when the server stops: connect again with the last cursor. Reasons: CURSOR_INVALID, CURSOR_AHEAD,
-        /// FIELD_INVALID.
+        /// CURSOR_EXPIRED, FIELD_INVALID.
         async fn watch(
             &self,
             request: tonic::Request<super::WatchRequest>,
         ) -> std::result::Result<tonic::Response<Self::WatchStream>, tonic::Status>;
-        /// Reads a page of events after the cursor, oldest first. Reasons: CURSOR_INVALID, CURSOR_AHEAD, FIELD_INVALID.
+        /// Reads a page of events after the cursor, oldest first. Reasons: CURSOR_INVALID, CURSOR_AHEAD, CURSOR_EXPIRED,
+        /// FIELD_INVALID.
         async fn list_events(
             &self,
             request: tonic::Request<super::ListEventsRequest>,
@@ -4917,6 +4966,9 @@ pub mod events_service_server {
     ///
     /// Events have one order per workspace, and a reader that goes on from its cursor misses none: no event ever appears
     /// behind a cursor that has passed its place.
+    ///
+    /// The same stream over plain HTTP: server-sent events at `GET /v1/events`, a WebSocket at `GET /v1/events/ws`. Endpoints of
+    /// WebhooksService have events posted to them instead.
     #[derive(Debug)]
     pub struct EventsServiceServer<T> {
         inner: Arc<T>,
@@ -5251,6 +5303,294 @@ pub struct ReplayInboundWebhookResponse {
     #[prost(message, optional, tag = "1")]
     pub inbound_webhook: ::core::option::Option<InboundWebhook>,
 }
+/// Where events are posted to.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Endpoint {
+    /// Output only. UUIDv7 of the endpoint.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Required. A name for people, 1 to 200 characters.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// Required. Where events are posted: an absolute http or https URL of up to 2,048 characters, with no user name in it.
+    /// Private addresses need the operator's permission; the address is checked again at every attempt.
+    #[prost(string, tag = "3")]
+    pub url: ::prost::alloc::string::String,
+    /// Only events of these types, up to 100. Empty: of any.
+    #[prost(string, repeated, tag = "4")]
+    pub event_types: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Only events of this channel's dialogues, and of the channel itself. Empty: of any.
+    #[prost(string, tag = "5")]
+    pub channel_id: ::prost::alloc::string::String,
+    /// When a failed dispatch is tried again. Default: STANDARD.
+    #[prost(enumeration = "EndpointSchedule", tag = "6")]
+    pub schedule: i32,
+    /// Whether events are posted to it. Default on creation: true.
+    #[prost(bool, optional, tag = "7")]
+    pub active: ::core::option::Option<bool>,
+    /// Output only. Why it was made inactive by itself: `gone` (it answered 410) or `failing` (no success for 5 days). Empty:
+    /// it was not.
+    #[prost(string, tag = "8")]
+    pub disabled_reason: ::prost::alloc::string::String,
+    /// Output only. Since when no attempt succeeded. Not set: the newest one did, or none was made.
+    #[prost(message, optional, tag = "9")]
+    pub failing_since_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. Until when the secret before the present one signs as well. Not set: there is none.
+    #[prost(message, optional, tag = "10")]
+    pub previous_secret_expire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. When it was created.
+    #[prost(message, optional, tag = "11")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. When it was last changed.
+    #[prost(message, optional, tag = "12")]
+    pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// One event on its way to one endpoint.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Dispatch {
+    /// Output only. UUIDv7 of the dispatch.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Output only. Its endpoint.
+    #[prost(string, tag = "2")]
+    pub endpoint_id: ::prost::alloc::string::String,
+    /// Output only. Its event, and the `webhook-id` of every attempt.
+    #[prost(string, tag = "3")]
+    pub event_id: ::prost::alloc::string::String,
+    /// Output only. The event's type.
+    #[prost(string, tag = "4")]
+    pub event_type: ::prost::alloc::string::String,
+    /// Output only. The event's dialogue. Empty: none.
+    #[prost(string, tag = "5")]
+    pub dialogue_id: ::prost::alloc::string::String,
+    /// Output only. Where it stands.
+    #[prost(enumeration = "DispatchState", tag = "6")]
+    pub state: i32,
+    /// Output only. Why it is dead: `attempts_exhausted`, `endpoint_deleted`, or `event_gone` (the log does not hold its
+    /// event any more). Empty: it is not.
+    #[prost(string, tag = "7")]
+    pub reason: ::prost::alloc::string::String,
+    /// Output only. How many attempts were begun.
+    #[prost(int32, tag = "8")]
+    pub attempt_count: i32,
+    /// Output only. When the next attempt is due. Not set: none is.
+    #[prost(message, optional, tag = "9")]
+    pub next_attempt_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. Whether ReplayEvents made it.
+    #[prost(bool, tag = "10")]
+    pub replay: bool,
+    /// Output only. The attempts, first to last. Set by GetDispatch only.
+    #[prost(message, repeated, tag = "11")]
+    pub attempts: ::prost::alloc::vec::Vec<Attempt>,
+    /// Output only. When it was made.
+    #[prost(message, optional, tag = "12")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. When it came to its final state. Not set: it has not.
+    #[prost(message, optional, tag = "13")]
+    pub settle_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Asks for a new endpoint.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateEndpointRequest {
+    /// Required. The endpoint to make; output-only fields are ignored.
+    #[prost(message, optional, tag = "1")]
+    pub endpoint: ::core::option::Option<Endpoint>,
+    /// A UUID of the caller's choice that makes a repeat safe. Empty: no protection against repeats.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// The new endpoint, with its secret.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateEndpointResponse {
+    /// The endpoint as stored.
+    #[prost(message, optional, tag = "1")]
+    pub endpoint: ::core::option::Option<Endpoint>,
+    /// The Standard Webhooks secret (`whsec_…`) that signs what is posted. Shown only here.
+    #[prost(string, tag = "2")]
+    pub secret: ::prost::alloc::string::String,
+}
+/// Asks for one endpoint.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetEndpointRequest {
+    /// Required. The endpoint's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// One endpoint.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetEndpointResponse {
+    /// The endpoint.
+    #[prost(message, optional, tag = "1")]
+    pub endpoint: ::core::option::Option<Endpoint>,
+}
+/// Asks for a page of endpoints.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListEndpointsRequest {
+    /// How many at most. 0: 50. Above 1,000: 1,000.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// The `next_page_token` of the page before, asked with the same filters. Empty: the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Only active (true) or inactive (false) ones. Not set: both.
+    #[prost(bool, optional, tag = "3")]
+    pub active: ::core::option::Option<bool>,
+}
+/// A page of endpoints.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListEndpointsResponse {
+    /// The page.
+    #[prost(message, repeated, tag = "1")]
+    pub endpoints: ::prost::alloc::vec::Vec<Endpoint>,
+    /// Gives the next page. Empty: this is the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Asks for a change of an endpoint.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateEndpointRequest {
+    /// Required. The endpoint with its `id` and the new values.
+    #[prost(message, optional, tag = "1")]
+    pub endpoint: ::core::option::Option<Endpoint>,
+    /// Required. Which fields to change: `display_name`, `url`, `event_types`, `channel_id`, `schedule`, `active`.
+    #[prost(message, optional, tag = "2")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+}
+/// The changed endpoint.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateEndpointResponse {
+    /// The endpoint as stored now.
+    #[prost(message, optional, tag = "1")]
+    pub endpoint: ::core::option::Option<Endpoint>,
+}
+/// Asks for the deletion of an endpoint.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteEndpointRequest {
+    /// Required. The endpoint's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// The endpoint is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteEndpointResponse {}
+/// Asks for a new secret.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateEndpointSecretRequest {
+    /// Required. The endpoint's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// The new secret.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateEndpointSecretResponse {
+    /// The endpoint.
+    #[prost(message, optional, tag = "1")]
+    pub endpoint: ::core::option::Option<Endpoint>,
+    /// The secret (`whsec_…`). Shown only here.
+    #[prost(string, tag = "2")]
+    pub secret: ::prost::alloc::string::String,
+}
+/// Asks for a test.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TestEndpointRequest {
+    /// Required. The endpoint's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// How the test went.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TestEndpointResponse {
+    /// The attempt, ended: SUCCEEDED, FAILED or UNKNOWN.
+    #[prost(message, optional, tag = "1")]
+    pub attempt: ::core::option::Option<Attempt>,
+}
+/// Asks for a page of dispatches.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListDispatchesRequest {
+    /// How many at most. 0: 50. Above 1,000: 1,000.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// The `next_page_token` of the page before, asked with the same filters. Empty: the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Required. The endpoint's id.
+    #[prost(string, tag = "3")]
+    pub endpoint_id: ::prost::alloc::string::String,
+    /// Only those in this state. Unspecified: in any.
+    #[prost(enumeration = "DispatchState", tag = "4")]
+    pub state: i32,
+}
+/// A page of dispatches.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListDispatchesResponse {
+    /// The page.
+    #[prost(message, repeated, tag = "1")]
+    pub dispatches: ::prost::alloc::vec::Vec<Dispatch>,
+    /// Gives the next page. Empty: this is the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Asks for one dispatch.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetDispatchRequest {
+    /// Required. The dispatch's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// One dispatch.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetDispatchResponse {
+    /// The dispatch, with its attempts.
+    #[prost(message, optional, tag = "1")]
+    pub dispatch: ::core::option::Option<Dispatch>,
+}
+/// Asks for another round of attempts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetryDispatchRequest {
+    /// Required. The dispatch's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// The dispatch waits again.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RetryDispatchResponse {
+    /// The dispatch as stored now.
+    #[prost(message, optional, tag = "1")]
+    pub dispatch: ::core::option::Option<Dispatch>,
+}
+/// Asks for another dispatch of events: those named, or else those of a range.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayEventsRequest {
+    /// Required. The endpoint that gets them.
+    #[prost(string, tag = "1")]
+    pub endpoint_id: ::prost::alloc::string::String,
+    /// The events' ids, up to 1,000, whatever the endpoint's filter says. Empty: those of the range.
+    #[prost(string, repeated, tag = "2")]
+    pub event_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The range begins after this cursor. `0`: at the beginning of the log. Required without `event_ids`, not allowed with
+    /// them: nobody should replay a whole log by leaving a field out.
+    #[prost(string, tag = "3")]
+    pub start_cursor: ::prost::alloc::string::String,
+    /// The range ends with the event of this cursor. Empty: with the newest event.
+    #[prost(string, tag = "4")]
+    pub end_cursor: ::prost::alloc::string::String,
+    /// Of the range, only events of these types, among those that the endpoint's filter lets through. Empty: all of those.
+    #[prost(string, repeated, tag = "5")]
+    pub event_types: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// What was dispatched.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayEventsResponse {
+    /// How many events were dispatched.
+    #[prost(int32, tag = "1")]
+    pub dispatch_count: i32,
+    /// How far the range was read: one call looks at up to 4,000 events. Empty when ids were given.
+    #[prost(string, tag = "2")]
+    pub next_cursor: ::prost::alloc::string::String,
+    /// Whether the range goes on: call again with `next_cursor` as `start_cursor`, and `end_cursor` set as before.
+    #[prost(bool, tag = "3")]
+    pub more: bool,
+}
 /// Who sent a message in from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -5325,6 +5665,81 @@ impl InboundOutcome {
         }
     }
 }
+/// When a failed dispatch is tried again. Each pause is spread by 20 % either way; a longer one that the endpoint asks for
+/// with `Retry-After` is kept, up to a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum EndpointSchedule {
+    /// Not set. On creation: STANDARD.
+    Unspecified = 0,
+    /// Now, then after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h and 10 h: eight attempts in about 28 hours.
+    Standard = 1,
+    /// Now, then after 1 s, 2 s, 5 s and 10 s, unless the operator says otherwise: for trying an endpoint out.
+    Sandbox = 2,
+}
+impl EndpointSchedule {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ENDPOINT_SCHEDULE_UNSPECIFIED",
+            Self::Standard => "ENDPOINT_SCHEDULE_STANDARD",
+            Self::Sandbox => "ENDPOINT_SCHEDULE_SANDBOX",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ENDPOINT_SCHEDULE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ENDPOINT_SCHEDULE_STANDARD" => Some(Self::Standard),
+            "ENDPOINT_SCHEDULE_SANDBOX" => Some(Self::Sandbox),
+            _ => None,
+        }
+    }
+}
+/// Where a dispatch stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum DispatchState {
+    /// Not set. Never sent by the server.
+    Unspecified = 0,
+    /// It waits: for what is before it in its dialogue, for its next attempt, or for the endpoint to be active.
+    Pending = 1,
+    /// An attempt is under way.
+    Started = 2,
+    /// The endpoint took it.
+    Delivered = 3,
+    /// It was given up; `reason` says why. RetryDispatch puts it back.
+    Dead = 4,
+}
+impl DispatchState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DISPATCH_STATE_UNSPECIFIED",
+            Self::Pending => "DISPATCH_STATE_PENDING",
+            Self::Started => "DISPATCH_STATE_STARTED",
+            Self::Delivered => "DISPATCH_STATE_DELIVERED",
+            Self::Dead => "DISPATCH_STATE_DEAD",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DISPATCH_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "DISPATCH_STATE_PENDING" => Some(Self::Pending),
+            "DISPATCH_STATE_STARTED" => Some(Self::Started),
+            "DISPATCH_STATE_DELIVERED" => Some(Self::Delivered),
+            "DISPATCH_STATE_DEAD" => Some(Self::Dead),
+            _ => None,
+        }
+    }
+}
 /// Generated client implementations.
 #[cfg(feature = "client")]
 pub mod webhooks_service_client {
@@ -5337,8 +5752,19 @@ pub mod webhooks_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Inbound webhooks: what the outside world tells us. Receiving and replaying need `webhooks:write`, reading
-    /// `webhooks:read`.
+    /// Webhooks, inbound and outbound. Reading needs `webhooks:read`, all else `webhooks:write`, rotating a secret
+    /// `webhooks:admin`.
+    ///
+    /// Inbound: what the outside world tells us.
+    ///
+    /// Outbound: events of the log, posted to endpoints of the workspace's choice. Each post is
+    /// `{"id", "type", "timestamp", "dialogue_id", "subject_id", "message", "data"}`, signed as Standard Webhooks ask
+    /// (`webhook-id`, `webhook-timestamp`, `webhook-signature`). Every event is dispatched once to every active endpoint whose
+    /// filter lets it through, and tried again until the endpoint takes it, so it may arrive more than once: `webhook-id` is the
+    /// event's id on every try, and a receiver drops what it knows. Events of one dialogue arrive in their order, each only after
+    /// the one before was taken or given up; dialogues don't wait for each other. A 2xx is success and all else is not: no
+    /// redirect is followed, and 10 seconds are the longest that an endpoint may take to answer, unless the operator says
+    /// otherwise.
     #[derive(Debug, Clone)]
     pub struct WebhooksServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -5540,6 +5966,318 @@ pub mod webhooks_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Creates an endpoint and shows its secret. It gets what is recorded from now on, beginning with its own
+        /// `endpoint.created`. With a `request_id`, a repeat within 24 hours answers like the first call. Reasons: FIELD_INVALID,
+        /// CHANNEL_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+        pub async fn create_endpoint(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateEndpointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateEndpointResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.WebhooksService/CreateEndpoint",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.WebhooksService", "CreateEndpoint"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Reads one endpoint. Reasons: ENDPOINT_NOT_FOUND.
+        pub async fn get_endpoint(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetEndpointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetEndpointResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.WebhooksService/GetEndpoint",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.WebhooksService", "GetEndpoint"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists endpoints, oldest first. Reasons: PAGE_TOKEN_INVALID, FIELD_INVALID.
+        pub async fn list_endpoints(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListEndpointsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListEndpointsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.WebhooksService/ListEndpoints",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.WebhooksService", "ListEndpoints"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes the fields named in the mask, all or none. While an endpoint is inactive its place in the log stands still and
+        /// what it has open waits without being tried; setting `active` lets both go on from there. Reasons: ENDPOINT_NOT_FOUND,
+        /// CHANNEL_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN.
+        pub async fn update_endpoint(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateEndpointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateEndpointResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.WebhooksService/UpdateEndpoint",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.WebhooksService", "UpdateEndpoint"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes an endpoint: it gets nothing more, and what still waits for it is dead. GetDispatch still reads its
+        /// dispatches. Reasons:
+        /// ENDPOINT_NOT_FOUND.
+        pub async fn delete_endpoint(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteEndpointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteEndpointResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.WebhooksService/DeleteEndpoint",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.WebhooksService", "DeleteEndpoint"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Replaces the secret and shows the new one. For 24 hours the old secret signs beside it (`webhook-signature` then holds
+        /// two signatures, separated by a space), so that the receiver can change without missing anything; a secret that was
+        /// replaced before that one stops at once. Reasons: ENDPOINT_NOT_FOUND.
+        pub async fn rotate_endpoint_secret(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RotateEndpointSecretRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateEndpointSecretResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.WebhooksService/RotateEndpointSecret",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.WebhooksService",
+                        "RotateEndpointSecret",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Posts one `endpoint.test` event now, whether the endpoint is active or not, and answers with the attempt. It is not in
+        /// the log, is not tried again, and changes nothing of the endpoint. Reasons: ENDPOINT_NOT_FOUND.
+        pub async fn test_endpoint(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TestEndpointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TestEndpointResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.WebhooksService/TestEndpoint",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.WebhooksService", "TestEndpoint"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists an endpoint's dispatches, newest first. Reasons: ENDPOINT_NOT_FOUND, PAGE_TOKEN_INVALID, FIELD_INVALID.
+        pub async fn list_dispatches(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListDispatchesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDispatchesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.WebhooksService/ListDispatches",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.WebhooksService", "ListDispatches"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Reads one dispatch with its attempts. Reasons: DISPATCH_NOT_FOUND.
+        pub async fn get_dispatch(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetDispatchRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetDispatchResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.WebhooksService/GetDispatch",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.WebhooksService", "GetDispatch"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Puts a dead dispatch back, behind what waits for the same dialogue, with the whole schedule before it. Reasons:
+        /// DISPATCH_NOT_FOUND, DISPATCH_NOT_DEAD, ENDPOINT_NOT_FOUND.
+        pub async fn retry_dispatch(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RetryDispatchRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RetryDispatchResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.WebhooksService/RetryDispatch",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.WebhooksService", "RetryDispatch"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Dispatches recorded events to one endpoint again, by their ids or by a range of the log. They carry their first
+        /// `webhook-id`, so a receiver that took one before drops it. Reasons: ENDPOINT_NOT_FOUND, EVENT_NOT_FOUND, CURSOR_INVALID,
+        /// CURSOR_AHEAD, CURSOR_EXPIRED, FIELD_INVALID.
+        pub async fn replay_events(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReplayEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReplayEventsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.WebhooksService/ReplayEvents",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.WebhooksService", "ReplayEvents"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -5592,9 +6330,120 @@ pub mod webhooks_service_server {
             tonic::Response<super::ReplayInboundWebhookResponse>,
             tonic::Status,
         >;
+        /// Creates an endpoint and shows its secret. It gets what is recorded from now on, beginning with its own
+        /// `endpoint.created`. With a `request_id`, a repeat within 24 hours answers like the first call. Reasons: FIELD_INVALID,
+        /// CHANNEL_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+        async fn create_endpoint(
+            &self,
+            request: tonic::Request<super::CreateEndpointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateEndpointResponse>,
+            tonic::Status,
+        >;
+        /// Reads one endpoint. Reasons: ENDPOINT_NOT_FOUND.
+        async fn get_endpoint(
+            &self,
+            request: tonic::Request<super::GetEndpointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetEndpointResponse>,
+            tonic::Status,
+        >;
+        /// Lists endpoints, oldest first. Reasons: PAGE_TOKEN_INVALID, FIELD_INVALID.
+        async fn list_endpoints(
+            &self,
+            request: tonic::Request<super::ListEndpointsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListEndpointsResponse>,
+            tonic::Status,
+        >;
+        /// Changes the fields named in the mask, all or none. While an endpoint is inactive its place in the log stands still and
+        /// what it has open waits without being tried; setting `active` lets both go on from there. Reasons: ENDPOINT_NOT_FOUND,
+        /// CHANNEL_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN.
+        async fn update_endpoint(
+            &self,
+            request: tonic::Request<super::UpdateEndpointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateEndpointResponse>,
+            tonic::Status,
+        >;
+        /// Deletes an endpoint: it gets nothing more, and what still waits for it is dead. GetDispatch still reads its
+        /// dispatches. Reasons:
+        /// ENDPOINT_NOT_FOUND.
+        async fn delete_endpoint(
+            &self,
+            request: tonic::Request<super::DeleteEndpointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteEndpointResponse>,
+            tonic::Status,
+        >;
+        /// Replaces the secret and shows the new one. For 24 hours the old secret signs beside it (`webhook-signature` then holds
+        /// two signatures, separated by a space), so that the receiver can change without missing anything; a secret that was
+        /// replaced before that one stops at once. Reasons: ENDPOINT_NOT_FOUND.
+        async fn rotate_endpoint_secret(
+            &self,
+            request: tonic::Request<super::RotateEndpointSecretRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateEndpointSecretResponse>,
+            tonic::Status,
+        >;
+        /// Posts one `endpoint.test` event now, whether the endpoint is active or not, and answers with the attempt. It is not in
+        /// the log, is not tried again, and changes nothing of the endpoint. Reasons: ENDPOINT_NOT_FOUND.
+        async fn test_endpoint(
+            &self,
+            request: tonic::Request<super::TestEndpointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TestEndpointResponse>,
+            tonic::Status,
+        >;
+        /// Lists an endpoint's dispatches, newest first. Reasons: ENDPOINT_NOT_FOUND, PAGE_TOKEN_INVALID, FIELD_INVALID.
+        async fn list_dispatches(
+            &self,
+            request: tonic::Request<super::ListDispatchesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDispatchesResponse>,
+            tonic::Status,
+        >;
+        /// Reads one dispatch with its attempts. Reasons: DISPATCH_NOT_FOUND.
+        async fn get_dispatch(
+            &self,
+            request: tonic::Request<super::GetDispatchRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetDispatchResponse>,
+            tonic::Status,
+        >;
+        /// Puts a dead dispatch back, behind what waits for the same dialogue, with the whole schedule before it. Reasons:
+        /// DISPATCH_NOT_FOUND, DISPATCH_NOT_DEAD, ENDPOINT_NOT_FOUND.
+        async fn retry_dispatch(
+            &self,
+            request: tonic::Request<super::RetryDispatchRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RetryDispatchResponse>,
+            tonic::Status,
+        >;
+        /// Dispatches recorded events to one endpoint again, by their ids or by a range of the log. They carry their first
+        /// `webhook-id`, so a receiver that took one before drops it. Reasons: ENDPOINT_NOT_FOUND, EVENT_NOT_FOUND, CURSOR_INVALID,
+        /// CURSOR_AHEAD, CURSOR_EXPIRED, FIELD_INVALID.
+        async fn replay_events(
+            &self,
+            request: tonic::Request<super::ReplayEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReplayEventsResponse>,
+            tonic::Status,
+        >;
     }
-    /// Inbound webhooks: what the outside world tells us. Receiving and replaying need `webhooks:write`, reading
-    /// `webhooks:read`.
+    /// Webhooks, inbound and outbound. Reading needs `webhooks:read`, all else `webhooks:write`, rotating a secret
+    /// `webhooks:admin`.
+    ///
+    /// Inbound: what the outside world tells us.
+    ///
+    /// Outbound: events of the log, posted to endpoints of the workspace's choice. Each post is
+    /// `{"id", "type", "timestamp", "dialogue_id", "subject_id", "message", "data"}`, signed as Standard Webhooks ask
+    /// (`webhook-id`, `webhook-timestamp`, `webhook-signature`). Every event is dispatched once to every active endpoint whose
+    /// filter lets it through, and tried again until the endpoint takes it, so it may arrive more than once: `webhook-id` is the
+    /// event's id on every try, and a receiver drops what it knows. Events of one dialogue arrive in their order, each only after
+    /// the one before was taken or given up; dialogues don't wait for each other. A 2xx is success and all else is not: no
+    /// redirect is followed, and 10 seconds are the longest that an endpoint may take to answer, unless the operator says
+    /// otherwise.
     #[derive(Debug)]
     pub struct WebhooksServiceServer<T> {
         inner: Arc<T>,
@@ -5846,6 +6695,511 @@ pub mod webhooks_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReplayInboundWebhookSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.WebhooksService/CreateEndpoint" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateEndpointSvc<T: WebhooksService>(pub Arc<T>);
+                    impl<
+                        T: WebhooksService,
+                    > tonic::server::UnaryService<super::CreateEndpointRequest>
+                    for CreateEndpointSvc<T> {
+                        type Response = super::CreateEndpointResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateEndpointRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WebhooksService>::create_endpoint(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateEndpointSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.WebhooksService/GetEndpoint" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetEndpointSvc<T: WebhooksService>(pub Arc<T>);
+                    impl<
+                        T: WebhooksService,
+                    > tonic::server::UnaryService<super::GetEndpointRequest>
+                    for GetEndpointSvc<T> {
+                        type Response = super::GetEndpointResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetEndpointRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WebhooksService>::get_endpoint(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetEndpointSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.WebhooksService/ListEndpoints" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListEndpointsSvc<T: WebhooksService>(pub Arc<T>);
+                    impl<
+                        T: WebhooksService,
+                    > tonic::server::UnaryService<super::ListEndpointsRequest>
+                    for ListEndpointsSvc<T> {
+                        type Response = super::ListEndpointsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListEndpointsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WebhooksService>::list_endpoints(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListEndpointsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.WebhooksService/UpdateEndpoint" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateEndpointSvc<T: WebhooksService>(pub Arc<T>);
+                    impl<
+                        T: WebhooksService,
+                    > tonic::server::UnaryService<super::UpdateEndpointRequest>
+                    for UpdateEndpointSvc<T> {
+                        type Response = super::UpdateEndpointResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateEndpointRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WebhooksService>::update_endpoint(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateEndpointSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.WebhooksService/DeleteEndpoint" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteEndpointSvc<T: WebhooksService>(pub Arc<T>);
+                    impl<
+                        T: WebhooksService,
+                    > tonic::server::UnaryService<super::DeleteEndpointRequest>
+                    for DeleteEndpointSvc<T> {
+                        type Response = super::DeleteEndpointResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteEndpointRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WebhooksService>::delete_endpoint(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteEndpointSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.WebhooksService/RotateEndpointSecret" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateEndpointSecretSvc<T: WebhooksService>(pub Arc<T>);
+                    impl<
+                        T: WebhooksService,
+                    > tonic::server::UnaryService<super::RotateEndpointSecretRequest>
+                    for RotateEndpointSecretSvc<T> {
+                        type Response = super::RotateEndpointSecretResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RotateEndpointSecretRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WebhooksService>::rotate_endpoint_secret(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateEndpointSecretSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.WebhooksService/TestEndpoint" => {
+                    #[allow(non_camel_case_types)]
+                    struct TestEndpointSvc<T: WebhooksService>(pub Arc<T>);
+                    impl<
+                        T: WebhooksService,
+                    > tonic::server::UnaryService<super::TestEndpointRequest>
+                    for TestEndpointSvc<T> {
+                        type Response = super::TestEndpointResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TestEndpointRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WebhooksService>::test_endpoint(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TestEndpointSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.WebhooksService/ListDispatches" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListDispatchesSvc<T: WebhooksService>(pub Arc<T>);
+                    impl<
+                        T: WebhooksService,
+                    > tonic::server::UnaryService<super::ListDispatchesRequest>
+                    for ListDispatchesSvc<T> {
+                        type Response = super::ListDispatchesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListDispatchesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WebhooksService>::list_dispatches(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListDispatchesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.WebhooksService/GetDispatch" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetDispatchSvc<T: WebhooksService>(pub Arc<T>);
+                    impl<
+                        T: WebhooksService,
+                    > tonic::server::UnaryService<super::GetDispatchRequest>
+                    for GetDispatchSvc<T> {
+                        type Response = super::GetDispatchResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetDispatchRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WebhooksService>::get_dispatch(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetDispatchSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.WebhooksService/RetryDispatch" => {
+                    #[allow(non_camel_case_types)]
+                    struct RetryDispatchSvc<T: WebhooksService>(pub Arc<T>);
+                    impl<
+                        T: WebhooksService,
+                    > tonic::server::UnaryService<super::RetryDispatchRequest>
+                    for RetryDispatchSvc<T> {
+                        type Response = super::RetryDispatchResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RetryDispatchRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WebhooksService>::retry_dispatch(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RetryDispatchSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.WebhooksService/ReplayEvents" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReplayEventsSvc<T: WebhooksService>(pub Arc<T>);
+                    impl<
+                        T: WebhooksService,
+                    > tonic::server::UnaryService<super::ReplayEventsRequest>
+                    for ReplayEventsSvc<T> {
+                        type Response = super::ReplayEventsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReplayEventsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WebhooksService>::replay_events(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReplayEventsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -46,17 +46,31 @@ pub enum Begin {
 }
 
 impl App {
-    async fn place(&self, workspace: WorkspaceId, cursor: &str, empty: Begin) -> Result<Cursor, Error> {
+    /// Reads a cursor of this workspace's log as it is now; an empty one as `empty` says.
+    pub(crate) async fn place(
+        &self,
+        workspace: WorkspaceId,
+        cursor: &str,
+        empty: Begin,
+    ) -> Result<Cursor, Error> {
         let mut tx = self.store().workspace(workspace).await?;
         let (epoch, end) = store::events::end(&mut tx, workspace).await?;
+        // The place before the oldest event; where none is left, the end.
+        let first = store::events::oldest(&mut tx, workspace).await?.map_or(end, |oldest| oldest - 1);
         store::commit(tx).await?;
         let at = |position| Cursor { workspace, epoch, position };
         let cursor = match cursor {
             "" if empty == Begin::Now => at(end),
-            "" | "0" => at(0),
+            "" | "0" => at(first),
             text => Cursor::decode(text, workspace)?,
         };
-        if cursor.epoch != epoch || cursor.position > end {
+        if cursor.epoch < epoch || (cursor.epoch == epoch && cursor.position < first) {
+            let expired = "is older than the log; begin again at the cursor in the metadata";
+            return Err(Refusal::field(Reason::CursorExpired, "cursor", expired)
+                .with("cursor", at(first).encode())
+                .into());
+        }
+        if cursor.epoch > epoch || cursor.position > end {
             let ahead = "is ahead of the log; begin again at the cursor in the metadata";
             return Err(Refusal::field(Reason::CursorAhead, "cursor", ahead)
                 .with("cursor", at(end).encode())
@@ -141,6 +155,10 @@ impl Watch {
         loop {
             if let Some(item) = self.ready.pop_front() {
                 return Ok(Some(item));
+            }
+            // Asked here, too: who reads a long log from its beginning must not hold up a stop.
+            if self.app.inner.stop.is_cancelled() {
+                return Ok(None);
             }
             if self.read_on {
                 self.read().await?;

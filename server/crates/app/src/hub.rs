@@ -15,6 +15,8 @@ use crate::{App, Error};
 /// Wakes whoever waits for something in the database.
 pub(crate) struct Hub {
     work: watch::Sender<u64>,
+    hooks: watch::Sender<u64>,
+    configuration: watch::Sender<u64>,
     events: broadcast::Sender<Option<WorkspaceId>>,
     /// Other processes have not been told yet that there may be work.
     untold: Notify,
@@ -42,6 +44,8 @@ impl Hub {
     pub(crate) fn new() -> Self {
         Self {
             work: watch::Sender::new(0),
+            hooks: watch::Sender::new(0),
+            configuration: watch::Sender::new(0),
             events: broadcast::Sender::new(1024),
             untold: Notify::new(),
             runs: Mutex::default(),
@@ -81,6 +85,16 @@ impl Hub {
         self.work.subscribe()
     }
 
+    /// Fires when dispatches to endpoints may be due. Apart from other work, which comes far more often.
+    pub(crate) fn hooks(&self) -> watch::Receiver<u64> {
+        self.hooks.subscribe()
+    }
+
+    /// Fires when some configuration changed.
+    pub(crate) fn configuration(&self) -> watch::Receiver<u64> {
+        self.configuration.subscribe()
+    }
+
     /// Tells of workspaces whose log grew; `None`: any may have.
     pub(crate) fn events(&self) -> broadcast::Receiver<Option<WorkspaceId>> {
         self.events.subscribe()
@@ -92,20 +106,37 @@ impl Hub {
         self.untold.notify_one();
     }
 
+    /// Says after a commit that dispatches may be due. In this process only: it works them itself, and what is too much for
+    /// it the others find by polling.
+    pub(crate) fn tell_hooks(&self) {
+        self.hooks.send_modify(|count| *count += 1);
+    }
+
+    /// Says that some configuration changed.
+    pub(crate) fn tell_configuration(&self) {
+        self.configuration.send_modify(|count| *count += 1);
+    }
+
     fn wake_work(&self) {
         self.work.send_modify(|count| *count += 1);
     }
 
     fn wake_all(&self) {
         self.wake_work();
+        self.tell_hooks();
         let _ = self.events.send(None);
     }
 }
 
 /// Starts the listener. It lives as long as the process, through restarts of the database.
 pub(crate) async fn start(app: &App) -> Result<(), Error> {
-    const CHANNELS: [&str; 4] =
-        ["switchboard_work", "switchboard_events", "switchboard_dialogues", "switchboard_config"];
+    const CHANNELS: [&str; 5] = [
+        "switchboard_work",
+        "switchboard_hooks",
+        "switchboard_events",
+        "switchboard_dialogues",
+        "switchboard_config",
+    ];
     let mut listener = app.store().listen(&CHANNELS).await?;
     tokio::spawn(tell_others(app.clone()));
     let app = app.clone();
@@ -122,7 +153,12 @@ pub(crate) async fn start(app: &App) -> Result<(), Error> {
                         if notification.payload() != own {
                             app.inner.hub.wake_work();
                         }
+                        // Said without a name, as when a process that died gave back what it held: of any kind.
+                        if notification.payload().is_empty() {
+                            app.inner.hub.tell_hooks();
+                        }
                     }
+                    "switchboard_hooks" => app.inner.hub.tell_hooks(),
                     "switchboard_events" => {
                         let _ = app.inner.hub.events.send(notification.payload().parse().ok());
                     }

@@ -5,11 +5,14 @@
 //! contract names. The room knows the vendors' traits but no vendor by name, and nothing of tonic, axum or reqwest.
 
 pub mod agents;
+mod bulkhead;
 pub mod caller;
 pub mod channels;
 pub mod dialogues;
+pub mod endpoints;
 pub mod error;
 pub mod events;
+mod feeder;
 mod gather;
 mod hub;
 pub mod inbound;
@@ -24,7 +27,12 @@ pub mod workspaces;
 use std::{sync::Arc, time::Duration};
 
 pub use caller::Caller;
-use domain::{Clock, Ids, Timestamp, WorkerId, delivery::RetrySchedule, vendor::Vendors};
+use domain::{
+    Clock, Ids, Timestamp, WorkerId,
+    delivery::RetrySchedule,
+    endpoint::Schedules,
+    vendor::{EventPoster, Vendors},
+};
 pub use error::Error;
 use http::HeaderName;
 use hub::Hub;
@@ -37,12 +45,16 @@ use tokio_util::sync::CancellationToken;
 pub struct Settings {
     /// How failed deliveries are tried again.
     pub deliveries: RetrySchedule,
+    /// How failed dispatches to endpoints are tried again.
+    pub hooks: Schedules,
     /// How failed runs of an engine are tried again.
     pub runs: RetrySchedule,
     /// How many messages may wait to be committed before callers are told to come back.
     pub inbox_capacity: usize,
     /// How many turns and deliveries one worker works on at once.
     pub concurrency: usize,
+    /// How many dispatches to endpoints one worker works on at once, beside the rest.
+    pub hook_concurrency: usize,
     /// How long a worker that fell silent keeps its work.
     pub lease: Duration,
     /// The header that carries an agent's token, whose value is never stored.
@@ -60,6 +72,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     ids: Ids,
     vendors: Vendors,
+    poster: Arc<dyn EventPoster>,
     sealer: sealing::Sealer,
     settings: Settings,
     worker: WorkerId,
@@ -77,6 +90,7 @@ impl App {
         store: Store,
         clock: Arc<dyn Clock>,
         vendors: Vendors,
+        poster: Arc<dyn EventPoster>,
         sealer: sealing::Sealer,
         settings: Settings,
         stop: CancellationToken,
@@ -94,6 +108,7 @@ impl App {
                 clock,
                 ids,
                 vendors,
+                poster,
                 sealer,
                 settings,
                 hub,
@@ -132,5 +147,6 @@ impl App {
     fn forget(&self) {
         self.inner.keys.invalidate_all();
         self.inner.routes.forget();
+        self.inner.hub.tell_configuration();
     }
 }

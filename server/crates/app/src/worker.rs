@@ -12,12 +12,13 @@ use std::{
     time::Duration,
 };
 
-use domain::{DialogueId, WorkerId, WorkspaceId};
+use domain::{DialogueId, WorkerId};
 use rand::RngExt;
 use store::{
     Kept,
     deliveries::{self, ClaimedDelivery, StartedAttempt},
-    queue::{Claim, Lane},
+    dispatches::{self, ClaimedDispatch, StartedDispatch},
+    queue::{Claim, Lane, Lanes},
     turns::{self, BegunTurn, ClaimedTurn, Committed},
 };
 use tokio::{sync::Semaphore, task::JoinHandle};
@@ -25,6 +26,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     App, Error,
+    bulkhead::Bulkhead,
+    feeder,
     gather::{Gather, Write},
     jobs, numberer,
 };
@@ -39,6 +42,8 @@ pub(crate) struct Worker {
     pub(crate) settle_turn: Gather<SettleTurn>,
     pub(crate) start: Gather<StartAttempt>,
     pub(crate) settle: Gather<SettleAttempt>,
+    pub(crate) start_hook: Gather<StartDispatch>,
+    pub(crate) settle_hook: Gather<SettleDispatch>,
     /// Cancelled when work in hand has had its time after the stop.
     pub(crate) give_up: CancellationToken,
     /// Set when a write ended in doubt: what this worker holds is then given back and claimed anew, so that what
@@ -48,9 +53,10 @@ pub(crate) struct Worker {
 
 /// A running worker.
 pub struct Running {
-    dispatcher: JoinHandle<()>,
+    dispatchers: [JoinHandle<()>; 2],
     heart: JoinHandle<()>,
     numberer: JoinHandle<()>,
+    feeder: JoinHandle<()>,
     tasks: TaskTracker,
     give_up: CancellationToken,
     app: App,
@@ -59,7 +65,9 @@ pub struct Running {
 impl Running {
     /// Waits, after the process was told to stop, until the work in hand is done; then gives the rest back.
     pub async fn finish(self, longest: Duration) {
-        let _ = self.dispatcher.await;
+        for dispatcher in self.dispatchers {
+            let _ = dispatcher.await;
+        }
         self.tasks.close();
         if tokio::time::timeout(longest, self.tasks.wait()).await.is_err() {
             tracing::warn!(left = self.tasks.len(), "work in hand did not end in time; it is given back");
@@ -67,6 +75,7 @@ impl Running {
         }
         self.heart.abort();
         let _ = self.numberer.await;
+        let _ = self.feeder.await;
         if let Err(error) = store::queue::retire(self.app.store().pool(), self.app.inner.worker).await {
             tracing::warn!(error = %error, "work could not be given back; others take it when the lease lapses");
         }
@@ -199,13 +208,73 @@ impl Write for SettleAttempt {
     }
 }
 
+/// Begins attempts at dispatches.
+pub(crate) struct StartDispatch(App);
+
+impl Write for StartDispatch {
+    type Item = ClaimedDispatch;
+    type Answer = Option<StartedDispatch>;
+
+    const REPEATABLE: bool = false;
+    const NAME: &str = "start_dispatch";
+
+    /// The key, whose row is locked: an endpoint's place in a dialogue's stead.
+    fn dialogue(item: &ClaimedDispatch) -> DialogueId {
+        item.subject.into()
+    }
+
+    async fn write(
+        &self,
+        items: &[ClaimedDispatch],
+        kept: &mut Kept,
+    ) -> Result<Vec<Option<StartedDispatch>>, store::Error> {
+        let Self(app) = self;
+        dispatches::start_attempts(kept.connection().await?, app.inner.worker, items, app.now()).await
+    }
+}
+
+/// Settles attempts at dispatches.
+pub(crate) struct SettleDispatch(App);
+
+impl Write for SettleDispatch {
+    type Item = dispatches::Settlement;
+    type Answer = bool;
+
+    const REPEATABLE: bool = false;
+    const NAME: &str = "settle_dispatch";
+
+    fn dialogue(item: &dispatches::Settlement) -> DialogueId {
+        item.claim.subject.into()
+    }
+
+    async fn write(
+        &self,
+        items: &[dispatches::Settlement],
+        kept: &mut Kept,
+    ) -> Result<Vec<bool>, store::Error> {
+        let Self(app) = self;
+        let (worker, patience) = (app.inner.worker, domain::endpoint::PATIENCE);
+        let answers =
+            dispatches::settle(kept.connection().await?, worker, items, patience, app.now()).await?;
+        app.inner.hub.tell_hooks();
+        Ok(answers)
+    }
+}
+
 fn gather<W: Write>(app: &App, write: W) -> Gather<W> {
+    gather_by(app, 2, write)
+}
+
+/// With so many writers, each of which keeps a connection while it is busy.
+fn gather_by<W: Write>(app: &App, writers: usize, write: W) -> Gather<W> {
     const CAPACITY: usize = 4_096;
-    const WRITERS: usize = 2;
     // More would make each caller wait longer without much gain.
     const MOST: usize = 64;
-    Gather::start(app.store(), CAPACITY, WRITERS, MOST, write)
+    Gather::start(app.store(), CAPACITY, writers, MOST, write)
 }
+
+/// An endpoint gets one of so many parts of the places for dispatches.
+const ENDPOINTS_SHARE: usize = 4;
 
 /// Starts a worker. `alone`: no other process can be at work on this database, so what others held is free at once.
 pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
@@ -222,15 +291,27 @@ pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
         settle_turn: gather(app, SettleTurn(app.clone())),
         start: gather(app, StartAttempt(app.clone())),
         settle: gather(app, SettleAttempt(app.clone())),
+        // Dialogues first: endpoints get one writer each, and leave connections for the rest.
+        start_hook: gather_by(app, 1, StartDispatch(app.clone())),
+        settle_hook: gather_by(app, 1, SettleDispatch(app.clone())),
         give_up: CancellationToken::new(),
         doubt: Arc::default(),
     };
     let give_up = worker.give_up.clone();
+    let hooks = app.inner.settings.hook_concurrency;
     let tasks = TaskTracker::new();
     Ok(Running {
         heart: tokio::spawn(worker.clone().beat()),
-        dispatcher: tokio::spawn(worker.dispatch(tasks.clone())),
+        dispatchers: [
+            tokio::spawn(worker.clone().dispatch(None, app.inner.settings.concurrency, tasks.clone())),
+            tokio::spawn(worker.dispatch(
+                Some(Bulkhead::new((hooks / ENDPOINTS_SHARE).max(1), &app.inner.hub)),
+                hooks,
+                tasks.clone(),
+            )),
+        ],
         numberer: tokio::spawn(numberer::run(app.clone())),
+        feeder: tokio::spawn(feeder::run(app.clone())),
         tasks,
         give_up,
         app: app.clone(),
@@ -257,13 +338,17 @@ impl Worker {
         }
     }
 
-    async fn dispatch(self, tasks: TaskTracker) {
-        /// Behind the notifications.
-        const POLL: Duration = Duration::from_secs(1);
+    /// Claims work and has it done, of the lane of dispatches if there is a bulkhead for it, else of those of dialogues.
+    async fn dispatch(self, hooks: Option<Bulkhead>, concurrency: usize, tasks: TaskTracker) {
         const MOST_PER_CLAIM: usize = 128;
-        let places = Arc::new(Semaphore::new(self.app.inner.settings.concurrency));
-        let mut work = self.app.inner.hub.work();
-        let mut after = WorkspaceId(uuid::Uuid::nil());
+        // Behind the notifications.
+        let poll = Duration::from_secs(if hooks.is_some() { 3 } else { 1 });
+        let places = Arc::new(Semaphore::new(concurrency));
+        let mut work = match hooks {
+            None => self.app.inner.hub.work(),
+            Some(_) => self.app.inner.hub.hooks(),
+        };
+        let mut after = uuid::Uuid::nil();
         while !self.app.inner.stop.is_cancelled() {
             work.borrow_and_update();
             if self.doubt.swap(false, Ordering::Relaxed) {
@@ -272,8 +357,14 @@ impl Worker {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             drop(place);
             let free = places.available_permits().clamp(1, MOST_PER_CLAIM);
+            let busy = hooks.as_ref().map(Bulkhead::full).unwrap_or_default();
+            let lanes = match &hooks {
+                None => Lanes::Dialogues,
+                Some(hooks) => Lanes::Hooks { most: hooks.most(), busy: &busy },
+            };
             let claims = match store::queue::claim(
                 self.app.store().pool(),
+                lanes,
                 self.id,
                 after,
                 free,
@@ -291,30 +382,31 @@ impl Worker {
                 }
             };
             domain::fail_point::reached("claim", "after");
-            // The walk goes on behind the last workspace that was served, and begins anew when nobody is left.
-            let began_anew = after.0.is_nil();
-            after =
-                claims.iter().map(|claim| claim.workspace).max().unwrap_or(WorkspaceId(uuid::Uuid::nil()));
+            // The walk goes on behind the last that was served, and begins anew when nobody is left.
+            let began_anew = after.is_nil();
+            after = claims.iter().map(Claim::share).max().unwrap_or_default();
             let found = !claims.is_empty();
             for claim in claims {
                 let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+                let inside = hooks.as_ref().zip(claim.endpoint).map(|(hooks, id)| hooks.enter(id));
                 let worker = self.clone();
                 tasks.spawn(async move {
                     worker.work(claim).await;
                     drop(place);
+                    drop(inside);
                 });
             }
             if found || !began_anew {
                 continue;
             }
-            let due = match store::queue::next_due(self.app.store().pool()).await {
+            let due = match store::queue::next_due(self.app.store().pool(), lanes).await {
                 Ok(Some(due)) => Duration::try_from(due - self.app.now()).unwrap_or(Duration::from_millis(1)),
-                _ => POLL,
+                _ => poll,
             };
             tokio::select! {
                 () = self.app.inner.stop.cancelled() => return,
                 _ = work.changed() => {}
-                () = tokio::time::sleep(due.min(jittered(POLL))) => {}
+                () = tokio::time::sleep(due.min(jittered(poll))) => {}
             }
         }
     }
@@ -351,6 +443,20 @@ impl Worker {
                         workspace: claim.workspace,
                         dialogue: claim.dialogue,
                         delivery: claim.target.into(),
+                        fence: claim.fence,
+                        job: claim.job,
+                        failures: claim.failures,
+                    },
+                )
+                .await
+            }
+            Lane::Hook => {
+                jobs::dispatch_event::run(
+                    self,
+                    ClaimedDispatch {
+                        workspace: claim.workspace,
+                        subject: claim.dialogue.into(),
+                        dispatch: claim.target.into(),
                         fence: claim.fence,
                         job: claim.job,
                         failures: claim.failures,

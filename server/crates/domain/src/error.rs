@@ -61,6 +61,7 @@ reasons! {
     PageTokenInvalid = "PAGE_TOKEN_INVALID", InvalidArgument;
     CursorInvalid = "CURSOR_INVALID", InvalidArgument;
     CursorAhead = "CURSOR_AHEAD", OutOfRange;
+    CursorExpired = "CURSOR_EXPIRED", OutOfRange;
     RequestIdReused = "REQUEST_ID_REUSED", AlreadyExists;
     AuthMissing = "AUTH_MISSING", Unauthenticated;
     AuthMalformed = "AUTH_MALFORMED", Unauthenticated;
@@ -75,12 +76,16 @@ reasons! {
     TurnNotFound = "TURN_NOT_FOUND", NotFound;
     DeliveryNotFound = "DELIVERY_NOT_FOUND", NotFound;
     InboundWebhookNotFound = "INBOUND_WEBHOOK_NOT_FOUND", NotFound;
+    EndpointNotFound = "ENDPOINT_NOT_FOUND", NotFound;
+    DispatchNotFound = "DISPATCH_NOT_FOUND", NotFound;
+    EventNotFound = "EVENT_NOT_FOUND", NotFound;
     RouteNotFound = "ROUTE_NOT_FOUND", NotFound;
     MethodNotAllowed = "METHOD_NOT_ALLOWED", Unimplemented;
     AgentInUse = "AGENT_IN_USE", FailedPrecondition;
     ChannelInactive = "CHANNEL_INACTIVE", FailedPrecondition;
     DeliveryNotDead = "DELIVERY_NOT_DEAD", FailedPrecondition;
     DeliveryNotHeld = "DELIVERY_NOT_HELD", FailedPrecondition;
+    DispatchNotDead = "DISPATCH_NOT_DEAD", FailedPrecondition;
     MessageConflict = "MESSAGE_CONFLICT", AlreadyExists;
     TargetForbidden = "TARGET_FORBIDDEN", InvalidArgument;
     BodyTooLarge = "BODY_TOO_LARGE", ResourceExhausted;

@@ -1,6 +1,8 @@
 //! The workspace's log of recorded facts.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Map, Value, json};
+use time::format_description::well_known::Rfc3339;
 
 use crate::{DialogueId, Error, EventId, Reason, Timestamp, WorkspaceId, dialogue::Message};
 
@@ -22,7 +24,46 @@ pub struct Event {
     /// The message it is about.
     pub message: Option<Message>,
     /// Further facts, an object.
-    pub data: serde_json::Value,
+    pub data: Value,
+}
+
+impl Event {
+    /// Writes it as JSON, the same for all who get JSON: streams over HTTP and outbound webhooks. What is not there is left
+    /// out.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let mut json = Map::from_iter([
+            ("id".to_owned(), json!(self.id)),
+            ("type".to_owned(), json!(self.kind)),
+            ("timestamp".to_owned(), moment(self.occurred_at)),
+        ]);
+        if let Some(dialogue) = self.dialogue {
+            json.insert("dialogue_id".to_owned(), json!(dialogue));
+        }
+        if let Some(subject) = self.subject {
+            json.insert("subject_id".to_owned(), json!(subject));
+        }
+        if let Some(message) = &self.message {
+            let mut body = json!({
+                "id": message.id,
+                "seq": message.seq,
+                "role": message.role,
+                "text": message.text,
+                "external_id": message.external_id,
+                "create_time": moment(message.created_at),
+            });
+            if let Some(turn) = message.turn {
+                body["turn_id"] = json!(turn);
+            }
+            json.insert("message".to_owned(), body);
+        }
+        json.insert("data".to_owned(), self.data.clone());
+        json
+    }
+}
+
+/// A moment as RFC 3339 writes it. Null for a year that it can't write, which none of ours is.
+fn moment(at: Timestamp) -> Value {
+    at.format(&Rfc3339).map_or(Value::Null, Value::String)
 }
 
 /// A place between two events of a workspace's log: everything up to `position` has been read.
@@ -77,6 +118,45 @@ impl Cursor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_json_of_an_event_leaves_out_what_is_not_there() {
+        let event = Event {
+            id: EventId(uuid::Uuid::from_u128(1)),
+            kind: "message.received".to_owned(),
+            position: 7,
+            occurred_at: Timestamp::UNIX_EPOCH,
+            dialogue: Some(DialogueId(uuid::Uuid::from_u128(2))),
+            subject: None,
+            message: Some(Message {
+                id: uuid::Uuid::from_u128(3).into(),
+                dialogue: DialogueId(uuid::Uuid::from_u128(2)),
+                seq: 1,
+                role: crate::dialogue::Role::User,
+                text: "hello".to_owned(),
+                external_id: "m1".to_owned(),
+                turn: None,
+                created_at: Timestamp::UNIX_EPOCH,
+            }),
+            data: json!({ "late": true }),
+        };
+        let expected = json!({
+            "id": "00000000-0000-0000-0000-000000000001",
+            "type": "message.received",
+            "timestamp": "1970-01-01T00:00:00Z",
+            "dialogue_id": "00000000-0000-0000-0000-000000000002",
+            "message": {
+                "id": "00000000-0000-0000-0000-000000000003",
+                "seq": 1,
+                "role": "USER",
+                "text": "hello",
+                "external_id": "m1",
+                "create_time": "1970-01-01T00:00:00Z",
+            },
+            "data": { "late": true },
+        });
+        assert_eq!(Value::Object(event.to_json()), expected);
+    }
 
     #[test]
     fn a_cursor_reads_back_and_only_in_its_workspace() {

@@ -68,6 +68,10 @@ ids! {
     InboundWebhookId,
     /// One recorded fact.
     EventId,
+    /// Where events are posted to.
+    EndpointId,
+    /// One event on its way to one endpoint.
+    DispatchId,
     /// One piece of waiting work.
     JobId,
     /// One running server process.

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod decide;
 pub mod delivery;
 pub mod dialogue;
+pub mod endpoint;
 pub mod error;
 pub mod event;
 pub mod fail_point;
@@ -26,6 +27,6 @@ pub mod workspace;
 pub use clock::{Clock, Ids, ManualClock, SystemClock, Timestamp};
 pub use error::{Error, FieldViolation, Kind, Reason};
 pub use ids::{
-    AgentId, ApiKeyId, ChannelId, DeliveryId, DialogueId, EventId, InboundWebhookId, JobId, MessageId,
-    TurnId, WorkerId, WorkspaceId,
+    AgentId, ApiKeyId, ChannelId, DeliveryId, DialogueId, DispatchId, EndpointId, EventId, InboundWebhookId,
+    JobId, MessageId, TurnId, WorkerId, WorkspaceId,
 };

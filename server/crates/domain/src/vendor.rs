@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ChannelId, DeliveryId, MessageId, Reason, Timestamp,
+    ChannelId, DeliveryId, EventId, MessageId, Reason, Timestamp,
     dialogue::{Message, Role},
     inbound::{InboundEvent, RawRequest, Verified},
 };
@@ -140,6 +140,31 @@ pub trait MessageSender: Send + Sync {
 
     /// Sends one message. Never retries by itself.
     async fn send(&self, account: &VendorAccount, message: &OutboundMessage) -> Result<Receipt, VendorError>;
+}
+
+/// Posts events to the workspaces' own endpoints: no vendor, but a call outside all the same.
+#[async_trait]
+pub trait EventPoster: Send + Sync {
+    /// Checks an address when it is saved, as [`MessageSender::check_target`] does.
+    async fn check_target(&self, url: &str) -> Result<(), (Reason, String)>;
+
+    /// Posts one event. Never retries by itself.
+    async fn post(&self, event: &OutboundEvent) -> Result<Receipt, VendorError>;
+}
+
+/// An event to post.
+#[derive(Debug, Clone)]
+pub struct OutboundEvent {
+    /// Where to.
+    pub url: String,
+    /// The secrets that sign, newest first.
+    pub secrets: Vec<SecretString>,
+    /// The event: the same for every attempt, so that a receiver can drop repeats.
+    pub id: EventId,
+    /// The body, JSON.
+    pub body: String,
+    /// When this attempt begins.
+    pub now: Timestamp,
 }
 
 /// A message to send.

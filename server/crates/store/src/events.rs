@@ -59,6 +59,29 @@ pub async fn end(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<(i32
     Ok(end.unwrap_or((1, 0)))
 }
 
+/// The oldest position that a workspace's log still holds. `None`: it holds none.
+pub async fn oldest(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<Option<i64>, Error> {
+    Ok(sqlx::query_scalar("select min(position) from event_positions where workspace_id = $1")
+        .bind(workspace.0)
+        .fetch_one(conn)
+        .await?)
+}
+
+/// Which of these events the workspace has.
+pub async fn known(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    ids: &[EventId],
+) -> Result<Vec<EventId>, Error> {
+    let known: Vec<Uuid> =
+        sqlx::query_scalar("select id from events where workspace_id = $1 and id = any ($2)")
+            .bind(workspace.0)
+            .bind(ids.iter().map(|id| id.0).collect::<Vec<_>>())
+            .fetch_all(conn)
+            .await?;
+    Ok(known.into_iter().map(Into::into).collect())
+}
+
 /// What selects events.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Filter {

@@ -1,6 +1,6 @@
 //! The queue: keys with waiting jobs, claimed under leases.
 
-use domain::{DialogueId, JobId, Timestamp, WorkerId, WorkspaceId};
+use domain::{DialogueId, EndpointId, JobId, Timestamp, WorkerId, WorkspaceId};
 use sqlx::{FromRow, PgPool, postgres::types::PgInterval};
 use uuid::Uuid;
 
@@ -15,6 +15,22 @@ pub enum Lane {
     Out,
     /// The return of control to the agent.
     Timer,
+    /// Dispatches to endpoints.
+    Hook,
+}
+
+/// What is claimed together.
+#[derive(Debug, Clone, Copy)]
+pub enum Lanes<'a> {
+    /// All that belongs to dialogues, shared evenly among workspaces.
+    Dialogues,
+    /// Dispatches, shared evenly among endpoints: apart, since endpoints belong to strangers and may be slow or many.
+    Hooks {
+        /// How many one endpoint gets at most.
+        most: usize,
+        /// Endpoints that get none.
+        busy: &'a [EndpointId],
+    },
 }
 
 /// A claimed key with its head.
@@ -22,7 +38,7 @@ pub enum Lane {
 pub struct Claim {
     /// Whose.
     pub workspace: WorkspaceId,
-    /// Of which dialogue.
+    /// Of which dialogue; in the lane of dispatches the key that is derived from endpoint and dialogue.
     pub dialogue: DialogueId,
     /// Which lane.
     pub lane: Lane,
@@ -30,10 +46,19 @@ pub struct Claim {
     pub fence: i64,
     /// The head job.
     pub job: JobId,
-    /// The turn, delivery or dialogue that it is about.
+    /// The turn, delivery, dialogue or dispatch that it is about.
     pub target: Uuid,
     /// How often it failed before.
     pub failures: i32,
+    /// The endpoint, in the lane of dispatches.
+    pub endpoint: Option<EndpointId>,
+}
+
+impl Claim {
+    /// Whose share of the claim it is: the workspace's, or in the lane of dispatches the endpoint's.
+    pub fn share(&self) -> Uuid {
+        self.endpoint.map_or(self.workspace.0, Into::into)
+    }
 }
 
 #[derive(FromRow)]
@@ -45,23 +70,35 @@ struct ClaimRow {
     job_id: Option<Uuid>,
     target_id: Option<Uuid>,
     failures: Option<i32>,
+    #[sqlx(default)]
+    endpoint_id: Option<Uuid>,
 }
 
-/// Claims due keys, shared evenly among workspaces, walking on from `after`.
+/// Claims due keys, walking on from the share `after`.
 pub async fn claim(
     pool: &PgPool,
+    lanes: Lanes<'_>,
     worker: WorkerId,
-    after: WorkspaceId,
+    after: Uuid,
     limit: usize,
     now: Timestamp,
 ) -> Result<Vec<Claim>, Error> {
-    let rows: Vec<ClaimRow> = sqlx::query_as("select * from system_claim($1, $2, $3, $4)")
-        .bind(worker.0)
-        .bind(after.0)
-        .bind(i32::try_from(limit).unwrap_or(i32::MAX))
-        .bind(now)
-        .fetch_all(pool)
-        .await?;
+    let int = |number| i32::try_from(number).unwrap_or(i32::MAX);
+    let query = match lanes {
+        Lanes::Dialogues => sqlx::query_as("select * from system_claim($1, $2, $3, $4)")
+            .bind(worker.0)
+            .bind(after)
+            .bind(int(limit)),
+        Lanes::Hooks { most, busy } => {
+            sqlx::query_as("select * from system_claim_hooks($1, $2, $3, $4, $5, $6)")
+                .bind(worker.0)
+                .bind(after)
+                .bind(int(limit))
+                .bind(int(most))
+                .bind(busy.iter().map(|id| id.0).collect::<Vec<_>>())
+        }
+    };
+    let rows: Vec<ClaimRow> = query.bind(now).fetch_all(pool).await?;
     rows.into_iter()
         .map(|row| {
             let inconsistent = || Error::Inconsistent {
@@ -75,6 +112,7 @@ pub async fn claim(
                 lane: match row.lane.as_str() {
                     "turn" => Lane::Turn,
                     "out" => Lane::Out,
+                    "hook" => Lane::Hook,
                     "timer" => Lane::Timer,
                     _ => return Err(inconsistent()),
                 },
@@ -82,14 +120,20 @@ pub async fn claim(
                 job: row.job_id.ok_or_else(inconsistent)?.into(),
                 target: row.target_id.ok_or_else(inconsistent)?,
                 failures: row.failures.ok_or_else(inconsistent)?,
+                endpoint: row.endpoint_id.map(Into::into),
             })
         })
         .collect()
 }
 
 /// When the next key falls due. `None`: nothing waits.
-pub async fn next_due(pool: &PgPool) -> Result<Option<Timestamp>, Error> {
-    Ok(sqlx::query_scalar("select system_next_due()").fetch_one(pool).await?)
+pub async fn next_due(pool: &PgPool, lanes: Lanes<'_>) -> Result<Option<Timestamp>, Error> {
+    let query = match lanes {
+        Lanes::Dialogues => sqlx::query_scalar("select system_next_due()"),
+        Lanes::Hooks { busy, .. } => sqlx::query_scalar("select system_next_due_hook($1)")
+            .bind(busy.iter().map(|id| id.0).collect::<Vec<_>>()),
+    };
+    Ok(query.fetch_one(pool).await?)
 }
 
 /// Says that this worker lives. Answers whether its lease had lapsed (or it is new): its keys are others' now.

@@ -12,6 +12,7 @@
 
 use domain::vendor::Vendors;
 
+pub mod event_poster;
 pub mod generic_http;
 pub mod http;
 pub mod mock;

@@ -62,6 +62,13 @@ const (
 	// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "CURSOR_AHEAD", "detail": "cursor: is ahead of the log; begin again at the cursor in the metadata", "errors": [{"field": "cursor", "detail": "is ahead of the log; begin again at the cursor in the metadata"}], "metadata": {"cursor": "AZvE…"}}
 	// ```
 	ErrorReason_ERROR_REASON_CURSOR_AHEAD ErrorReason = 5
+	// The cursor is older than what the log still holds, or belongs to an earlier life of it. Begin again at the cursor that
+	// the answer names: the oldest place there is.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "CURSOR_EXPIRED", "detail": "cursor: is older than the log; begin again at the cursor in the metadata", "errors": [{"field": "cursor", "detail": "is older than the log; begin again at the cursor in the metadata"}], "metadata": {"cursor": "AZvE…"}}
+	// ```
+	ErrorReason_ERROR_REASON_CURSOR_EXPIRED ErrorReason = 39
 	// The `request_id` was used before with another request. Use a fresh one.
 	//
 	// ```json
@@ -146,6 +153,24 @@ const (
 	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "INBOUND_WEBHOOK_NOT_FOUND", "detail": "inbound webhook 0198c0de-0000-7000-8000-000000000008 was not found"}
 	// ```
 	ErrorReason_ERROR_REASON_INBOUND_WEBHOOK_NOT_FOUND ErrorReason = 19
+	// No such webhook endpoint in this workspace.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "ENDPOINT_NOT_FOUND", "detail": "endpoint 0198c0de-0000-7000-8000-00000000000a was not found"}
+	// ```
+	ErrorReason_ERROR_REASON_ENDPOINT_NOT_FOUND ErrorReason = 35
+	// No such dispatch in this workspace.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "DISPATCH_NOT_FOUND", "detail": "dispatch 0198c0de-0000-7000-8000-00000000000b was not found"}
+	// ```
+	ErrorReason_ERROR_REASON_DISPATCH_NOT_FOUND ErrorReason = 36
+	// An event that was asked for by its id is not in this workspace's log.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "EVENT_NOT_FOUND", "detail": "event 0198c0de-0000-7000-8000-00000000000c was not found"}
+	// ```
+	ErrorReason_ERROR_REASON_EVENT_NOT_FOUND ErrorReason = 38
 	// No route of the HTTP shim has this path.
 	//
 	// ```json
@@ -182,6 +207,12 @@ const (
 	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "DELIVERY_NOT_HELD", "detail": "delivery 0198c0de-0000-7000-8000-000000000007 is not held; only held deliveries can be resolved"}
 	// ```
 	ErrorReason_ERROR_REASON_DELIVERY_NOT_HELD ErrorReason = 34
+	// Only dead dispatches can be retried by hand; ReplayEvents sends again what was delivered.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "DISPATCH_NOT_DEAD", "detail": "dispatch 0198c0de-0000-7000-8000-00000000000b is not dead; only dead dispatches can be retried"}
+	// ```
+	ErrorReason_ERROR_REASON_DISPATCH_NOT_DEAD ErrorReason = 37
 	// The message id is known with another content. Nothing was changed; the conflict was recorded.
 	//
 	// ```json
@@ -247,6 +278,7 @@ var (
 		3:  "ERROR_REASON_PAGE_TOKEN_INVALID",
 		4:  "ERROR_REASON_CURSOR_INVALID",
 		5:  "ERROR_REASON_CURSOR_AHEAD",
+		39: "ERROR_REASON_CURSOR_EXPIRED",
 		6:  "ERROR_REASON_REQUEST_ID_REUSED",
 		7:  "ERROR_REASON_AUTH_MISSING",
 		8:  "ERROR_REASON_AUTH_MALFORMED",
@@ -261,12 +293,16 @@ var (
 		17: "ERROR_REASON_TURN_NOT_FOUND",
 		18: "ERROR_REASON_DELIVERY_NOT_FOUND",
 		19: "ERROR_REASON_INBOUND_WEBHOOK_NOT_FOUND",
+		35: "ERROR_REASON_ENDPOINT_NOT_FOUND",
+		36: "ERROR_REASON_DISPATCH_NOT_FOUND",
+		38: "ERROR_REASON_EVENT_NOT_FOUND",
 		20: "ERROR_REASON_ROUTE_NOT_FOUND",
 		21: "ERROR_REASON_METHOD_NOT_ALLOWED",
 		22: "ERROR_REASON_AGENT_IN_USE",
 		23: "ERROR_REASON_CHANNEL_INACTIVE",
 		24: "ERROR_REASON_DELIVERY_NOT_DEAD",
 		34: "ERROR_REASON_DELIVERY_NOT_HELD",
+		37: "ERROR_REASON_DISPATCH_NOT_DEAD",
 		25: "ERROR_REASON_MESSAGE_CONFLICT",
 		26: "ERROR_REASON_TARGET_FORBIDDEN",
 		27: "ERROR_REASON_BODY_TOO_LARGE",
@@ -284,6 +320,7 @@ var (
 		"ERROR_REASON_PAGE_TOKEN_INVALID":        3,
 		"ERROR_REASON_CURSOR_INVALID":            4,
 		"ERROR_REASON_CURSOR_AHEAD":              5,
+		"ERROR_REASON_CURSOR_EXPIRED":            39,
 		"ERROR_REASON_REQUEST_ID_REUSED":         6,
 		"ERROR_REASON_AUTH_MISSING":              7,
 		"ERROR_REASON_AUTH_MALFORMED":            8,
@@ -298,12 +335,16 @@ var (
 		"ERROR_REASON_TURN_NOT_FOUND":            17,
 		"ERROR_REASON_DELIVERY_NOT_FOUND":        18,
 		"ERROR_REASON_INBOUND_WEBHOOK_NOT_FOUND": 19,
+		"ERROR_REASON_ENDPOINT_NOT_FOUND":        35,
+		"ERROR_REASON_DISPATCH_NOT_FOUND":        36,
+		"ERROR_REASON_EVENT_NOT_FOUND":           38,
 		"ERROR_REASON_ROUTE_NOT_FOUND":           20,
 		"ERROR_REASON_METHOD_NOT_ALLOWED":        21,
 		"ERROR_REASON_AGENT_IN_USE":              22,
 		"ERROR_REASON_CHANNEL_INACTIVE":          23,
 		"ERROR_REASON_DELIVERY_NOT_DEAD":         24,
 		"ERROR_REASON_DELIVERY_NOT_HELD":         34,
+		"ERROR_REASON_DISPATCH_NOT_DEAD":         37,
 		"ERROR_REASON_MESSAGE_CONFLICT":          25,
 		"ERROR_REASON_TARGET_FORBIDDEN":          26,
 		"ERROR_REASON_BODY_TOO_LARGE":            27,
@@ -347,14 +388,16 @@ var File_switchboard_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"!switchboard/v1/error_reason.proto\x12\x0eswitchboard.v1*\xc0\t\n" +
+	"!switchboard/v1/error_reason.proto\x12\x0eswitchboard.v1*\xf1\n" +
+	"\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_FIELD_INVALID\x10\x01\x12#\n" +
 	"\x1fERROR_REASON_FIELD_MASK_INVALID\x10\x02\x12#\n" +
 	"\x1fERROR_REASON_PAGE_TOKEN_INVALID\x10\x03\x12\x1f\n" +
 	"\x1bERROR_REASON_CURSOR_INVALID\x10\x04\x12\x1d\n" +
-	"\x19ERROR_REASON_CURSOR_AHEAD\x10\x05\x12\"\n" +
+	"\x19ERROR_REASON_CURSOR_AHEAD\x10\x05\x12\x1f\n" +
+	"\x1bERROR_REASON_CURSOR_EXPIRED\x10'\x12\"\n" +
 	"\x1eERROR_REASON_REQUEST_ID_REUSED\x10\x06\x12\x1d\n" +
 	"\x19ERROR_REASON_AUTH_MISSING\x10\a\x12\x1f\n" +
 	"\x1bERROR_REASON_AUTH_MALFORMED\x10\b\x12\x1e\n" +
@@ -369,13 +412,17 @@ const file_switchboard_v1_error_reason_proto_rawDesc = "" +
 	"\x1fERROR_REASON_DIALOGUE_NOT_FOUND\x10\x10\x12\x1f\n" +
 	"\x1bERROR_REASON_TURN_NOT_FOUND\x10\x11\x12#\n" +
 	"\x1fERROR_REASON_DELIVERY_NOT_FOUND\x10\x12\x12*\n" +
-	"&ERROR_REASON_INBOUND_WEBHOOK_NOT_FOUND\x10\x13\x12 \n" +
+	"&ERROR_REASON_INBOUND_WEBHOOK_NOT_FOUND\x10\x13\x12#\n" +
+	"\x1fERROR_REASON_ENDPOINT_NOT_FOUND\x10#\x12#\n" +
+	"\x1fERROR_REASON_DISPATCH_NOT_FOUND\x10$\x12 \n" +
+	"\x1cERROR_REASON_EVENT_NOT_FOUND\x10&\x12 \n" +
 	"\x1cERROR_REASON_ROUTE_NOT_FOUND\x10\x14\x12#\n" +
 	"\x1fERROR_REASON_METHOD_NOT_ALLOWED\x10\x15\x12\x1d\n" +
 	"\x19ERROR_REASON_AGENT_IN_USE\x10\x16\x12!\n" +
 	"\x1dERROR_REASON_CHANNEL_INACTIVE\x10\x17\x12\"\n" +
 	"\x1eERROR_REASON_DELIVERY_NOT_DEAD\x10\x18\x12\"\n" +
-	"\x1eERROR_REASON_DELIVERY_NOT_HELD\x10\"\x12!\n" +
+	"\x1eERROR_REASON_DELIVERY_NOT_HELD\x10\"\x12\"\n" +
+	"\x1eERROR_REASON_DISPATCH_NOT_DEAD\x10%\x12!\n" +
 	"\x1dERROR_REASON_MESSAGE_CONFLICT\x10\x19\x12!\n" +
 	"\x1dERROR_REASON_TARGET_FORBIDDEN\x10\x1a\x12\x1f\n" +
 	"\x1bERROR_REASON_BODY_TOO_LARGE\x10\x1b\x12\x1d\n" +

@@ -32,7 +32,9 @@ type Event struct {
 	// Output only. What happened: `agent.created`, `agent.updated`, `agent.deleted`, `channel.created`, `channel.updated`,
 	// `channel.deleted`, `dialogue.created`, `dialogue.attribute_set`, `message.received`, `message.conflict`,
 	// `message.replied`, `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.failed` (an attempt failed, another
-	// follows), `delivery.withheld`, `delivery.dead`, `delivery.retried`, `webhook.quarantined`.
+	// follows), `delivery.withheld`, `delivery.dead`, `delivery.retried`, `webhook.quarantined`, `endpoint.created`,
+	// `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why). Dispatches to endpoints
+	// leave no events: they would be dispatched in turn.
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
 	// Output only. The place after this event: give it to Watch or ListEvents to go on from here.
 	Cursor string `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
@@ -40,7 +42,8 @@ type Event struct {
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Output only. The dialogue it is about. Empty: none.
 	DialogueId string `protobuf:"bytes,5,opt,name=dialogue_id,json=dialogueId,proto3" json:"dialogue_id,omitempty"`
-	// Output only. The id of the message, turn, delivery, channel, agent or inbound webhook it is about, as its type says.
+	// Output only. The id of the message, turn, delivery, channel, agent, inbound webhook or endpoint it is about, as
+	// its type says.
 	SubjectId string `protobuf:"bytes,6,opt,name=subject_id,json=subjectId,proto3" json:"subject_id,omitempty"`
 	// Output only. The message it is about, for `message.received` and `message.replied`.
 	Message *Message `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`

@@ -31,12 +31,16 @@ const (
 //
 // Events have one order per workspace, and a reader that goes on from its cursor misses none: no event ever appears
 // behind a cursor that has passed its place.
+//
+// The same stream over plain HTTP: server-sent events at `GET /v1/events`, a WebSocket at `GET /v1/events/ws`. Endpoints of
+// WebhooksService have events posted to them instead.
 type EventsServiceClient interface {
 	// Streams events as they are recorded, from the cursor on (or from now on), with a heartbeat when nothing happens. Ends
 	// with UNAVAILABLE when the server stops: connect again with the last cursor. Reasons: CURSOR_INVALID, CURSOR_AHEAD,
-	// FIELD_INVALID.
+	// CURSOR_EXPIRED, FIELD_INVALID.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
-	// Reads a page of events after the cursor, oldest first. Reasons: CURSOR_INVALID, CURSOR_AHEAD, FIELD_INVALID.
+	// Reads a page of events after the cursor, oldest first. Reasons: CURSOR_INVALID, CURSOR_AHEAD, CURSOR_EXPIRED,
+	// FIELD_INVALID.
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
 }
 
@@ -85,12 +89,16 @@ func (c *eventsServiceClient) ListEvents(ctx context.Context, in *ListEventsRequ
 //
 // Events have one order per workspace, and a reader that goes on from its cursor misses none: no event ever appears
 // behind a cursor that has passed its place.
+//
+// The same stream over plain HTTP: server-sent events at `GET /v1/events`, a WebSocket at `GET /v1/events/ws`. Endpoints of
+// WebhooksService have events posted to them instead.
 type EventsServiceServer interface {
 	// Streams events as they are recorded, from the cursor on (or from now on), with a heartbeat when nothing happens. Ends
 	// with UNAVAILABLE when the server stops: connect again with the last cursor. Reasons: CURSOR_INVALID, CURSOR_AHEAD,
-	// FIELD_INVALID.
+	// CURSOR_EXPIRED, FIELD_INVALID.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
-	// Reads a page of events after the cursor, oldest first. Reasons: CURSOR_INVALID, CURSOR_AHEAD, FIELD_INVALID.
+	// Reads a page of events after the cursor, oldest first. Reasons: CURSOR_INVALID, CURSOR_AHEAD, CURSOR_EXPIRED,
+	// FIELD_INVALID.
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
 	mustEmbedUnimplementedEventsServiceServer()
 }

@@ -9,6 +9,7 @@ package switchboardv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -134,6 +135,121 @@ func (x InboundOutcome) Number() protoreflect.EnumNumber {
 // Deprecated: Use InboundOutcome.Descriptor instead.
 func (InboundOutcome) EnumDescriptor() ([]byte, []int) {
 	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{1}
+}
+
+// When a failed dispatch is tried again. Each pause is spread by 20 % either way; a longer one that the endpoint asks for
+// with `Retry-After` is kept, up to a day.
+type EndpointSchedule int32
+
+const (
+	// Not set. On creation: STANDARD.
+	EndpointSchedule_ENDPOINT_SCHEDULE_UNSPECIFIED EndpointSchedule = 0
+	// Now, then after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h and 10 h: eight attempts in about 28 hours.
+	EndpointSchedule_ENDPOINT_SCHEDULE_STANDARD EndpointSchedule = 1
+	// Now, then after 1 s, 2 s, 5 s and 10 s, unless the operator says otherwise: for trying an endpoint out.
+	EndpointSchedule_ENDPOINT_SCHEDULE_SANDBOX EndpointSchedule = 2
+)
+
+// Enum value maps for EndpointSchedule.
+var (
+	EndpointSchedule_name = map[int32]string{
+		0: "ENDPOINT_SCHEDULE_UNSPECIFIED",
+		1: "ENDPOINT_SCHEDULE_STANDARD",
+		2: "ENDPOINT_SCHEDULE_SANDBOX",
+	}
+	EndpointSchedule_value = map[string]int32{
+		"ENDPOINT_SCHEDULE_UNSPECIFIED": 0,
+		"ENDPOINT_SCHEDULE_STANDARD":    1,
+		"ENDPOINT_SCHEDULE_SANDBOX":     2,
+	}
+)
+
+func (x EndpointSchedule) Enum() *EndpointSchedule {
+	p := new(EndpointSchedule)
+	*p = x
+	return p
+}
+
+func (x EndpointSchedule) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (EndpointSchedule) Descriptor() protoreflect.EnumDescriptor {
+	return file_switchboard_v1_webhooks_proto_enumTypes[2].Descriptor()
+}
+
+func (EndpointSchedule) Type() protoreflect.EnumType {
+	return &file_switchboard_v1_webhooks_proto_enumTypes[2]
+}
+
+func (x EndpointSchedule) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use EndpointSchedule.Descriptor instead.
+func (EndpointSchedule) EnumDescriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{2}
+}
+
+// Where a dispatch stands.
+type DispatchState int32
+
+const (
+	// Not set. Never sent by the server.
+	DispatchState_DISPATCH_STATE_UNSPECIFIED DispatchState = 0
+	// It waits: for what is before it in its dialogue, for its next attempt, or for the endpoint to be active.
+	DispatchState_DISPATCH_STATE_PENDING DispatchState = 1
+	// An attempt is under way.
+	DispatchState_DISPATCH_STATE_STARTED DispatchState = 2
+	// The endpoint took it.
+	DispatchState_DISPATCH_STATE_DELIVERED DispatchState = 3
+	// It was given up; `reason` says why. RetryDispatch puts it back.
+	DispatchState_DISPATCH_STATE_DEAD DispatchState = 4
+)
+
+// Enum value maps for DispatchState.
+var (
+	DispatchState_name = map[int32]string{
+		0: "DISPATCH_STATE_UNSPECIFIED",
+		1: "DISPATCH_STATE_PENDING",
+		2: "DISPATCH_STATE_STARTED",
+		3: "DISPATCH_STATE_DELIVERED",
+		4: "DISPATCH_STATE_DEAD",
+	}
+	DispatchState_value = map[string]int32{
+		"DISPATCH_STATE_UNSPECIFIED": 0,
+		"DISPATCH_STATE_PENDING":     1,
+		"DISPATCH_STATE_STARTED":     2,
+		"DISPATCH_STATE_DELIVERED":   3,
+		"DISPATCH_STATE_DEAD":        4,
+	}
+)
+
+func (x DispatchState) Enum() *DispatchState {
+	p := new(DispatchState)
+	*p = x
+	return p
+}
+
+func (x DispatchState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DispatchState) Descriptor() protoreflect.EnumDescriptor {
+	return file_switchboard_v1_webhooks_proto_enumTypes[3].Descriptor()
+}
+
+func (DispatchState) Type() protoreflect.EnumType {
+	return &file_switchboard_v1_webhooks_proto_enumTypes[3]
+}
+
+func (x DispatchState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DispatchState.Descriptor instead.
+func (DispatchState) EnumDescriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{3}
 }
 
 // A raw call as received, kept with what became of it.
@@ -731,11 +847,1470 @@ func (x *ReplayInboundWebhookResponse) GetInboundWebhook() *InboundWebhook {
 	return nil
 }
 
+// Where events are posted to.
+type Endpoint struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. UUIDv7 of the endpoint.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Required. A name for people, 1 to 200 characters.
+	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// Required. Where events are posted: an absolute http or https URL of up to 2,048 characters, with no user name in it.
+	// Private addresses need the operator's permission; the address is checked again at every attempt.
+	Url string `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
+	// Only events of these types, up to 100. Empty: of any.
+	EventTypes []string `protobuf:"bytes,4,rep,name=event_types,json=eventTypes,proto3" json:"event_types,omitempty"`
+	// Only events of this channel's dialogues, and of the channel itself. Empty: of any.
+	ChannelId string `protobuf:"bytes,5,opt,name=channel_id,json=channelId,proto3" json:"channel_id,omitempty"`
+	// When a failed dispatch is tried again. Default: STANDARD.
+	Schedule EndpointSchedule `protobuf:"varint,6,opt,name=schedule,proto3,enum=switchboard.v1.EndpointSchedule" json:"schedule,omitempty"`
+	// Whether events are posted to it. Default on creation: true.
+	Active *bool `protobuf:"varint,7,opt,name=active,proto3,oneof" json:"active,omitempty"`
+	// Output only. Why it was made inactive by itself: `gone` (it answered 410) or `failing` (no success for 5 days). Empty:
+	// it was not.
+	DisabledReason string `protobuf:"bytes,8,opt,name=disabled_reason,json=disabledReason,proto3" json:"disabled_reason,omitempty"`
+	// Output only. Since when no attempt succeeded. Not set: the newest one did, or none was made.
+	FailingSinceTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=failing_since_time,json=failingSinceTime,proto3" json:"failing_since_time,omitempty"`
+	// Output only. Until when the secret before the present one signs as well. Not set: there is none.
+	PreviousSecretExpireTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=previous_secret_expire_time,json=previousSecretExpireTime,proto3" json:"previous_secret_expire_time,omitempty"`
+	// Output only. When it was created.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Output only. When it was last changed.
+	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Endpoint) Reset() {
+	*x = Endpoint{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Endpoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Endpoint) ProtoMessage() {}
+
+func (x *Endpoint) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
+func (*Endpoint) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Endpoint) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Endpoint) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *Endpoint) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Endpoint) GetEventTypes() []string {
+	if x != nil {
+		return x.EventTypes
+	}
+	return nil
+}
+
+func (x *Endpoint) GetChannelId() string {
+	if x != nil {
+		return x.ChannelId
+	}
+	return ""
+}
+
+func (x *Endpoint) GetSchedule() EndpointSchedule {
+	if x != nil {
+		return x.Schedule
+	}
+	return EndpointSchedule_ENDPOINT_SCHEDULE_UNSPECIFIED
+}
+
+func (x *Endpoint) GetActive() bool {
+	if x != nil && x.Active != nil {
+		return *x.Active
+	}
+	return false
+}
+
+func (x *Endpoint) GetDisabledReason() string {
+	if x != nil {
+		return x.DisabledReason
+	}
+	return ""
+}
+
+func (x *Endpoint) GetFailingSinceTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FailingSinceTime
+	}
+	return nil
+}
+
+func (x *Endpoint) GetPreviousSecretExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PreviousSecretExpireTime
+	}
+	return nil
+}
+
+func (x *Endpoint) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Endpoint) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
+}
+
+// One event on its way to one endpoint.
+type Dispatch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. UUIDv7 of the dispatch.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Output only. Its endpoint.
+	EndpointId string `protobuf:"bytes,2,opt,name=endpoint_id,json=endpointId,proto3" json:"endpoint_id,omitempty"`
+	// Output only. Its event, and the `webhook-id` of every attempt.
+	EventId string `protobuf:"bytes,3,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	// Output only. The event's type.
+	EventType string `protobuf:"bytes,4,opt,name=event_type,json=eventType,proto3" json:"event_type,omitempty"`
+	// Output only. The event's dialogue. Empty: none.
+	DialogueId string `protobuf:"bytes,5,opt,name=dialogue_id,json=dialogueId,proto3" json:"dialogue_id,omitempty"`
+	// Output only. Where it stands.
+	State DispatchState `protobuf:"varint,6,opt,name=state,proto3,enum=switchboard.v1.DispatchState" json:"state,omitempty"`
+	// Output only. Why it is dead: `attempts_exhausted`, `endpoint_deleted`, or `event_gone` (the log does not hold its
+	// event any more). Empty: it is not.
+	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Output only. How many attempts were begun.
+	AttemptCount int32 `protobuf:"varint,8,opt,name=attempt_count,json=attemptCount,proto3" json:"attempt_count,omitempty"`
+	// Output only. When the next attempt is due. Not set: none is.
+	NextAttemptTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=next_attempt_time,json=nextAttemptTime,proto3" json:"next_attempt_time,omitempty"`
+	// Output only. Whether ReplayEvents made it.
+	Replay bool `protobuf:"varint,10,opt,name=replay,proto3" json:"replay,omitempty"`
+	// Output only. The attempts, first to last. Set by GetDispatch only.
+	Attempts []*Attempt `protobuf:"bytes,11,rep,name=attempts,proto3" json:"attempts,omitempty"`
+	// Output only. When it was made.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Output only. When it came to its final state. Not set: it has not.
+	SettleTime    *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=settle_time,json=settleTime,proto3" json:"settle_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Dispatch) Reset() {
+	*x = Dispatch{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Dispatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Dispatch) ProtoMessage() {}
+
+func (x *Dispatch) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Dispatch.ProtoReflect.Descriptor instead.
+func (*Dispatch) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Dispatch) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Dispatch) GetEndpointId() string {
+	if x != nil {
+		return x.EndpointId
+	}
+	return ""
+}
+
+func (x *Dispatch) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
+}
+
+func (x *Dispatch) GetEventType() string {
+	if x != nil {
+		return x.EventType
+	}
+	return ""
+}
+
+func (x *Dispatch) GetDialogueId() string {
+	if x != nil {
+		return x.DialogueId
+	}
+	return ""
+}
+
+func (x *Dispatch) GetState() DispatchState {
+	if x != nil {
+		return x.State
+	}
+	return DispatchState_DISPATCH_STATE_UNSPECIFIED
+}
+
+func (x *Dispatch) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Dispatch) GetAttemptCount() int32 {
+	if x != nil {
+		return x.AttemptCount
+	}
+	return 0
+}
+
+func (x *Dispatch) GetNextAttemptTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextAttemptTime
+	}
+	return nil
+}
+
+func (x *Dispatch) GetReplay() bool {
+	if x != nil {
+		return x.Replay
+	}
+	return false
+}
+
+func (x *Dispatch) GetAttempts() []*Attempt {
+	if x != nil {
+		return x.Attempts
+	}
+	return nil
+}
+
+func (x *Dispatch) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Dispatch) GetSettleTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SettleTime
+	}
+	return nil
+}
+
+// Asks for a new endpoint.
+type CreateEndpointRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The endpoint to make; output-only fields are ignored.
+	Endpoint *Endpoint `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	// A UUID of the caller's choice that makes a repeat safe. Empty: no protection against repeats.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateEndpointRequest) Reset() {
+	*x = CreateEndpointRequest{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateEndpointRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateEndpointRequest) ProtoMessage() {}
+
+func (x *CreateEndpointRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateEndpointRequest.ProtoReflect.Descriptor instead.
+func (*CreateEndpointRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *CreateEndpointRequest) GetEndpoint() *Endpoint {
+	if x != nil {
+		return x.Endpoint
+	}
+	return nil
+}
+
+func (x *CreateEndpointRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// The new endpoint, with its secret.
+type CreateEndpointResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The endpoint as stored.
+	Endpoint *Endpoint `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	// The Standard Webhooks secret (`whsec_…`) that signs what is posted. Shown only here.
+	Secret        string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateEndpointResponse) Reset() {
+	*x = CreateEndpointResponse{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateEndpointResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateEndpointResponse) ProtoMessage() {}
+
+func (x *CreateEndpointResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateEndpointResponse.ProtoReflect.Descriptor instead.
+func (*CreateEndpointResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *CreateEndpointResponse) GetEndpoint() *Endpoint {
+	if x != nil {
+		return x.Endpoint
+	}
+	return nil
+}
+
+func (x *CreateEndpointResponse) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+// Asks for one endpoint.
+type GetEndpointRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The endpoint's id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetEndpointRequest) Reset() {
+	*x = GetEndpointRequest{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetEndpointRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetEndpointRequest) ProtoMessage() {}
+
+func (x *GetEndpointRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetEndpointRequest.ProtoReflect.Descriptor instead.
+func (*GetEndpointRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *GetEndpointRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// One endpoint.
+type GetEndpointResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The endpoint.
+	Endpoint      *Endpoint `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetEndpointResponse) Reset() {
+	*x = GetEndpointResponse{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetEndpointResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetEndpointResponse) ProtoMessage() {}
+
+func (x *GetEndpointResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetEndpointResponse.ProtoReflect.Descriptor instead.
+func (*GetEndpointResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *GetEndpointResponse) GetEndpoint() *Endpoint {
+	if x != nil {
+		return x.Endpoint
+	}
+	return nil
+}
+
+// Asks for a page of endpoints.
+type ListEndpointsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many at most. 0: 50. Above 1,000: 1,000.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The `next_page_token` of the page before, asked with the same filters. Empty: the first page.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only active (true) or inactive (false) ones. Not set: both.
+	Active        *bool `protobuf:"varint,3,opt,name=active,proto3,oneof" json:"active,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEndpointsRequest) Reset() {
+	*x = ListEndpointsRequest{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEndpointsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEndpointsRequest) ProtoMessage() {}
+
+func (x *ListEndpointsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEndpointsRequest.ProtoReflect.Descriptor instead.
+func (*ListEndpointsRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ListEndpointsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListEndpointsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListEndpointsRequest) GetActive() bool {
+	if x != nil && x.Active != nil {
+		return *x.Active
+	}
+	return false
+}
+
+// A page of endpoints.
+type ListEndpointsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The page.
+	Endpoints []*Endpoint `protobuf:"bytes,1,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	// Gives the next page. Empty: this is the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEndpointsResponse) Reset() {
+	*x = ListEndpointsResponse{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEndpointsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEndpointsResponse) ProtoMessage() {}
+
+func (x *ListEndpointsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEndpointsResponse.ProtoReflect.Descriptor instead.
+func (*ListEndpointsResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListEndpointsResponse) GetEndpoints() []*Endpoint {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
+func (x *ListEndpointsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// Asks for a change of an endpoint.
+type UpdateEndpointRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The endpoint with its `id` and the new values.
+	Endpoint *Endpoint `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	// Required. Which fields to change: `display_name`, `url`, `event_types`, `channel_id`, `schedule`, `active`.
+	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateEndpointRequest) Reset() {
+	*x = UpdateEndpointRequest{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateEndpointRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateEndpointRequest) ProtoMessage() {}
+
+func (x *UpdateEndpointRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateEndpointRequest.ProtoReflect.Descriptor instead.
+func (*UpdateEndpointRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *UpdateEndpointRequest) GetEndpoint() *Endpoint {
+	if x != nil {
+		return x.Endpoint
+	}
+	return nil
+}
+
+func (x *UpdateEndpointRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+// The changed endpoint.
+type UpdateEndpointResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The endpoint as stored now.
+	Endpoint      *Endpoint `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateEndpointResponse) Reset() {
+	*x = UpdateEndpointResponse{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateEndpointResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateEndpointResponse) ProtoMessage() {}
+
+func (x *UpdateEndpointResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateEndpointResponse.ProtoReflect.Descriptor instead.
+func (*UpdateEndpointResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *UpdateEndpointResponse) GetEndpoint() *Endpoint {
+	if x != nil {
+		return x.Endpoint
+	}
+	return nil
+}
+
+// Asks for the deletion of an endpoint.
+type DeleteEndpointRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The endpoint's id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteEndpointRequest) Reset() {
+	*x = DeleteEndpointRequest{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteEndpointRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteEndpointRequest) ProtoMessage() {}
+
+func (x *DeleteEndpointRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteEndpointRequest.ProtoReflect.Descriptor instead.
+func (*DeleteEndpointRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *DeleteEndpointRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// The endpoint is gone.
+type DeleteEndpointResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteEndpointResponse) Reset() {
+	*x = DeleteEndpointResponse{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteEndpointResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteEndpointResponse) ProtoMessage() {}
+
+func (x *DeleteEndpointResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteEndpointResponse.ProtoReflect.Descriptor instead.
+func (*DeleteEndpointResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{20}
+}
+
+// Asks for a new secret.
+type RotateEndpointSecretRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The endpoint's id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateEndpointSecretRequest) Reset() {
+	*x = RotateEndpointSecretRequest{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateEndpointSecretRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateEndpointSecretRequest) ProtoMessage() {}
+
+func (x *RotateEndpointSecretRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateEndpointSecretRequest.ProtoReflect.Descriptor instead.
+func (*RotateEndpointSecretRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *RotateEndpointSecretRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// The new secret.
+type RotateEndpointSecretResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The endpoint.
+	Endpoint *Endpoint `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	// The secret (`whsec_…`). Shown only here.
+	Secret        string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateEndpointSecretResponse) Reset() {
+	*x = RotateEndpointSecretResponse{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateEndpointSecretResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateEndpointSecretResponse) ProtoMessage() {}
+
+func (x *RotateEndpointSecretResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateEndpointSecretResponse.ProtoReflect.Descriptor instead.
+func (*RotateEndpointSecretResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *RotateEndpointSecretResponse) GetEndpoint() *Endpoint {
+	if x != nil {
+		return x.Endpoint
+	}
+	return nil
+}
+
+func (x *RotateEndpointSecretResponse) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+// Asks for a test.
+type TestEndpointRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The endpoint's id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestEndpointRequest) Reset() {
+	*x = TestEndpointRequest{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestEndpointRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestEndpointRequest) ProtoMessage() {}
+
+func (x *TestEndpointRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestEndpointRequest.ProtoReflect.Descriptor instead.
+func (*TestEndpointRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *TestEndpointRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// How the test went.
+type TestEndpointResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The attempt, ended: SUCCEEDED, FAILED or UNKNOWN.
+	Attempt       *Attempt `protobuf:"bytes,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestEndpointResponse) Reset() {
+	*x = TestEndpointResponse{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestEndpointResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestEndpointResponse) ProtoMessage() {}
+
+func (x *TestEndpointResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestEndpointResponse.ProtoReflect.Descriptor instead.
+func (*TestEndpointResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *TestEndpointResponse) GetAttempt() *Attempt {
+	if x != nil {
+		return x.Attempt
+	}
+	return nil
+}
+
+// Asks for a page of dispatches.
+type ListDispatchesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many at most. 0: 50. Above 1,000: 1,000.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The `next_page_token` of the page before, asked with the same filters. Empty: the first page.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Required. The endpoint's id.
+	EndpointId string `protobuf:"bytes,3,opt,name=endpoint_id,json=endpointId,proto3" json:"endpoint_id,omitempty"`
+	// Only those in this state. Unspecified: in any.
+	State         DispatchState `protobuf:"varint,4,opt,name=state,proto3,enum=switchboard.v1.DispatchState" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDispatchesRequest) Reset() {
+	*x = ListDispatchesRequest{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDispatchesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDispatchesRequest) ProtoMessage() {}
+
+func (x *ListDispatchesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDispatchesRequest.ProtoReflect.Descriptor instead.
+func (*ListDispatchesRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ListDispatchesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListDispatchesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListDispatchesRequest) GetEndpointId() string {
+	if x != nil {
+		return x.EndpointId
+	}
+	return ""
+}
+
+func (x *ListDispatchesRequest) GetState() DispatchState {
+	if x != nil {
+		return x.State
+	}
+	return DispatchState_DISPATCH_STATE_UNSPECIFIED
+}
+
+// A page of dispatches.
+type ListDispatchesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The page.
+	Dispatches []*Dispatch `protobuf:"bytes,1,rep,name=dispatches,proto3" json:"dispatches,omitempty"`
+	// Gives the next page. Empty: this is the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDispatchesResponse) Reset() {
+	*x = ListDispatchesResponse{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDispatchesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDispatchesResponse) ProtoMessage() {}
+
+func (x *ListDispatchesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDispatchesResponse.ProtoReflect.Descriptor instead.
+func (*ListDispatchesResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ListDispatchesResponse) GetDispatches() []*Dispatch {
+	if x != nil {
+		return x.Dispatches
+	}
+	return nil
+}
+
+func (x *ListDispatchesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// Asks for one dispatch.
+type GetDispatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The dispatch's id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDispatchRequest) Reset() {
+	*x = GetDispatchRequest{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDispatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDispatchRequest) ProtoMessage() {}
+
+func (x *GetDispatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDispatchRequest.ProtoReflect.Descriptor instead.
+func (*GetDispatchRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *GetDispatchRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// One dispatch.
+type GetDispatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The dispatch, with its attempts.
+	Dispatch      *Dispatch `protobuf:"bytes,1,opt,name=dispatch,proto3" json:"dispatch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDispatchResponse) Reset() {
+	*x = GetDispatchResponse{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDispatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDispatchResponse) ProtoMessage() {}
+
+func (x *GetDispatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDispatchResponse.ProtoReflect.Descriptor instead.
+func (*GetDispatchResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *GetDispatchResponse) GetDispatch() *Dispatch {
+	if x != nil {
+		return x.Dispatch
+	}
+	return nil
+}
+
+// Asks for another round of attempts.
+type RetryDispatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The dispatch's id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryDispatchRequest) Reset() {
+	*x = RetryDispatchRequest{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryDispatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryDispatchRequest) ProtoMessage() {}
+
+func (x *RetryDispatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryDispatchRequest.ProtoReflect.Descriptor instead.
+func (*RetryDispatchRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *RetryDispatchRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// The dispatch waits again.
+type RetryDispatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The dispatch as stored now.
+	Dispatch      *Dispatch `protobuf:"bytes,1,opt,name=dispatch,proto3" json:"dispatch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryDispatchResponse) Reset() {
+	*x = RetryDispatchResponse{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryDispatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryDispatchResponse) ProtoMessage() {}
+
+func (x *RetryDispatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryDispatchResponse.ProtoReflect.Descriptor instead.
+func (*RetryDispatchResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *RetryDispatchResponse) GetDispatch() *Dispatch {
+	if x != nil {
+		return x.Dispatch
+	}
+	return nil
+}
+
+// Asks for another dispatch of events: those named, or else those of a range.
+type ReplayEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The endpoint that gets them.
+	EndpointId string `protobuf:"bytes,1,opt,name=endpoint_id,json=endpointId,proto3" json:"endpoint_id,omitempty"`
+	// The events' ids, up to 1,000, whatever the endpoint's filter says. Empty: those of the range.
+	EventIds []string `protobuf:"bytes,2,rep,name=event_ids,json=eventIds,proto3" json:"event_ids,omitempty"`
+	// The range begins after this cursor. `0`: at the beginning of the log. Required without `event_ids`, not allowed with
+	// them: nobody should replay a whole log by leaving a field out.
+	StartCursor string `protobuf:"bytes,3,opt,name=start_cursor,json=startCursor,proto3" json:"start_cursor,omitempty"`
+	// The range ends with the event of this cursor. Empty: with the newest event.
+	EndCursor string `protobuf:"bytes,4,opt,name=end_cursor,json=endCursor,proto3" json:"end_cursor,omitempty"`
+	// Of the range, only events of these types, among those that the endpoint's filter lets through. Empty: all of those.
+	EventTypes    []string `protobuf:"bytes,5,rep,name=event_types,json=eventTypes,proto3" json:"event_types,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayEventsRequest) Reset() {
+	*x = ReplayEventsRequest{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayEventsRequest) ProtoMessage() {}
+
+func (x *ReplayEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayEventsRequest.ProtoReflect.Descriptor instead.
+func (*ReplayEventsRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ReplayEventsRequest) GetEndpointId() string {
+	if x != nil {
+		return x.EndpointId
+	}
+	return ""
+}
+
+func (x *ReplayEventsRequest) GetEventIds() []string {
+	if x != nil {
+		return x.EventIds
+	}
+	return nil
+}
+
+func (x *ReplayEventsRequest) GetStartCursor() string {
+	if x != nil {
+		return x.StartCursor
+	}
+	return ""
+}
+
+func (x *ReplayEventsRequest) GetEndCursor() string {
+	if x != nil {
+		return x.EndCursor
+	}
+	return ""
+}
+
+func (x *ReplayEventsRequest) GetEventTypes() []string {
+	if x != nil {
+		return x.EventTypes
+	}
+	return nil
+}
+
+// What was dispatched.
+type ReplayEventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many events were dispatched.
+	DispatchCount int32 `protobuf:"varint,1,opt,name=dispatch_count,json=dispatchCount,proto3" json:"dispatch_count,omitempty"`
+	// How far the range was read: one call looks at up to 4,000 events. Empty when ids were given.
+	NextCursor string `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3" json:"next_cursor,omitempty"`
+	// Whether the range goes on: call again with `next_cursor` as `start_cursor`, and `end_cursor` set as before.
+	More          bool `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayEventsResponse) Reset() {
+	*x = ReplayEventsResponse{}
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayEventsResponse) ProtoMessage() {}
+
+func (x *ReplayEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_webhooks_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayEventsResponse.ProtoReflect.Descriptor instead.
+func (*ReplayEventsResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_webhooks_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ReplayEventsResponse) GetDispatchCount() int32 {
+	if x != nil {
+		return x.DispatchCount
+	}
+	return 0
+}
+
+func (x *ReplayEventsResponse) GetNextCursor() string {
+	if x != nil {
+		return x.NextCursor
+	}
+	return ""
+}
+
+func (x *ReplayEventsResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
 var File_switchboard_v1_webhooks_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_webhooks_proto_rawDesc = "" +
 	"\n" +
-	"\x1dswitchboard/v1/webhooks.proto\x12\x0eswitchboard.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbd\x03\n" +
+	"\x1dswitchboard/v1/webhooks.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eswitchboard/v1/dialogues.proto\"\xbd\x03\n" +
 	"\x0eInboundWebhook\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -787,7 +2362,118 @@ const file_switchboard_v1_webhooks_proto_rawDesc = "" +
 	"\x1bReplayInboundWebhookRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"g\n" +
 	"\x1cReplayInboundWebhookResponse\x12G\n" +
-	"\x0finbound_webhook\x18\x01 \x01(\v2\x1e.switchboard.v1.InboundWebhookR\x0einboundWebhook*i\n" +
+	"\x0finbound_webhook\x18\x01 \x01(\v2\x1e.switchboard.v1.InboundWebhookR\x0einboundWebhook\"\xbd\x04\n" +
+	"\bEndpoint\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
+	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x10\n" +
+	"\x03url\x18\x03 \x01(\tR\x03url\x12\x1f\n" +
+	"\vevent_types\x18\x04 \x03(\tR\n" +
+	"eventTypes\x12\x1d\n" +
+	"\n" +
+	"channel_id\x18\x05 \x01(\tR\tchannelId\x12<\n" +
+	"\bschedule\x18\x06 \x01(\x0e2 .switchboard.v1.EndpointScheduleR\bschedule\x12\x1b\n" +
+	"\x06active\x18\a \x01(\bH\x00R\x06active\x88\x01\x01\x12'\n" +
+	"\x0fdisabled_reason\x18\b \x01(\tR\x0edisabledReason\x12H\n" +
+	"\x12failing_since_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x10failingSinceTime\x12Y\n" +
+	"\x1bprevious_secret_expire_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x18previousSecretExpireTime\x12;\n" +
+	"\vcreate_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12;\n" +
+	"\vupdate_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"updateTimeB\t\n" +
+	"\a_active\"\x97\x04\n" +
+	"\bDispatch\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
+	"\vendpoint_id\x18\x02 \x01(\tR\n" +
+	"endpointId\x12\x19\n" +
+	"\bevent_id\x18\x03 \x01(\tR\aeventId\x12\x1d\n" +
+	"\n" +
+	"event_type\x18\x04 \x01(\tR\teventType\x12\x1f\n" +
+	"\vdialogue_id\x18\x05 \x01(\tR\n" +
+	"dialogueId\x123\n" +
+	"\x05state\x18\x06 \x01(\x0e2\x1d.switchboard.v1.DispatchStateR\x05state\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12#\n" +
+	"\rattempt_count\x18\b \x01(\x05R\fattemptCount\x12F\n" +
+	"\x11next_attempt_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x0fnextAttemptTime\x12\x16\n" +
+	"\x06replay\x18\n" +
+	" \x01(\bR\x06replay\x123\n" +
+	"\battempts\x18\v \x03(\v2\x17.switchboard.v1.AttemptR\battempts\x12;\n" +
+	"\vcreate_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12;\n" +
+	"\vsettle_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"settleTime\"l\n" +
+	"\x15CreateEndpointRequest\x124\n" +
+	"\bendpoint\x18\x01 \x01(\v2\x18.switchboard.v1.EndpointR\bendpoint\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\"f\n" +
+	"\x16CreateEndpointResponse\x124\n" +
+	"\bendpoint\x18\x01 \x01(\v2\x18.switchboard.v1.EndpointR\bendpoint\x12\x16\n" +
+	"\x06secret\x18\x02 \x01(\tR\x06secret\"$\n" +
+	"\x12GetEndpointRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"K\n" +
+	"\x13GetEndpointResponse\x124\n" +
+	"\bendpoint\x18\x01 \x01(\v2\x18.switchboard.v1.EndpointR\bendpoint\"z\n" +
+	"\x14ListEndpointsRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x1b\n" +
+	"\x06active\x18\x03 \x01(\bH\x00R\x06active\x88\x01\x01B\t\n" +
+	"\a_active\"w\n" +
+	"\x15ListEndpointsResponse\x126\n" +
+	"\tendpoints\x18\x01 \x03(\v2\x18.switchboard.v1.EndpointR\tendpoints\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8a\x01\n" +
+	"\x15UpdateEndpointRequest\x124\n" +
+	"\bendpoint\x18\x01 \x01(\v2\x18.switchboard.v1.EndpointR\bendpoint\x12;\n" +
+	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\"N\n" +
+	"\x16UpdateEndpointResponse\x124\n" +
+	"\bendpoint\x18\x01 \x01(\v2\x18.switchboard.v1.EndpointR\bendpoint\"'\n" +
+	"\x15DeleteEndpointRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x18\n" +
+	"\x16DeleteEndpointResponse\"-\n" +
+	"\x1bRotateEndpointSecretRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"l\n" +
+	"\x1cRotateEndpointSecretResponse\x124\n" +
+	"\bendpoint\x18\x01 \x01(\v2\x18.switchboard.v1.EndpointR\bendpoint\x12\x16\n" +
+	"\x06secret\x18\x02 \x01(\tR\x06secret\"%\n" +
+	"\x13TestEndpointRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"I\n" +
+	"\x14TestEndpointResponse\x121\n" +
+	"\aattempt\x18\x01 \x01(\v2\x17.switchboard.v1.AttemptR\aattempt\"\xa9\x01\n" +
+	"\x15ListDispatchesRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x1f\n" +
+	"\vendpoint_id\x18\x03 \x01(\tR\n" +
+	"endpointId\x123\n" +
+	"\x05state\x18\x04 \x01(\x0e2\x1d.switchboard.v1.DispatchStateR\x05state\"z\n" +
+	"\x16ListDispatchesResponse\x128\n" +
+	"\n" +
+	"dispatches\x18\x01 \x03(\v2\x18.switchboard.v1.DispatchR\n" +
+	"dispatches\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"$\n" +
+	"\x12GetDispatchRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"K\n" +
+	"\x13GetDispatchResponse\x124\n" +
+	"\bdispatch\x18\x01 \x01(\v2\x18.switchboard.v1.DispatchR\bdispatch\"&\n" +
+	"\x14RetryDispatchRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"M\n" +
+	"\x15RetryDispatchResponse\x124\n" +
+	"\bdispatch\x18\x01 \x01(\v2\x18.switchboard.v1.DispatchR\bdispatch\"\xb6\x01\n" +
+	"\x13ReplayEventsRequest\x12\x1f\n" +
+	"\vendpoint_id\x18\x01 \x01(\tR\n" +
+	"endpointId\x12\x1b\n" +
+	"\tevent_ids\x18\x02 \x03(\tR\beventIds\x12!\n" +
+	"\fstart_cursor\x18\x03 \x01(\tR\vstartCursor\x12\x1d\n" +
+	"\n" +
+	"end_cursor\x18\x04 \x01(\tR\tendCursor\x12\x1f\n" +
+	"\vevent_types\x18\x05 \x03(\tR\n" +
+	"eventTypes\"r\n" +
+	"\x14ReplayEventsResponse\x12%\n" +
+	"\x0edispatch_count\x18\x01 \x01(\x05R\rdispatchCount\x12\x1f\n" +
+	"\vnext_cursor\x18\x02 \x01(\tR\n" +
+	"nextCursor\x12\x12\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more*i\n" +
 	"\rMessageSender\x12\x1e\n" +
 	"\x1aMESSAGE_SENDER_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17MESSAGE_SENDER_CUSTOMER\x10\x01\x12\x1b\n" +
@@ -797,12 +2483,33 @@ const file_switchboard_v1_webhooks_proto_rawDesc = "" +
 	"\x18INBOUND_OUTCOME_RECORDED\x10\x01\x12\x1d\n" +
 	"\x19INBOUND_OUTCOME_DUPLICATE\x10\x02\x12\x1c\n" +
 	"\x18INBOUND_OUTCOME_CONFLICT\x10\x03\x12\x1f\n" +
-	"\x1bINBOUND_OUTCOME_QUARANTINED\x10\x042\xbf\x03\n" +
+	"\x1bINBOUND_OUTCOME_QUARANTINED\x10\x04*t\n" +
+	"\x10EndpointSchedule\x12!\n" +
+	"\x1dENDPOINT_SCHEDULE_UNSPECIFIED\x10\x00\x12\x1e\n" +
+	"\x1aENDPOINT_SCHEDULE_STANDARD\x10\x01\x12\x1d\n" +
+	"\x19ENDPOINT_SCHEDULE_SANDBOX\x10\x02*\x9e\x01\n" +
+	"\rDispatchState\x12\x1e\n" +
+	"\x1aDISPATCH_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16DISPATCH_STATE_PENDING\x10\x01\x12\x1a\n" +
+	"\x16DISPATCH_STATE_STARTED\x10\x02\x12\x1c\n" +
+	"\x18DISPATCH_STATE_DELIVERED\x10\x03\x12\x17\n" +
+	"\x13DISPATCH_STATE_DEAD\x10\x042\xd8\v\n" +
 	"\x0fWebhooksService\x12_\n" +
 	"\x0eReceiveMessage\x12%.switchboard.v1.ReceiveMessageRequest\x1a&.switchboard.v1.ReceiveMessageResponse\x12n\n" +
 	"\x13ListInboundWebhooks\x12*.switchboard.v1.ListInboundWebhooksRequest\x1a+.switchboard.v1.ListInboundWebhooksResponse\x12h\n" +
 	"\x11GetInboundWebhook\x12(.switchboard.v1.GetInboundWebhookRequest\x1a).switchboard.v1.GetInboundWebhookResponse\x12q\n" +
-	"\x14ReplayInboundWebhook\x12+.switchboard.v1.ReplayInboundWebhookRequest\x1a,.switchboard.v1.ReplayInboundWebhookResponseB\xb5\x01\n" +
+	"\x14ReplayInboundWebhook\x12+.switchboard.v1.ReplayInboundWebhookRequest\x1a,.switchboard.v1.ReplayInboundWebhookResponse\x12_\n" +
+	"\x0eCreateEndpoint\x12%.switchboard.v1.CreateEndpointRequest\x1a&.switchboard.v1.CreateEndpointResponse\x12V\n" +
+	"\vGetEndpoint\x12\".switchboard.v1.GetEndpointRequest\x1a#.switchboard.v1.GetEndpointResponse\x12\\\n" +
+	"\rListEndpoints\x12$.switchboard.v1.ListEndpointsRequest\x1a%.switchboard.v1.ListEndpointsResponse\x12_\n" +
+	"\x0eUpdateEndpoint\x12%.switchboard.v1.UpdateEndpointRequest\x1a&.switchboard.v1.UpdateEndpointResponse\x12_\n" +
+	"\x0eDeleteEndpoint\x12%.switchboard.v1.DeleteEndpointRequest\x1a&.switchboard.v1.DeleteEndpointResponse\x12q\n" +
+	"\x14RotateEndpointSecret\x12+.switchboard.v1.RotateEndpointSecretRequest\x1a,.switchboard.v1.RotateEndpointSecretResponse\x12Y\n" +
+	"\fTestEndpoint\x12#.switchboard.v1.TestEndpointRequest\x1a$.switchboard.v1.TestEndpointResponse\x12_\n" +
+	"\x0eListDispatches\x12%.switchboard.v1.ListDispatchesRequest\x1a&.switchboard.v1.ListDispatchesResponse\x12V\n" +
+	"\vGetDispatch\x12\".switchboard.v1.GetDispatchRequest\x1a#.switchboard.v1.GetDispatchResponse\x12\\\n" +
+	"\rRetryDispatch\x12$.switchboard.v1.RetryDispatchRequest\x1a%.switchboard.v1.RetryDispatchResponse\x12Y\n" +
+	"\fReplayEvents\x12#.switchboard.v1.ReplayEventsRequest\x1a$.switchboard.v1.ReplayEventsResponseB\xb5\x01\n" +
 	"\x12com.switchboard.v1B\rWebhooksProtoP\x01Z7switchboard.dev/sdk/go/gen/switchboard/v1;switchboardv1\xa2\x02\x03SXX\xaa\x02\x0eSwitchboard.V1\xca\x02\x0eSwitchboard\\V1\xe2\x02\x1aSwitchboard\\V1\\GPBMetadata\xea\x02\x0fSwitchboard::V1b\x06proto3"
 
 var (
@@ -817,46 +2524,119 @@ func file_switchboard_v1_webhooks_proto_rawDescGZIP() []byte {
 	return file_switchboard_v1_webhooks_proto_rawDescData
 }
 
-var file_switchboard_v1_webhooks_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_switchboard_v1_webhooks_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_switchboard_v1_webhooks_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_switchboard_v1_webhooks_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_switchboard_v1_webhooks_proto_goTypes = []any{
 	(MessageSender)(0),                   // 0: switchboard.v1.MessageSender
 	(InboundOutcome)(0),                  // 1: switchboard.v1.InboundOutcome
-	(*InboundWebhook)(nil),               // 2: switchboard.v1.InboundWebhook
-	(*ReceiveMessageRequest)(nil),        // 3: switchboard.v1.ReceiveMessageRequest
-	(*ReceiveMessageResponse)(nil),       // 4: switchboard.v1.ReceiveMessageResponse
-	(*ListInboundWebhooksRequest)(nil),   // 5: switchboard.v1.ListInboundWebhooksRequest
-	(*ListInboundWebhooksResponse)(nil),  // 6: switchboard.v1.ListInboundWebhooksResponse
-	(*GetInboundWebhookRequest)(nil),     // 7: switchboard.v1.GetInboundWebhookRequest
-	(*GetInboundWebhookResponse)(nil),    // 8: switchboard.v1.GetInboundWebhookResponse
-	(*ReplayInboundWebhookRequest)(nil),  // 9: switchboard.v1.ReplayInboundWebhookRequest
-	(*ReplayInboundWebhookResponse)(nil), // 10: switchboard.v1.ReplayInboundWebhookResponse
-	nil,                                  // 11: switchboard.v1.InboundWebhook.HeadersEntry
-	(*timestamppb.Timestamp)(nil),        // 12: google.protobuf.Timestamp
+	(EndpointSchedule)(0),                // 2: switchboard.v1.EndpointSchedule
+	(DispatchState)(0),                   // 3: switchboard.v1.DispatchState
+	(*InboundWebhook)(nil),               // 4: switchboard.v1.InboundWebhook
+	(*ReceiveMessageRequest)(nil),        // 5: switchboard.v1.ReceiveMessageRequest
+	(*ReceiveMessageResponse)(nil),       // 6: switchboard.v1.ReceiveMessageResponse
+	(*ListInboundWebhooksRequest)(nil),   // 7: switchboard.v1.ListInboundWebhooksRequest
+	(*ListInboundWebhooksResponse)(nil),  // 8: switchboard.v1.ListInboundWebhooksResponse
+	(*GetInboundWebhookRequest)(nil),     // 9: switchboard.v1.GetInboundWebhookRequest
+	(*GetInboundWebhookResponse)(nil),    // 10: switchboard.v1.GetInboundWebhookResponse
+	(*ReplayInboundWebhookRequest)(nil),  // 11: switchboard.v1.ReplayInboundWebhookRequest
+	(*ReplayInboundWebhookResponse)(nil), // 12: switchboard.v1.ReplayInboundWebhookResponse
+	(*Endpoint)(nil),                     // 13: switchboard.v1.Endpoint
+	(*Dispatch)(nil),                     // 14: switchboard.v1.Dispatch
+	(*CreateEndpointRequest)(nil),        // 15: switchboard.v1.CreateEndpointRequest
+	(*CreateEndpointResponse)(nil),       // 16: switchboard.v1.CreateEndpointResponse
+	(*GetEndpointRequest)(nil),           // 17: switchboard.v1.GetEndpointRequest
+	(*GetEndpointResponse)(nil),          // 18: switchboard.v1.GetEndpointResponse
+	(*ListEndpointsRequest)(nil),         // 19: switchboard.v1.ListEndpointsRequest
+	(*ListEndpointsResponse)(nil),        // 20: switchboard.v1.ListEndpointsResponse
+	(*UpdateEndpointRequest)(nil),        // 21: switchboard.v1.UpdateEndpointRequest
+	(*UpdateEndpointResponse)(nil),       // 22: switchboard.v1.UpdateEndpointResponse
+	(*DeleteEndpointRequest)(nil),        // 23: switchboard.v1.DeleteEndpointRequest
+	(*DeleteEndpointResponse)(nil),       // 24: switchboard.v1.DeleteEndpointResponse
+	(*RotateEndpointSecretRequest)(nil),  // 25: switchboard.v1.RotateEndpointSecretRequest
+	(*RotateEndpointSecretResponse)(nil), // 26: switchboard.v1.RotateEndpointSecretResponse
+	(*TestEndpointRequest)(nil),          // 27: switchboard.v1.TestEndpointRequest
+	(*TestEndpointResponse)(nil),         // 28: switchboard.v1.TestEndpointResponse
+	(*ListDispatchesRequest)(nil),        // 29: switchboard.v1.ListDispatchesRequest
+	(*ListDispatchesResponse)(nil),       // 30: switchboard.v1.ListDispatchesResponse
+	(*GetDispatchRequest)(nil),           // 31: switchboard.v1.GetDispatchRequest
+	(*GetDispatchResponse)(nil),          // 32: switchboard.v1.GetDispatchResponse
+	(*RetryDispatchRequest)(nil),         // 33: switchboard.v1.RetryDispatchRequest
+	(*RetryDispatchResponse)(nil),        // 34: switchboard.v1.RetryDispatchResponse
+	(*ReplayEventsRequest)(nil),          // 35: switchboard.v1.ReplayEventsRequest
+	(*ReplayEventsResponse)(nil),         // 36: switchboard.v1.ReplayEventsResponse
+	nil,                                  // 37: switchboard.v1.InboundWebhook.HeadersEntry
+	(*timestamppb.Timestamp)(nil),        // 38: google.protobuf.Timestamp
+	(*Attempt)(nil),                      // 39: switchboard.v1.Attempt
+	(*fieldmaskpb.FieldMask)(nil),        // 40: google.protobuf.FieldMask
 }
 var file_switchboard_v1_webhooks_proto_depIdxs = []int32{
-	11, // 0: switchboard.v1.InboundWebhook.headers:type_name -> switchboard.v1.InboundWebhook.HeadersEntry
+	37, // 0: switchboard.v1.InboundWebhook.headers:type_name -> switchboard.v1.InboundWebhook.HeadersEntry
 	1,  // 1: switchboard.v1.InboundWebhook.outcome:type_name -> switchboard.v1.InboundOutcome
-	12, // 2: switchboard.v1.InboundWebhook.receive_time:type_name -> google.protobuf.Timestamp
+	38, // 2: switchboard.v1.InboundWebhook.receive_time:type_name -> google.protobuf.Timestamp
 	0,  // 3: switchboard.v1.ReceiveMessageRequest.sender:type_name -> switchboard.v1.MessageSender
 	1,  // 4: switchboard.v1.ReceiveMessageResponse.outcome:type_name -> switchboard.v1.InboundOutcome
 	1,  // 5: switchboard.v1.ListInboundWebhooksRequest.outcome:type_name -> switchboard.v1.InboundOutcome
-	2,  // 6: switchboard.v1.ListInboundWebhooksResponse.inbound_webhooks:type_name -> switchboard.v1.InboundWebhook
-	2,  // 7: switchboard.v1.GetInboundWebhookResponse.inbound_webhook:type_name -> switchboard.v1.InboundWebhook
-	2,  // 8: switchboard.v1.ReplayInboundWebhookResponse.inbound_webhook:type_name -> switchboard.v1.InboundWebhook
-	3,  // 9: switchboard.v1.WebhooksService.ReceiveMessage:input_type -> switchboard.v1.ReceiveMessageRequest
-	5,  // 10: switchboard.v1.WebhooksService.ListInboundWebhooks:input_type -> switchboard.v1.ListInboundWebhooksRequest
-	7,  // 11: switchboard.v1.WebhooksService.GetInboundWebhook:input_type -> switchboard.v1.GetInboundWebhookRequest
-	9,  // 12: switchboard.v1.WebhooksService.ReplayInboundWebhook:input_type -> switchboard.v1.ReplayInboundWebhookRequest
-	4,  // 13: switchboard.v1.WebhooksService.ReceiveMessage:output_type -> switchboard.v1.ReceiveMessageResponse
-	6,  // 14: switchboard.v1.WebhooksService.ListInboundWebhooks:output_type -> switchboard.v1.ListInboundWebhooksResponse
-	8,  // 15: switchboard.v1.WebhooksService.GetInboundWebhook:output_type -> switchboard.v1.GetInboundWebhookResponse
-	10, // 16: switchboard.v1.WebhooksService.ReplayInboundWebhook:output_type -> switchboard.v1.ReplayInboundWebhookResponse
-	13, // [13:17] is the sub-list for method output_type
-	9,  // [9:13] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	4,  // 6: switchboard.v1.ListInboundWebhooksResponse.inbound_webhooks:type_name -> switchboard.v1.InboundWebhook
+	4,  // 7: switchboard.v1.GetInboundWebhookResponse.inbound_webhook:type_name -> switchboard.v1.InboundWebhook
+	4,  // 8: switchboard.v1.ReplayInboundWebhookResponse.inbound_webhook:type_name -> switchboard.v1.InboundWebhook
+	2,  // 9: switchboard.v1.Endpoint.schedule:type_name -> switchboard.v1.EndpointSchedule
+	38, // 10: switchboard.v1.Endpoint.failing_since_time:type_name -> google.protobuf.Timestamp
+	38, // 11: switchboard.v1.Endpoint.previous_secret_expire_time:type_name -> google.protobuf.Timestamp
+	38, // 12: switchboard.v1.Endpoint.create_time:type_name -> google.protobuf.Timestamp
+	38, // 13: switchboard.v1.Endpoint.update_time:type_name -> google.protobuf.Timestamp
+	3,  // 14: switchboard.v1.Dispatch.state:type_name -> switchboard.v1.DispatchState
+	38, // 15: switchboard.v1.Dispatch.next_attempt_time:type_name -> google.protobuf.Timestamp
+	39, // 16: switchboard.v1.Dispatch.attempts:type_name -> switchboard.v1.Attempt
+	38, // 17: switchboard.v1.Dispatch.create_time:type_name -> google.protobuf.Timestamp
+	38, // 18: switchboard.v1.Dispatch.settle_time:type_name -> google.protobuf.Timestamp
+	13, // 19: switchboard.v1.CreateEndpointRequest.endpoint:type_name -> switchboard.v1.Endpoint
+	13, // 20: switchboard.v1.CreateEndpointResponse.endpoint:type_name -> switchboard.v1.Endpoint
+	13, // 21: switchboard.v1.GetEndpointResponse.endpoint:type_name -> switchboard.v1.Endpoint
+	13, // 22: switchboard.v1.ListEndpointsResponse.endpoints:type_name -> switchboard.v1.Endpoint
+	13, // 23: switchboard.v1.UpdateEndpointRequest.endpoint:type_name -> switchboard.v1.Endpoint
+	40, // 24: switchboard.v1.UpdateEndpointRequest.update_mask:type_name -> google.protobuf.FieldMask
+	13, // 25: switchboard.v1.UpdateEndpointResponse.endpoint:type_name -> switchboard.v1.Endpoint
+	13, // 26: switchboard.v1.RotateEndpointSecretResponse.endpoint:type_name -> switchboard.v1.Endpoint
+	39, // 27: switchboard.v1.TestEndpointResponse.attempt:type_name -> switchboard.v1.Attempt
+	3,  // 28: switchboard.v1.ListDispatchesRequest.state:type_name -> switchboard.v1.DispatchState
+	14, // 29: switchboard.v1.ListDispatchesResponse.dispatches:type_name -> switchboard.v1.Dispatch
+	14, // 30: switchboard.v1.GetDispatchResponse.dispatch:type_name -> switchboard.v1.Dispatch
+	14, // 31: switchboard.v1.RetryDispatchResponse.dispatch:type_name -> switchboard.v1.Dispatch
+	5,  // 32: switchboard.v1.WebhooksService.ReceiveMessage:input_type -> switchboard.v1.ReceiveMessageRequest
+	7,  // 33: switchboard.v1.WebhooksService.ListInboundWebhooks:input_type -> switchboard.v1.ListInboundWebhooksRequest
+	9,  // 34: switchboard.v1.WebhooksService.GetInboundWebhook:input_type -> switchboard.v1.GetInboundWebhookRequest
+	11, // 35: switchboard.v1.WebhooksService.ReplayInboundWebhook:input_type -> switchboard.v1.ReplayInboundWebhookRequest
+	15, // 36: switchboard.v1.WebhooksService.CreateEndpoint:input_type -> switchboard.v1.CreateEndpointRequest
+	17, // 37: switchboard.v1.WebhooksService.GetEndpoint:input_type -> switchboard.v1.GetEndpointRequest
+	19, // 38: switchboard.v1.WebhooksService.ListEndpoints:input_type -> switchboard.v1.ListEndpointsRequest
+	21, // 39: switchboard.v1.WebhooksService.UpdateEndpoint:input_type -> switchboard.v1.UpdateEndpointRequest
+	23, // 40: switchboard.v1.WebhooksService.DeleteEndpoint:input_type -> switchboard.v1.DeleteEndpointRequest
+	25, // 41: switchboard.v1.WebhooksService.RotateEndpointSecret:input_type -> switchboard.v1.RotateEndpointSecretRequest
+	27, // 42: switchboard.v1.WebhooksService.TestEndpoint:input_type -> switchboard.v1.TestEndpointRequest
+	29, // 43: switchboard.v1.WebhooksService.ListDispatches:input_type -> switchboard.v1.ListDispatchesRequest
+	31, // 44: switchboard.v1.WebhooksService.GetDispatch:input_type -> switchboard.v1.GetDispatchRequest
+	33, // 45: switchboard.v1.WebhooksService.RetryDispatch:input_type -> switchboard.v1.RetryDispatchRequest
+	35, // 46: switchboard.v1.WebhooksService.ReplayEvents:input_type -> switchboard.v1.ReplayEventsRequest
+	6,  // 47: switchboard.v1.WebhooksService.ReceiveMessage:output_type -> switchboard.v1.ReceiveMessageResponse
+	8,  // 48: switchboard.v1.WebhooksService.ListInboundWebhooks:output_type -> switchboard.v1.ListInboundWebhooksResponse
+	10, // 49: switchboard.v1.WebhooksService.GetInboundWebhook:output_type -> switchboard.v1.GetInboundWebhookResponse
+	12, // 50: switchboard.v1.WebhooksService.ReplayInboundWebhook:output_type -> switchboard.v1.ReplayInboundWebhookResponse
+	16, // 51: switchboard.v1.WebhooksService.CreateEndpoint:output_type -> switchboard.v1.CreateEndpointResponse
+	18, // 52: switchboard.v1.WebhooksService.GetEndpoint:output_type -> switchboard.v1.GetEndpointResponse
+	20, // 53: switchboard.v1.WebhooksService.ListEndpoints:output_type -> switchboard.v1.ListEndpointsResponse
+	22, // 54: switchboard.v1.WebhooksService.UpdateEndpoint:output_type -> switchboard.v1.UpdateEndpointResponse
+	24, // 55: switchboard.v1.WebhooksService.DeleteEndpoint:output_type -> switchboard.v1.DeleteEndpointResponse
+	26, // 56: switchboard.v1.WebhooksService.RotateEndpointSecret:output_type -> switchboard.v1.RotateEndpointSecretResponse
+	28, // 57: switchboard.v1.WebhooksService.TestEndpoint:output_type -> switchboard.v1.TestEndpointResponse
+	30, // 58: switchboard.v1.WebhooksService.ListDispatches:output_type -> switchboard.v1.ListDispatchesResponse
+	32, // 59: switchboard.v1.WebhooksService.GetDispatch:output_type -> switchboard.v1.GetDispatchResponse
+	34, // 60: switchboard.v1.WebhooksService.RetryDispatch:output_type -> switchboard.v1.RetryDispatchResponse
+	36, // 61: switchboard.v1.WebhooksService.ReplayEvents:output_type -> switchboard.v1.ReplayEventsResponse
+	47, // [47:62] is the sub-list for method output_type
+	32, // [32:47] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_webhooks_proto_init() }
@@ -864,13 +2644,16 @@ func file_switchboard_v1_webhooks_proto_init() {
 	if File_switchboard_v1_webhooks_proto != nil {
 		return
 	}
+	file_switchboard_v1_dialogues_proto_init()
+	file_switchboard_v1_webhooks_proto_msgTypes[9].OneofWrappers = []any{}
+	file_switchboard_v1_webhooks_proto_msgTypes[15].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_webhooks_proto_rawDesc), len(file_switchboard_v1_webhooks_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   10,
+			NumEnums:      4,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

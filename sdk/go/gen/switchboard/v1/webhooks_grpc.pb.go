@@ -23,14 +23,36 @@ const (
 	WebhooksService_ListInboundWebhooks_FullMethodName  = "/switchboard.v1.WebhooksService/ListInboundWebhooks"
 	WebhooksService_GetInboundWebhook_FullMethodName    = "/switchboard.v1.WebhooksService/GetInboundWebhook"
 	WebhooksService_ReplayInboundWebhook_FullMethodName = "/switchboard.v1.WebhooksService/ReplayInboundWebhook"
+	WebhooksService_CreateEndpoint_FullMethodName       = "/switchboard.v1.WebhooksService/CreateEndpoint"
+	WebhooksService_GetEndpoint_FullMethodName          = "/switchboard.v1.WebhooksService/GetEndpoint"
+	WebhooksService_ListEndpoints_FullMethodName        = "/switchboard.v1.WebhooksService/ListEndpoints"
+	WebhooksService_UpdateEndpoint_FullMethodName       = "/switchboard.v1.WebhooksService/UpdateEndpoint"
+	WebhooksService_DeleteEndpoint_FullMethodName       = "/switchboard.v1.WebhooksService/DeleteEndpoint"
+	WebhooksService_RotateEndpointSecret_FullMethodName = "/switchboard.v1.WebhooksService/RotateEndpointSecret"
+	WebhooksService_TestEndpoint_FullMethodName         = "/switchboard.v1.WebhooksService/TestEndpoint"
+	WebhooksService_ListDispatches_FullMethodName       = "/switchboard.v1.WebhooksService/ListDispatches"
+	WebhooksService_GetDispatch_FullMethodName          = "/switchboard.v1.WebhooksService/GetDispatch"
+	WebhooksService_RetryDispatch_FullMethodName        = "/switchboard.v1.WebhooksService/RetryDispatch"
+	WebhooksService_ReplayEvents_FullMethodName         = "/switchboard.v1.WebhooksService/ReplayEvents"
 )
 
 // WebhooksServiceClient is the client API for WebhooksService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Inbound webhooks: what the outside world tells us. Receiving and replaying need `webhooks:write`, reading
-// `webhooks:read`.
+// Webhooks, inbound and outbound. Reading needs `webhooks:read`, all else `webhooks:write`, rotating a secret
+// `webhooks:admin`.
+//
+// Inbound: what the outside world tells us.
+//
+// Outbound: events of the log, posted to endpoints of the workspace's choice. Each post is
+// `{"id", "type", "timestamp", "dialogue_id", "subject_id", "message", "data"}`, signed as Standard Webhooks ask
+// (`webhook-id`, `webhook-timestamp`, `webhook-signature`). Every event is dispatched once to every active endpoint whose
+// filter lets it through, and tried again until the endpoint takes it, so it may arrive more than once: `webhook-id` is the
+// event's id on every try, and a receiver drops what it knows. Events of one dialogue arrive in their order, each only after
+// the one before was taken or given up; dialogues don't wait for each other. A 2xx is success and all else is not: no
+// redirect is followed, and 10 seconds are the longest that an endpoint may take to answer, unless the operator says
+// otherwise.
 type WebhooksServiceClient interface {
 	// Accepts one message: the gRPC twin of `POST /api/webhook/new_message`. Answers after the message is committed; the
 	// agent's answer follows on its own. A known `message_id` with the same text changes nothing. Reasons: FIELD_INVALID,
@@ -44,6 +66,40 @@ type WebhooksServiceClient interface {
 	// recorded before is found by its de-duplication key and changes nothing. Reasons: INBOUND_WEBHOOK_NOT_FOUND,
 	// FIELD_INVALID, CHANNEL_NOT_FOUND, CHANNEL_INACTIVE.
 	ReplayInboundWebhook(ctx context.Context, in *ReplayInboundWebhookRequest, opts ...grpc.CallOption) (*ReplayInboundWebhookResponse, error)
+	// Creates an endpoint and shows its secret. It gets what is recorded from now on, beginning with its own
+	// `endpoint.created`. With a `request_id`, a repeat within 24 hours answers like the first call. Reasons: FIELD_INVALID,
+	// CHANNEL_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+	CreateEndpoint(ctx context.Context, in *CreateEndpointRequest, opts ...grpc.CallOption) (*CreateEndpointResponse, error)
+	// Reads one endpoint. Reasons: ENDPOINT_NOT_FOUND.
+	GetEndpoint(ctx context.Context, in *GetEndpointRequest, opts ...grpc.CallOption) (*GetEndpointResponse, error)
+	// Lists endpoints, oldest first. Reasons: PAGE_TOKEN_INVALID, FIELD_INVALID.
+	ListEndpoints(ctx context.Context, in *ListEndpointsRequest, opts ...grpc.CallOption) (*ListEndpointsResponse, error)
+	// Changes the fields named in the mask, all or none. While an endpoint is inactive its place in the log stands still and
+	// what it has open waits without being tried; setting `active` lets both go on from there. Reasons: ENDPOINT_NOT_FOUND,
+	// CHANNEL_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN.
+	UpdateEndpoint(ctx context.Context, in *UpdateEndpointRequest, opts ...grpc.CallOption) (*UpdateEndpointResponse, error)
+	// Deletes an endpoint: it gets nothing more, and what still waits for it is dead. GetDispatch still reads its
+	// dispatches. Reasons:
+	// ENDPOINT_NOT_FOUND.
+	DeleteEndpoint(ctx context.Context, in *DeleteEndpointRequest, opts ...grpc.CallOption) (*DeleteEndpointResponse, error)
+	// Replaces the secret and shows the new one. For 24 hours the old secret signs beside it (`webhook-signature` then holds
+	// two signatures, separated by a space), so that the receiver can change without missing anything; a secret that was
+	// replaced before that one stops at once. Reasons: ENDPOINT_NOT_FOUND.
+	RotateEndpointSecret(ctx context.Context, in *RotateEndpointSecretRequest, opts ...grpc.CallOption) (*RotateEndpointSecretResponse, error)
+	// Posts one `endpoint.test` event now, whether the endpoint is active or not, and answers with the attempt. It is not in
+	// the log, is not tried again, and changes nothing of the endpoint. Reasons: ENDPOINT_NOT_FOUND.
+	TestEndpoint(ctx context.Context, in *TestEndpointRequest, opts ...grpc.CallOption) (*TestEndpointResponse, error)
+	// Lists an endpoint's dispatches, newest first. Reasons: ENDPOINT_NOT_FOUND, PAGE_TOKEN_INVALID, FIELD_INVALID.
+	ListDispatches(ctx context.Context, in *ListDispatchesRequest, opts ...grpc.CallOption) (*ListDispatchesResponse, error)
+	// Reads one dispatch with its attempts. Reasons: DISPATCH_NOT_FOUND.
+	GetDispatch(ctx context.Context, in *GetDispatchRequest, opts ...grpc.CallOption) (*GetDispatchResponse, error)
+	// Puts a dead dispatch back, behind what waits for the same dialogue, with the whole schedule before it. Reasons:
+	// DISPATCH_NOT_FOUND, DISPATCH_NOT_DEAD, ENDPOINT_NOT_FOUND.
+	RetryDispatch(ctx context.Context, in *RetryDispatchRequest, opts ...grpc.CallOption) (*RetryDispatchResponse, error)
+	// Dispatches recorded events to one endpoint again, by their ids or by a range of the log. They carry their first
+	// `webhook-id`, so a receiver that took one before drops it. Reasons: ENDPOINT_NOT_FOUND, EVENT_NOT_FOUND, CURSOR_INVALID,
+	// CURSOR_AHEAD, CURSOR_EXPIRED, FIELD_INVALID.
+	ReplayEvents(ctx context.Context, in *ReplayEventsRequest, opts ...grpc.CallOption) (*ReplayEventsResponse, error)
 }
 
 type webhooksServiceClient struct {
@@ -94,12 +150,133 @@ func (c *webhooksServiceClient) ReplayInboundWebhook(ctx context.Context, in *Re
 	return out, nil
 }
 
+func (c *webhooksServiceClient) CreateEndpoint(ctx context.Context, in *CreateEndpointRequest, opts ...grpc.CallOption) (*CreateEndpointResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateEndpointResponse)
+	err := c.cc.Invoke(ctx, WebhooksService_CreateEndpoint_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *webhooksServiceClient) GetEndpoint(ctx context.Context, in *GetEndpointRequest, opts ...grpc.CallOption) (*GetEndpointResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetEndpointResponse)
+	err := c.cc.Invoke(ctx, WebhooksService_GetEndpoint_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *webhooksServiceClient) ListEndpoints(ctx context.Context, in *ListEndpointsRequest, opts ...grpc.CallOption) (*ListEndpointsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListEndpointsResponse)
+	err := c.cc.Invoke(ctx, WebhooksService_ListEndpoints_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *webhooksServiceClient) UpdateEndpoint(ctx context.Context, in *UpdateEndpointRequest, opts ...grpc.CallOption) (*UpdateEndpointResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateEndpointResponse)
+	err := c.cc.Invoke(ctx, WebhooksService_UpdateEndpoint_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *webhooksServiceClient) DeleteEndpoint(ctx context.Context, in *DeleteEndpointRequest, opts ...grpc.CallOption) (*DeleteEndpointResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteEndpointResponse)
+	err := c.cc.Invoke(ctx, WebhooksService_DeleteEndpoint_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *webhooksServiceClient) RotateEndpointSecret(ctx context.Context, in *RotateEndpointSecretRequest, opts ...grpc.CallOption) (*RotateEndpointSecretResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateEndpointSecretResponse)
+	err := c.cc.Invoke(ctx, WebhooksService_RotateEndpointSecret_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *webhooksServiceClient) TestEndpoint(ctx context.Context, in *TestEndpointRequest, opts ...grpc.CallOption) (*TestEndpointResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TestEndpointResponse)
+	err := c.cc.Invoke(ctx, WebhooksService_TestEndpoint_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *webhooksServiceClient) ListDispatches(ctx context.Context, in *ListDispatchesRequest, opts ...grpc.CallOption) (*ListDispatchesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDispatchesResponse)
+	err := c.cc.Invoke(ctx, WebhooksService_ListDispatches_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *webhooksServiceClient) GetDispatch(ctx context.Context, in *GetDispatchRequest, opts ...grpc.CallOption) (*GetDispatchResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetDispatchResponse)
+	err := c.cc.Invoke(ctx, WebhooksService_GetDispatch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *webhooksServiceClient) RetryDispatch(ctx context.Context, in *RetryDispatchRequest, opts ...grpc.CallOption) (*RetryDispatchResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RetryDispatchResponse)
+	err := c.cc.Invoke(ctx, WebhooksService_RetryDispatch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *webhooksServiceClient) ReplayEvents(ctx context.Context, in *ReplayEventsRequest, opts ...grpc.CallOption) (*ReplayEventsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReplayEventsResponse)
+	err := c.cc.Invoke(ctx, WebhooksService_ReplayEvents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // WebhooksServiceServer is the server API for WebhooksService service.
 // All implementations must embed UnimplementedWebhooksServiceServer
 // for forward compatibility.
 //
-// Inbound webhooks: what the outside world tells us. Receiving and replaying need `webhooks:write`, reading
-// `webhooks:read`.
+// Webhooks, inbound and outbound. Reading needs `webhooks:read`, all else `webhooks:write`, rotating a secret
+// `webhooks:admin`.
+//
+// Inbound: what the outside world tells us.
+//
+// Outbound: events of the log, posted to endpoints of the workspace's choice. Each post is
+// `{"id", "type", "timestamp", "dialogue_id", "subject_id", "message", "data"}`, signed as Standard Webhooks ask
+// (`webhook-id`, `webhook-timestamp`, `webhook-signature`). Every event is dispatched once to every active endpoint whose
+// filter lets it through, and tried again until the endpoint takes it, so it may arrive more than once: `webhook-id` is the
+// event's id on every try, and a receiver drops what it knows. Events of one dialogue arrive in their order, each only after
+// the one before was taken or given up; dialogues don't wait for each other. A 2xx is success and all else is not: no
+// redirect is followed, and 10 seconds are the longest that an endpoint may take to answer, unless the operator says
+// otherwise.
 type WebhooksServiceServer interface {
 	// Accepts one message: the gRPC twin of `POST /api/webhook/new_message`. Answers after the message is committed; the
 	// agent's answer follows on its own. A known `message_id` with the same text changes nothing. Reasons: FIELD_INVALID,
@@ -113,6 +290,40 @@ type WebhooksServiceServer interface {
 	// recorded before is found by its de-duplication key and changes nothing. Reasons: INBOUND_WEBHOOK_NOT_FOUND,
 	// FIELD_INVALID, CHANNEL_NOT_FOUND, CHANNEL_INACTIVE.
 	ReplayInboundWebhook(context.Context, *ReplayInboundWebhookRequest) (*ReplayInboundWebhookResponse, error)
+	// Creates an endpoint and shows its secret. It gets what is recorded from now on, beginning with its own
+	// `endpoint.created`. With a `request_id`, a repeat within 24 hours answers like the first call. Reasons: FIELD_INVALID,
+	// CHANNEL_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+	CreateEndpoint(context.Context, *CreateEndpointRequest) (*CreateEndpointResponse, error)
+	// Reads one endpoint. Reasons: ENDPOINT_NOT_FOUND.
+	GetEndpoint(context.Context, *GetEndpointRequest) (*GetEndpointResponse, error)
+	// Lists endpoints, oldest first. Reasons: PAGE_TOKEN_INVALID, FIELD_INVALID.
+	ListEndpoints(context.Context, *ListEndpointsRequest) (*ListEndpointsResponse, error)
+	// Changes the fields named in the mask, all or none. While an endpoint is inactive its place in the log stands still and
+	// what it has open waits without being tried; setting `active` lets both go on from there. Reasons: ENDPOINT_NOT_FOUND,
+	// CHANNEL_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN.
+	UpdateEndpoint(context.Context, *UpdateEndpointRequest) (*UpdateEndpointResponse, error)
+	// Deletes an endpoint: it gets nothing more, and what still waits for it is dead. GetDispatch still reads its
+	// dispatches. Reasons:
+	// ENDPOINT_NOT_FOUND.
+	DeleteEndpoint(context.Context, *DeleteEndpointRequest) (*DeleteEndpointResponse, error)
+	// Replaces the secret and shows the new one. For 24 hours the old secret signs beside it (`webhook-signature` then holds
+	// two signatures, separated by a space), so that the receiver can change without missing anything; a secret that was
+	// replaced before that one stops at once. Reasons: ENDPOINT_NOT_FOUND.
+	RotateEndpointSecret(context.Context, *RotateEndpointSecretRequest) (*RotateEndpointSecretResponse, error)
+	// Posts one `endpoint.test` event now, whether the endpoint is active or not, and answers with the attempt. It is not in
+	// the log, is not tried again, and changes nothing of the endpoint. Reasons: ENDPOINT_NOT_FOUND.
+	TestEndpoint(context.Context, *TestEndpointRequest) (*TestEndpointResponse, error)
+	// Lists an endpoint's dispatches, newest first. Reasons: ENDPOINT_NOT_FOUND, PAGE_TOKEN_INVALID, FIELD_INVALID.
+	ListDispatches(context.Context, *ListDispatchesRequest) (*ListDispatchesResponse, error)
+	// Reads one dispatch with its attempts. Reasons: DISPATCH_NOT_FOUND.
+	GetDispatch(context.Context, *GetDispatchRequest) (*GetDispatchResponse, error)
+	// Puts a dead dispatch back, behind what waits for the same dialogue, with the whole schedule before it. Reasons:
+	// DISPATCH_NOT_FOUND, DISPATCH_NOT_DEAD, ENDPOINT_NOT_FOUND.
+	RetryDispatch(context.Context, *RetryDispatchRequest) (*RetryDispatchResponse, error)
+	// Dispatches recorded events to one endpoint again, by their ids or by a range of the log. They carry their first
+	// `webhook-id`, so a receiver that took one before drops it. Reasons: ENDPOINT_NOT_FOUND, EVENT_NOT_FOUND, CURSOR_INVALID,
+	// CURSOR_AHEAD, CURSOR_EXPIRED, FIELD_INVALID.
+	ReplayEvents(context.Context, *ReplayEventsRequest) (*ReplayEventsResponse, error)
 	mustEmbedUnimplementedWebhooksServiceServer()
 }
 
@@ -134,6 +345,39 @@ func (UnimplementedWebhooksServiceServer) GetInboundWebhook(context.Context, *Ge
 }
 func (UnimplementedWebhooksServiceServer) ReplayInboundWebhook(context.Context, *ReplayInboundWebhookRequest) (*ReplayInboundWebhookResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReplayInboundWebhook not implemented")
+}
+func (UnimplementedWebhooksServiceServer) CreateEndpoint(context.Context, *CreateEndpointRequest) (*CreateEndpointResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateEndpoint not implemented")
+}
+func (UnimplementedWebhooksServiceServer) GetEndpoint(context.Context, *GetEndpointRequest) (*GetEndpointResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetEndpoint not implemented")
+}
+func (UnimplementedWebhooksServiceServer) ListEndpoints(context.Context, *ListEndpointsRequest) (*ListEndpointsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListEndpoints not implemented")
+}
+func (UnimplementedWebhooksServiceServer) UpdateEndpoint(context.Context, *UpdateEndpointRequest) (*UpdateEndpointResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateEndpoint not implemented")
+}
+func (UnimplementedWebhooksServiceServer) DeleteEndpoint(context.Context, *DeleteEndpointRequest) (*DeleteEndpointResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteEndpoint not implemented")
+}
+func (UnimplementedWebhooksServiceServer) RotateEndpointSecret(context.Context, *RotateEndpointSecretRequest) (*RotateEndpointSecretResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateEndpointSecret not implemented")
+}
+func (UnimplementedWebhooksServiceServer) TestEndpoint(context.Context, *TestEndpointRequest) (*TestEndpointResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TestEndpoint not implemented")
+}
+func (UnimplementedWebhooksServiceServer) ListDispatches(context.Context, *ListDispatchesRequest) (*ListDispatchesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDispatches not implemented")
+}
+func (UnimplementedWebhooksServiceServer) GetDispatch(context.Context, *GetDispatchRequest) (*GetDispatchResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetDispatch not implemented")
+}
+func (UnimplementedWebhooksServiceServer) RetryDispatch(context.Context, *RetryDispatchRequest) (*RetryDispatchResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RetryDispatch not implemented")
+}
+func (UnimplementedWebhooksServiceServer) ReplayEvents(context.Context, *ReplayEventsRequest) (*ReplayEventsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReplayEvents not implemented")
 }
 func (UnimplementedWebhooksServiceServer) mustEmbedUnimplementedWebhooksServiceServer() {}
 func (UnimplementedWebhooksServiceServer) testEmbeddedByValue()                         {}
@@ -228,6 +472,204 @@ func _WebhooksService_ReplayInboundWebhook_Handler(srv interface{}, ctx context.
 	return interceptor(ctx, in, info, handler)
 }
 
+func _WebhooksService_CreateEndpoint_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateEndpointRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WebhooksServiceServer).CreateEndpoint(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WebhooksService_CreateEndpoint_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WebhooksServiceServer).CreateEndpoint(ctx, req.(*CreateEndpointRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WebhooksService_GetEndpoint_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetEndpointRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WebhooksServiceServer).GetEndpoint(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WebhooksService_GetEndpoint_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WebhooksServiceServer).GetEndpoint(ctx, req.(*GetEndpointRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WebhooksService_ListEndpoints_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListEndpointsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WebhooksServiceServer).ListEndpoints(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WebhooksService_ListEndpoints_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WebhooksServiceServer).ListEndpoints(ctx, req.(*ListEndpointsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WebhooksService_UpdateEndpoint_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateEndpointRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WebhooksServiceServer).UpdateEndpoint(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WebhooksService_UpdateEndpoint_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WebhooksServiceServer).UpdateEndpoint(ctx, req.(*UpdateEndpointRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WebhooksService_DeleteEndpoint_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteEndpointRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WebhooksServiceServer).DeleteEndpoint(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WebhooksService_DeleteEndpoint_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WebhooksServiceServer).DeleteEndpoint(ctx, req.(*DeleteEndpointRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WebhooksService_RotateEndpointSecret_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateEndpointSecretRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WebhooksServiceServer).RotateEndpointSecret(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WebhooksService_RotateEndpointSecret_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WebhooksServiceServer).RotateEndpointSecret(ctx, req.(*RotateEndpointSecretRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WebhooksService_TestEndpoint_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TestEndpointRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WebhooksServiceServer).TestEndpoint(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WebhooksService_TestEndpoint_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WebhooksServiceServer).TestEndpoint(ctx, req.(*TestEndpointRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WebhooksService_ListDispatches_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDispatchesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WebhooksServiceServer).ListDispatches(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WebhooksService_ListDispatches_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WebhooksServiceServer).ListDispatches(ctx, req.(*ListDispatchesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WebhooksService_GetDispatch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetDispatchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WebhooksServiceServer).GetDispatch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WebhooksService_GetDispatch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WebhooksServiceServer).GetDispatch(ctx, req.(*GetDispatchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WebhooksService_RetryDispatch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RetryDispatchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WebhooksServiceServer).RetryDispatch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WebhooksService_RetryDispatch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WebhooksServiceServer).RetryDispatch(ctx, req.(*RetryDispatchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WebhooksService_ReplayEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReplayEventsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WebhooksServiceServer).ReplayEvents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WebhooksService_ReplayEvents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WebhooksServiceServer).ReplayEvents(ctx, req.(*ReplayEventsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // WebhooksService_ServiceDesc is the grpc.ServiceDesc for WebhooksService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -250,6 +692,50 @@ var WebhooksService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReplayInboundWebhook",
 			Handler:    _WebhooksService_ReplayInboundWebhook_Handler,
+		},
+		{
+			MethodName: "CreateEndpoint",
+			Handler:    _WebhooksService_CreateEndpoint_Handler,
+		},
+		{
+			MethodName: "GetEndpoint",
+			Handler:    _WebhooksService_GetEndpoint_Handler,
+		},
+		{
+			MethodName: "ListEndpoints",
+			Handler:    _WebhooksService_ListEndpoints_Handler,
+		},
+		{
+			MethodName: "UpdateEndpoint",
+			Handler:    _WebhooksService_UpdateEndpoint_Handler,
+		},
+		{
+			MethodName: "DeleteEndpoint",
+			Handler:    _WebhooksService_DeleteEndpoint_Handler,
+		},
+		{
+			MethodName: "RotateEndpointSecret",
+			Handler:    _WebhooksService_RotateEndpointSecret_Handler,
+		},
+		{
+			MethodName: "TestEndpoint",
+			Handler:    _WebhooksService_TestEndpoint_Handler,
+		},
+		{
+			MethodName: "ListDispatches",
+			Handler:    _WebhooksService_ListDispatches_Handler,
+		},
+		{
+			MethodName: "GetDispatch",
+			Handler:    _WebhooksService_GetDispatch_Handler,
+		},
+		{
+			MethodName: "RetryDispatch",
+			Handler:    _WebhooksService_RetryDispatch_Handler,
+		},
+		{
+			MethodName: "ReplayEvents",
+			Handler:    _WebhooksService_ReplayEvents_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

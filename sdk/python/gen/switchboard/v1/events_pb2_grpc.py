@@ -30,6 +30,9 @@ class EventsServiceStub:
 
     Events have one order per workspace, and a reader that goes on from its cursor misses none: no event ever appears
     behind a cursor that has passed its place.
+
+    The same stream over plain HTTP: server-sent events at `GET /v1/events`, a WebSocket at `GET /v1/events/ws`. Endpoints of
+    WebhooksService have events posted to them instead.
     """
 
     def __init__(self, channel):
@@ -55,19 +58,23 @@ class EventsServiceServicer:
 
     Events have one order per workspace, and a reader that goes on from its cursor misses none: no event ever appears
     behind a cursor that has passed its place.
+
+    The same stream over plain HTTP: server-sent events at `GET /v1/events`, a WebSocket at `GET /v1/events/ws`. Endpoints of
+    WebhooksService have events posted to them instead.
     """
 
     def Watch(self, request, context):
         """Streams events as they are recorded, from the cursor on (or from now on), with a heartbeat when nothing happens. Ends
         with UNAVAILABLE when the server stops: connect again with the last cursor. Reasons: CURSOR_INVALID, CURSOR_AHEAD,
-        FIELD_INVALID.
+        CURSOR_EXPIRED, FIELD_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListEvents(self, request, context):
-        """Reads a page of events after the cursor, oldest first. Reasons: CURSOR_INVALID, CURSOR_AHEAD, FIELD_INVALID.
+        """Reads a page of events after the cursor, oldest first. Reasons: CURSOR_INVALID, CURSOR_AHEAD, CURSOR_EXPIRED,
+        FIELD_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -99,6 +106,9 @@ class EventsService:
 
     Events have one order per workspace, and a reader that goes on from its cursor misses none: no event ever appears
     behind a cursor that has passed its place.
+
+    The same stream over plain HTTP: server-sent events at `GET /v1/events`, a WebSocket at `GET /v1/events/ws`. Endpoints of
+    WebhooksService have events posted to them instead.
     """
 
     @staticmethod

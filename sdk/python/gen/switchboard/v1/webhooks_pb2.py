@@ -22,10 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from switchboard.v1 import dialogues_pb2 as switchboard_dot_v1_dot_dialogues__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dswitchboard/v1/webhooks.proto\x12\x0eswitchboard.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\x02\n\x0eInboundWebhook\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\t\x12\r\n\x05route\x18\x03 \x01(\t\x12<\n\x07headers\x18\x04 \x03(\x0b\x32+.switchboard.v1.InboundWebhook.HeadersEntry\x12\x0c\n\x04\x62ody\x18\x05 \x01(\x0c\x12/\n\x07outcome\x18\x06 \x01(\x0e\x32\x1e.switchboard.v1.InboundOutcome\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x12\n\nmessage_id\x18\x08 \x01(\t\x12\x13\n\x0b\x64ialogue_id\x18\t \x01(\t\x12\x30\n\x0creceive_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8a\x01\n\x15ReceiveMessageRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63hat\x18\x02 \x01(\t\x12\x12\n\nmessage_id\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12-\n\x06sender\x18\x05 \x01(\x0e\x32\x1d.switchboard.v1.MessageSender\"\x87\x01\n\x16ReceiveMessageResponse\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ialogue_id\x18\x02 \x01(\t\x12/\n\x07outcome\x18\x03 \x01(\x0e\x32\x1e.switchboard.v1.InboundOutcome\x12\x13\n\x0b\x65xternal_id\x18\x04 \x01(\t\"\x88\x01\n\x1aListInboundWebhooksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\nchannel_id\x18\x03 \x01(\t\x12/\n\x07outcome\x18\x04 \x01(\x0e\x32\x1e.switchboard.v1.InboundOutcome\"p\n\x1bListInboundWebhooksResponse\x12\x38\n\x10inbound_webhooks\x18\x01 \x03(\x0b\x32\x1e.switchboard.v1.InboundWebhook\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x18GetInboundWebhookRequest\x12\n\n\x02id\x18\x01 \x01(\t\"T\n\x19GetInboundWebhookResponse\x12\x37\n\x0finbound_webhook\x18\x01 \x01(\x0b\x32\x1e.switchboard.v1.InboundWebhook\")\n\x1bReplayInboundWebhookRequest\x12\n\n\x02id\x18\x01 \x01(\t\"W\n\x1cReplayInboundWebhookResponse\x12\x37\n\x0finbound_webhook\x18\x01 \x01(\x0b\x32\x1e.switchboard.v1.InboundWebhook*i\n\rMessageSender\x12\x1e\n\x1aMESSAGE_SENDER_UNSPECIFIED\x10\x00\x12\x1b\n\x17MESSAGE_SENDER_CUSTOMER\x10\x01\x12\x1b\n\x17MESSAGE_SENDER_EMPLOYEE\x10\x02*\xad\x01\n\x0eInboundOutcome\x12\x1f\n\x1bINBOUND_OUTCOME_UNSPECIFIED\x10\x00\x12\x1c\n\x18INBOUND_OUTCOME_RECORDED\x10\x01\x12\x1d\n\x19INBOUND_OUTCOME_DUPLICATE\x10\x02\x12\x1c\n\x18INBOUND_OUTCOME_CONFLICT\x10\x03\x12\x1f\n\x1bINBOUND_OUTCOME_QUARANTINED\x10\x04\x32\xbf\x03\n\x0fWebhooksService\x12_\n\x0eReceiveMessage\x12%.switchboard.v1.ReceiveMessageRequest\x1a&.switchboard.v1.ReceiveMessageResponse\x12n\n\x13ListInboundWebhooks\x12*.switchboard.v1.ListInboundWebhooksRequest\x1a+.switchboard.v1.ListInboundWebhooksResponse\x12h\n\x11GetInboundWebhook\x12(.switchboard.v1.GetInboundWebhookRequest\x1a).switchboard.v1.GetInboundWebhookResponse\x12q\n\x14ReplayInboundWebhook\x12+.switchboard.v1.ReplayInboundWebhookRequest\x1a,.switchboard.v1.ReplayInboundWebhookResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dswitchboard/v1/webhooks.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eswitchboard/v1/dialogues.proto\"\xd7\x02\n\x0eInboundWebhook\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\t\x12\r\n\x05route\x18\x03 \x01(\t\x12<\n\x07headers\x18\x04 \x03(\x0b\x32+.switchboard.v1.InboundWebhook.HeadersEntry\x12\x0c\n\x04\x62ody\x18\x05 \x01(\x0c\x12/\n\x07outcome\x18\x06 \x01(\x0e\x32\x1e.switchboard.v1.InboundOutcome\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x12\n\nmessage_id\x18\x08 \x01(\t\x12\x13\n\x0b\x64ialogue_id\x18\t \x01(\t\x12\x30\n\x0creceive_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8a\x01\n\x15ReceiveMessageRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63hat\x18\x02 \x01(\t\x12\x12\n\nmessage_id\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12-\n\x06sender\x18\x05 \x01(\x0e\x32\x1d.switchboard.v1.MessageSender\"\x87\x01\n\x16ReceiveMessageResponse\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ialogue_id\x18\x02 \x01(\t\x12/\n\x07outcome\x18\x03 \x01(\x0e\x32\x1e.switchboard.v1.InboundOutcome\x12\x13\n\x0b\x65xternal_id\x18\x04 \x01(\t\"\x88\x01\n\x1aListInboundWebhooksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\nchannel_id\x18\x03 \x01(\t\x12/\n\x07outcome\x18\x04 \x01(\x0e\x32\x1e.switchboard.v1.InboundOutcome\"p\n\x1bListInboundWebhooksResponse\x12\x38\n\x10inbound_webhooks\x18\x01 \x03(\x0b\x32\x1e.switchboard.v1.InboundWebhook\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x18GetInboundWebhookRequest\x12\n\n\x02id\x18\x01 \x01(\t\"T\n\x19GetInboundWebhookResponse\x12\x37\n\x0finbound_webhook\x18\x01 \x01(\x0b\x32\x1e.switchboard.v1.InboundWebhook\")\n\x1bReplayInboundWebhookRequest\x12\n\n\x02id\x18\x01 \x01(\t\"W\n\x1cReplayInboundWebhookResponse\x12\x37\n\x0finbound_webhook\x18\x01 \x01(\x0b\x32\x1e.switchboard.v1.InboundWebhook\"\xaa\x03\n\x08\x45ndpoint\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0b\n\x03url\x18\x03 \x01(\t\x12\x13\n\x0b\x65vent_types\x18\x04 \x03(\t\x12\x12\n\nchannel_id\x18\x05 \x01(\t\x12\x32\n\x08schedule\x18\x06 \x01(\x0e\x32 .switchboard.v1.EndpointSchedule\x12\x13\n\x06\x61\x63tive\x18\x07 \x01(\x08H\x00\x88\x01\x01\x12\x17\n\x0f\x64isabled_reason\x18\x08 \x01(\t\x12\x36\n\x12\x66\x61iling_since_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12?\n\x1bprevious_secret_expire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\t\n\x07_active\"\x8f\x03\n\x08\x44ispatch\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x65ndpoint_id\x18\x02 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x12\n\nevent_type\x18\x04 \x01(\t\x12\x13\n\x0b\x64ialogue_id\x18\x05 \x01(\t\x12,\n\x05state\x18\x06 \x01(\x0e\x32\x1d.switchboard.v1.DispatchState\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x15\n\rattempt_count\x18\x08 \x01(\x05\x12\x35\n\x11next_attempt_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06replay\x18\n \x01(\x08\x12)\n\x08\x61ttempts\x18\x0b \x03(\x0b\x32\x17.switchboard.v1.Attempt\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bsettle_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"W\n\x15\x43reateEndpointRequest\x12*\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x18.switchboard.v1.Endpoint\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"T\n\x16\x43reateEndpointResponse\x12*\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x18.switchboard.v1.Endpoint\x12\x0e\n\x06secret\x18\x02 \x01(\t\" \n\x12GetEndpointRequest\x12\n\n\x02id\x18\x01 \x01(\t\"A\n\x13GetEndpointResponse\x12*\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x18.switchboard.v1.Endpoint\"]\n\x14ListEndpointsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x13\n\x06\x61\x63tive\x18\x03 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_active\"]\n\x15ListEndpointsResponse\x12+\n\tendpoints\x18\x01 \x03(\x0b\x32\x18.switchboard.v1.Endpoint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"t\n\x15UpdateEndpointRequest\x12*\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x18.switchboard.v1.Endpoint\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"D\n\x16UpdateEndpointResponse\x12*\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x18.switchboard.v1.Endpoint\"#\n\x15\x44\x65leteEndpointRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteEndpointResponse\")\n\x1bRotateEndpointSecretRequest\x12\n\n\x02id\x18\x01 \x01(\t\"Z\n\x1cRotateEndpointSecretResponse\x12*\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x18.switchboard.v1.Endpoint\x12\x0e\n\x06secret\x18\x02 \x01(\t\"!\n\x13TestEndpointRequest\x12\n\n\x02id\x18\x01 \x01(\t\"@\n\x14TestEndpointResponse\x12(\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x17.switchboard.v1.Attempt\"\x81\x01\n\x15ListDispatchesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x13\n\x0b\x65ndpoint_id\x18\x03 \x01(\t\x12,\n\x05state\x18\x04 \x01(\x0e\x32\x1d.switchboard.v1.DispatchState\"_\n\x16ListDispatchesResponse\x12,\n\ndispatches\x18\x01 \x03(\x0b\x32\x18.switchboard.v1.Dispatch\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x12GetDispatchRequest\x12\n\n\x02id\x18\x01 \x01(\t\"A\n\x13GetDispatchResponse\x12*\n\x08\x64ispatch\x18\x01 \x01(\x0b\x32\x18.switchboard.v1.Dispatch\"\"\n\x14RetryDispatchRequest\x12\n\n\x02id\x18\x01 \x01(\t\"C\n\x15RetryDispatchResponse\x12*\n\x08\x64ispatch\x18\x01 \x01(\x0b\x32\x18.switchboard.v1.Dispatch\"|\n\x13ReplayEventsRequest\x12\x13\n\x0b\x65ndpoint_id\x18\x01 \x01(\t\x12\x11\n\tevent_ids\x18\x02 \x03(\t\x12\x14\n\x0cstart_cursor\x18\x03 \x01(\t\x12\x12\n\nend_cursor\x18\x04 \x01(\t\x12\x13\n\x0b\x65vent_types\x18\x05 \x03(\t\"Q\n\x14ReplayEventsResponse\x12\x16\n\x0e\x64ispatch_count\x18\x01 \x01(\x05\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\x12\x0c\n\x04more\x18\x03 \x01(\x08*i\n\rMessageSender\x12\x1e\n\x1aMESSAGE_SENDER_UNSPECIFIED\x10\x00\x12\x1b\n\x17MESSAGE_SENDER_CUSTOMER\x10\x01\x12\x1b\n\x17MESSAGE_SENDER_EMPLOYEE\x10\x02*\xad\x01\n\x0eInboundOutcome\x12\x1f\n\x1bINBOUND_OUTCOME_UNSPECIFIED\x10\x00\x12\x1c\n\x18INBOUND_OUTCOME_RECORDED\x10\x01\x12\x1d\n\x19INBOUND_OUTCOME_DUPLICATE\x10\x02\x12\x1c\n\x18INBOUND_OUTCOME_CONFLICT\x10\x03\x12\x1f\n\x1bINBOUND_OUTCOME_QUARANTINED\x10\x04*t\n\x10\x45ndpointSchedule\x12!\n\x1d\x45NDPOINT_SCHEDULE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45NDPOINT_SCHEDULE_STANDARD\x10\x01\x12\x1d\n\x19\x45NDPOINT_SCHEDULE_SANDBOX\x10\x02*\x9e\x01\n\rDispatchState\x12\x1e\n\x1a\x44ISPATCH_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44ISPATCH_STATE_PENDING\x10\x01\x12\x1a\n\x16\x44ISPATCH_STATE_STARTED\x10\x02\x12\x1c\n\x18\x44ISPATCH_STATE_DELIVERED\x10\x03\x12\x17\n\x13\x44ISPATCH_STATE_DEAD\x10\x04\x32\xd8\x0b\n\x0fWebhooksService\x12_\n\x0eReceiveMessage\x12%.switchboard.v1.ReceiveMessageRequest\x1a&.switchboard.v1.ReceiveMessageResponse\x12n\n\x13ListInboundWebhooks\x12*.switchboard.v1.ListInboundWebhooksRequest\x1a+.switchboard.v1.ListInboundWebhooksResponse\x12h\n\x11GetInboundWebhook\x12(.switchboard.v1.GetInboundWebhookRequest\x1a).switchboard.v1.GetInboundWebhookResponse\x12q\n\x14ReplayInboundWebhook\x12+.switchboard.v1.ReplayInboundWebhookRequest\x1a,.switchboard.v1.ReplayInboundWebhookResponse\x12_\n\x0e\x43reateEndpoint\x12%.switchboard.v1.CreateEndpointRequest\x1a&.switchboard.v1.CreateEndpointResponse\x12V\n\x0bGetEndpoint\x12\".switchboard.v1.GetEndpointRequest\x1a#.switchboard.v1.GetEndpointResponse\x12\\\n\rListEndpoints\x12$.switchboard.v1.ListEndpointsRequest\x1a%.switchboard.v1.ListEndpointsResponse\x12_\n\x0eUpdateEndpoint\x12%.switchboard.v1.UpdateEndpointRequest\x1a&.switchboard.v1.UpdateEndpointResponse\x12_\n\x0e\x44\x65leteEndpoint\x12%.switchboard.v1.DeleteEndpointRequest\x1a&.switchboard.v1.DeleteEndpointResponse\x12q\n\x14RotateEndpointSecret\x12+.switchboard.v1.RotateEndpointSecretRequest\x1a,.switchboard.v1.RotateEndpointSecretResponse\x12Y\n\x0cTestEndpoint\x12#.switchboard.v1.TestEndpointRequest\x1a$.switchboard.v1.TestEndpointResponse\x12_\n\x0eListDispatches\x12%.switchboard.v1.ListDispatchesRequest\x1a&.switchboard.v1.ListDispatchesResponse\x12V\n\x0bGetDispatch\x12\".switchboard.v1.GetDispatchRequest\x1a#.switchboard.v1.GetDispatchResponse\x12\\\n\rRetryDispatch\x12$.switchboard.v1.RetryDispatchRequest\x1a%.switchboard.v1.RetryDispatchResponse\x12Y\n\x0cReplayEvents\x12#.switchboard.v1.ReplayEventsRequest\x1a$.switchboard.v1.ReplayEventsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,30 +36,82 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_INBOUNDWEBHOOK_HEADERSENTRY']._loaded_options = None
   _globals['_INBOUNDWEBHOOK_HEADERSENTRY']._serialized_options = b'8\001'
-  _globals['_MESSAGESENDER']._serialized_start=1218
-  _globals['_MESSAGESENDER']._serialized_end=1323
-  _globals['_INBOUNDOUTCOME']._serialized_start=1326
-  _globals['_INBOUNDOUTCOME']._serialized_end=1499
-  _globals['_INBOUNDWEBHOOK']._serialized_start=83
-  _globals['_INBOUNDWEBHOOK']._serialized_end=426
-  _globals['_INBOUNDWEBHOOK_HEADERSENTRY']._serialized_start=380
-  _globals['_INBOUNDWEBHOOK_HEADERSENTRY']._serialized_end=426
-  _globals['_RECEIVEMESSAGEREQUEST']._serialized_start=429
-  _globals['_RECEIVEMESSAGEREQUEST']._serialized_end=567
-  _globals['_RECEIVEMESSAGERESPONSE']._serialized_start=570
-  _globals['_RECEIVEMESSAGERESPONSE']._serialized_end=705
-  _globals['_LISTINBOUNDWEBHOOKSREQUEST']._serialized_start=708
-  _globals['_LISTINBOUNDWEBHOOKSREQUEST']._serialized_end=844
-  _globals['_LISTINBOUNDWEBHOOKSRESPONSE']._serialized_start=846
-  _globals['_LISTINBOUNDWEBHOOKSRESPONSE']._serialized_end=958
-  _globals['_GETINBOUNDWEBHOOKREQUEST']._serialized_start=960
-  _globals['_GETINBOUNDWEBHOOKREQUEST']._serialized_end=998
-  _globals['_GETINBOUNDWEBHOOKRESPONSE']._serialized_start=1000
-  _globals['_GETINBOUNDWEBHOOKRESPONSE']._serialized_end=1084
-  _globals['_REPLAYINBOUNDWEBHOOKREQUEST']._serialized_start=1086
-  _globals['_REPLAYINBOUNDWEBHOOKREQUEST']._serialized_end=1127
-  _globals['_REPLAYINBOUNDWEBHOOKRESPONSE']._serialized_start=1129
-  _globals['_REPLAYINBOUNDWEBHOOKRESPONSE']._serialized_end=1216
-  _globals['_WEBHOOKSSERVICE']._serialized_start=1502
-  _globals['_WEBHOOKSSERVICE']._serialized_end=1949
+  _globals['_MESSAGESENDER']._serialized_start=3712
+  _globals['_MESSAGESENDER']._serialized_end=3817
+  _globals['_INBOUNDOUTCOME']._serialized_start=3820
+  _globals['_INBOUNDOUTCOME']._serialized_end=3993
+  _globals['_ENDPOINTSCHEDULE']._serialized_start=3995
+  _globals['_ENDPOINTSCHEDULE']._serialized_end=4111
+  _globals['_DISPATCHSTATE']._serialized_start=4114
+  _globals['_DISPATCHSTATE']._serialized_end=4272
+  _globals['_INBOUNDWEBHOOK']._serialized_start=149
+  _globals['_INBOUNDWEBHOOK']._serialized_end=492
+  _globals['_INBOUNDWEBHOOK_HEADERSENTRY']._serialized_start=446
+  _globals['_INBOUNDWEBHOOK_HEADERSENTRY']._serialized_end=492
+  _globals['_RECEIVEMESSAGEREQUEST']._serialized_start=495
+  _globals['_RECEIVEMESSAGEREQUEST']._serialized_end=633
+  _globals['_RECEIVEMESSAGERESPONSE']._serialized_start=636
+  _globals['_RECEIVEMESSAGERESPONSE']._serialized_end=771
+  _globals['_LISTINBOUNDWEBHOOKSREQUEST']._serialized_start=774
+  _globals['_LISTINBOUNDWEBHOOKSREQUEST']._serialized_end=910
+  _globals['_LISTINBOUNDWEBHOOKSRESPONSE']._serialized_start=912
+  _globals['_LISTINBOUNDWEBHOOKSRESPONSE']._serialized_end=1024
+  _globals['_GETINBOUNDWEBHOOKREQUEST']._serialized_start=1026
+  _globals['_GETINBOUNDWEBHOOKREQUEST']._serialized_end=1064
+  _globals['_GETINBOUNDWEBHOOKRESPONSE']._serialized_start=1066
+  _globals['_GETINBOUNDWEBHOOKRESPONSE']._serialized_end=1150
+  _globals['_REPLAYINBOUNDWEBHOOKREQUEST']._serialized_start=1152
+  _globals['_REPLAYINBOUNDWEBHOOKREQUEST']._serialized_end=1193
+  _globals['_REPLAYINBOUNDWEBHOOKRESPONSE']._serialized_start=1195
+  _globals['_REPLAYINBOUNDWEBHOOKRESPONSE']._serialized_end=1282
+  _globals['_ENDPOINT']._serialized_start=1285
+  _globals['_ENDPOINT']._serialized_end=1711
+  _globals['_DISPATCH']._serialized_start=1714
+  _globals['_DISPATCH']._serialized_end=2113
+  _globals['_CREATEENDPOINTREQUEST']._serialized_start=2115
+  _globals['_CREATEENDPOINTREQUEST']._serialized_end=2202
+  _globals['_CREATEENDPOINTRESPONSE']._serialized_start=2204
+  _globals['_CREATEENDPOINTRESPONSE']._serialized_end=2288
+  _globals['_GETENDPOINTREQUEST']._serialized_start=2290
+  _globals['_GETENDPOINTREQUEST']._serialized_end=2322
+  _globals['_GETENDPOINTRESPONSE']._serialized_start=2324
+  _globals['_GETENDPOINTRESPONSE']._serialized_end=2389
+  _globals['_LISTENDPOINTSREQUEST']._serialized_start=2391
+  _globals['_LISTENDPOINTSREQUEST']._serialized_end=2484
+  _globals['_LISTENDPOINTSRESPONSE']._serialized_start=2486
+  _globals['_LISTENDPOINTSRESPONSE']._serialized_end=2579
+  _globals['_UPDATEENDPOINTREQUEST']._serialized_start=2581
+  _globals['_UPDATEENDPOINTREQUEST']._serialized_end=2697
+  _globals['_UPDATEENDPOINTRESPONSE']._serialized_start=2699
+  _globals['_UPDATEENDPOINTRESPONSE']._serialized_end=2767
+  _globals['_DELETEENDPOINTREQUEST']._serialized_start=2769
+  _globals['_DELETEENDPOINTREQUEST']._serialized_end=2804
+  _globals['_DELETEENDPOINTRESPONSE']._serialized_start=2806
+  _globals['_DELETEENDPOINTRESPONSE']._serialized_end=2830
+  _globals['_ROTATEENDPOINTSECRETREQUEST']._serialized_start=2832
+  _globals['_ROTATEENDPOINTSECRETREQUEST']._serialized_end=2873
+  _globals['_ROTATEENDPOINTSECRETRESPONSE']._serialized_start=2875
+  _globals['_ROTATEENDPOINTSECRETRESPONSE']._serialized_end=2965
+  _globals['_TESTENDPOINTREQUEST']._serialized_start=2967
+  _globals['_TESTENDPOINTREQUEST']._serialized_end=3000
+  _globals['_TESTENDPOINTRESPONSE']._serialized_start=3002
+  _globals['_TESTENDPOINTRESPONSE']._serialized_end=3066
+  _globals['_LISTDISPATCHESREQUEST']._serialized_start=3069
+  _globals['_LISTDISPATCHESREQUEST']._serialized_end=3198
+  _globals['_LISTDISPATCHESRESPONSE']._serialized_start=3200
+  _globals['_LISTDISPATCHESRESPONSE']._serialized_end=3295
+  _globals['_GETDISPATCHREQUEST']._serialized_start=3297
+  _globals['_GETDISPATCHREQUEST']._serialized_end=3329
+  _globals['_GETDISPATCHRESPONSE']._serialized_start=3331
+  _globals['_GETDISPATCHRESPONSE']._serialized_end=3396
+  _globals['_RETRYDISPATCHREQUEST']._serialized_start=3398
+  _globals['_RETRYDISPATCHREQUEST']._serialized_end=3432
+  _globals['_RETRYDISPATCHRESPONSE']._serialized_start=3434
+  _globals['_RETRYDISPATCHRESPONSE']._serialized_end=3501
+  _globals['_REPLAYEVENTSREQUEST']._serialized_start=3503
+  _globals['_REPLAYEVENTSREQUEST']._serialized_end=3627
+  _globals['_REPLAYEVENTSRESPONSE']._serialized_start=3629
+  _globals['_REPLAYEVENTSRESPONSE']._serialized_end=3710
+  _globals['_WEBHOOKSSERVICE']._serialized_start=4275
+  _globals['_WEBHOOKSSERVICE']._serialized_end=5771
 # @@protoc_insertion_point(module_scope)

@@ -26,8 +26,19 @@ if _version_not_supported:
 
 
 class WebhooksServiceStub:
-    """Inbound webhooks: what the outside world tells us. Receiving and replaying need `webhooks:write`, reading
-    `webhooks:read`.
+    """Webhooks, inbound and outbound. Reading needs `webhooks:read`, all else `webhooks:write`, rotating a secret
+    `webhooks:admin`.
+
+    Inbound: what the outside world tells us.
+
+    Outbound: events of the log, posted to endpoints of the workspace's choice. Each post is
+    `{"id", "type", "timestamp", "dialogue_id", "subject_id", "message", "data"}`, signed as Standard Webhooks ask
+    (`webhook-id`, `webhook-timestamp`, `webhook-signature`). Every event is dispatched once to every active endpoint whose
+    filter lets it through, and tried again until the endpoint takes it, so it may arrive more than once: `webhook-id` is the
+    event's id on every try, and a receiver drops what it knows. Events of one dialogue arrive in their order, each only after
+    the one before was taken or given up; dialogues don't wait for each other. A 2xx is success and all else is not: no
+    redirect is followed, and 10 seconds are the longest that an endpoint may take to answer, unless the operator says
+    otherwise.
     """
 
     def __init__(self, channel):
@@ -56,11 +67,77 @@ class WebhooksServiceStub:
                 request_serializer=switchboard_dot_v1_dot_webhooks__pb2.ReplayInboundWebhookRequest.SerializeToString,
                 response_deserializer=switchboard_dot_v1_dot_webhooks__pb2.ReplayInboundWebhookResponse.FromString,
                 _registered_method=True)
+        self.CreateEndpoint = channel.unary_unary(
+                '/switchboard.v1.WebhooksService/CreateEndpoint',
+                request_serializer=switchboard_dot_v1_dot_webhooks__pb2.CreateEndpointRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_webhooks__pb2.CreateEndpointResponse.FromString,
+                _registered_method=True)
+        self.GetEndpoint = channel.unary_unary(
+                '/switchboard.v1.WebhooksService/GetEndpoint',
+                request_serializer=switchboard_dot_v1_dot_webhooks__pb2.GetEndpointRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_webhooks__pb2.GetEndpointResponse.FromString,
+                _registered_method=True)
+        self.ListEndpoints = channel.unary_unary(
+                '/switchboard.v1.WebhooksService/ListEndpoints',
+                request_serializer=switchboard_dot_v1_dot_webhooks__pb2.ListEndpointsRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_webhooks__pb2.ListEndpointsResponse.FromString,
+                _registered_method=True)
+        self.UpdateEndpoint = channel.unary_unary(
+                '/switchboard.v1.WebhooksService/UpdateEndpoint',
+                request_serializer=switchboard_dot_v1_dot_webhooks__pb2.UpdateEndpointRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_webhooks__pb2.UpdateEndpointResponse.FromString,
+                _registered_method=True)
+        self.DeleteEndpoint = channel.unary_unary(
+                '/switchboard.v1.WebhooksService/DeleteEndpoint',
+                request_serializer=switchboard_dot_v1_dot_webhooks__pb2.DeleteEndpointRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_webhooks__pb2.DeleteEndpointResponse.FromString,
+                _registered_method=True)
+        self.RotateEndpointSecret = channel.unary_unary(
+                '/switchboard.v1.WebhooksService/RotateEndpointSecret',
+                request_serializer=switchboard_dot_v1_dot_webhooks__pb2.RotateEndpointSecretRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_webhooks__pb2.RotateEndpointSecretResponse.FromString,
+                _registered_method=True)
+        self.TestEndpoint = channel.unary_unary(
+                '/switchboard.v1.WebhooksService/TestEndpoint',
+                request_serializer=switchboard_dot_v1_dot_webhooks__pb2.TestEndpointRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_webhooks__pb2.TestEndpointResponse.FromString,
+                _registered_method=True)
+        self.ListDispatches = channel.unary_unary(
+                '/switchboard.v1.WebhooksService/ListDispatches',
+                request_serializer=switchboard_dot_v1_dot_webhooks__pb2.ListDispatchesRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_webhooks__pb2.ListDispatchesResponse.FromString,
+                _registered_method=True)
+        self.GetDispatch = channel.unary_unary(
+                '/switchboard.v1.WebhooksService/GetDispatch',
+                request_serializer=switchboard_dot_v1_dot_webhooks__pb2.GetDispatchRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_webhooks__pb2.GetDispatchResponse.FromString,
+                _registered_method=True)
+        self.RetryDispatch = channel.unary_unary(
+                '/switchboard.v1.WebhooksService/RetryDispatch',
+                request_serializer=switchboard_dot_v1_dot_webhooks__pb2.RetryDispatchRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_webhooks__pb2.RetryDispatchResponse.FromString,
+                _registered_method=True)
+        self.ReplayEvents = channel.unary_unary(
+                '/switchboard.v1.WebhooksService/ReplayEvents',
+                request_serializer=switchboard_dot_v1_dot_webhooks__pb2.ReplayEventsRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_webhooks__pb2.ReplayEventsResponse.FromString,
+                _registered_method=True)
 
 
 class WebhooksServiceServicer:
-    """Inbound webhooks: what the outside world tells us. Receiving and replaying need `webhooks:write`, reading
-    `webhooks:read`.
+    """Webhooks, inbound and outbound. Reading needs `webhooks:read`, all else `webhooks:write`, rotating a secret
+    `webhooks:admin`.
+
+    Inbound: what the outside world tells us.
+
+    Outbound: events of the log, posted to endpoints of the workspace's choice. Each post is
+    `{"id", "type", "timestamp", "dialogue_id", "subject_id", "message", "data"}`, signed as Standard Webhooks ask
+    (`webhook-id`, `webhook-timestamp`, `webhook-signature`). Every event is dispatched once to every active endpoint whose
+    filter lets it through, and tried again until the endpoint takes it, so it may arrive more than once: `webhook-id` is the
+    event's id on every try, and a receiver drops what it knows. Events of one dialogue arrive in their order, each only after
+    the one before was taken or given up; dialogues don't wait for each other. A 2xx is success and all else is not: no
+    redirect is followed, and 10 seconds are the longest that an endpoint may take to answer, unless the operator says
+    otherwise.
     """
 
     def ReceiveMessage(self, request, context):
@@ -95,6 +172,95 @@ class WebhooksServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateEndpoint(self, request, context):
+        """Creates an endpoint and shows its secret. It gets what is recorded from now on, beginning with its own
+        `endpoint.created`. With a `request_id`, a repeat within 24 hours answers like the first call. Reasons: FIELD_INVALID,
+        CHANNEL_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEndpoint(self, request, context):
+        """Reads one endpoint. Reasons: ENDPOINT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEndpoints(self, request, context):
+        """Lists endpoints, oldest first. Reasons: PAGE_TOKEN_INVALID, FIELD_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateEndpoint(self, request, context):
+        """Changes the fields named in the mask, all or none. While an endpoint is inactive its place in the log stands still and
+        what it has open waits without being tried; setting `active` lets both go on from there. Reasons: ENDPOINT_NOT_FOUND,
+        CHANNEL_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteEndpoint(self, request, context):
+        """Deletes an endpoint: it gets nothing more, and what still waits for it is dead. GetDispatch still reads its
+        dispatches. Reasons:
+        ENDPOINT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateEndpointSecret(self, request, context):
+        """Replaces the secret and shows the new one. For 24 hours the old secret signs beside it (`webhook-signature` then holds
+        two signatures, separated by a space), so that the receiver can change without missing anything; a secret that was
+        replaced before that one stops at once. Reasons: ENDPOINT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TestEndpoint(self, request, context):
+        """Posts one `endpoint.test` event now, whether the endpoint is active or not, and answers with the attempt. It is not in
+        the log, is not tried again, and changes nothing of the endpoint. Reasons: ENDPOINT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDispatches(self, request, context):
+        """Lists an endpoint's dispatches, newest first. Reasons: ENDPOINT_NOT_FOUND, PAGE_TOKEN_INVALID, FIELD_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDispatch(self, request, context):
+        """Reads one dispatch with its attempts. Reasons: DISPATCH_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryDispatch(self, request, context):
+        """Puts a dead dispatch back, behind what waits for the same dialogue, with the whole schedule before it. Reasons:
+        DISPATCH_NOT_FOUND, DISPATCH_NOT_DEAD, ENDPOINT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayEvents(self, request, context):
+        """Dispatches recorded events to one endpoint again, by their ids or by a range of the log. They carry their first
+        `webhook-id`, so a receiver that took one before drops it. Reasons: ENDPOINT_NOT_FOUND, EVENT_NOT_FOUND, CURSOR_INVALID,
+        CURSOR_AHEAD, CURSOR_EXPIRED, FIELD_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WebhooksServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -118,6 +284,61 @@ def add_WebhooksServiceServicer_to_server(servicer, server):
                     request_deserializer=switchboard_dot_v1_dot_webhooks__pb2.ReplayInboundWebhookRequest.FromString,
                     response_serializer=switchboard_dot_v1_dot_webhooks__pb2.ReplayInboundWebhookResponse.SerializeToString,
             ),
+            'CreateEndpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateEndpoint,
+                    request_deserializer=switchboard_dot_v1_dot_webhooks__pb2.CreateEndpointRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_webhooks__pb2.CreateEndpointResponse.SerializeToString,
+            ),
+            'GetEndpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEndpoint,
+                    request_deserializer=switchboard_dot_v1_dot_webhooks__pb2.GetEndpointRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_webhooks__pb2.GetEndpointResponse.SerializeToString,
+            ),
+            'ListEndpoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEndpoints,
+                    request_deserializer=switchboard_dot_v1_dot_webhooks__pb2.ListEndpointsRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_webhooks__pb2.ListEndpointsResponse.SerializeToString,
+            ),
+            'UpdateEndpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateEndpoint,
+                    request_deserializer=switchboard_dot_v1_dot_webhooks__pb2.UpdateEndpointRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_webhooks__pb2.UpdateEndpointResponse.SerializeToString,
+            ),
+            'DeleteEndpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteEndpoint,
+                    request_deserializer=switchboard_dot_v1_dot_webhooks__pb2.DeleteEndpointRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_webhooks__pb2.DeleteEndpointResponse.SerializeToString,
+            ),
+            'RotateEndpointSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateEndpointSecret,
+                    request_deserializer=switchboard_dot_v1_dot_webhooks__pb2.RotateEndpointSecretRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_webhooks__pb2.RotateEndpointSecretResponse.SerializeToString,
+            ),
+            'TestEndpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestEndpoint,
+                    request_deserializer=switchboard_dot_v1_dot_webhooks__pb2.TestEndpointRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_webhooks__pb2.TestEndpointResponse.SerializeToString,
+            ),
+            'ListDispatches': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDispatches,
+                    request_deserializer=switchboard_dot_v1_dot_webhooks__pb2.ListDispatchesRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_webhooks__pb2.ListDispatchesResponse.SerializeToString,
+            ),
+            'GetDispatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDispatch,
+                    request_deserializer=switchboard_dot_v1_dot_webhooks__pb2.GetDispatchRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_webhooks__pb2.GetDispatchResponse.SerializeToString,
+            ),
+            'RetryDispatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryDispatch,
+                    request_deserializer=switchboard_dot_v1_dot_webhooks__pb2.RetryDispatchRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_webhooks__pb2.RetryDispatchResponse.SerializeToString,
+            ),
+            'ReplayEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayEvents,
+                    request_deserializer=switchboard_dot_v1_dot_webhooks__pb2.ReplayEventsRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_webhooks__pb2.ReplayEventsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'switchboard.v1.WebhooksService', rpc_method_handlers)
@@ -127,8 +348,19 @@ def add_WebhooksServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WebhooksService:
-    """Inbound webhooks: what the outside world tells us. Receiving and replaying need `webhooks:write`, reading
-    `webhooks:read`.
+    """Webhooks, inbound and outbound. Reading needs `webhooks:read`, all else `webhooks:write`, rotating a secret
+    `webhooks:admin`.
+
+    Inbound: what the outside world tells us.
+
+    Outbound: events of the log, posted to endpoints of the workspace's choice. Each post is
+    `{"id", "type", "timestamp", "dialogue_id", "subject_id", "message", "data"}`, signed as Standard Webhooks ask
+    (`webhook-id`, `webhook-timestamp`, `webhook-signature`). Every event is dispatched once to every active endpoint whose
+    filter lets it through, and tried again until the endpoint takes it, so it may arrive more than once: `webhook-id` is the
+    event's id on every try, and a receiver drops what it knows. Events of one dialogue arrive in their order, each only after
+    the one before was taken or given up; dialogues don't wait for each other. A 2xx is success and all else is not: no
+    redirect is followed, and 10 seconds are the longest that an endpoint may take to answer, unless the operator says
+    otherwise.
     """
 
     @staticmethod
@@ -229,6 +461,303 @@ class WebhooksService:
             '/switchboard.v1.WebhooksService/ReplayInboundWebhook',
             switchboard_dot_v1_dot_webhooks__pb2.ReplayInboundWebhookRequest.SerializeToString,
             switchboard_dot_v1_dot_webhooks__pb2.ReplayInboundWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateEndpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.WebhooksService/CreateEndpoint',
+            switchboard_dot_v1_dot_webhooks__pb2.CreateEndpointRequest.SerializeToString,
+            switchboard_dot_v1_dot_webhooks__pb2.CreateEndpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEndpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.WebhooksService/GetEndpoint',
+            switchboard_dot_v1_dot_webhooks__pb2.GetEndpointRequest.SerializeToString,
+            switchboard_dot_v1_dot_webhooks__pb2.GetEndpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEndpoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.WebhooksService/ListEndpoints',
+            switchboard_dot_v1_dot_webhooks__pb2.ListEndpointsRequest.SerializeToString,
+            switchboard_dot_v1_dot_webhooks__pb2.ListEndpointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateEndpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.WebhooksService/UpdateEndpoint',
+            switchboard_dot_v1_dot_webhooks__pb2.UpdateEndpointRequest.SerializeToString,
+            switchboard_dot_v1_dot_webhooks__pb2.UpdateEndpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteEndpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.WebhooksService/DeleteEndpoint',
+            switchboard_dot_v1_dot_webhooks__pb2.DeleteEndpointRequest.SerializeToString,
+            switchboard_dot_v1_dot_webhooks__pb2.DeleteEndpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateEndpointSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.WebhooksService/RotateEndpointSecret',
+            switchboard_dot_v1_dot_webhooks__pb2.RotateEndpointSecretRequest.SerializeToString,
+            switchboard_dot_v1_dot_webhooks__pb2.RotateEndpointSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestEndpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.WebhooksService/TestEndpoint',
+            switchboard_dot_v1_dot_webhooks__pb2.TestEndpointRequest.SerializeToString,
+            switchboard_dot_v1_dot_webhooks__pb2.TestEndpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDispatches(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.WebhooksService/ListDispatches',
+            switchboard_dot_v1_dot_webhooks__pb2.ListDispatchesRequest.SerializeToString,
+            switchboard_dot_v1_dot_webhooks__pb2.ListDispatchesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDispatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.WebhooksService/GetDispatch',
+            switchboard_dot_v1_dot_webhooks__pb2.GetDispatchRequest.SerializeToString,
+            switchboard_dot_v1_dot_webhooks__pb2.GetDispatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryDispatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.WebhooksService/RetryDispatch',
+            switchboard_dot_v1_dot_webhooks__pb2.RetryDispatchRequest.SerializeToString,
+            switchboard_dot_v1_dot_webhooks__pb2.RetryDispatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.WebhooksService/ReplayEvents',
+            switchboard_dot_v1_dot_webhooks__pb2.ReplayEventsRequest.SerializeToString,
+            switchboard_dot_v1_dot_webhooks__pb2.ReplayEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

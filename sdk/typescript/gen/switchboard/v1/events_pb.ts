@@ -33,7 +33,9 @@ export type Event = Message<"switchboard.v1.Event"> & {
    * Output only. What happened: `agent.created`, `agent.updated`, `agent.deleted`, `channel.created`, `channel.updated`,
    * `channel.deleted`, `dialogue.created`, `dialogue.attribute_set`, `message.received`, `message.conflict`,
    * `message.replied`, `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.failed` (an attempt failed, another
-   * follows), `delivery.withheld`, `delivery.dead`, `delivery.retried`, `webhook.quarantined`.
+   * follows), `delivery.withheld`, `delivery.dead`, `delivery.retried`, `webhook.quarantined`, `endpoint.created`,
+   * `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why). Dispatches to endpoints
+   * leave no events: they would be dispatched in turn.
    *
    * @generated from field: string type = 2;
    */
@@ -61,7 +63,8 @@ export type Event = Message<"switchboard.v1.Event"> & {
   dialogueId: string;
 
   /**
-   * Output only. The id of the message, turn, delivery, channel, agent or inbound webhook it is about, as its type says.
+   * Output only. The id of the message, turn, delivery, channel, agent, inbound webhook or endpoint it is about, as
+   * its type says.
    *
    * @generated from field: string subject_id = 6;
    */
@@ -242,13 +245,16 @@ export const ListEventsResponseSchema: GenMessage<ListEventsResponse> = /*@__PUR
  * Events have one order per workspace, and a reader that goes on from its cursor misses none: no event ever appears
  * behind a cursor that has passed its place.
  *
+ * The same stream over plain HTTP: server-sent events at `GET /v1/events`, a WebSocket at `GET /v1/events/ws`. Endpoints of
+ * WebhooksService have events posted to them instead.
+ *
  * @generated from service switchboard.v1.EventsService
  */
 export const EventsService: GenService<{
   /**
    * Streams events as they are recorded, from the cursor on (or from now on), with a heartbeat when nothing happens. Ends
    * with UNAVAILABLE when the server stops: connect again with the last cursor. Reasons: CURSOR_INVALID, CURSOR_AHEAD,
-   * FIELD_INVALID.
+   * CURSOR_EXPIRED, FIELD_INVALID.
    *
    * @generated from rpc switchboard.v1.EventsService.Watch
    */
@@ -258,7 +264,8 @@ export const EventsService: GenService<{
     output: typeof WatchResponseSchema;
   },
   /**
-   * Reads a page of events after the cursor, oldest first. Reasons: CURSOR_INVALID, CURSOR_AHEAD, FIELD_INVALID.
+   * Reads a page of events after the cursor, oldest first. Reasons: CURSOR_INVALID, CURSOR_AHEAD, CURSOR_EXPIRED,
+   * FIELD_INVALID.
    *
    * @generated from rpc switchboard.v1.EventsService.ListEvents
    */

@@ -4,15 +4,17 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Attempt } from "./dialogues_pb.js";
+import { file_switchboard_v1_dialogues } from "./dialogues_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file switchboard/v1/webhooks.proto.
  */
 export const file_switchboard_v1_webhooks: GenFile = /*@__PURE__*/
-  fileDesc("Ch1zd2l0Y2hib2FyZC92MS93ZWJob29rcy5wcm90bxIOc3dpdGNoYm9hcmQudjEi1wIKDkluYm91bmRXZWJob29rEgoKAmlkGAEgASgJEhIKCmNoYW5uZWxfaWQYAiABKAkSDQoFcm91dGUYAyABKAkSPAoHaGVhZGVycxgEIAMoCzIrLnN3aXRjaGJvYXJkLnYxLkluYm91bmRXZWJob29rLkhlYWRlcnNFbnRyeRIMCgRib2R5GAUgASgMEi8KB291dGNvbWUYBiABKA4yHi5zd2l0Y2hib2FyZC52MS5JbmJvdW5kT3V0Y29tZRIOCgZyZWFzb24YByABKAkSEgoKbWVzc2FnZV9pZBgIIAEoCRITCgtkaWFsb2d1ZV9pZBgJIAEoCRIwCgxyZWNlaXZlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIooBChVSZWNlaXZlTWVzc2FnZVJlcXVlc3QSEgoKY2hhbm5lbF9pZBgBIAEoCRIMCgRjaGF0GAIgASgJEhIKCm1lc3NhZ2VfaWQYAyABKAkSDAoEdGV4dBgEIAEoCRItCgZzZW5kZXIYBSABKA4yHS5zd2l0Y2hib2FyZC52MS5NZXNzYWdlU2VuZGVyIocBChZSZWNlaXZlTWVzc2FnZVJlc3BvbnNlEhIKCm1lc3NhZ2VfaWQYASABKAkSEwoLZGlhbG9ndWVfaWQYAiABKAkSLwoHb3V0Y29tZRgDIAEoDjIeLnN3aXRjaGJvYXJkLnYxLkluYm91bmRPdXRjb21lEhMKC2V4dGVybmFsX2lkGAQgASgJIogBChpMaXN0SW5ib3VuZFdlYmhvb2tzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRISCgpjaGFubmVsX2lkGAMgASgJEi8KB291dGNvbWUYBCABKA4yHi5zd2l0Y2hib2FyZC52MS5JbmJvdW5kT3V0Y29tZSJwChtMaXN0SW5ib3VuZFdlYmhvb2tzUmVzcG9uc2USOAoQaW5ib3VuZF93ZWJob29rcxgBIAMoCzIeLnN3aXRjaGJvYXJkLnYxLkluYm91bmRXZWJob29rEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSImChhHZXRJbmJvdW5kV2ViaG9va1JlcXVlc3QSCgoCaWQYASABKAkiVAoZR2V0SW5ib3VuZFdlYmhvb2tSZXNwb25zZRI3Cg9pbmJvdW5kX3dlYmhvb2sYASABKAsyHi5zd2l0Y2hib2FyZC52MS5JbmJvdW5kV2ViaG9vayIpChtSZXBsYXlJbmJvdW5kV2ViaG9va1JlcXVlc3QSCgoCaWQYASABKAkiVwocUmVwbGF5SW5ib3VuZFdlYmhvb2tSZXNwb25zZRI3Cg9pbmJvdW5kX3dlYmhvb2sYASABKAsyHi5zd2l0Y2hib2FyZC52MS5JbmJvdW5kV2ViaG9vayppCg1NZXNzYWdlU2VuZGVyEh4KGk1FU1NBR0VfU0VOREVSX1VOU1BFQ0lGSUVEEAASGwoXTUVTU0FHRV9TRU5ERVJfQ1VTVE9NRVIQARIbChdNRVNTQUdFX1NFTkRFUl9FTVBMT1lFRRACKq0BCg5JbmJvdW5kT3V0Y29tZRIfChtJTkJPVU5EX09VVENPTUVfVU5TUEVDSUZJRUQQABIcChhJTkJPVU5EX09VVENPTUVfUkVDT1JERUQQARIdChlJTkJPVU5EX09VVENPTUVfRFVQTElDQVRFEAISHAoYSU5CT1VORF9PVVRDT01FX0NPTkZMSUNUEAMSHwobSU5CT1VORF9PVVRDT01FX1FVQVJBTlRJTkVEEAQyvwMKD1dlYmhvb2tzU2VydmljZRJfCg5SZWNlaXZlTWVzc2FnZRIlLnN3aXRjaGJvYXJkLnYxLlJlY2VpdmVNZXNzYWdlUmVxdWVzdBomLnN3aXRjaGJvYXJkLnYxLlJlY2VpdmVNZXNzYWdlUmVzcG9uc2USbgoTTGlzdEluYm91bmRXZWJob29rcxIqLnN3aXRjaGJvYXJkLnYxLkxpc3RJbmJvdW5kV2ViaG9va3NSZXF1ZXN0Gisuc3dpdGNoYm9hcmQudjEuTGlzdEluYm91bmRXZWJob29rc1Jlc3BvbnNlEmgKEUdldEluYm91bmRXZWJob29rEiguc3dpdGNoYm9hcmQudjEuR2V0SW5ib3VuZFdlYmhvb2tSZXF1ZXN0Gikuc3dpdGNoYm9hcmQudjEuR2V0SW5ib3VuZFdlYmhvb2tSZXNwb25zZRJxChRSZXBsYXlJbmJvdW5kV2ViaG9vaxIrLnN3aXRjaGJvYXJkLnYxLlJlcGxheUluYm91bmRXZWJob29rUmVxdWVzdBosLnN3aXRjaGJvYXJkLnYxLlJlcGxheUluYm91bmRXZWJob29rUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("Ch1zd2l0Y2hib2FyZC92MS93ZWJob29rcy5wcm90bxIOc3dpdGNoYm9hcmQudjEi1wIKDkluYm91bmRXZWJob29rEgoKAmlkGAEgASgJEhIKCmNoYW5uZWxfaWQYAiABKAkSDQoFcm91dGUYAyABKAkSPAoHaGVhZGVycxgEIAMoCzIrLnN3aXRjaGJvYXJkLnYxLkluYm91bmRXZWJob29rLkhlYWRlcnNFbnRyeRIMCgRib2R5GAUgASgMEi8KB291dGNvbWUYBiABKA4yHi5zd2l0Y2hib2FyZC52MS5JbmJvdW5kT3V0Y29tZRIOCgZyZWFzb24YByABKAkSEgoKbWVzc2FnZV9pZBgIIAEoCRITCgtkaWFsb2d1ZV9pZBgJIAEoCRIwCgxyZWNlaXZlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIooBChVSZWNlaXZlTWVzc2FnZVJlcXVlc3QSEgoKY2hhbm5lbF9pZBgBIAEoCRIMCgRjaGF0GAIgASgJEhIKCm1lc3NhZ2VfaWQYAyABKAkSDAoEdGV4dBgEIAEoCRItCgZzZW5kZXIYBSABKA4yHS5zd2l0Y2hib2FyZC52MS5NZXNzYWdlU2VuZGVyIocBChZSZWNlaXZlTWVzc2FnZVJlc3BvbnNlEhIKCm1lc3NhZ2VfaWQYASABKAkSEwoLZGlhbG9ndWVfaWQYAiABKAkSLwoHb3V0Y29tZRgDIAEoDjIeLnN3aXRjaGJvYXJkLnYxLkluYm91bmRPdXRjb21lEhMKC2V4dGVybmFsX2lkGAQgASgJIogBChpMaXN0SW5ib3VuZFdlYmhvb2tzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRISCgpjaGFubmVsX2lkGAMgASgJEi8KB291dGNvbWUYBCABKA4yHi5zd2l0Y2hib2FyZC52MS5JbmJvdW5kT3V0Y29tZSJwChtMaXN0SW5ib3VuZFdlYmhvb2tzUmVzcG9uc2USOAoQaW5ib3VuZF93ZWJob29rcxgBIAMoCzIeLnN3aXRjaGJvYXJkLnYxLkluYm91bmRXZWJob29rEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSImChhHZXRJbmJvdW5kV2ViaG9va1JlcXVlc3QSCgoCaWQYASABKAkiVAoZR2V0SW5ib3VuZFdlYmhvb2tSZXNwb25zZRI3Cg9pbmJvdW5kX3dlYmhvb2sYASABKAsyHi5zd2l0Y2hib2FyZC52MS5JbmJvdW5kV2ViaG9vayIpChtSZXBsYXlJbmJvdW5kV2ViaG9va1JlcXVlc3QSCgoCaWQYASABKAkiVwocUmVwbGF5SW5ib3VuZFdlYmhvb2tSZXNwb25zZRI3Cg9pbmJvdW5kX3dlYmhvb2sYASABKAsyHi5zd2l0Y2hib2FyZC52MS5JbmJvdW5kV2ViaG9vayKqAwoIRW5kcG9pbnQSCgoCaWQYASABKAkSFAoMZGlzcGxheV9uYW1lGAIgASgJEgsKA3VybBgDIAEoCRITCgtldmVudF90eXBlcxgEIAMoCRISCgpjaGFubmVsX2lkGAUgASgJEjIKCHNjaGVkdWxlGAYgASgOMiAuc3dpdGNoYm9hcmQudjEuRW5kcG9pbnRTY2hlZHVsZRITCgZhY3RpdmUYByABKAhIAIgBARIXCg9kaXNhYmxlZF9yZWFzb24YCCABKAkSNgoSZmFpbGluZ19zaW5jZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI/ChtwcmV2aW91c19zZWNyZXRfZXhwaXJlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2NyZWF0ZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCCQoHX2FjdGl2ZSKPAwoIRGlzcGF0Y2gSCgoCaWQYASABKAkSEwoLZW5kcG9pbnRfaWQYAiABKAkSEAoIZXZlbnRfaWQYAyABKAkSEgoKZXZlbnRfdHlwZRgEIAEoCRITCgtkaWFsb2d1ZV9pZBgFIAEoCRIsCgVzdGF0ZRgGIAEoDjIdLnN3aXRjaGJvYXJkLnYxLkRpc3BhdGNoU3RhdGUSDgoGcmVhc29uGAcgASgJEhUKDWF0dGVtcHRfY291bnQYCCABKAUSNQoRbmV4dF9hdHRlbXB0X3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnJlcGxheRgKIAEoCBIpCghhdHRlbXB0cxgLIAMoCzIXLnN3aXRjaGJvYXJkLnYxLkF0dGVtcHQSLwoLY3JlYXRlX3RpbWUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3NldHRsZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJXChVDcmVhdGVFbmRwb2ludFJlcXVlc3QSKgoIZW5kcG9pbnQYASABKAsyGC5zd2l0Y2hib2FyZC52MS5FbmRwb2ludBISCgpyZXF1ZXN0X2lkGAIgASgJIlQKFkNyZWF0ZUVuZHBvaW50UmVzcG9uc2USKgoIZW5kcG9pbnQYASABKAsyGC5zd2l0Y2hib2FyZC52MS5FbmRwb2ludBIOCgZzZWNyZXQYAiABKAkiIAoSR2V0RW5kcG9pbnRSZXF1ZXN0EgoKAmlkGAEgASgJIkEKE0dldEVuZHBvaW50UmVzcG9uc2USKgoIZW5kcG9pbnQYASABKAsyGC5zd2l0Y2hib2FyZC52MS5FbmRwb2ludCJdChRMaXN0RW5kcG9pbnRzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRITCgZhY3RpdmUYAyABKAhIAIgBAUIJCgdfYWN0aXZlIl0KFUxpc3RFbmRwb2ludHNSZXNwb25zZRIrCgllbmRwb2ludHMYASADKAsyGC5zd2l0Y2hib2FyZC52MS5FbmRwb2ludBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkidAoVVXBkYXRlRW5kcG9pbnRSZXF1ZXN0EioKCGVuZHBvaW50GAEgASgLMhguc3dpdGNoYm9hcmQudjEuRW5kcG9pbnQSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIkQKFlVwZGF0ZUVuZHBvaW50UmVzcG9uc2USKgoIZW5kcG9pbnQYASABKAsyGC5zd2l0Y2hib2FyZC52MS5FbmRwb2ludCIjChVEZWxldGVFbmRwb2ludFJlcXVlc3QSCgoCaWQYASABKAkiGAoWRGVsZXRlRW5kcG9pbnRSZXNwb25zZSIpChtSb3RhdGVFbmRwb2ludFNlY3JldFJlcXVlc3QSCgoCaWQYASABKAkiWgocUm90YXRlRW5kcG9pbnRTZWNyZXRSZXNwb25zZRIqCghlbmRwb2ludBgBIAEoCzIYLnN3aXRjaGJvYXJkLnYxLkVuZHBvaW50Eg4KBnNlY3JldBgCIAEoCSIhChNUZXN0RW5kcG9pbnRSZXF1ZXN0EgoKAmlkGAEgASgJIkAKFFRlc3RFbmRwb2ludFJlc3BvbnNlEigKB2F0dGVtcHQYASABKAsyFy5zd2l0Y2hib2FyZC52MS5BdHRlbXB0IoEBChVMaXN0RGlzcGF0Y2hlc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSEwoLZW5kcG9pbnRfaWQYAyABKAkSLAoFc3RhdGUYBCABKA4yHS5zd2l0Y2hib2FyZC52MS5EaXNwYXRjaFN0YXRlIl8KFkxpc3REaXNwYXRjaGVzUmVzcG9uc2USLAoKZGlzcGF0Y2hlcxgBIAMoCzIYLnN3aXRjaGJvYXJkLnYxLkRpc3BhdGNoEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIgChJHZXREaXNwYXRjaFJlcXVlc3QSCgoCaWQYASABKAkiQQoTR2V0RGlzcGF0Y2hSZXNwb25zZRIqCghkaXNwYXRjaBgBIAEoCzIYLnN3aXRjaGJvYXJkLnYxLkRpc3BhdGNoIiIKFFJldHJ5RGlzcGF0Y2hSZXF1ZXN0EgoKAmlkGAEgASgJIkMKFVJldHJ5RGlzcGF0Y2hSZXNwb25zZRIqCghkaXNwYXRjaBgBIAEoCzIYLnN3aXRjaGJvYXJkLnYxLkRpc3BhdGNoInwKE1JlcGxheUV2ZW50c1JlcXVlc3QSEwoLZW5kcG9pbnRfaWQYASABKAkSEQoJZXZlbnRfaWRzGAIgAygJEhQKDHN0YXJ0X2N1cnNvchgDIAEoCRISCgplbmRfY3Vyc29yGAQgASgJEhMKC2V2ZW50X3R5cGVzGAUgAygJIlEKFFJlcGxheUV2ZW50c1Jlc3BvbnNlEhYKDmRpc3BhdGNoX2NvdW50GAEgASgFEhMKC25leHRfY3Vyc29yGAIgASgJEgwKBG1vcmUYAyABKAgqaQoNTWVzc2FnZVNlbmRlchIeChpNRVNTQUdFX1NFTkRFUl9VTlNQRUNJRklFRBAAEhsKF01FU1NBR0VfU0VOREVSX0NVU1RPTUVSEAESGwoXTUVTU0FHRV9TRU5ERVJfRU1QTE9ZRUUQAiqtAQoOSW5ib3VuZE91dGNvbWUSHwobSU5CT1VORF9PVVRDT01FX1VOU1BFQ0lGSUVEEAASHAoYSU5CT1VORF9PVVRDT01FX1JFQ09SREVEEAESHQoZSU5CT1VORF9PVVRDT01FX0RVUExJQ0FURRACEhwKGElOQk9VTkRfT1VUQ09NRV9DT05GTElDVBADEh8KG0lOQk9VTkRfT1VUQ09NRV9RVUFSQU5USU5FRBAEKnQKEEVuZHBvaW50U2NoZWR1bGUSIQodRU5EUE9JTlRfU0NIRURVTEVfVU5TUEVDSUZJRUQQABIeChpFTkRQT0lOVF9TQ0hFRFVMRV9TVEFOREFSRBABEh0KGUVORFBPSU5UX1NDSEVEVUxFX1NBTkRCT1gQAiqeAQoNRGlzcGF0Y2hTdGF0ZRIeChpESVNQQVRDSF9TVEFURV9VTlNQRUNJRklFRBAAEhoKFkRJU1BBVENIX1NUQVRFX1BFTkRJTkcQARIaChZESVNQQVRDSF9TVEFURV9TVEFSVEVEEAISHAoYRElTUEFUQ0hfU1RBVEVfREVMSVZFUkVEEAMSFwoTRElTUEFUQ0hfU1RBVEVfREVBRBAEMtgLCg9XZWJob29rc1NlcnZpY2USXwoOUmVjZWl2ZU1lc3NhZ2USJS5zd2l0Y2hib2FyZC52MS5SZWNlaXZlTWVzc2FnZVJlcXVlc3QaJi5zd2l0Y2hib2FyZC52MS5SZWNlaXZlTWVzc2FnZVJlc3BvbnNlEm4KE0xpc3RJbmJvdW5kV2ViaG9va3MSKi5zd2l0Y2hib2FyZC52MS5MaXN0SW5ib3VuZFdlYmhvb2tzUmVxdWVzdBorLnN3aXRjaGJvYXJkLnYxLkxpc3RJbmJvdW5kV2ViaG9va3NSZXNwb25zZRJoChFHZXRJbmJvdW5kV2ViaG9vaxIoLnN3aXRjaGJvYXJkLnYxLkdldEluYm91bmRXZWJob29rUmVxdWVzdBopLnN3aXRjaGJvYXJkLnYxLkdldEluYm91bmRXZWJob29rUmVzcG9uc2UScQoUUmVwbGF5SW5ib3VuZFdlYmhvb2sSKy5zd2l0Y2hib2FyZC52MS5SZXBsYXlJbmJvdW5kV2ViaG9va1JlcXVlc3QaLC5zd2l0Y2hib2FyZC52MS5SZXBsYXlJbmJvdW5kV2ViaG9va1Jlc3BvbnNlEl8KDkNyZWF0ZUVuZHBvaW50EiUuc3dpdGNoYm9hcmQudjEuQ3JlYXRlRW5kcG9pbnRSZXF1ZXN0GiYuc3dpdGNoYm9hcmQudjEuQ3JlYXRlRW5kcG9pbnRSZXNwb25zZRJWCgtHZXRFbmRwb2ludBIiLnN3aXRjaGJvYXJkLnYxLkdldEVuZHBvaW50UmVxdWVzdBojLnN3aXRjaGJvYXJkLnYxLkdldEVuZHBvaW50UmVzcG9uc2USXAoNTGlzdEVuZHBvaW50cxIkLnN3aXRjaGJvYXJkLnYxLkxpc3RFbmRwb2ludHNSZXF1ZXN0GiUuc3dpdGNoYm9hcmQudjEuTGlzdEVuZHBvaW50c1Jlc3BvbnNlEl8KDlVwZGF0ZUVuZHBvaW50EiUuc3dpdGNoYm9hcmQudjEuVXBkYXRlRW5kcG9pbnRSZXF1ZXN0GiYuc3dpdGNoYm9hcmQudjEuVXBkYXRlRW5kcG9pbnRSZXNwb25zZRJfCg5EZWxldGVFbmRwb2ludBIlLnN3aXRjaGJvYXJkLnYxLkRlbGV0ZUVuZHBvaW50UmVxdWVzdBomLnN3aXRjaGJvYXJkLnYxLkRlbGV0ZUVuZHBvaW50UmVzcG9uc2UScQoUUm90YXRlRW5kcG9pbnRTZWNyZXQSKy5zd2l0Y2hib2FyZC52MS5Sb3RhdGVFbmRwb2ludFNlY3JldFJlcXVlc3QaLC5zd2l0Y2hib2FyZC52MS5Sb3RhdGVFbmRwb2ludFNlY3JldFJlc3BvbnNlElkKDFRlc3RFbmRwb2ludBIjLnN3aXRjaGJvYXJkLnYxLlRlc3RFbmRwb2ludFJlcXVlc3QaJC5zd2l0Y2hib2FyZC52MS5UZXN0RW5kcG9pbnRSZXNwb25zZRJfCg5MaXN0RGlzcGF0Y2hlcxIlLnN3aXRjaGJvYXJkLnYxLkxpc3REaXNwYXRjaGVzUmVxdWVzdBomLnN3aXRjaGJvYXJkLnYxLkxpc3REaXNwYXRjaGVzUmVzcG9uc2USVgoLR2V0RGlzcGF0Y2gSIi5zd2l0Y2hib2FyZC52MS5HZXREaXNwYXRjaFJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5HZXREaXNwYXRjaFJlc3BvbnNlElwKDVJldHJ5RGlzcGF0Y2gSJC5zd2l0Y2hib2FyZC52MS5SZXRyeURpc3BhdGNoUmVxdWVzdBolLnN3aXRjaGJvYXJkLnYxLlJldHJ5RGlzcGF0Y2hSZXNwb25zZRJZCgxSZXBsYXlFdmVudHMSIy5zd2l0Y2hib2FyZC52MS5SZXBsYXlFdmVudHNSZXF1ZXN0GiQuc3dpdGNoYm9hcmQudjEuUmVwbGF5RXZlbnRzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_switchboard_v1_dialogues]);
 
 /**
  * A raw call as received, kept with what became of it.
@@ -345,6 +347,788 @@ export const ReplayInboundWebhookResponseSchema: GenMessage<ReplayInboundWebhook
   messageDesc(file_switchboard_v1_webhooks, 8);
 
 /**
+ * Where events are posted to.
+ *
+ * @generated from message switchboard.v1.Endpoint
+ */
+export type Endpoint = Message<"switchboard.v1.Endpoint"> & {
+  /**
+   * Output only. UUIDv7 of the endpoint.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Required. A name for people, 1 to 200 characters.
+   *
+   * @generated from field: string display_name = 2;
+   */
+  displayName: string;
+
+  /**
+   * Required. Where events are posted: an absolute http or https URL of up to 2,048 characters, with no user name in it.
+   * Private addresses need the operator's permission; the address is checked again at every attempt.
+   *
+   * @generated from field: string url = 3;
+   */
+  url: string;
+
+  /**
+   * Only events of these types, up to 100. Empty: of any.
+   *
+   * @generated from field: repeated string event_types = 4;
+   */
+  eventTypes: string[];
+
+  /**
+   * Only events of this channel's dialogues, and of the channel itself. Empty: of any.
+   *
+   * @generated from field: string channel_id = 5;
+   */
+  channelId: string;
+
+  /**
+   * When a failed dispatch is tried again. Default: STANDARD.
+   *
+   * @generated from field: switchboard.v1.EndpointSchedule schedule = 6;
+   */
+  schedule: EndpointSchedule;
+
+  /**
+   * Whether events are posted to it. Default on creation: true.
+   *
+   * @generated from field: optional bool active = 7;
+   */
+  active?: boolean | undefined;
+
+  /**
+   * Output only. Why it was made inactive by itself: `gone` (it answered 410) or `failing` (no success for 5 days). Empty:
+   * it was not.
+   *
+   * @generated from field: string disabled_reason = 8;
+   */
+  disabledReason: string;
+
+  /**
+   * Output only. Since when no attempt succeeded. Not set: the newest one did, or none was made.
+   *
+   * @generated from field: google.protobuf.Timestamp failing_since_time = 9;
+   */
+  failingSinceTime?: Timestamp | undefined;
+
+  /**
+   * Output only. Until when the secret before the present one signs as well. Not set: there is none.
+   *
+   * @generated from field: google.protobuf.Timestamp previous_secret_expire_time = 10;
+   */
+  previousSecretExpireTime?: Timestamp | undefined;
+
+  /**
+   * Output only. When it was created.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 11;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * Output only. When it was last changed.
+   *
+   * @generated from field: google.protobuf.Timestamp update_time = 12;
+   */
+  updateTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.Endpoint.
+ * Use `create(EndpointSchema)` to create a new message.
+ */
+export const EndpointSchema: GenMessage<Endpoint> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 9);
+
+/**
+ * One event on its way to one endpoint.
+ *
+ * @generated from message switchboard.v1.Dispatch
+ */
+export type Dispatch = Message<"switchboard.v1.Dispatch"> & {
+  /**
+   * Output only. UUIDv7 of the dispatch.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Output only. Its endpoint.
+   *
+   * @generated from field: string endpoint_id = 2;
+   */
+  endpointId: string;
+
+  /**
+   * Output only. Its event, and the `webhook-id` of every attempt.
+   *
+   * @generated from field: string event_id = 3;
+   */
+  eventId: string;
+
+  /**
+   * Output only. The event's type.
+   *
+   * @generated from field: string event_type = 4;
+   */
+  eventType: string;
+
+  /**
+   * Output only. The event's dialogue. Empty: none.
+   *
+   * @generated from field: string dialogue_id = 5;
+   */
+  dialogueId: string;
+
+  /**
+   * Output only. Where it stands.
+   *
+   * @generated from field: switchboard.v1.DispatchState state = 6;
+   */
+  state: DispatchState;
+
+  /**
+   * Output only. Why it is dead: `attempts_exhausted`, `endpoint_deleted`, or `event_gone` (the log does not hold its
+   * event any more). Empty: it is not.
+   *
+   * @generated from field: string reason = 7;
+   */
+  reason: string;
+
+  /**
+   * Output only. How many attempts were begun.
+   *
+   * @generated from field: int32 attempt_count = 8;
+   */
+  attemptCount: number;
+
+  /**
+   * Output only. When the next attempt is due. Not set: none is.
+   *
+   * @generated from field: google.protobuf.Timestamp next_attempt_time = 9;
+   */
+  nextAttemptTime?: Timestamp | undefined;
+
+  /**
+   * Output only. Whether ReplayEvents made it.
+   *
+   * @generated from field: bool replay = 10;
+   */
+  replay: boolean;
+
+  /**
+   * Output only. The attempts, first to last. Set by GetDispatch only.
+   *
+   * @generated from field: repeated switchboard.v1.Attempt attempts = 11;
+   */
+  attempts: Attempt[];
+
+  /**
+   * Output only. When it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 12;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * Output only. When it came to its final state. Not set: it has not.
+   *
+   * @generated from field: google.protobuf.Timestamp settle_time = 13;
+   */
+  settleTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.Dispatch.
+ * Use `create(DispatchSchema)` to create a new message.
+ */
+export const DispatchSchema: GenMessage<Dispatch> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 10);
+
+/**
+ * Asks for a new endpoint.
+ *
+ * @generated from message switchboard.v1.CreateEndpointRequest
+ */
+export type CreateEndpointRequest = Message<"switchboard.v1.CreateEndpointRequest"> & {
+  /**
+   * Required. The endpoint to make; output-only fields are ignored.
+   *
+   * @generated from field: switchboard.v1.Endpoint endpoint = 1;
+   */
+  endpoint?: Endpoint | undefined;
+
+  /**
+   * A UUID of the caller's choice that makes a repeat safe. Empty: no protection against repeats.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message switchboard.v1.CreateEndpointRequest.
+ * Use `create(CreateEndpointRequestSchema)` to create a new message.
+ */
+export const CreateEndpointRequestSchema: GenMessage<CreateEndpointRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 11);
+
+/**
+ * The new endpoint, with its secret.
+ *
+ * @generated from message switchboard.v1.CreateEndpointResponse
+ */
+export type CreateEndpointResponse = Message<"switchboard.v1.CreateEndpointResponse"> & {
+  /**
+   * The endpoint as stored.
+   *
+   * @generated from field: switchboard.v1.Endpoint endpoint = 1;
+   */
+  endpoint?: Endpoint | undefined;
+
+  /**
+   * The Standard Webhooks secret (`whsec_…`) that signs what is posted. Shown only here.
+   *
+   * @generated from field: string secret = 2;
+   */
+  secret: string;
+};
+
+/**
+ * Describes the message switchboard.v1.CreateEndpointResponse.
+ * Use `create(CreateEndpointResponseSchema)` to create a new message.
+ */
+export const CreateEndpointResponseSchema: GenMessage<CreateEndpointResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 12);
+
+/**
+ * Asks for one endpoint.
+ *
+ * @generated from message switchboard.v1.GetEndpointRequest
+ */
+export type GetEndpointRequest = Message<"switchboard.v1.GetEndpointRequest"> & {
+  /**
+   * Required. The endpoint's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message switchboard.v1.GetEndpointRequest.
+ * Use `create(GetEndpointRequestSchema)` to create a new message.
+ */
+export const GetEndpointRequestSchema: GenMessage<GetEndpointRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 13);
+
+/**
+ * One endpoint.
+ *
+ * @generated from message switchboard.v1.GetEndpointResponse
+ */
+export type GetEndpointResponse = Message<"switchboard.v1.GetEndpointResponse"> & {
+  /**
+   * The endpoint.
+   *
+   * @generated from field: switchboard.v1.Endpoint endpoint = 1;
+   */
+  endpoint?: Endpoint | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.GetEndpointResponse.
+ * Use `create(GetEndpointResponseSchema)` to create a new message.
+ */
+export const GetEndpointResponseSchema: GenMessage<GetEndpointResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 14);
+
+/**
+ * Asks for a page of endpoints.
+ *
+ * @generated from message switchboard.v1.ListEndpointsRequest
+ */
+export type ListEndpointsRequest = Message<"switchboard.v1.ListEndpointsRequest"> & {
+  /**
+   * How many at most. 0: 50. Above 1,000: 1,000.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * The `next_page_token` of the page before, asked with the same filters. Empty: the first page.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * Only active (true) or inactive (false) ones. Not set: both.
+   *
+   * @generated from field: optional bool active = 3;
+   */
+  active?: boolean | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.ListEndpointsRequest.
+ * Use `create(ListEndpointsRequestSchema)` to create a new message.
+ */
+export const ListEndpointsRequestSchema: GenMessage<ListEndpointsRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 15);
+
+/**
+ * A page of endpoints.
+ *
+ * @generated from message switchboard.v1.ListEndpointsResponse
+ */
+export type ListEndpointsResponse = Message<"switchboard.v1.ListEndpointsResponse"> & {
+  /**
+   * The page.
+   *
+   * @generated from field: repeated switchboard.v1.Endpoint endpoints = 1;
+   */
+  endpoints: Endpoint[];
+
+  /**
+   * Gives the next page. Empty: this is the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message switchboard.v1.ListEndpointsResponse.
+ * Use `create(ListEndpointsResponseSchema)` to create a new message.
+ */
+export const ListEndpointsResponseSchema: GenMessage<ListEndpointsResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 16);
+
+/**
+ * Asks for a change of an endpoint.
+ *
+ * @generated from message switchboard.v1.UpdateEndpointRequest
+ */
+export type UpdateEndpointRequest = Message<"switchboard.v1.UpdateEndpointRequest"> & {
+  /**
+   * Required. The endpoint with its `id` and the new values.
+   *
+   * @generated from field: switchboard.v1.Endpoint endpoint = 1;
+   */
+  endpoint?: Endpoint | undefined;
+
+  /**
+   * Required. Which fields to change: `display_name`, `url`, `event_types`, `channel_id`, `schedule`, `active`.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 2;
+   */
+  updateMask?: FieldMask | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.UpdateEndpointRequest.
+ * Use `create(UpdateEndpointRequestSchema)` to create a new message.
+ */
+export const UpdateEndpointRequestSchema: GenMessage<UpdateEndpointRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 17);
+
+/**
+ * The changed endpoint.
+ *
+ * @generated from message switchboard.v1.UpdateEndpointResponse
+ */
+export type UpdateEndpointResponse = Message<"switchboard.v1.UpdateEndpointResponse"> & {
+  /**
+   * The endpoint as stored now.
+   *
+   * @generated from field: switchboard.v1.Endpoint endpoint = 1;
+   */
+  endpoint?: Endpoint | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.UpdateEndpointResponse.
+ * Use `create(UpdateEndpointResponseSchema)` to create a new message.
+ */
+export const UpdateEndpointResponseSchema: GenMessage<UpdateEndpointResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 18);
+
+/**
+ * Asks for the deletion of an endpoint.
+ *
+ * @generated from message switchboard.v1.DeleteEndpointRequest
+ */
+export type DeleteEndpointRequest = Message<"switchboard.v1.DeleteEndpointRequest"> & {
+  /**
+   * Required. The endpoint's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message switchboard.v1.DeleteEndpointRequest.
+ * Use `create(DeleteEndpointRequestSchema)` to create a new message.
+ */
+export const DeleteEndpointRequestSchema: GenMessage<DeleteEndpointRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 19);
+
+/**
+ * The endpoint is gone.
+ *
+ * @generated from message switchboard.v1.DeleteEndpointResponse
+ */
+export type DeleteEndpointResponse = Message<"switchboard.v1.DeleteEndpointResponse"> & {
+};
+
+/**
+ * Describes the message switchboard.v1.DeleteEndpointResponse.
+ * Use `create(DeleteEndpointResponseSchema)` to create a new message.
+ */
+export const DeleteEndpointResponseSchema: GenMessage<DeleteEndpointResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 20);
+
+/**
+ * Asks for a new secret.
+ *
+ * @generated from message switchboard.v1.RotateEndpointSecretRequest
+ */
+export type RotateEndpointSecretRequest = Message<"switchboard.v1.RotateEndpointSecretRequest"> & {
+  /**
+   * Required. The endpoint's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message switchboard.v1.RotateEndpointSecretRequest.
+ * Use `create(RotateEndpointSecretRequestSchema)` to create a new message.
+ */
+export const RotateEndpointSecretRequestSchema: GenMessage<RotateEndpointSecretRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 21);
+
+/**
+ * The new secret.
+ *
+ * @generated from message switchboard.v1.RotateEndpointSecretResponse
+ */
+export type RotateEndpointSecretResponse = Message<"switchboard.v1.RotateEndpointSecretResponse"> & {
+  /**
+   * The endpoint.
+   *
+   * @generated from field: switchboard.v1.Endpoint endpoint = 1;
+   */
+  endpoint?: Endpoint | undefined;
+
+  /**
+   * The secret (`whsec_…`). Shown only here.
+   *
+   * @generated from field: string secret = 2;
+   */
+  secret: string;
+};
+
+/**
+ * Describes the message switchboard.v1.RotateEndpointSecretResponse.
+ * Use `create(RotateEndpointSecretResponseSchema)` to create a new message.
+ */
+export const RotateEndpointSecretResponseSchema: GenMessage<RotateEndpointSecretResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 22);
+
+/**
+ * Asks for a test.
+ *
+ * @generated from message switchboard.v1.TestEndpointRequest
+ */
+export type TestEndpointRequest = Message<"switchboard.v1.TestEndpointRequest"> & {
+  /**
+   * Required. The endpoint's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message switchboard.v1.TestEndpointRequest.
+ * Use `create(TestEndpointRequestSchema)` to create a new message.
+ */
+export const TestEndpointRequestSchema: GenMessage<TestEndpointRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 23);
+
+/**
+ * How the test went.
+ *
+ * @generated from message switchboard.v1.TestEndpointResponse
+ */
+export type TestEndpointResponse = Message<"switchboard.v1.TestEndpointResponse"> & {
+  /**
+   * The attempt, ended: SUCCEEDED, FAILED or UNKNOWN.
+   *
+   * @generated from field: switchboard.v1.Attempt attempt = 1;
+   */
+  attempt?: Attempt | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.TestEndpointResponse.
+ * Use `create(TestEndpointResponseSchema)` to create a new message.
+ */
+export const TestEndpointResponseSchema: GenMessage<TestEndpointResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 24);
+
+/**
+ * Asks for a page of dispatches.
+ *
+ * @generated from message switchboard.v1.ListDispatchesRequest
+ */
+export type ListDispatchesRequest = Message<"switchboard.v1.ListDispatchesRequest"> & {
+  /**
+   * How many at most. 0: 50. Above 1,000: 1,000.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * The `next_page_token` of the page before, asked with the same filters. Empty: the first page.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * Required. The endpoint's id.
+   *
+   * @generated from field: string endpoint_id = 3;
+   */
+  endpointId: string;
+
+  /**
+   * Only those in this state. Unspecified: in any.
+   *
+   * @generated from field: switchboard.v1.DispatchState state = 4;
+   */
+  state: DispatchState;
+};
+
+/**
+ * Describes the message switchboard.v1.ListDispatchesRequest.
+ * Use `create(ListDispatchesRequestSchema)` to create a new message.
+ */
+export const ListDispatchesRequestSchema: GenMessage<ListDispatchesRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 25);
+
+/**
+ * A page of dispatches.
+ *
+ * @generated from message switchboard.v1.ListDispatchesResponse
+ */
+export type ListDispatchesResponse = Message<"switchboard.v1.ListDispatchesResponse"> & {
+  /**
+   * The page.
+   *
+   * @generated from field: repeated switchboard.v1.Dispatch dispatches = 1;
+   */
+  dispatches: Dispatch[];
+
+  /**
+   * Gives the next page. Empty: this is the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message switchboard.v1.ListDispatchesResponse.
+ * Use `create(ListDispatchesResponseSchema)` to create a new message.
+ */
+export const ListDispatchesResponseSchema: GenMessage<ListDispatchesResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 26);
+
+/**
+ * Asks for one dispatch.
+ *
+ * @generated from message switchboard.v1.GetDispatchRequest
+ */
+export type GetDispatchRequest = Message<"switchboard.v1.GetDispatchRequest"> & {
+  /**
+   * Required. The dispatch's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message switchboard.v1.GetDispatchRequest.
+ * Use `create(GetDispatchRequestSchema)` to create a new message.
+ */
+export const GetDispatchRequestSchema: GenMessage<GetDispatchRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 27);
+
+/**
+ * One dispatch.
+ *
+ * @generated from message switchboard.v1.GetDispatchResponse
+ */
+export type GetDispatchResponse = Message<"switchboard.v1.GetDispatchResponse"> & {
+  /**
+   * The dispatch, with its attempts.
+   *
+   * @generated from field: switchboard.v1.Dispatch dispatch = 1;
+   */
+  dispatch?: Dispatch | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.GetDispatchResponse.
+ * Use `create(GetDispatchResponseSchema)` to create a new message.
+ */
+export const GetDispatchResponseSchema: GenMessage<GetDispatchResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 28);
+
+/**
+ * Asks for another round of attempts.
+ *
+ * @generated from message switchboard.v1.RetryDispatchRequest
+ */
+export type RetryDispatchRequest = Message<"switchboard.v1.RetryDispatchRequest"> & {
+  /**
+   * Required. The dispatch's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message switchboard.v1.RetryDispatchRequest.
+ * Use `create(RetryDispatchRequestSchema)` to create a new message.
+ */
+export const RetryDispatchRequestSchema: GenMessage<RetryDispatchRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 29);
+
+/**
+ * The dispatch waits again.
+ *
+ * @generated from message switchboard.v1.RetryDispatchResponse
+ */
+export type RetryDispatchResponse = Message<"switchboard.v1.RetryDispatchResponse"> & {
+  /**
+   * The dispatch as stored now.
+   *
+   * @generated from field: switchboard.v1.Dispatch dispatch = 1;
+   */
+  dispatch?: Dispatch | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.RetryDispatchResponse.
+ * Use `create(RetryDispatchResponseSchema)` to create a new message.
+ */
+export const RetryDispatchResponseSchema: GenMessage<RetryDispatchResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 30);
+
+/**
+ * Asks for another dispatch of events: those named, or else those of a range.
+ *
+ * @generated from message switchboard.v1.ReplayEventsRequest
+ */
+export type ReplayEventsRequest = Message<"switchboard.v1.ReplayEventsRequest"> & {
+  /**
+   * Required. The endpoint that gets them.
+   *
+   * @generated from field: string endpoint_id = 1;
+   */
+  endpointId: string;
+
+  /**
+   * The events' ids, up to 1,000, whatever the endpoint's filter says. Empty: those of the range.
+   *
+   * @generated from field: repeated string event_ids = 2;
+   */
+  eventIds: string[];
+
+  /**
+   * The range begins after this cursor. `0`: at the beginning of the log. Required without `event_ids`, not allowed with
+   * them: nobody should replay a whole log by leaving a field out.
+   *
+   * @generated from field: string start_cursor = 3;
+   */
+  startCursor: string;
+
+  /**
+   * The range ends with the event of this cursor. Empty: with the newest event.
+   *
+   * @generated from field: string end_cursor = 4;
+   */
+  endCursor: string;
+
+  /**
+   * Of the range, only events of these types, among those that the endpoint's filter lets through. Empty: all of those.
+   *
+   * @generated from field: repeated string event_types = 5;
+   */
+  eventTypes: string[];
+};
+
+/**
+ * Describes the message switchboard.v1.ReplayEventsRequest.
+ * Use `create(ReplayEventsRequestSchema)` to create a new message.
+ */
+export const ReplayEventsRequestSchema: GenMessage<ReplayEventsRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 31);
+
+/**
+ * What was dispatched.
+ *
+ * @generated from message switchboard.v1.ReplayEventsResponse
+ */
+export type ReplayEventsResponse = Message<"switchboard.v1.ReplayEventsResponse"> & {
+  /**
+   * How many events were dispatched.
+   *
+   * @generated from field: int32 dispatch_count = 1;
+   */
+  dispatchCount: number;
+
+  /**
+   * How far the range was read: one call looks at up to 4,000 events. Empty when ids were given.
+   *
+   * @generated from field: string next_cursor = 2;
+   */
+  nextCursor: string;
+
+  /**
+   * Whether the range goes on: call again with `next_cursor` as `start_cursor`, and `end_cursor` set as before.
+   *
+   * @generated from field: bool more = 3;
+   */
+  more: boolean;
+};
+
+/**
+ * Describes the message switchboard.v1.ReplayEventsResponse.
+ * Use `create(ReplayEventsResponseSchema)` to create a new message.
+ */
+export const ReplayEventsResponseSchema: GenMessage<ReplayEventsResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_webhooks, 32);
+
+/**
  * Who sent a message in from outside.
  *
  * @generated from enum switchboard.v1.MessageSender
@@ -427,8 +1211,102 @@ export const InboundOutcomeSchema: GenEnum<InboundOutcome> = /*@__PURE__*/
   enumDesc(file_switchboard_v1_webhooks, 1);
 
 /**
- * Inbound webhooks: what the outside world tells us. Receiving and replaying need `webhooks:write`, reading
- * `webhooks:read`.
+ * When a failed dispatch is tried again. Each pause is spread by 20 % either way; a longer one that the endpoint asks for
+ * with `Retry-After` is kept, up to a day.
+ *
+ * @generated from enum switchboard.v1.EndpointSchedule
+ */
+export enum EndpointSchedule {
+  /**
+   * Not set. On creation: STANDARD.
+   *
+   * @generated from enum value: ENDPOINT_SCHEDULE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Now, then after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h and 10 h: eight attempts in about 28 hours.
+   *
+   * @generated from enum value: ENDPOINT_SCHEDULE_STANDARD = 1;
+   */
+  STANDARD = 1,
+
+  /**
+   * Now, then after 1 s, 2 s, 5 s and 10 s, unless the operator says otherwise: for trying an endpoint out.
+   *
+   * @generated from enum value: ENDPOINT_SCHEDULE_SANDBOX = 2;
+   */
+  SANDBOX = 2,
+}
+
+/**
+ * Describes the enum switchboard.v1.EndpointSchedule.
+ */
+export const EndpointScheduleSchema: GenEnum<EndpointSchedule> = /*@__PURE__*/
+  enumDesc(file_switchboard_v1_webhooks, 2);
+
+/**
+ * Where a dispatch stands.
+ *
+ * @generated from enum switchboard.v1.DispatchState
+ */
+export enum DispatchState {
+  /**
+   * Not set. Never sent by the server.
+   *
+   * @generated from enum value: DISPATCH_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It waits: for what is before it in its dialogue, for its next attempt, or for the endpoint to be active.
+   *
+   * @generated from enum value: DISPATCH_STATE_PENDING = 1;
+   */
+  PENDING = 1,
+
+  /**
+   * An attempt is under way.
+   *
+   * @generated from enum value: DISPATCH_STATE_STARTED = 2;
+   */
+  STARTED = 2,
+
+  /**
+   * The endpoint took it.
+   *
+   * @generated from enum value: DISPATCH_STATE_DELIVERED = 3;
+   */
+  DELIVERED = 3,
+
+  /**
+   * It was given up; `reason` says why. RetryDispatch puts it back.
+   *
+   * @generated from enum value: DISPATCH_STATE_DEAD = 4;
+   */
+  DEAD = 4,
+}
+
+/**
+ * Describes the enum switchboard.v1.DispatchState.
+ */
+export const DispatchStateSchema: GenEnum<DispatchState> = /*@__PURE__*/
+  enumDesc(file_switchboard_v1_webhooks, 3);
+
+/**
+ * Webhooks, inbound and outbound. Reading needs `webhooks:read`, all else `webhooks:write`, rotating a secret
+ * `webhooks:admin`.
+ *
+ * Inbound: what the outside world tells us.
+ *
+ * Outbound: events of the log, posted to endpoints of the workspace's choice. Each post is
+ * `{"id", "type", "timestamp", "dialogue_id", "subject_id", "message", "data"}`, signed as Standard Webhooks ask
+ * (`webhook-id`, `webhook-timestamp`, `webhook-signature`). Every event is dispatched once to every active endpoint whose
+ * filter lets it through, and tried again until the endpoint takes it, so it may arrive more than once: `webhook-id` is the
+ * event's id on every try, and a receiver drops what it knows. Events of one dialogue arrive in their order, each only after
+ * the one before was taken or given up; dialogues don't wait for each other. A 2xx is success and all else is not: no
+ * redirect is followed, and 10 seconds are the longest that an endpoint may take to answer, unless the operator says
+ * otherwise.
  *
  * @generated from service switchboard.v1.WebhooksService
  */
@@ -476,6 +1354,128 @@ export const WebhooksService: GenService<{
     methodKind: "unary";
     input: typeof ReplayInboundWebhookRequestSchema;
     output: typeof ReplayInboundWebhookResponseSchema;
+  },
+  /**
+   * Creates an endpoint and shows its secret. It gets what is recorded from now on, beginning with its own
+   * `endpoint.created`. With a `request_id`, a repeat within 24 hours answers like the first call. Reasons: FIELD_INVALID,
+   * CHANNEL_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+   *
+   * @generated from rpc switchboard.v1.WebhooksService.CreateEndpoint
+   */
+  createEndpoint: {
+    methodKind: "unary";
+    input: typeof CreateEndpointRequestSchema;
+    output: typeof CreateEndpointResponseSchema;
+  },
+  /**
+   * Reads one endpoint. Reasons: ENDPOINT_NOT_FOUND.
+   *
+   * @generated from rpc switchboard.v1.WebhooksService.GetEndpoint
+   */
+  getEndpoint: {
+    methodKind: "unary";
+    input: typeof GetEndpointRequestSchema;
+    output: typeof GetEndpointResponseSchema;
+  },
+  /**
+   * Lists endpoints, oldest first. Reasons: PAGE_TOKEN_INVALID, FIELD_INVALID.
+   *
+   * @generated from rpc switchboard.v1.WebhooksService.ListEndpoints
+   */
+  listEndpoints: {
+    methodKind: "unary";
+    input: typeof ListEndpointsRequestSchema;
+    output: typeof ListEndpointsResponseSchema;
+  },
+  /**
+   * Changes the fields named in the mask, all or none. While an endpoint is inactive its place in the log stands still and
+   * what it has open waits without being tried; setting `active` lets both go on from there. Reasons: ENDPOINT_NOT_FOUND,
+   * CHANNEL_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN.
+   *
+   * @generated from rpc switchboard.v1.WebhooksService.UpdateEndpoint
+   */
+  updateEndpoint: {
+    methodKind: "unary";
+    input: typeof UpdateEndpointRequestSchema;
+    output: typeof UpdateEndpointResponseSchema;
+  },
+  /**
+   * Deletes an endpoint: it gets nothing more, and what still waits for it is dead. GetDispatch still reads its
+   * dispatches. Reasons:
+   * ENDPOINT_NOT_FOUND.
+   *
+   * @generated from rpc switchboard.v1.WebhooksService.DeleteEndpoint
+   */
+  deleteEndpoint: {
+    methodKind: "unary";
+    input: typeof DeleteEndpointRequestSchema;
+    output: typeof DeleteEndpointResponseSchema;
+  },
+  /**
+   * Replaces the secret and shows the new one. For 24 hours the old secret signs beside it (`webhook-signature` then holds
+   * two signatures, separated by a space), so that the receiver can change without missing anything; a secret that was
+   * replaced before that one stops at once. Reasons: ENDPOINT_NOT_FOUND.
+   *
+   * @generated from rpc switchboard.v1.WebhooksService.RotateEndpointSecret
+   */
+  rotateEndpointSecret: {
+    methodKind: "unary";
+    input: typeof RotateEndpointSecretRequestSchema;
+    output: typeof RotateEndpointSecretResponseSchema;
+  },
+  /**
+   * Posts one `endpoint.test` event now, whether the endpoint is active or not, and answers with the attempt. It is not in
+   * the log, is not tried again, and changes nothing of the endpoint. Reasons: ENDPOINT_NOT_FOUND.
+   *
+   * @generated from rpc switchboard.v1.WebhooksService.TestEndpoint
+   */
+  testEndpoint: {
+    methodKind: "unary";
+    input: typeof TestEndpointRequestSchema;
+    output: typeof TestEndpointResponseSchema;
+  },
+  /**
+   * Lists an endpoint's dispatches, newest first. Reasons: ENDPOINT_NOT_FOUND, PAGE_TOKEN_INVALID, FIELD_INVALID.
+   *
+   * @generated from rpc switchboard.v1.WebhooksService.ListDispatches
+   */
+  listDispatches: {
+    methodKind: "unary";
+    input: typeof ListDispatchesRequestSchema;
+    output: typeof ListDispatchesResponseSchema;
+  },
+  /**
+   * Reads one dispatch with its attempts. Reasons: DISPATCH_NOT_FOUND.
+   *
+   * @generated from rpc switchboard.v1.WebhooksService.GetDispatch
+   */
+  getDispatch: {
+    methodKind: "unary";
+    input: typeof GetDispatchRequestSchema;
+    output: typeof GetDispatchResponseSchema;
+  },
+  /**
+   * Puts a dead dispatch back, behind what waits for the same dialogue, with the whole schedule before it. Reasons:
+   * DISPATCH_NOT_FOUND, DISPATCH_NOT_DEAD, ENDPOINT_NOT_FOUND.
+   *
+   * @generated from rpc switchboard.v1.WebhooksService.RetryDispatch
+   */
+  retryDispatch: {
+    methodKind: "unary";
+    input: typeof RetryDispatchRequestSchema;
+    output: typeof RetryDispatchResponseSchema;
+  },
+  /**
+   * Dispatches recorded events to one endpoint again, by their ids or by a range of the log. They carry their first
+   * `webhook-id`, so a receiver that took one before drops it. Reasons: ENDPOINT_NOT_FOUND, EVENT_NOT_FOUND, CURSOR_INVALID,
+   * CURSOR_AHEAD, CURSOR_EXPIRED, FIELD_INVALID.
+   *
+   * @generated from rpc switchboard.v1.WebhooksService.ReplayEvents
+   */
+  replayEvents: {
+    methodKind: "unary";
+    input: typeof ReplayEventsRequestSchema;
+    output: typeof ReplayEventsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_switchboard_v1_webhooks, 0);

@@ -1,4 +1,5 @@
 //! What workers do: one file per job.
 
 pub(crate) mod deliver;
+pub(crate) mod dispatch_event;
 pub(crate) mod run_turn;

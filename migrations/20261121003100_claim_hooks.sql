@@ -1,0 +1,173 @@
+-- Claims keys as before, now of the lanes of dialogues alone.
+create or replace function system_claim(p_worker uuid, p_after uuid, p_limit integer, p_at timestamptz)
+returns table (
+    workspace_id uuid, subject_id uuid, lane text, fence bigint, job_id uuid, target_id uuid, failures integer)
+language plpgsql security definer
+set search_path = public, pg_temp
+-- Planning this statement anew would cost more than running it.
+set plan_cache_mode = force_generic_plan
+set jit = off
+-- Rows are found by their keys, also while no statistics say that a table is large.
+set enable_seqscan = off
+set random_page_cost = 0
+set cpu_operator_cost = 0
+as $$
+#variable_conflict use_column
+begin
+    return query
+    with recursive waiting (workspace_id, n) as (
+        (select k.workspace_id, 1 from job_keys k
+         where k.locked_by is null and k.next_run_at < 'infinity' and k.lane <> 'hook' and k.workspace_id > p_after
+         order by k.workspace_id limit 1)
+        union all
+        (select (select k.workspace_id from job_keys k
+                 where k.locked_by is null and k.next_run_at < 'infinity' and k.lane <> 'hook' and k.workspace_id > w.workspace_id
+                 order by k.workspace_id limit 1), w.n + 1
+         from waiting w where w.workspace_id is not null and w.n < 256)
+    ),
+    shares as materialized (
+        select w.workspace_id, greatest(1, p_limit / count(*) over ()) as share
+        from waiting w where w.workspace_id is not null
+    ),
+    due as materialized (
+        select k.workspace_id, k.subject_id, k.lane
+        from shares s
+        cross join lateral (
+            select j.workspace_id, j.subject_id, j.lane
+            from job_keys j
+            where j.workspace_id = s.workspace_id and j.locked_by is null and j.next_run_at < 'infinity'
+                and j.lane <> 'hook'
+                and j.next_run_at <= p_at
+            order by j.next_run_at
+            limit s.share
+            for update skip locked
+        ) k
+        limit p_limit
+    ),
+    locked as (
+        update job_keys k set locked_by = p_worker, fence = k.fence + 1
+        from due d
+        where k.workspace_id = d.workspace_id and k.subject_id = d.subject_id and k.lane = d.lane
+        returning k.workspace_id, k.subject_id, k.lane, k.fence
+    )
+    select l.workspace_id, l.subject_id, l.lane, l.fence, j.id, j.target_id, j.failures
+    from locked l
+    left join lateral (
+        select h.id, h.target_id, h.failures from jobs h
+        where h.workspace_id = l.workspace_id and h.subject_id = l.subject_id and h.lane = l.lane
+        order by h.place, h.id limit 1
+    ) j on true;
+end
+$$;
+
+-- Claims due keys of the lane hook, each with its head job, and raises their fences. Endpoints with due keys share the claim
+-- evenly, and none gets more than `p_most` of it; those in `p_busy` get nothing now. So neither an endpoint's backlog nor one
+-- that hangs slows the others. The walk over endpoints begins behind `p_after`, which callers move on, and looks at 256 of
+-- them at most.
+create function system_claim_hooks(
+    p_worker uuid, p_after uuid, p_limit integer, p_most integer, p_busy uuid[], p_at timestamptz
+)
+returns table (
+    workspace_id uuid, subject_id uuid, lane text, fence bigint, job_id uuid, target_id uuid, failures integer,
+    endpoint_id uuid)
+language plpgsql security definer
+set search_path = public, pg_temp
+-- Planning this statement anew would cost more than running it.
+set plan_cache_mode = force_generic_plan
+set jit = off
+-- Rows are found by their keys, also while no statistics say that a table is large.
+set enable_seqscan = off
+set random_page_cost = 0
+set cpu_operator_cost = 0
+as $$
+#variable_conflict use_column
+begin
+    return query
+    with recursive waiting (endpoint_id, n) as (
+        (select k.endpoint_id, 1 from job_keys k
+         where k.locked_by is null and k.next_run_at < 'infinity' and k.lane = 'hook' and k.endpoint_id > p_after
+         order by k.endpoint_id limit 1)
+        union all
+        (select (select k.endpoint_id from job_keys k
+                 where k.locked_by is null and k.next_run_at < 'infinity' and k.lane = 'hook'
+                     and k.endpoint_id > w.endpoint_id
+                 order by k.endpoint_id limit 1), w.n + 1
+         from waiting w where w.endpoint_id is not null and w.n < 256)
+    ),
+    shares as materialized (
+        select w.endpoint_id, least(p_most, greatest(1, p_limit / count(*) over ())) as share
+        from waiting w
+        where w.endpoint_id <> all (p_busy) and exists (
+            select 1 from job_keys k
+            where k.locked_by is null and k.next_run_at < 'infinity' and k.lane = 'hook'
+                and k.endpoint_id = w.endpoint_id and k.next_run_at <= p_at)
+    ),
+    due as materialized (
+        select k.workspace_id, k.subject_id, k.lane
+        from shares s
+        cross join lateral (
+            select j.workspace_id, j.subject_id, j.lane
+            from job_keys j
+            where j.endpoint_id = s.endpoint_id and j.locked_by is null and j.next_run_at < 'infinity'
+                and j.lane = 'hook'
+                and j.next_run_at <= p_at
+            order by j.next_run_at
+            limit s.share
+            for update skip locked
+        ) k
+        limit p_limit
+    ),
+    locked as (
+        update job_keys k set locked_by = p_worker, fence = k.fence + 1
+        from due d
+        where k.workspace_id = d.workspace_id and k.subject_id = d.subject_id and k.lane = d.lane
+        returning k.workspace_id, k.subject_id, k.lane, k.fence, k.endpoint_id
+    )
+    select l.workspace_id, l.subject_id, l.lane, l.fence, j.id, j.target_id, j.failures, l.endpoint_id
+    from locked l
+    left join lateral (
+        select h.id, h.target_id, h.failures from jobs h
+        where h.workspace_id = l.workspace_id and h.subject_id = l.subject_id and h.lane = l.lane
+        order by h.place, h.id limit 1
+    ) j on true;
+end
+$$;
+call hand_to_system('system_claim_hooks(uuid, uuid, integer, integer, uuid[], timestamptz)');
+
+-- When the next key of a dialogue falls due.
+create or replace function system_next_due()
+returns timestamptz
+language sql stable security definer
+set search_path = public, pg_temp
+begin atomic
+    select min(next_run_at) from job_keys where locked_by is null and next_run_at < 'infinity' and lane <> 'hook';
+end;
+
+-- When the next key of the lane hook falls due, but for endpoints in `p_busy`; NULL: none waits.
+create function system_next_due_hook(p_busy uuid[])
+returns timestamptz
+language sql stable security definer
+set search_path = public, pg_temp
+begin atomic
+    -- By endpoint, each with its first: a long backlog is not walked through.
+    with recursive waiting (endpoint_id) as (
+        (select k.endpoint_id from job_keys k
+         where k.locked_by is null and k.next_run_at < 'infinity' and k.lane = 'hook'
+         order by k.endpoint_id limit 1)
+        union all
+        (select (select k.endpoint_id from job_keys k
+                 where k.locked_by is null and k.next_run_at < 'infinity' and k.lane = 'hook'
+                     and k.endpoint_id > w.endpoint_id
+                 order by k.endpoint_id limit 1)
+         from waiting w where w.endpoint_id is not null)
+    )
+    select min(f.next_run_at)
+    from waiting w
+    cross join lateral (
+        select k.next_run_at from job_keys k
+        where k.locked_by is null and k.next_run_at < 'infinity' and k.lane = 'hook' and k.endpoint_id = w.endpoint_id
+        order by k.next_run_at limit 1
+    ) f
+    where w.endpoint_id <> all (p_busy);
+end;
+call hand_to_system('system_next_due_hook(uuid[])');
