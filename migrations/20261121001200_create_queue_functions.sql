@@ -1,4 +1,6 @@
 -- Says that this worker lives, and takes the keys of workers that don't: they are free at once, with their work still due.
+-- Keys that a worker held go before all others when they are freed: what was begun is not put behind a backlog. A reply that was
+-- about to be sent is younger than every message that waits.
 -- Answers whether this worker's own lease had lapsed, which means that its keys were given away.
 create function system_heartbeat(p_worker uuid, p_lease interval)
 returns boolean
@@ -22,7 +24,7 @@ begin
     )
     select array_agg(id) into v_lapsed from gone;
     if v_lapsed is not null then
-        update job_keys set locked_by = null where locked_by = any (v_lapsed);
+        update job_keys set locked_by = null, next_run_at = 'epoch' where locked_by = any (v_lapsed);
         perform pg_notify('switchboard_work', '');
     end if;
     return not v_known;
@@ -38,7 +40,7 @@ set search_path = public, pg_temp
 as $$
 begin
     delete from workers where id = p_worker;
-    update job_keys set locked_by = null where locked_by = p_worker;
+    update job_keys set locked_by = null, next_run_at = 'epoch' where locked_by = p_worker;
     update numberers set lease_until = '-infinity' where holder = p_worker;
     perform pg_notify('switchboard_work', '');
 end
@@ -53,7 +55,7 @@ set search_path = public, pg_temp
 as $$
 begin
     delete from workers where id <> p_worker;
-    update job_keys set locked_by = null where locked_by is not null and locked_by <> p_worker;
+    update job_keys set locked_by = null, next_run_at = 'epoch' where locked_by is not null and locked_by <> p_worker;
     update numberers set lease_until = '-infinity' where holder is distinct from p_worker;
 end
 $$;

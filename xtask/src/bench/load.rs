@@ -51,6 +51,11 @@ impl Customers {
         Self { http, token: token.into(), channel: channel.into(), chats, next: Arc::default() }
     }
 
+    /// Whose chats they write in.
+    pub fn channel(&self) -> &str {
+        &self.channel
+    }
+
     /// The number that the next message will have.
     pub fn next_number(&self) -> u64 {
         self.next.load(Ordering::Relaxed)

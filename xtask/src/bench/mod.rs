@@ -4,17 +4,23 @@
 //! to compare with, both are measured in turns, five times, and the medians are shown. Nothing but loopback is used, and
 //! every load ends by count or by time.
 //!
-//! To add a row: a line in `row.rs`, and its measurement in the function of its group below.
+//! To add a row: a line in `row.rs`, and its measurement in the function of its group, below or in a file named like it.
 
+mod growth;
 mod grpc;
 pub mod http;
+mod idle;
+mod isolation;
 mod load;
 mod machine;
 mod pgbench;
 mod receiver;
+mod recovery;
 mod row;
 mod server;
 mod statistics;
+mod timers;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -54,8 +60,11 @@ const NOWHERE: &str = "http://127.0.0.1:9/";
 /// Which rows to measure and where to write them.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The rows, all by default.
+    /// The rows; all that are not long by default.
     pub rows: Vec<String>,
+    /// Measures the long rows too.
+    #[arg(long)]
+    pub long: bool,
     /// Writes the rows as JSON to this file too.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -86,6 +95,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut bench = Bench {
         program: paths.target.join("release/switchboard"),
         wanted: arguments.rows,
+        long: arguments.long,
         results: BTreeMap::new(),
         errors: Vec::new(),
     };
@@ -108,6 +118,8 @@ struct Bench {
     program: PathBuf,
     /// Names of rows; none: all.
     wanted: Vec<String>,
+    /// Whether all includes the long ones.
+    long: bool,
     results: BTreeMap<&'static str, Measured>,
     /// Why the rest of a group was not measured.
     errors: Vec<(Group, String)>,
@@ -115,7 +127,9 @@ struct Bench {
 
 impl Bench {
     fn wants(&self, name: &str) -> bool {
-        self.wanted.is_empty() || self.wanted.iter().any(|wanted| wanted == name)
+        let named = self.wanted.iter().any(|wanted| wanted == name);
+        let long = || MEASURES.iter().any(|measure| measure.name == name && measure.long);
+        named || (self.wanted.is_empty() && (self.long || !long()))
     }
 
     fn wants_group(&self, group: Group) -> bool {
@@ -133,7 +147,7 @@ impl Bench {
 
     /// Measures the groups of the wanted rows. An error ends its group only.
     async fn measure(&mut self) {
-        for group in [Group::Start, Group::Ingest, Group::IngestWithWorkers, Group::Turns, Group::Reads] {
+        for &group in Group::ALL {
             if !self.wants_group(group) {
                 continue;
             }
@@ -144,6 +158,12 @@ impl Bench {
                 Group::IngestWithWorkers => self.ingest_with_workers().await,
                 Group::Turns => self.turns().await,
                 Group::Reads => self.reads().await,
+                Group::Isolation => self.isolation().await,
+                Group::Timers => self.timers().await,
+                Group::Watch => self.watch().await,
+                Group::Recovery => self.recovery().await,
+                Group::Idle => self.idle().await,
+                Group::Growth => self.growth().await,
             };
             if let Err(error) = measured {
                 println!("  {error:#}");
@@ -188,26 +208,31 @@ impl Bench {
     async fn ingest(&mut self) -> anyhow::Result<()> {
         let data = DataDir::new()?;
         let server = Server::start(&self.program, &data, "api")?;
-        let customers = server.customers(NOWHERE.to_owned(), CHATS).await?;
         let pgbench = Pgbench::prepare(&data).await?;
+        let crowd = server.customers(NOWHERE.to_owned(), CHATS).await?;
+        let one = server.customers(NOWHERE.to_owned(), 1).await?;
         let mut peak = None;
-        for (name, connections) in [("ingest_64", 64), ("ingest_256", 256)] {
+        for (name, connections, customers) in
+            [("ingest_64", 64, &crowd), ("ingest_256", 256, &crowd), ("ingest_one_dialogue", 64, &one)]
+        {
             if self.wants(name) {
                 let measured = pairs(
                     async |length| customers.rush(connections, length).await,
                     async |length| pgbench.run(length).await,
                 )
                 .await?;
-                peak = peak.or((connections == 64).then_some(measured.value));
+                if name == "ingest_64" {
+                    peak = Some(measured.value);
+                }
                 self.put(name, measured);
             }
         }
         if self.wants("ingest_p99_ms") {
             let peak = match peak {
                 Some(peak) => peak,
-                None => peak_of(&customers).await?,
+                None => peak_of(&crowd).await?,
             };
-            let sent = customers.pace(256, peak / 2.0, Duration::from_secs(5)).await?;
+            let sent = crowd.pace(256, peak / 2.0, Duration::from_secs(5)).await?;
             // From when a message was due: a stalled server does not hide behind customers who wait for it.
             let times: Vec<f64> = sent.iter().map(|sent| ms(sent.answered - sent.due)).collect();
             self.put_value("ingest_p99_ms", percentile(&times, 99));

@@ -29,11 +29,7 @@ impl Pgbench {
     pub async fn prepare(data: &DataDir) -> anyhow::Result<Self> {
         let socket = data.socket();
         let bin = postgres::find_binaries(None)?;
-        // The fourth line of the pid file is the port, which a socket's name holds too.
-        let pid_file = socket.with_file_name("data").join("postmaster.pid");
-        let pid_file =
-            fs::read_to_string(&pid_file).with_context(|| format!("reading {}", pid_file.display()))?;
-        let port = pid_file.lines().nth(3).unwrap_or("5432").to_owned();
+        let port = data.port()?.to_string();
         let script = socket.with_file_name("..").join("bench.sql");
         let body = "abcdefghijklmnopqrstuvwxyz 0123456789 ".repeat(6);
         let insert = format!(

@@ -10,6 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, PgConnection};
 use switchboard_sdk::v1::{Agent, Channel, CreateAgentRequest, CreateChannelRequest, Engine};
 use switchboard_sdk::{Client, tonic::Request};
 use tempfile::TempDir;
@@ -41,6 +43,23 @@ impl DataDir {
     /// The folder of the private database's socket.
     pub fn socket(&self) -> PathBuf {
         self.0.path().join("pg/socket")
+    }
+
+    /// The number in the socket's name: the fourth line of the private database's pid file.
+    pub fn port(&self) -> anyhow::Result<u16> {
+        let file = self.file("pg/data/postmaster.pid");
+        let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        text.lines().nth(3).unwrap_or("5432").trim().parse().context("reading the database's port")
+    }
+
+    /// A connection as the owner to one of the private database's databases, while a server runs.
+    pub async fn database(&self, name: &str) -> anyhow::Result<PgConnection> {
+        let options = PgConnectOptions::new_without_pgpass()
+            .socket(self.socket())
+            .port(self.port()?)
+            .database(name)
+            .username("postgres");
+        Ok(PgConnection::connect_with(&options).await?)
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -128,12 +147,14 @@ impl Server {
 
     /// Creates an agent with the mock engine and a channel that delivers to the URL.
     pub async fn customers(&self, url: String, chats: u64) -> anyhow::Result<Customers> {
+        self.customers_of(Agent::default(), url, chats).await
+    }
+
+    /// The same with the policy and the engine's settings of the given agent.
+    pub async fn customers_of(&self, agent: Agent, url: String, chats: u64) -> anyhow::Result<Customers> {
         let client = Client::connect(&self.grpc, &self.api_key).await?;
-        let agent = Agent {
-            display_name: "Bench".to_owned(),
-            engine: Some(Engine { vendor: "mock".to_owned(), ..Engine::default() }),
-            ..Agent::default()
-        };
+        let engine = Engine { vendor: "mock".to_owned(), ..agent.engine.unwrap_or_default() };
+        let agent = Agent { display_name: "Bench".to_owned(), engine: Some(engine), ..agent };
         let request = CreateAgentRequest { agent: Some(agent), ..CreateAgentRequest::default() };
         let created = client.agents().create_agent(Request::new(request)).await?.into_inner();
         let channel = Channel {
@@ -151,6 +172,13 @@ impl Server {
     pub fn memory_mib(&self, name: &str) -> anyhow::Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         kib(&status, name).map(|kib| kib / 1024.0).with_context(|| format!("no {name} in its status"))
+    }
+
+    /// Kills it, as `kill -9` does. Its database lives on.
+    pub fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
     }
 
     fn end(&mut self) -> anyhow::Result<()> {
