@@ -87,7 +87,7 @@ declare
     v_returns_at timestamptz := case when p_status = 'OPEN' then p_returns_at end;
 begin
     select status into v_was from dialogues where workspace_id = p_workspace and id = p_dialogue for update;
-    if not found then
+    if not found or v_was = p_status and p_returns_at is null then
         return false;
     end if;
     update dialogues set control_returns_at = v_returns_at where workspace_id = p_workspace and id = p_dialogue

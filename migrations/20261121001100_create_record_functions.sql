@@ -82,6 +82,7 @@ begin
                min(f.at), min(f.at), max(f.at)
         from (select * from fresh order by workspace_id, dialogue_id, ord) f
         group by f.workspace_id, f.dialogue_id
+        order by f.workspace_id, f.dialogue_id
         on conflict (workspace_id, id) do update set
             last_seq = d.last_seq + excluded.last_seq,
             last_customer_seq = case when excluded.last_customer_seq > 0
@@ -165,14 +166,14 @@ begin
         with input as (
             select i.workspace_id, i.dialogue_id, max(i.due) as due
             from unnest(p_workspace, p_dialogue, p_due) with ordinality as i (workspace_id, dialogue_id, due, n)
-            where i.n = any (v_extending)
+            where i.n = any (v_extending) and i.due is not null
             group by i.workspace_id, i.dialogue_id
         ),
         moved as (
             update jobs j set run_at = greatest(j.run_at, least(i.due, j.latest_at))
             from input i join dialogues d on d.workspace_id = i.workspace_id and d.id = i.dialogue_id
             where j.workspace_id = i.workspace_id and j.subject_id = i.dialogue_id and j.lane = 'turn'
-                and j.target_id = d.collecting_turn_id
+                and j.target_id = d.collecting_turn_id and j.latest_at is not null
             returning j.workspace_id, j.subject_id, j.place, j.run_at
         )
         update job_keys k set next_run_at = m.run_at

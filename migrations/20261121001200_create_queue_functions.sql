@@ -23,8 +23,10 @@ begin
         returning w.id
     )
     select array_agg(id) into v_lapsed from gone;
-    if v_lapsed is not null then
-        update job_keys set locked_by = null, next_run_at = 'epoch' where locked_by = any (v_lapsed);
+    -- Also what is held by a worker whose row is gone: one that slept past its lease and woke up again.
+    update job_keys set locked_by = null, next_run_at = 'epoch'
+    where locked_by is not null and locked_by not in (select id from workers);
+    if found or v_lapsed is not null then
         perform pg_notify('switchboard_work', '');
     end if;
     return not v_known;
@@ -61,80 +63,6 @@ end
 $$;
 call hand_to_system('system_retire_others(uuid)');
 
--- Claims due keys, each with its head job, and raises their fences. Workspaces with due work share the claim evenly, so
--- that one with a long backlog slows nobody; what they leave is for the next claim. The walk over workspaces begins behind
--- `p_after`, which callers move on, and looks at 256 of them at most.
-create function system_claim(p_worker uuid, p_after uuid, p_limit integer, p_at timestamptz)
-returns table (
-    workspace_id uuid, subject_id uuid, lane text, fence bigint, job_id uuid, target_id uuid, failures integer)
-language plpgsql security definer
-set search_path = public, pg_temp
--- Planning this statement anew would cost more than running it.
-set plan_cache_mode = force_generic_plan
-set jit = off
--- Rows are found by their keys, also while no statistics say that a table is large.
-set enable_seqscan = off
-set random_page_cost = 0
-set cpu_operator_cost = 0
-as $$
-#variable_conflict use_column
-begin
-    return query
-    with recursive waiting (workspace_id, n) as (
-        (select k.workspace_id, 1 from job_keys k
-         where k.locked_by is null and k.next_run_at < 'infinity' and k.workspace_id > p_after
-         order by k.workspace_id limit 1)
-        union all
-        (select (select k.workspace_id from job_keys k
-                 where k.locked_by is null and k.next_run_at < 'infinity' and k.workspace_id > w.workspace_id
-                 order by k.workspace_id limit 1), w.n + 1
-         from waiting w where w.workspace_id is not null and w.n < 256)
-    ),
-    shares as materialized (
-        select w.workspace_id, greatest(1, p_limit / count(*) over ()) as share
-        from waiting w where w.workspace_id is not null
-    ),
-    due as materialized (
-        select k.workspace_id, k.subject_id, k.lane
-        from shares s
-        cross join lateral (
-            select j.workspace_id, j.subject_id, j.lane
-            from job_keys j
-            where j.workspace_id = s.workspace_id and j.locked_by is null and j.next_run_at < 'infinity'
-                and j.next_run_at <= p_at
-            order by j.next_run_at
-            limit s.share
-            for update skip locked
-        ) k
-        limit p_limit
-    ),
-    locked as (
-        update job_keys k set locked_by = p_worker, fence = k.fence + 1
-        from due d
-        where k.workspace_id = d.workspace_id and k.subject_id = d.subject_id and k.lane = d.lane
-        returning k.workspace_id, k.subject_id, k.lane, k.fence
-    )
-    select l.workspace_id, l.subject_id, l.lane, l.fence, j.id, j.target_id, j.failures
-    from locked l
-    left join lateral (
-        select h.id, h.target_id, h.failures from jobs h
-        where h.workspace_id = l.workspace_id and h.subject_id = l.subject_id and h.lane = l.lane
-        order by h.place, h.id limit 1
-    ) j on true;
-end
-$$;
-call hand_to_system('system_claim(uuid, uuid, integer, timestamptz)');
-
--- When the next key falls due, of any workspace; NULL: none waits. What a worker sleeps until.
-create function system_next_due()
-returns timestamptz
-language sql stable security definer
-set search_path = public, pg_temp
-begin atomic
-    select min(next_run_at) from job_keys where locked_by is null and next_run_at < 'infinity';
-end;
-call hand_to_system('system_next_due()');
-
 -- Gives keys back: each is due when its head is. Called inside the other functions, when they have written all else.
 -- The rows are locked by the caller; this is a statement of its own, so that it sees jobs that were committed meanwhile.
 create function release_keys(p_workspace uuid[], p_subject uuid[], p_lane text)
@@ -153,3 +81,24 @@ begin atomic
 end;
 revoke all on function release_keys(uuid[], uuid[], text) from public;
 grant execute on function release_keys(uuid[], uuid[], text) to switchboard_system;
+
+-- Puts a claimed job off whose work failed for a reason of the database's: its key is given back, due at `p_at`.
+create function system_put_off(
+    p_worker uuid, p_workspace uuid, p_subject uuid, p_lane text, p_fence bigint, p_job uuid, p_at timestamptz
+)
+returns void
+language plpgsql security definer
+set search_path = public, pg_temp
+as $$
+begin
+    perform 1 from job_keys
+    where workspace_id = p_workspace and subject_id = p_subject and lane = p_lane and fence = p_fence
+        and locked_by = p_worker
+    for update;
+    if found then
+        update jobs set run_at = greatest(run_at, p_at) where workspace_id = p_workspace and id = p_job;
+        perform release_keys(array[p_workspace], array[p_subject], p_lane);
+    end if;
+end
+$$;
+call hand_to_system('system_put_off(uuid, uuid, uuid, text, bigint, uuid, timestamptz)');

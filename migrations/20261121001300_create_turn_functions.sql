@@ -10,7 +10,7 @@ create function system_begin_turns(
     p_history integer
 )
 returns table (
-    workspace_id uuid, turn_id uuid, run integer, late boolean, dialogue_status text, chat text,
+    workspace_id uuid, turn_id uuid, fence bigint, run integer, late boolean, dialogue_status text, chat text,
     agent_active boolean, engine jsonb, instructions text, reply_policy jsonb,
     channel_id uuid, channel_active boolean, vendor text, url text, uncertain text, token_sealed bytea, signing_secret_sealed bytea,
     history jsonb, steps jsonb)
@@ -51,7 +51,7 @@ begin
         join dialogues d on d.workspace_id = i.workspace_id and d.id = i.dialogue_id, agents a
         where t.workspace_id = i.workspace_id and t.id = i.turn_id and t.state in ('COLLECTING', 'RUNNING')
             and a.workspace_id = t.workspace_id and a.id = t.agent_id
-        returning t.workspace_id, t.id, t.dialogue_id, t.agent_id, t.current_run, t.covered_through, t.late,
+        returning t.workspace_id, t.id, i.fence, t.dialogue_id, t.agent_id, t.current_run, t.covered_through, t.late,
             -- A run that has begun an effect can't be superseded.
             a.reply_policy ->> 'newer_message' = 'RESTART' and t.restarts < (a.reply_policy ->> 'max_restarts')::integer
                 and not exists (select 1 from run_steps s where s.workspace_id = t.workspace_id and s.turn_id = t.id)
@@ -100,7 +100,7 @@ begin
                p_at
         from known k
     )
-    select k.workspace_id, k.id, k.current_run, k.late, k.status, k.chat, k.agent_active, k.engine, k.instructions,
+    select k.workspace_id, k.id, k.fence, k.current_run, k.late, k.status, k.chat, k.agent_active, k.engine, k.instructions,
            k.reply_policy, k.channel_id, k.channel_active, k.vendor, k.url, k.uncertain, k.token_sealed, k.signing_secret_sealed,
            coalesce(k.history, '[]'),
            coalesce((select jsonb_agg(jsonb_build_object('answer', s.answer, 'results', s.results) order by s.step)

@@ -27,6 +27,10 @@ begin
     if p_status = 'OPEN' then
         return 'human_holds';
     end if;
+    -- A program may write in a dialogue that nobody holds, the agent may not.
+    if p_author = 'AGENT' and p_status <> 'PENDING' then
+        return 'nobody_holds';
+    end if;
     -- Ids of deliveries rise with time. A programme that talks to another one is noticed within a minute.
     if v_loop > 0 and v_loop <= (
         select count(*) from (
@@ -103,7 +107,7 @@ create function system_start_attempts(
     p_patience interval
 )
 returns table (
-    workspace_id uuid, delivery_id uuid, attempt integer, state text, verdict text, slot_at timestamptz, message_id uuid, chat text, role text, body text,
+    workspace_id uuid, delivery_id uuid, fence bigint, attempt integer, state text, verdict text, slot_at timestamptz, message_id uuid, chat text, role text, body text,
     channel_id uuid, channel_active boolean, vendor text, url text, uncertain text, token_sealed bytea, signing_secret_sealed bytea)
 language plpgsql security definer
 set search_path = public, pg_temp
@@ -119,12 +123,48 @@ as $$
 #variable_conflict use_column
 declare
     v_workspaces uuid[];
+    v_governed uuid[];
     v_postponed uuid[];
 begin
     perform 1 from dialogues d
     where (d.workspace_id, d.id) in (select * from unnest(p_workspace, p_dialogue))
     order by d.workspace_id, d.id for update;
-    perform grant_slots(p_workspace, p_delivery, p_at);
+
+    -- What may go but has its place further off waits for it, and is no longer this worker's. A lost attempt of it may have
+    -- arrived.
+    with input as materialized (
+        select y.workspace_id, y.dialogue_id, y.id, y.state, y.author, d.status, c.active and c.deleted_at is null as active,
+               c.delivery_policy
+        from unnest(p_workspace, p_dialogue, p_delivery, p_fence) as i (workspace_id, dialogue_id, delivery_id, fence)
+        join job_keys k on k.workspace_id = i.workspace_id and k.subject_id = i.dialogue_id and k.lane = 'out'
+            and k.fence = i.fence and k.locked_by is not distinct from p_worker
+        join dialogues d on d.workspace_id = i.workspace_id and d.id = i.dialogue_id
+        join deliveries y on y.workspace_id = i.workspace_id and y.id = i.delivery_id
+        join channels c on c.workspace_id = i.workspace_id and c.id = y.channel_id
+        where (c.delivery_policy ->> 'max_per_second')::float8 > 0 and y.state in ('PENDING', 'STARTED', 'UNCERTAIN')
+    )
+    select array_agg(i.workspace_id), array_agg(i.id) into v_workspaces, v_governed
+    from input i
+    where not (i.state = 'STARTED' and i.delivery_policy ->> 'uncertain' = 'HOLD')
+        and guard_verdict(i.workspace_id, i.dialogue_id, i.id, i.author, i.status, i.active, i.delivery_policy, p_at) is null;
+    if v_governed is not null then
+        perform grant_slots(v_workspaces, v_governed, p_at);
+        with waiting as (
+            update deliveries y set state = case y.state when 'STARTED' then 'UNCERTAIN' else y.state end
+            from unnest(v_workspaces, v_governed) as i (workspace_id, delivery_id)
+            where y.workspace_id = i.workspace_id and y.id = i.delivery_id and y.slot_at > p_at + p_patience
+            returning y.workspace_id, y.dialogue_id, y.id, y.slot_at
+        ),
+        put_off as (
+            update jobs j set run_at = w.slot_at
+            from waiting w
+            where j.workspace_id = w.workspace_id and j.subject_id = w.dialogue_id and j.lane = 'out' and j.target_id = w.id
+        )
+        select array_agg(w.workspace_id), array_agg(w.dialogue_id) into v_workspaces, v_postponed from waiting w;
+        if v_postponed is not null then
+            perform release_keys(v_workspaces, v_postponed, 'out');
+        end if;
+    end if;
 
     return query
     with input as materialized (
@@ -139,17 +179,26 @@ begin
                c.delivery_policy ->> 'uncertain' as uncertain, c.token_sealed,
                c.signing_secret_sealed,
                y.state in ('PENDING', 'STARTED', 'UNCERTAIN') as open,
+               -- What may have arrived is never called withheld: where it may not be sent again, a person decides.
                case
+                   when y.state not in ('PENDING', 'STARTED', 'UNCERTAIN') then null
                    when y.state = 'STARTED' and c.delivery_policy ->> 'uncertain' = 'HOLD' then 'maybe_delivered'
-                   else guard_verdict(i.workspace_id, i.dialogue_id, y.id, y.author, d.status,
-                       c.active and c.deleted_at is null, c.delivery_policy, p_at)
+                   when g.verdict is not null and (y.state <> 'PENDING' or exists (
+                       select 1 from attempts a
+                       where a.workspace_id = y.workspace_id and a.delivery_id = y.id and a.state = 'UNKNOWN'))
+                   then 'maybe_delivered'
+                   else g.verdict
                end as verdict,
-               y.slot_at, y.slot_at > p_at + p_patience is true as postponed
+               y.slot_at, i.fence
         from input i
         join dialogues d on d.workspace_id = i.workspace_id and d.id = i.dialogue_id
         join deliveries y on y.workspace_id = i.workspace_id and y.id = i.delivery_id
         join messages m on m.workspace_id = i.workspace_id and m.id = y.message_id
         join channels c on c.workspace_id = i.workspace_id and c.id = y.channel_id
+        cross join lateral (
+            select guard_verdict(i.workspace_id, i.dialogue_id, y.id, y.author, d.status,
+                c.active and c.deleted_at is null, c.delivery_policy, p_at) as verdict
+        ) g
     ),
     lost as (
         update attempts a
@@ -160,34 +209,15 @@ begin
     begun as (
         update deliveries y set state = 'STARTED', attempts = y.attempts + 1, next_attempt_at = null, slot_at = null
         from known k where y.workspace_id = k.workspace_id and y.id = k.delivery_id and k.open and k.verdict is null
-            and not k.postponed
         returning y.workspace_id, y.id, y.attempts
     ),
     tried as (
         insert into attempts (workspace_id, delivery_id, number, state, started_at)
         select b.workspace_id, b.id, b.attempts, 'STARTED', p_at from begun b
     )
-    select k.workspace_id, k.delivery_id, b.attempts, k.state, k.verdict, k.slot_at, k.message_id, k.chat, k.role, k.body, k.channel_id,
+    select k.workspace_id, k.delivery_id, k.fence, b.attempts, k.state, k.verdict, k.slot_at, k.message_id, k.chat, k.role, k.body, k.channel_id,
            k.channel_active, k.vendor, k.url, k.uncertain, k.token_sealed, k.signing_secret_sealed
-    from known k left join begun b on b.workspace_id = k.workspace_id and b.id = k.delivery_id
-    where k.verdict is not null or not k.postponed;
-
-    -- What was not begun although it may go waits for its place.
-    with waiting as (
-        update jobs j set run_at = y.slot_at
-        from unnest(p_workspace, p_dialogue, p_delivery, p_fence) as i (workspace_id, dialogue_id, delivery_id, fence)
-        join job_keys k on k.workspace_id = i.workspace_id and k.subject_id = i.dialogue_id and k.lane = 'out'
-            and k.fence = i.fence and k.locked_by is not distinct from p_worker
-        join deliveries y on y.workspace_id = i.workspace_id and y.id = i.delivery_id and y.slot_at > p_at + p_patience
-            and y.state in ('PENDING', 'UNCERTAIN')
-        where j.workspace_id = i.workspace_id and j.subject_id = i.dialogue_id and j.lane = 'out'
-            and j.target_id = i.delivery_id
-        returning j.workspace_id, j.subject_id
-    )
-    select array_agg(w.workspace_id), array_agg(w.subject_id) into v_workspaces, v_postponed from waiting w;
-    if v_postponed is not null then
-        perform release_keys(v_workspaces, v_postponed, 'out');
-    end if;
+    from known k left join begun b on b.workspace_id = k.workspace_id and b.id = k.delivery_id;
 end
 $$;
 call hand_to_system('system_start_attempts(uuid, uuid[], uuid[], uuid[], bigint[], timestamptz, interval)');
@@ -256,7 +286,8 @@ begin
         update deliveries y
         set state = i.state, reason = i.reason, next_attempt_at = case when i.state in ('PENDING', 'UNCERTAIN') then i.run_at end,
             settled_at = case when i.state not in ('PENDING', 'UNCERTAIN', 'HELD') then p_at end
-        from input i where y.workspace_id = i.workspace_id and y.id = i.delivery_id
+        from input i
+        where y.workspace_id = i.workspace_id and y.id = i.delivery_id and y.state in ('PENDING', 'STARTED', 'UNCERTAIN')
     ),
     done as (
         delete from jobs j using input i

@@ -1,5 +1,10 @@
--- Claims keys as before, now of the lanes of dialogues alone.
-create or replace function system_claim(p_worker uuid, p_after uuid, p_limit integer, p_at timestamptz)
+-- Claims due keys of dialogues' lanes, each with its head job, and raises their fences. Workspaces with due work share the
+-- claim evenly, so that one with a long backlog slows nobody; what they leave is for the next claim. The walk over workspaces
+-- begins behind `p_after`, which callers move on; it serves 256 workspaces at most and looks at 10,000.
+--
+-- Only a worker that is known claims: the keys of any other would be swept by nobody. Heads are read by a statement of their
+-- own, when the keys are locked: the one that locks them may still see jobs that their last holder has done.
+create function system_claim(p_worker uuid, p_after uuid, p_limit integer, p_at timestamptz)
 returns table (
     workspace_id uuid, subject_id uuid, lane text, fence bigint, job_id uuid, target_id uuid, failures integer)
 language plpgsql security definer
@@ -13,21 +18,36 @@ set random_page_cost = 0
 set cpu_operator_cost = 0
 as $$
 #variable_conflict use_column
+declare
+    v_workspace uuid[];
+    v_subject uuid[];
+    v_lane text[];
+    v_fence bigint[];
+    v_count integer;
 begin
-    return query
-    with recursive waiting (workspace_id, n) as (
-        (select k.workspace_id, 1 from job_keys k
+    perform 1 from workers where id = p_worker for key share;
+    if not found then
+        return;
+    end if;
+
+    with recursive waiting (workspace_id, next_run_at, due, seen) as (
+        (select k.workspace_id, k.next_run_at, (k.next_run_at <= p_at)::integer, 1 from job_keys k
          where k.locked_by is null and k.next_run_at < 'infinity' and k.lane <> 'hook' and k.workspace_id > p_after
-         order by k.workspace_id limit 1)
+         order by k.workspace_id, k.next_run_at limit 1)
         union all
-        (select (select k.workspace_id from job_keys k
-                 where k.locked_by is null and k.next_run_at < 'infinity' and k.lane <> 'hook' and k.workspace_id > w.workspace_id
-                 order by k.workspace_id limit 1), w.n + 1
-         from waiting w where w.workspace_id is not null and w.n < 256)
+        (select f.workspace_id, f.next_run_at, w.due + (f.next_run_at <= p_at)::integer, w.seen + 1
+         from waiting w
+         cross join lateral (
+             -- The first of the next workspace is the one that is due first.
+             select k.workspace_id, k.next_run_at from job_keys k
+             where k.locked_by is null and k.next_run_at < 'infinity' and k.lane <> 'hook'
+                 and k.workspace_id > w.workspace_id
+             order by k.workspace_id, k.next_run_at limit 1) f
+         where w.due < 256 and w.seen < 10000)
     ),
     shares as materialized (
         select w.workspace_id, greatest(1, p_limit / count(*) over ()) as share
-        from waiting w where w.workspace_id is not null
+        from waiting w where w.next_run_at <= p_at
     ),
     due as materialized (
         select k.workspace_id, k.subject_id, k.lane
@@ -50,20 +70,35 @@ begin
         where k.workspace_id = d.workspace_id and k.subject_id = d.subject_id and k.lane = d.lane
         returning k.workspace_id, k.subject_id, k.lane, k.fence
     )
+    select array_agg(l.workspace_id), array_agg(l.subject_id), array_agg(l.lane), array_agg(l.fence)
+    into v_workspace, v_subject, v_lane, v_fence
+    from locked l;
+
+    return query
     select l.workspace_id, l.subject_id, l.lane, l.fence, j.id, j.target_id, j.failures
-    from locked l
-    left join lateral (
+    from unnest(v_workspace, v_subject, v_lane, v_fence) as l (workspace_id, subject_id, lane, fence)
+    cross join lateral (
         select h.id, h.target_id, h.failures from jobs h
         where h.workspace_id = l.workspace_id and h.subject_id = l.subject_id and h.lane = l.lane
         order by h.place, h.id limit 1
-    ) j on true;
+    ) j;
+    get diagnostics v_count = row_count;
+    -- A key without a job is empty, whatever it said.
+    if v_count < coalesce(cardinality(v_subject), 0) then
+        update job_keys k set locked_by = null, next_run_at = 'infinity'
+        from unnest(v_workspace, v_subject, v_lane) as l (workspace_id, subject_id, lane)
+        where k.workspace_id = l.workspace_id and k.subject_id = l.subject_id and k.lane = l.lane and not exists (
+            select 1 from jobs h
+            where h.workspace_id = l.workspace_id and h.subject_id = l.subject_id and h.lane = l.lane);
+    end if;
 end
 $$;
+call hand_to_system('system_claim(uuid, uuid, integer, timestamptz)');
 
 -- Claims due keys of the lane hook, each with its head job, and raises their fences. Endpoints with due keys share the claim
 -- evenly, and none gets more than `p_most` of it; those in `p_busy` get nothing now. So neither an endpoint's backlog nor one
--- that hangs slows the others. The walk over endpoints begins behind `p_after`, which callers move on, and looks at 256 of
--- them at most.
+-- that hangs slows the others. The walk over endpoints begins behind `p_after`, which callers move on; it serves
+-- 256 endpoints at most and looks at 10,000.
 create function system_claim_hooks(
     p_worker uuid, p_after uuid, p_limit integer, p_most integer, p_busy uuid[], p_at timestamptz
 )
@@ -81,26 +116,38 @@ set random_page_cost = 0
 set cpu_operator_cost = 0
 as $$
 #variable_conflict use_column
+declare
+    v_workspace uuid[];
+    v_subject uuid[];
+    v_lane text[];
+    v_fence bigint[];
+    v_endpoint uuid[];
+    v_count integer;
 begin
-    return query
-    with recursive waiting (endpoint_id, n) as (
-        (select k.endpoint_id, 1 from job_keys k
+    perform 1 from workers where id = p_worker for key share;
+    if not found then
+        return;
+    end if;
+
+    with recursive waiting (endpoint_id, next_run_at, due, seen) as (
+        (select k.endpoint_id, k.next_run_at, (k.next_run_at <= p_at)::integer, 1 from job_keys k
          where k.locked_by is null and k.next_run_at < 'infinity' and k.lane = 'hook' and k.endpoint_id > p_after
-         order by k.endpoint_id limit 1)
+         order by k.endpoint_id, k.next_run_at limit 1)
         union all
-        (select (select k.endpoint_id from job_keys k
-                 where k.locked_by is null and k.next_run_at < 'infinity' and k.lane = 'hook'
-                     and k.endpoint_id > w.endpoint_id
-                 order by k.endpoint_id limit 1), w.n + 1
-         from waiting w where w.endpoint_id is not null and w.n < 256)
+        (select f.endpoint_id, f.next_run_at, w.due + (f.next_run_at <= p_at)::integer, w.seen + 1
+         from waiting w
+         cross join lateral (
+             -- The first of the next endpoint is the one that is due first.
+             select k.endpoint_id, k.next_run_at from job_keys k
+             where k.locked_by is null and k.next_run_at < 'infinity' and k.lane = 'hook'
+                 and k.endpoint_id > w.endpoint_id
+             order by k.endpoint_id, k.next_run_at limit 1) f
+         where w.due < 256 and w.seen < 10000)
     ),
     shares as materialized (
         select w.endpoint_id, least(p_most, greatest(1, p_limit / count(*) over ())) as share
         from waiting w
-        where w.endpoint_id <> all (p_busy) and exists (
-            select 1 from job_keys k
-            where k.locked_by is null and k.next_run_at < 'infinity' and k.lane = 'hook'
-                and k.endpoint_id = w.endpoint_id and k.next_run_at <= p_at)
+        where w.endpoint_id <> all (p_busy) and w.next_run_at <= p_at
     ),
     due as materialized (
         select k.workspace_id, k.subject_id, k.lane
@@ -123,25 +170,40 @@ begin
         where k.workspace_id = d.workspace_id and k.subject_id = d.subject_id and k.lane = d.lane
         returning k.workspace_id, k.subject_id, k.lane, k.fence, k.endpoint_id
     )
+    select array_agg(l.workspace_id), array_agg(l.subject_id), array_agg(l.lane), array_agg(l.fence), array_agg(l.endpoint_id)
+    into v_workspace, v_subject, v_lane, v_fence, v_endpoint
+    from locked l;
+
+    return query
     select l.workspace_id, l.subject_id, l.lane, l.fence, j.id, j.target_id, j.failures, l.endpoint_id
-    from locked l
-    left join lateral (
+    from unnest(v_workspace, v_subject, v_lane, v_fence, v_endpoint) as l (workspace_id, subject_id, lane, fence, endpoint_id)
+    cross join lateral (
         select h.id, h.target_id, h.failures from jobs h
         where h.workspace_id = l.workspace_id and h.subject_id = l.subject_id and h.lane = l.lane
         order by h.place, h.id limit 1
-    ) j on true;
+    ) j;
+    get diagnostics v_count = row_count;
+    -- A key without a job is empty, whatever it said.
+    if v_count < coalesce(cardinality(v_subject), 0) then
+        update job_keys k set locked_by = null, next_run_at = 'infinity'
+        from unnest(v_workspace, v_subject, v_lane) as l (workspace_id, subject_id, lane)
+        where k.workspace_id = l.workspace_id and k.subject_id = l.subject_id and k.lane = l.lane and not exists (
+            select 1 from jobs h
+            where h.workspace_id = l.workspace_id and h.subject_id = l.subject_id and h.lane = l.lane);
+    end if;
 end
 $$;
 call hand_to_system('system_claim_hooks(uuid, uuid, integer, integer, uuid[], timestamptz)');
 
 -- When the next key of a dialogue falls due.
-create or replace function system_next_due()
+create function system_next_due()
 returns timestamptz
 language sql stable security definer
 set search_path = public, pg_temp
 begin atomic
     select min(next_run_at) from job_keys where locked_by is null and next_run_at < 'infinity' and lane <> 'hook';
 end;
+call hand_to_system('system_next_due()');
 
 -- When the next key of the lane hook falls due, but for endpoints in `p_busy`; NULL: none waits.
 create function system_next_due_hook(p_busy uuid[])

@@ -92,7 +92,8 @@ async fn an_answer_in_the_making_is_not_sent_when_a_human_takes_over() {
 async fn a_reply_that_waits_to_go_out_is_withheld_when_a_human_takes_over() {
     let world = World::with(&[("SWITCHBOARD_DELIVERY_PAUSES", "700ms,700ms,700ms")]).await;
     let receiver = Receiver::start().await;
-    receiver.answer_with(503);
+    // A refusal that surely had no effect.
+    receiver.answer_with(429);
     let route = world.route(&receiver, json!({})).await;
     let grpc = world.grpc().await;
     world.new_message(&route, &route.message(Some("m1"), "hello")).await;
@@ -254,5 +255,62 @@ async fn absurd_spans_of_control_are_refused() {
         let refused = grpc.dialogues().take_control(request).await.unwrap_err();
         assert_eq!(reason(&refused), ("FIELD_INVALID".to_owned(), vec!["return_after".to_owned()]));
     }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_may_have_arrived_is_held_and_not_called_withheld() {
+    let world = World::with(&[("SWITCHBOARD_DELIVERY_PAUSES", "700ms,700ms,700ms")]).await;
+    let receiver = Receiver::start().await;
+    receiver.answer_with(crate::harness::CUT);
+    let route = world.route(&receiver, json!({})).await;
+    let grpc = world.grpc().await;
+    world.new_message(&route, &route.message(Some("m1"), "hello")).await;
+    receiver.wait_for(1).await;
+    take(&grpc, &dialogue_of(&grpc, &route).await.id).await;
+    let held = until(|| async {
+        let request = v1::ListDeliveriesRequest::default();
+        let found = grpc.dialogues().list_deliveries(request).await.unwrap().into_inner().deliveries.pop();
+        found.filter(|delivery| delivery.state() == v1::DeliveryState::Held)
+    })
+    .await;
+    assert_eq!((held.reason.as_str(), held.attempt_count), ("maybe_delivered", 1));
+    assert_eq!(receiver.received().len(), 1);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_reply_that_waits_is_withheld_when_the_dialogue_is_resolved() {
+    let world = World::with(&[("SWITCHBOARD_DELIVERY_PAUSES", "700ms,700ms,700ms")]).await;
+    let receiver = Receiver::start().await;
+    // A refusal that surely had no effect.
+    receiver.answer_with(429);
+    let route = world.route(&receiver, json!({})).await;
+    let grpc = world.grpc().await;
+    world.new_message(&route, &route.message(Some("m1"), "hello")).await;
+    receiver.wait_for(1).await;
+    let id = dialogue_of(&grpc, &route).await.id;
+    let set = |status: DialogueStatus| v1::UpdateDialogueRequest {
+        dialogue: Some(v1::Dialogue { id: id.clone(), status: status.into(), ..v1::Dialogue::default() }),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["status".to_owned()] }),
+    };
+    grpc.dialogues().update_dialogue(set(DialogueStatus::Resolved)).await.unwrap();
+    let withheld = until(|| async {
+        let request = v1::ListDeliveriesRequest::default();
+        let found = grpc.dialogues().list_deliveries(request).await.unwrap().into_inner().deliveries.pop();
+        found.filter(|delivery| delivery.settle_time.is_some())
+    })
+    .await;
+    assert_eq!((withheld.state(), withheld.reason.as_str()), (v1::DeliveryState::Withheld, "nobody_holds"));
+
+    // Setting what is set already leaves a human's span of control alone.
+    let request = v1::TakeControlRequest {
+        dialogue_id: id.clone(),
+        return_after: Some(seconds(3_600)),
+        ..v1::TakeControlRequest::default()
+    };
+    grpc.dialogues().take_control(request).await.unwrap();
+    let changed = grpc.dialogues().update_dialogue(set(DialogueStatus::Open)).await.unwrap().into_inner();
+    assert!(changed.dialogue.unwrap().control.unwrap().return_time.is_some());
     world.stop().await;
 }

@@ -125,7 +125,8 @@ async fn attempts_end_in_a_dead_letter() {
 async fn what_waits_for_a_deleted_channel_is_withheld() {
     let world = World::with(&[("SWITCHBOARD_DELIVERY_PAUSES", "300ms,300ms,300ms")]).await;
     let receiver = Receiver::start().await;
-    receiver.answer_with(503);
+    // A refusal that surely had no effect.
+    receiver.answer_with(429);
     let route = world.route(&receiver, json!({})).await;
     assert_eq!(world.new_message(&route, &route.message(Some("m1"), "hello")).await.status, 200);
     receiver.wait_for(1).await;
@@ -307,5 +308,50 @@ async fn the_guard_withholds_and_says_why() {
     let bad = v1::DeliveryPolicy { max_per_second: Some(-3.0), ..v1::DeliveryPolicy::default() };
     let refused = world.set_delivery_policy(&route, bad).await.unwrap_err();
     assert_eq!(reason(&refused).1, ["channel.delivery_policy.max_per_second"]);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn another_rate_begins_at_once() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let grpc = world.grpc().await;
+    let route = world.route(&receiver, json!({})).await;
+    let rate = |rate: f64| v1::DeliveryPolicy { max_per_second: Some(rate), ..v1::DeliveryPolicy::default() };
+    world.set_delivery_policy(&route, rate(0.01)).await.unwrap();
+    for chat in 0..4 {
+        let request = v1::ReceiveMessageRequest {
+            channel_id: route.channel_id.clone(),
+            chat: format!("chat-{chat}"),
+            text: "hello".to_owned(),
+            sender: v1::MessageSender::Customer.into(),
+            ..v1::ReceiveMessageRequest::default()
+        };
+        grpc.webhooks().receive_message(request).await.unwrap();
+    }
+    receiver.wait_for(1).await;
+    // The others wait for minutes, until the receiver takes more.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert_eq!(receiver.received().len(), 1);
+    world.set_delivery_policy(&route, rate(100.0)).await.unwrap();
+    receiver.wait_for(4).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn workspaces_whose_work_is_far_off_keep_nobody_waiting() {
+    use sqlx::Executor as _;
+
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    // More than a claim serves, and before this one in every order.
+    let mut owner = world.owner().await;
+    let far = "insert into job_keys (workspace_id, subject_id, lane, next_run_at)
+         select ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, gen_random_uuid(), 'timer', 'tomorrow'
+         from generate_series(1, 600) n";
+    owner.execute(far).await.unwrap();
+    world.new_message(&route, &route.message(Some("m1"), "hello")).await;
+    receiver.wait_for(1).await;
     world.stop().await;
 }

@@ -17,7 +17,7 @@ const ROUNDS: usize = 3;
 /// How long a server works before it is killed.
 const WORK: Duration = Duration::from_millis(500);
 /// How long the dialogues in flight may take to be answered before the row is given up.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 impl Bench {
     pub(super) async fn recovery(&mut self) -> anyhow::Result<()> {

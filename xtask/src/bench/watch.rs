@@ -24,7 +24,7 @@ const SUBSCRIBERS: u64 = 1_000;
 const RATE: f64 = 200.0;
 const LENGTH: Duration = Duration::from_secs(20);
 /// How long after the last event one that is missing is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 impl Bench {
     pub(super) async fn watch(&mut self) -> anyhow::Result<()> {

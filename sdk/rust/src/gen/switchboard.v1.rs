@@ -2405,8 +2405,8 @@ pub struct Delivery {
     /// Output only. Where it stands.
     #[prost(enumeration = "DeliveryState", tag = "5")]
     pub state: i32,
-    /// Output only. Why it was withheld (the guard's verdict: `channel_inactive`, `human_holds`, `rate_capped`, `loop`,
-    /// `quiet_hours`), is held (`maybe_delivered`) or dead (`refused`, `attempts_exhausted`, `discarded`). Empty otherwise.
+    /// Output only. Why it was withheld (the guard's verdict: `channel_inactive`, `human_holds`, `nobody_holds`,
+    /// `rate_capped`, `loop`, `quiet_hours`), is held (`maybe_delivered`) or dead (`refused`, `attempts_exhausted`, `discarded`). Empty otherwise.
     #[prost(string, tag = "6")]
     pub reason: ::prost::alloc::string::String,
     /// Output only. How many attempts were begun.
@@ -2723,7 +2723,7 @@ pub enum DialogueStatus {
     Pending = 1,
     /// People's.
     Open = 2,
-    /// Nobody's, for now.
+    /// Nobody's, for now. A customer's message makes it PENDING again.
     Snoozed = 3,
     /// Nobody's: done. A customer's message makes it PENDING again.
     Resolved = 4,

@@ -223,6 +223,9 @@ impl App {
             channel.active = active;
         }
         if let Some(policy) = patch.delivery_policy {
+            if policy.max_per_second != channel.delivery_policy.max_per_second {
+                store::channels::reset_governor(&mut tx, workspace, id, self.now()).await?;
+            }
             channel.delivery_policy = policy;
             check_time_zone(&mut tx, &channel.delivery_policy).await?;
         }

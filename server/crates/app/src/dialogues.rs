@@ -307,7 +307,8 @@ impl App {
                     status: Status::Open,
                     reason: "operator_message".to_owned(),
                     by: new.by,
-                    returns_at: policy.returns_at(now).or(dialogue.control.returns_at),
+                    // Later than what was agreed when it was taken, never sooner.
+                    returns_at: policy.returns_at(now).max(dialogue.control.returns_at),
                 };
                 store::control::change(&mut tx, workspace, &change, now).await?;
             }

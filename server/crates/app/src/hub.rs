@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,7 +24,8 @@ pub(crate) struct Hub {
     /// Other processes have not been told yet that there may be work.
     untold: Notify,
     /// The runs of this process that wait for their engine.
-    runs: Mutex<HashMap<DialogueId, CancellationToken>>,
+    runs: Mutex<HashMap<DialogueId, (u64, CancellationToken)>>,
+    next_run: AtomicU64,
     /// Dialogues of whose disturbance other processes have not been told yet.
     disturbed: Mutex<Vec<DialogueId>>,
 }
@@ -30,13 +34,18 @@ pub(crate) struct Hub {
 pub(crate) struct Disturbable<'a> {
     hub: &'a Hub,
     dialogue: DialogueId,
+    number: u64,
     /// Cancelled when the run has become pointless.
     pub(crate) token: CancellationToken,
 }
 
 impl Drop for Disturbable<'_> {
     fn drop(&mut self) {
-        self.hub.runs().remove(&self.dialogue);
+        // A run that lost its claim leaves the next one's alone.
+        let mut runs = self.hub.runs();
+        if runs.get(&self.dialogue).is_some_and(|(number, _)| *number == self.number) {
+            runs.remove(&self.dialogue);
+        }
     }
 }
 
@@ -49,11 +58,12 @@ impl Hub {
             events: broadcast::Sender::new(1024),
             untold: Notify::new(),
             runs: Mutex::default(),
+            next_run: AtomicU64::new(0),
             disturbed: Mutex::default(),
         }
     }
 
-    fn runs(&self) -> std::sync::MutexGuard<'_, HashMap<DialogueId, CancellationToken>> {
+    fn runs(&self) -> std::sync::MutexGuard<'_, HashMap<DialogueId, (u64, CancellationToken)>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -64,8 +74,11 @@ impl Hub {
     /// Notes the run that begins in a dialogue; a dialogue has one at most. What happened before is found at its commit.
     pub(crate) fn begin_run(&self, dialogue: DialogueId, parent: &CancellationToken) -> Disturbable<'_> {
         let token = parent.child_token();
-        self.runs().insert(dialogue, token.clone());
-        Disturbable { hub: self, dialogue, token }
+        let number = self.next_run.fetch_add(1, Ordering::Relaxed);
+        if let Some((_, stale)) = self.runs().insert(dialogue, (number, token.clone())) {
+            stale.cancel();
+        }
+        Disturbable { hub: self, dialogue, number, token }
     }
 
     /// Ends the run of a dialogue, wherever it is under way: its answer can't be committed any more.
@@ -77,7 +90,7 @@ impl Hub {
     }
 
     fn disturb_own(&self, dialogue: DialogueId) -> bool {
-        self.runs().get(&dialogue).map(CancellationToken::cancel).is_some()
+        self.runs().get(&dialogue).map(|(_, token)| token.cancel()).is_some()
     }
 
     /// Fires when there may be work.

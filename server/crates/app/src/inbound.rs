@@ -54,7 +54,8 @@ impl Write for Record {
         let recorded = record_all(kept, items).await?;
         self.hub.tell_work();
         for (item, recorded) in items.iter().zip(&recorded) {
-            if recorded.extended && item.disturbs || item.takes.is_some() {
+            let takes = item.takes.is_some() && recorded.outcome == Outcome::Recorded;
+            if recorded.extended && item.disturbs || takes {
                 self.hub.disturb(item.dialogue);
             }
         }
@@ -498,10 +499,10 @@ impl App {
         let raw = RawRequest { headers: http::HeaderMap::new(), body: stored.body.into() };
         let verified = Verified::vouched(raw);
         let mut message = self.understand(workspace, &route, &verified, "replay").await?;
-        if message.external_id.is_none()
-            && let Some(first) = stored.message
-        {
-            // The first time it got the id of its message for want of one; the replay must find that.
+        if message.external_id.is_none() {
+            // The first time it got the id of its message for want of one; the replay must find that. What was quarantined has
+            // no message: then the call itself is what a second replay must find.
+            let first = stored.message.map_or(stored.id.0, |message| message.0);
             message.external_id = Some(first.to_string());
         }
         let accepted = self.accept(workspace, &route, message, &verified, "replay").await?;

@@ -354,8 +354,11 @@ impl Worker {
             if self.doubt.swap(false, Ordering::Relaxed) {
                 self.start_over().await;
             }
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            drop(place);
+            // With all places taken by slow work the stop must still be heard.
+            tokio::select! {
+                () = self.app.inner.stop.cancelled() => return,
+                place = places.acquire() => drop(place),
+            }
             let free = places.available_permits().clamp(1, MOST_PER_CLAIM);
             let busy = hooks.as_ref().map(Bulkhead::full).unwrap_or_default();
             let lanes = match &hooks {
@@ -466,12 +469,23 @@ impl Worker {
             }
         };
         if let Err(error) = done {
-            self.doubt.store(true, Ordering::Relaxed);
             tracing::warn!(
                 workspace.id = %claim.workspace, dialogue.id = %claim.dialogue,
                 error = %error, cause = ?std::error::Error::source(&error).map(ToString::to_string),
-                "work ended in doubt; it is claimed anew"
+                "work failed; it is done anew"
             );
+            self.put_off(&claim, &error).await;
+        }
+    }
+
+    /// Gives back what failed. Where the database said no, nothing was written, and this one key is due again after a pause;
+    /// where the connection broke nobody knows, and all that this worker holds is read anew.
+    async fn put_off(&self, claim: &Claim, error: &Error) {
+        const PAUSE: Duration = Duration::from_secs(2);
+        let refused = matches!(error, Error::Store(error) if !error.is_disconnection());
+        let later = self.app.now() + jittered(PAUSE);
+        if !refused || store::queue::put_off(self.app.store().pool(), self.id, claim, later).await.is_err() {
+            self.doubt.store(true, Ordering::Relaxed);
         }
     }
 

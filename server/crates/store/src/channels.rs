@@ -192,6 +192,41 @@ pub async fn delete(
     Ok(changed.rows_affected() == 1)
 }
 
+/// Forgets what the governor has granted on a channel, so that another rate begins at once.
+pub async fn reset_governor(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    id: ChannelId,
+    now: Timestamp,
+) -> Result<(), Error> {
+    sqlx::query("delete from governors where workspace_id = $1 and key = 'channel:' || $2::text")
+        .bind(workspace.0)
+        .bind(id.0)
+        .execute(&mut *conn)
+        .await?;
+    // What waits for its place asks for another; its key, and its job behind it, are due now.
+    sqlx::query(
+        "with waiting as (
+             update deliveries set slot_at = null
+             where workspace_id = $1 and channel_id = $2 and slot_at is not null and state in ('PENDING', 'UNCERTAIN')
+             returning id, dialogue_id
+         ),
+         due as (
+             update jobs j set run_at = $3 from waiting w
+             where j.workspace_id = $1 and j.subject_id = w.dialogue_id and j.lane = 'out' and j.target_id = w.id
+         )
+         update job_keys k set next_run_at = $3 from waiting w
+         where k.workspace_id = $1 and k.subject_id = w.dialogue_id and k.lane = 'out' and k.locked_by is null",
+    )
+    .bind(workspace.0)
+    .bind(id.0)
+    .bind(now)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("select pg_notify('switchboard_work', '')").execute(conn).await?;
+    Ok(())
+}
+
 /// Whether the database knows a time zone by this name.
 pub async fn knows_time_zone(conn: &mut PgConnection, name: &str) -> Result<bool, Error> {
     Ok(sqlx::query_scalar("select exists (select 1 from pg_timezone_names where name = $1)")

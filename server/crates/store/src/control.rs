@@ -42,10 +42,14 @@ pub async fn change(
         .bind(now)
         .fetch_one(&mut *conn)
         .await?;
-    sqlx::query("select pg_notify('switchboard_dialogues', $1), pg_notify('switchboard_work', '')")
-        .bind(change.dialogue.to_string())
-        .execute(conn)
-        .await?;
+    if changed && change.status != Status::Pending {
+        // A run of the agent's has become pointless.
+        sqlx::query("select pg_notify('switchboard_dialogues', $1)")
+            .bind(change.dialogue.to_string())
+            .execute(&mut *conn)
+            .await?;
+    }
+    sqlx::query("select pg_notify('switchboard_work', '')").execute(conn).await?;
     Ok(changed)
 }
 

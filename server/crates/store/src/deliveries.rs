@@ -258,6 +258,7 @@ pub struct StartedAttempt {
 #[derive(FromRow)]
 struct StartedRow {
     delivery_id: Uuid,
+    fence: i64,
     attempt: Option<i32>,
     state: String,
     verdict: Option<String>,
@@ -297,7 +298,11 @@ pub async fn start_attempts(
             .await?;
     let mut answers = vec![None; items.len()];
     for row in rows {
-        let Some(at) = items.iter().position(|item| item.delivery.0 == row.delivery_id) else { continue };
+        let Some(at) =
+            items.iter().position(|item| (item.delivery.0, item.fence) == (row.delivery_id, row.fence))
+        else {
+            continue;
+        };
         let inconsistent =
             |column| Error::Inconsistent { table: "deliveries", column, id: row.delivery_id.to_string() };
         answers[at] = Some(StartedAttempt {

@@ -19,6 +19,17 @@ pub enum Lane {
     Hook,
 }
 
+impl Lane {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Turn => "turn",
+            Self::Out => "out",
+            Self::Timer => "timer",
+            Self::Hook => "hook",
+        }
+    }
+}
+
 /// What is claimed together.
 #[derive(Debug, Clone, Copy)]
 pub enum Lanes<'a> {
@@ -143,6 +154,21 @@ pub async fn heartbeat(pool: &PgPool, worker: WorkerId, lease: std::time::Durati
         .bind(interval(lease))
         .fetch_one(pool)
         .await?)
+}
+
+/// Gives a claimed key back, its head due no sooner than `at`.
+pub async fn put_off(pool: &PgPool, worker: WorkerId, claim: &Claim, at: Timestamp) -> Result<(), Error> {
+    sqlx::query("select system_put_off($1, $2, $3, $4, $5, $6, $7)")
+        .bind(worker.0)
+        .bind(claim.workspace.0)
+        .bind(claim.dialogue.0)
+        .bind(claim.lane.as_str())
+        .bind(claim.fence)
+        .bind(claim.job.0)
+        .bind(at)
+        .execute(pool)
+        .await?;
+    Ok(())
 }
 
 /// Ends this worker; its keys are free at once.

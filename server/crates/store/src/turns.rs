@@ -225,6 +225,7 @@ pub struct Route {
 #[derive(FromRow)]
 struct BegunRow {
     turn_id: Uuid,
+    fence: i64,
     run: i32,
     late: bool,
     dialogue_status: String,
@@ -264,7 +265,10 @@ pub async fn begin(
         .await?;
     let mut answers = vec![None; items.len()];
     for row in rows {
-        let Some(at) = items.iter().position(|item| item.turn.0 == row.turn_id) else { continue };
+        let Some(at) = items.iter().position(|item| (item.turn.0, item.fence) == (row.turn_id, row.fence))
+        else {
+            continue;
+        };
         let status = Status::parse(&row.dialogue_status).ok_or_else(|| Error::Inconsistent {
             table: "dialogues",
             column: "status",

@@ -35,7 +35,7 @@ const (
 	DialogueStatus_DIALOGUE_STATUS_PENDING DialogueStatus = 1
 	// People's.
 	DialogueStatus_DIALOGUE_STATUS_OPEN DialogueStatus = 2
-	// Nobody's, for now.
+	// Nobody's, for now. A customer's message makes it PENDING again.
 	DialogueStatus_DIALOGUE_STATUS_SNOOZED DialogueStatus = 3
 	// Nobody's: done. A customer's message makes it PENDING again.
 	DialogueStatus_DIALOGUE_STATUS_RESOLVED DialogueStatus = 4
@@ -996,8 +996,8 @@ type Delivery struct {
 	ChannelId string `protobuf:"bytes,4,opt,name=channel_id,json=channelId,proto3" json:"channel_id,omitempty"`
 	// Output only. Where it stands.
 	State DeliveryState `protobuf:"varint,5,opt,name=state,proto3,enum=switchboard.v1.DeliveryState" json:"state,omitempty"`
-	// Output only. Why it was withheld (the guard's verdict: `channel_inactive`, `human_holds`, `rate_capped`, `loop`,
-	// `quiet_hours`), is held (`maybe_delivered`) or dead (`refused`, `attempts_exhausted`, `discarded`). Empty otherwise.
+	// Output only. Why it was withheld (the guard's verdict: `channel_inactive`, `human_holds`, `nobody_holds`,
+	// `rate_capped`, `loop`, `quiet_hours`), is held (`maybe_delivered`) or dead (`refused`, `attempts_exhausted`, `discarded`). Empty otherwise.
 	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Output only. How many attempts were begun.
 	AttemptCount int32 `protobuf:"varint,7,opt,name=attempt_count,json=attemptCount,proto3" json:"attempt_count,omitempty"`

@@ -355,8 +355,8 @@ export type Delivery = Message<"switchboard.v1.Delivery"> & {
   state: DeliveryState;
 
   /**
-   * Output only. Why it was withheld (the guard's verdict: `channel_inactive`, `human_holds`, `rate_capped`, `loop`,
-   * `quiet_hours`), is held (`maybe_delivered`) or dead (`refused`, `attempts_exhausted`, `discarded`). Empty otherwise.
+   * Output only. Why it was withheld (the guard's verdict: `channel_inactive`, `human_holds`, `nobody_holds`,
+   * `rate_capped`, `loop`, `quiet_hours`), is held (`maybe_delivered`) or dead (`refused`, `attempts_exhausted`, `discarded`). Empty otherwise.
    *
    * @generated from field: string reason = 6;
    */
@@ -1231,7 +1231,7 @@ export enum DialogueStatus {
   OPEN = 2,
 
   /**
-   * Nobody's, for now.
+   * Nobody's, for now. A customer's message makes it PENDING again.
    *
    * @generated from enum value: DIALOGUE_STATUS_SNOOZED = 3;
    */

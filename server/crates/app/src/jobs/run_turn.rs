@@ -1,7 +1,7 @@
 //! Runs a turn: decide, ask the engine, run its tools, commit the reply, and send it.
 
 use domain::{
-    decide::{TurnDecision, TurnFacts, decide_turn},
+    decide::{TurnDecision, TurnFacts, decide_turn, not_held},
     delivery::Author,
     dialogue::{Role, Status},
     fail_point,
@@ -52,6 +52,30 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
         Ended::Superseded => settle(worker, claim, begun.run, TurnState::Running, None, None).await,
         Ended::Answered(steps) => reply(worker, claim, begun, steps).await,
     }
+}
+
+/// Postgres holds no U+0000, and no messenger shows one.
+fn cleaned(mut answer: Answer) -> Answer {
+    fn clean(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::String(text) => *text = text.replace('\0', ""),
+            serde_json::Value::Array(items) => items.iter_mut().for_each(clean),
+            serde_json::Value::Object(members) => {
+                let renamed = std::mem::take(members).into_iter().map(|(name, mut value)| {
+                    clean(&mut value);
+                    (name.replace('\0', ""), value)
+                });
+                *members = renamed.collect();
+            }
+            _ => {}
+        }
+    }
+    answer.text = answer.text.replace('\0', "");
+    for call in &mut answer.tool_calls {
+        call.name = call.name.replace('\0', "");
+        clean(&mut call.arguments);
+    }
+    answer
 }
 
 enum Ended {
@@ -111,6 +135,7 @@ async fn answer(
         fail_point::reached("engine", "before");
         let answer = engine.complete(&request, pointless).await;
         fail_point::reached("engine", "after");
+        let answer = answer.map(cleaned);
         let answer = match answer {
             Ok(answer) => answer,
             Err(_) if pointless.is_cancelled() && !worker.give_up.is_cancelled() => {
@@ -148,8 +173,7 @@ async fn reply(
         (input + step.answer.input_tokens, output + step.answer.output_tokens)
     });
     let Some(Step { answer, .. }) = steps.pop() else { return Ok(()) };
-    // Postgres holds no U+0000, and no messenger shows one.
-    let mut text = answer.text.replace('\0', "");
+    let mut text = answer.text.clone();
     if text.trim().is_empty() {
         return settle(worker, claim, begun.run, TurnState::Silent, Some("empty_answer"), None).await;
     }
@@ -263,6 +287,16 @@ async fn hand_over(worker: &Worker, begun: &BegunTurn, settlement: Settlement) -
     let claim = settlement.claim;
     let now = app.now();
     let mut tx = app.store().workspace(claim.workspace).await?;
+    // Whoever took the dialogue meanwhile keeps it as it is.
+    store::dialogues::touch(&mut tx, claim.workspace, claim.dialogue, now).await?;
+    let status =
+        store::dialogues::find(&mut tx, claim.workspace, claim.dialogue).await?.map(|found| found.status);
+    if let Some(status) = status.filter(|status| *status != Status::Pending) {
+        store::commit(tx).await?;
+        let held = Settlement { state: TurnState::Silent, reason: Some(not_held(status)), ..settlement };
+        worker.settle_turn.write(held).await?;
+        return Ok(());
+    }
     let settled = store::turns::settle(&mut tx, worker.id, std::slice::from_ref(&settlement), now).await?;
     if settled != [true] {
         return Ok(());
@@ -312,4 +346,22 @@ fn settlement(
     error: Option<String>,
 ) -> Settlement {
     Settlement { claim, run, state, reason, error, run_at: worker.app.now(), event: worker.app.id() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_postgres_cannot_hold_is_taken_out_of_answers() {
+        let call =
+            domain::vendor::ToolCall { name: "a\0".to_owned(), arguments: json!({ "x\0": ["\0y", 1] }) };
+        let answer =
+            Answer { text: "he\0llo".to_owned(), tool_calls: vec![call], input_tokens: 1, output_tokens: 2 };
+        let clean = cleaned(answer);
+        assert_eq!((clean.text.as_str(), clean.tool_calls[0].name.as_str()), ("hello", "a"));
+        assert_eq!(clean.tool_calls[0].arguments, json!({ "x": ["y", 1] }));
+    }
 }
