@@ -21,7 +21,7 @@ const PER_SECOND: u32 = 500;
 /// How long the server waits beside full tables before its memory is read, and how long until the first timer is due.
 const WAIT: Duration = Duration::from_secs(5);
 /// How long after the last moment one that is missing is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 impl Bench {
     pub(super) async fn timers(&mut self) -> anyhow::Result<()> {
