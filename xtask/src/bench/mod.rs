@@ -21,6 +21,7 @@ mod server;
 mod statistics;
 mod timers;
 mod watch;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -161,6 +162,7 @@ impl Bench {
                 Group::Isolation => self.isolation().await,
                 Group::Timers => self.timers().await,
                 Group::Watch => self.watch().await,
+                Group::Webhooks => self.webhooks().await,
                 Group::Recovery => self.recovery().await,
                 Group::Idle => self.idle().await,
                 Group::Growth => self.growth().await,

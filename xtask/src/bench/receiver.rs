@@ -1,7 +1,9 @@
 //! The customer's messenger: takes deliveries, notes when they came, says 200.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,7 +11,7 @@ use anyhow::bail;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
-use super::http::Connection;
+use super::http::{self, Connection};
 use super::load::number_in;
 
 /// How long no delivery may come before one that is missing is given up: longer than a lease and its first retries.
@@ -20,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Receiver {
     addr: SocketAddr,
     arrivals: Arc<Arrivals>,
+    signed: Arc<AtomicU64>,
     accepting: AbortHandle,
 }
 
@@ -32,19 +35,28 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
         let arrivals = Arc::<Arrivals>::default();
-        let noted = arrivals.clone();
+        let signed = Arc::<AtomicU64>::default();
+        let (noted, counted) = (arrivals.clone(), signed.clone());
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let noted = noted.clone();
+                let (noted, counted) = (noted.clone(), counted.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = serve(stream, &noted).await {
+                    // A server that is killed resets its connections.
+                    let reset = |error: &anyhow::Error| {
+                        error
+                            .downcast_ref::<io::Error>()
+                            .is_some_and(|io| io.kind() == io::ErrorKind::ConnectionReset)
+                    };
+                    if let Err(error) = serve(stream, &noted, &counted).await
+                        && !reset(&error)
+                    {
                         eprintln!("the receiver of deliveries: {error:#}");
                     }
                 });
             }
         })
         .abort_handle();
-        Ok(Self { addr, arrivals, accepting })
+        Ok(Self { addr, arrivals, signed, accepting })
     }
 
     /// Where deliveries go.
@@ -55,6 +67,11 @@ impl Receiver {
     /// When the reply to a message came.
     pub fn arrival(&self, number: u64) -> Option<Instant> {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).get(&number).copied()
+    }
+
+    /// How many calls carried a Standard Webhooks signature.
+    pub fn signed(&self) -> u64 {
+        self.signed.load(Ordering::Relaxed)
     }
 
     fn count(&self) -> usize {
@@ -110,10 +127,13 @@ impl Drop for Receiver {
     }
 }
 
-async fn serve(stream: TcpStream, arrivals: &Arrivals) -> anyhow::Result<()> {
+async fn serve(stream: TcpStream, arrivals: &Arrivals, signed: &AtomicU64) -> anyhow::Result<()> {
     let mut connection = Connection::new(stream)?;
-    while let Some((_, body)) = connection.receive().await? {
+    while let Some((head, body)) = connection.receive().await? {
         let now = Instant::now();
+        if http::find(head, b"webhook-signature: v1,").is_some() {
+            signed.fetch_add(1, Ordering::Relaxed);
+        }
         if let Some(number) = number_in(body) {
             arrivals.lock().unwrap_or_else(PoisonError::into_inner).entry(number).or_insert(now);
         }

@@ -23,6 +23,8 @@ pub enum Group {
     Timers,
     /// Subscribers of the log.
     Watch,
+    /// Endpoints that events are posted to.
+    Webhooks,
     /// Work after the process was killed.
     Recovery,
     /// Nothing to do.
@@ -42,6 +44,7 @@ impl Group {
         Self::Isolation,
         Self::Timers,
         Self::Watch,
+        Self::Webhooks,
         Self::Recovery,
         Self::Idle,
         Self::Growth,
@@ -96,6 +99,7 @@ pub const MEASURES: &[Measure] = &[
     measure("timers_p99_ms", "ms", Group::Timers, Target::AtMost(250.0)),
     measure("watch_lag_ms", "ms", Group::Watch, Target::AtMost(1_000.0)),
     measure("watch_rss_mib", "MiB", Group::Watch, Target::AtMost(256.0)),
+    measure("webhooks_out", "deliveries/s", Group::Webhooks, Target::AtLeast(3_000.0)),
     measure("recovery_s", "s", Group::Recovery, Target::AtMost(5.0)),
     measure("get_dialogue", "calls/s", Group::Reads, Target::None),
     measure("idle_tps", "tx/s", Group::Idle, Target::AtMost(10.0)),
