@@ -122,6 +122,7 @@ async fn set_up(
     let caller = Caller::Workspace { workspace, scopes: Scopes::all() };
     let engine = Engine {
         vendor: "mock".to_owned(),
+        integration: None,
         model: String::new(),
         temperature: None,
         max_output_tokens: None,

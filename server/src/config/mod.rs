@@ -2,14 +2,16 @@
 //! mistakes listed at once.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
-use domain::{delivery::RetrySchedule, endpoint::Schedules};
+use domain::{connection::Connection, delivery::RetrySchedule, endpoint::Schedules};
 use http::HeaderName;
 use secrecy::SecretString;
+use serde_json::json;
 
 /// The settings of a server.
 #[derive(Debug, Clone)]
@@ -69,6 +71,10 @@ pub struct Config {
     pub lease: Duration,
     /// `SWITCHBOARD_SHUTDOWN_SECONDS`: how long work in hand may take to end. Default 20.
     pub shutdown: Duration,
+    /// The operator's own accounts at engines, used by agents that name no integration: `OPENAI_API_KEY`,
+    /// `ANTHROPIC_API_KEY`, `GEMINI_API_KEY`, `MANUS_API_KEY` and `DIFY_API_KEY`, and each vendor's `…_BASE_URL`. Not set:
+    /// such agents fail.
+    pub engines: BTreeMap<String, Connection>,
     /// `SWITCHBOARD_ROLES`: `api`, `worker`, or both, separated by a comma. Default both.
     pub roles: Roles,
     /// `SWITCHBOARD_LOG`: the level, per target if wanted, as in `info,store=debug`. Default `info`, without Postgres's notices.
@@ -208,6 +214,10 @@ impl Config {
                 Duration::from_secs(20),
                 seconds(0..=3_600),
             ),
+            engines: ["openai", "anthropic", "gemini", "manus", "dify"]
+                .into_iter()
+                .filter_map(|vendor| Some((vendor.to_owned(), reader.engine(vendor)?)))
+                .collect(),
             roles: reader.parse("SWITCHBOARD_ROLES", Roles { api: true, worker: true }, Roles::parse),
             log: reader.parse("SWITCHBOARD_LOG", "info,sqlx::postgres::notice=warn".to_owned(), |text| {
                 text.parse::<tracing_subscriber::EnvFilter>()
@@ -261,6 +271,15 @@ struct Reader<'a, G> {
 impl<G: Fn(&str) -> Option<String>> Reader<'_, G> {
     fn text(&self, name: &str) -> Option<String> {
         (self.get)(name).filter(|text| !text.is_empty())
+    }
+
+    fn engine(&self, vendor: &str) -> Option<Connection> {
+        let variable = |name| self.text(&format!("{}_{name}", vendor.to_uppercase()));
+        let (key, url) = (variable("API_KEY"), variable("BASE_URL"));
+        (key.is_some() || url.is_some()).then(|| Connection {
+            settings: url.map_or_else(|| json!({}), |url| json!({ "base_url": url })),
+            credentials: key.map(|key| ("api_key".to_owned(), key.into())).into_iter().collect(),
+        })
     }
 
     fn parse<T>(&mut self, name: &str, default: T, parse: impl Fn(&str) -> Result<T, String>) -> T {

@@ -38,6 +38,7 @@ fn engine(wire: v1::Engine) -> Result<agent::Engine, Error> {
         vendor: wire.vendor,
         model: wire.model,
         temperature: wire.temperature,
+        integration: None,
         max_output_tokens: wire.max_output_tokens,
     })
 }

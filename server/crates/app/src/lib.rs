@@ -10,6 +10,7 @@ pub mod caller;
 pub mod channels;
 pub mod dialogues;
 pub mod endpoints;
+mod engines;
 pub mod error;
 pub mod events;
 mod feeder;
@@ -24,11 +25,12 @@ mod tools;
 pub mod worker;
 pub mod workspaces;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use caller::Caller;
 use domain::{
     Clock, Ids, Timestamp, WorkerId,
+    connection::Connection,
     delivery::RetrySchedule,
     endpoint::Schedules,
     vendor::{EventPoster, Vendors},
@@ -55,6 +57,8 @@ pub struct Settings {
     pub concurrency: usize,
     /// How many dispatches to endpoints one worker works on at once, beside the rest.
     pub hook_concurrency: usize,
+    /// The operator's own accounts at engines, by vendor: for agents that name no integration.
+    pub engines: BTreeMap<String, Connection>,
     /// How long a worker that fell silent keeps its work.
     pub lease: Duration,
     /// The header that carries an agent's token, whose value is never stored.

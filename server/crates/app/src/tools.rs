@@ -3,7 +3,7 @@
 
 use domain::{
     Timestamp, WorkerId,
-    vendor::{ToolCall, ToolSpec},
+    engine::{ToolCall, ToolSpec},
 };
 use serde_json::{Value, json};
 use store::{events::NewEvent, turns::ClaimedTurn};
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn bad_calls_are_explained_to_the_engine() {
-        let call = |name: &str, arguments| ToolCall { name: name.to_owned(), arguments };
+        let call = |name: &str, arguments| ToolCall { id: String::new(), name: name.to_owned(), arguments };
         assert!(understand(&call("set_attribute", json!({ "name": "city", "value": "Riga" }))).is_ok());
         for bad in [
             call("launch", json!({})),

@@ -1,6 +1,6 @@
 //! Agents: who answers.
 
-use crate::{AgentId, Timestamp, policy::ReplyPolicy};
+use crate::{AgentId, IntegrationId, Timestamp, policy::ReplyPolicy};
 
 /// A configured AI.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +30,9 @@ pub struct Agent {
 pub struct Engine {
     /// The vendor's id in the vendors' list.
     pub vendor: String,
+    /// The workspace's connection to the vendor. `None`: the operator's own, from the server's environment.
+    #[serde(default)]
+    pub integration: Option<IntegrationId>,
     /// The vendor's model. May be empty where the vendor has only one.
     pub model: String,
     /// The sampling temperature, 0 to 2. `None`: the vendor's default.

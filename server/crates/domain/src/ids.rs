@@ -66,6 +66,8 @@ ids! {
     DeliveryId,
     /// One raw call from outside.
     InboundWebhookId,
+    /// A workspace's connection to one vendor.
+    IntegrationId,
     /// One recorded fact.
     EventId,
     /// Where events are posted to.

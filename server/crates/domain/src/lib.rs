@@ -8,10 +8,12 @@
 pub mod agent;
 pub mod channel;
 pub mod clock;
+pub mod connection;
 pub mod decide;
 pub mod delivery;
 pub mod dialogue;
 pub mod endpoint;
+pub mod engine;
 pub mod error;
 pub mod event;
 pub mod fail_point;
@@ -28,5 +30,5 @@ pub use clock::{Clock, Ids, ManualClock, SystemClock, Timestamp};
 pub use error::{Error, FieldViolation, Kind, Reason};
 pub use ids::{
     AgentId, ApiKeyId, ChannelId, DeliveryId, DialogueId, DispatchId, EndpointId, EventId, InboundWebhookId,
-    JobId, MessageId, TurnId, WorkerId, WorkspaceId,
+    IntegrationId, JobId, MessageId, TurnId, WorkerId, WorkspaceId,
 };

@@ -4,12 +4,12 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     ChannelId, DeliveryId, EventId, MessageId, Reason, Timestamp,
-    dialogue::{Message, Role},
+    connection::Connector,
+    dialogue::Role,
+    engine::CompletionModel,
     inbound::{InboundEvent, RawRequest, Verified},
 };
 
@@ -28,6 +28,8 @@ pub struct Vendor {
     pub sender: Option<Arc<dyn MessageSender>>,
     /// Writes answers.
     pub engine: Option<Arc<dyn CompletionModel>>,
+    /// Connects a workspace to it. `None`: it needs no account.
+    pub connector: Option<Arc<dyn Connector>>,
 }
 
 impl fmt::Debug for Vendor {
@@ -213,6 +215,32 @@ pub enum Applied {
     Maybe,
 }
 
+/// What kind of trouble a vendor's refusal is, as far as somebody has to act on it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FailureKind {
+    /// None of these.
+    #[default]
+    Other,
+    /// The credentials are wrong, expired or revoked: the connection needs new ones.
+    Unauthorized,
+    /// The credentials are good, and may not do this.
+    Forbidden,
+    /// The account has used up what it may, or must pay. Trying again does not help.
+    OutOfQuota,
+    /// Too many calls; it advises when to come again.
+    RateLimited,
+    /// The vendor is overloaded, down, or can't be reached.
+    Unavailable,
+    /// What was asked for is not there: a model, a conversation.
+    NotFound,
+    /// The input is longer than the model takes.
+    InputTooLong,
+    /// The answer was cut off, or is not what the vendor's API promises.
+    BadAnswer,
+    /// We stopped it.
+    Cancelled,
+}
+
 /// A vendor said no, or nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{vendor}: {operation} failed: {detail}")]
@@ -221,6 +249,8 @@ pub struct VendorError {
     pub vendor: &'static str,
     /// What was tried.
     pub operation: &'static str,
+    /// What kind of trouble it is, as far as somebody has to act on it.
+    pub kind: FailureKind,
     /// Its HTTP status.
     pub http_status: Option<u16>,
     /// What went wrong, in one sentence, without secrets.
@@ -231,77 +261,4 @@ pub struct VendorError {
     pub applied: Applied,
     /// Whether trying again can help.
     pub retry: Retry,
-}
-
-/// Writes answers.
-#[async_trait]
-pub trait CompletionModel: Send + Sync {
-    /// Checks an agent's settings when they are saved; gives every bad field, named from `settings` on.
-    fn check_settings(&self, settings: &serde_json::Value) -> Result<(), Vec<crate::FieldViolation>>;
-
-    /// Writes the next answer. Stops soon after `cancelled` fires.
-    async fn complete(
-        &self,
-        request: &Completion,
-        cancelled: &CancellationToken,
-    ) -> Result<Answer, VendorError>;
-}
-
-/// What an engine is given. Serialized, it is the request part of a run's manifest.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Completion {
-    /// Who writes, and how.
-    pub engine: crate::agent::Engine,
-    /// What the model is told first.
-    pub instructions: String,
-    /// The dialogue so far, oldest first, the newest customer message included.
-    pub history: Vec<Message>,
-    /// Which run of the turn this is, from 1.
-    pub run: i32,
-    /// The tools it may call.
-    pub tools: Vec<ToolSpec>,
-    /// The steps of this turn so far: what it answered and what its tools gave.
-    pub steps: Vec<Step>,
-}
-
-/// A tool that an engine may call.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ToolSpec {
-    /// Its name.
-    pub name: String,
-    /// What it does, for the model.
-    pub description: String,
-    /// JSON Schema of its arguments.
-    pub parameters: serde_json::Value,
-}
-
-/// One step of a run: an answer, and the results of the tools it called.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Step {
-    /// What the engine answered.
-    pub answer: Answer,
-    /// What its tools gave, in the order of the calls.
-    pub results: Vec<serde_json::Value>,
-}
-
-/// What an engine answered: a text, or calls of tools.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Answer {
-    /// The reply. Empty when tools are called first.
-    pub text: String,
-    /// The tools to call.
-    pub tool_calls: Vec<ToolCall>,
-    /// Input tokens, as the engine counts them.
-    pub input_tokens: i64,
-    /// Output tokens, as the engine counts them.
-    pub output_tokens: i64,
-}
-
-/// One call of a tool.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ToolCall {
-    /// The tool's name.
-    pub name: String,
-    /// Its arguments, as the engine wrote them.
-    pub arguments: serde_json::Value,
 }

@@ -5,9 +5,9 @@ use domain::{
     agent::Engine,
     decide::not_held,
     dialogue::{Message, Status},
+    engine::{Answer, Step},
     policy::{ReplyPolicy, Uncertain},
     turn::{Run, RunState, Turn, TurnState},
-    vendor::{Answer, Step},
 };
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, types::Json};
 use uuid::Uuid;

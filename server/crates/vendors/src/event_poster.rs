@@ -5,9 +5,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{
     Reason,
-    vendor::{Applied, EventPoster, OutboundEvent, Receipt, Retry, VendorError},
+    vendor::{Applied, EventPoster, FailureKind, OutboundEvent, Receipt, Retry, VendorError},
 };
-use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, header::CONTENT_TYPE};
 
 use crate::{
     http::{Call, HttpClient, excerpt},
@@ -44,6 +44,7 @@ impl EventPoster for HttpEventPoster {
                 VendorError {
                     vendor: ENDPOINT,
                     operation: POST,
+                    kind: FailureKind::Other,
                     http_status: None,
                     detail: format!("{bad}; rotate it"),
                     excerpt: None,
@@ -54,7 +55,15 @@ impl EventPoster for HttpEventPoster {
         let mut headers = HeaderMap::with_capacity(4);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.extend(signed);
-        let call = Call { vendor: ENDPOINT, operation: POST, url: &event.url, headers, body, now: event.now };
+        let call = Call {
+            vendor: ENDPOINT,
+            operation: POST,
+            method: Method::POST,
+            url: &event.url,
+            headers,
+            body,
+            now: event.now,
+        };
         match self.http.post(call).await {
             Ok(response) => {
                 Ok(Receipt { http_status: Some(response.status.as_u16()), excerpt: excerpt(&response.body) })

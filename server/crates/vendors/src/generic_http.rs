@@ -12,12 +12,12 @@ use domain::{
     inbound::{InboundEvent, RawRequest, Verified},
     new_message::NewMessage,
     vendor::{
-        Applied, MessageSender, NormalizeError, OutboundMessage, Receipt, Resend, Retry, Vendor,
+        Applied, FailureKind, MessageSender, NormalizeError, OutboundMessage, Receipt, Resend, Retry, Vendor,
         VendorAccount, VendorError, VerifyError, WebhookReceiver,
     },
 };
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue, Method,
     header::{CONTENT_TYPE, InvalidHeaderValue},
 };
 use secrecy::ExposeSecret;
@@ -38,6 +38,7 @@ pub fn vendor(http: HttpClient, headers: Headers) -> Vendor {
         receiver: Some(endpoint.clone()),
         sender: Some(endpoint),
         engine: None,
+        connector: None,
     }
 }
 
@@ -105,6 +106,7 @@ impl MessageSender for GenericHttp {
         let call = Call {
             vendor: channel::GENERIC_HTTP,
             operation: SEND,
+            method: Method::POST,
             url: &account.url,
             headers,
             body,
@@ -156,6 +158,7 @@ fn unusable(cause: &Unusable) -> VendorError {
     VendorError {
         vendor: channel::GENERIC_HTTP,
         operation: SEND,
+        kind: FailureKind::Other,
         http_status: None,
         detail: cause.to_string(),
         excerpt: None,

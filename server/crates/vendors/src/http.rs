@@ -5,6 +5,7 @@
 //! effect. It never retries by itself.
 
 mod addresses;
+mod opened;
 mod retry_after;
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
@@ -13,13 +14,14 @@ use addresses::{CheckedResolver, Forbidden, ResolveError};
 use bytes::{Bytes, BytesMut};
 use domain::{
     Reason, Timestamp,
-    vendor::{Applied, Retry, VendorError},
+    vendor::{Applied, FailureKind, Retry, VendorError},
 };
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use tokio::time::{Instant, timeout, timeout_at};
 use url::{Host, Url};
 
 pub use self::addresses::{AllowList, AllowListError};
+pub(crate) use self::opened::{Opened, Patience};
 
 /// The longest URL, in characters; a parsed URL is ASCII, but what people type need not be.
 const MAX_URL_CHARS: usize = 2_048;
@@ -81,6 +83,8 @@ pub(crate) struct Call<'a> {
     pub(crate) vendor: &'static str,
     /// What is tried, for the error.
     pub(crate) operation: &'static str,
+    /// How.
+    pub(crate) method: Method,
     /// Where to.
     pub(crate) url: &'a str,
     /// The headers, secrets marked as sensitive.
@@ -89,6 +93,74 @@ pub(crate) struct Call<'a> {
     pub(crate) body: Bytes,
     /// The present moment, against which a date in `Retry-After` is read.
     pub(crate) now: Timestamp,
+}
+
+impl Call<'_> {
+    /// Makes an error of this call.
+    pub(crate) fn fail(
+        &self,
+        kind: FailureKind,
+        detail: String,
+        applied: Applied,
+        retry: Retry,
+    ) -> VendorError {
+        VendorError {
+            vendor: self.vendor,
+            operation: self.operation,
+            kind,
+            http_status: None,
+            detail,
+            excerpt: None,
+            applied,
+            retry,
+        }
+    }
+
+    fn bad_url(&self, wrong: &str) -> VendorError {
+        self.fail(FailureKind::Other, format!("the URL {wrong}"), Applied::No, Retry::Never)
+    }
+
+    fn broken(&self, host: &str, error: &reqwest::Error) -> VendorError {
+        if let Some(forbidden) = cause::<Forbidden>(error) {
+            self.fail(FailureKind::Other, forbidden.to_string(), Applied::No, Retry::Never)
+        } else if error.is_builder() {
+            let detail = "the request can't be written as HTTP".to_owned();
+            self.fail(FailureKind::Other, detail, Applied::No, Retry::Never)
+        } else if error.is_connect() {
+            let detail = format!("no connection to {host}: {}", root(error));
+            self.fail(FailureKind::Unavailable, detail, Applied::No, Retry::Backoff)
+        } else {
+            let detail = format!("{host} gave no whole answer: {}", root(error));
+            self.fail(FailureKind::Unavailable, detail, Applied::Maybe, Retry::Backoff)
+        }
+    }
+
+    fn late(&self, host: &str, patience: Duration) -> VendorError {
+        let detail = format!("{host} did not answer within {} seconds", patience.as_secs_f64());
+        self.fail(FailureKind::Unavailable, detail, Applied::Maybe, Retry::Backoff)
+    }
+
+    /// What a status says that is not 2xx, for vendors of whom nothing better is known.
+    fn refused(&self, host: &str, status: StatusCode, advice: Retry, body: &[u8]) -> VendorError {
+        let (kind, applied, retry) = match status {
+            StatusCode::TOO_MANY_REQUESTS => (FailureKind::RateLimited, Applied::No, advice),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => {
+                (FailureKind::Unavailable, Applied::No, advice)
+            }
+            // A gateway says 502 to 504, and a server 500, also when the call got through and something broke later.
+            _ if status.is_server_error() => (FailureKind::Unavailable, Applied::Maybe, advice),
+            StatusCode::UNAUTHORIZED => (FailureKind::Unauthorized, Applied::No, Retry::Never),
+            StatusCode::FORBIDDEN => (FailureKind::Forbidden, Applied::No, Retry::Never),
+            StatusCode::PAYMENT_REQUIRED => (FailureKind::OutOfQuota, Applied::No, Retry::Never),
+            StatusCode::NOT_FOUND => (FailureKind::NotFound, Applied::No, Retry::Never),
+            _ => (FailureKind::Other, Applied::No, Retry::Never),
+        };
+        VendorError {
+            http_status: Some(status.as_u16()),
+            excerpt: excerpt(body),
+            ..self.fail(kind, format!("{host} answered {status}"), applied, retry)
+        }
+    }
 }
 
 /// The answer to a call that succeeded.
@@ -154,46 +226,15 @@ impl HttpClient {
     }
 
     async fn post_until(&self, call: &Call<'_>, deadline: Instant) -> Result<Response, VendorError> {
-        let fail = |detail: String, applied, retry| VendorError {
-            vendor: call.vendor,
-            operation: call.operation,
-            http_status: None,
-            detail,
-            excerpt: None,
-            applied,
-            retry,
-        };
-        let url = self
-            .target(call.url)
-            .map_err(|(_, wrong)| fail(format!("the URL {wrong}"), Applied::No, Retry::Never))?;
-        let host = format!(
-            "{}:{}",
-            url.host_str().unwrap_or_default(),
-            url.port_or_known_default().unwrap_or_default()
-        );
-        let request = self.client.post(url).headers(call.headers.clone()).body(call.body.clone());
+        let begun = Instant::now();
+        let url = self.target(call.url).map_err(|(_, wrong)| call.bad_url(&wrong))?;
+        let host = host_of(&url);
+        let request = self.client.request(call.method.clone(), url);
+        let request = request.headers(call.headers.clone()).body(call.body.clone());
         let response = match timeout_at(deadline, request.send()).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => {
-                return Err(if let Some(forbidden) = cause::<Forbidden>(&error) {
-                    fail(forbidden.to_string(), Applied::No, Retry::Never)
-                } else if error.is_builder() {
-                    fail("the request can't be written as HTTP".into(), Applied::No, Retry::Never)
-                } else if error.is_connect() {
-                    fail(format!("no connection to {host}: {}", root(&error)), Applied::No, Retry::Backoff)
-                } else {
-                    fail(
-                        format!("{host} gave no whole answer: {}", root(&error)),
-                        Applied::Maybe,
-                        Retry::Backoff,
-                    )
-                });
-            }
-            Err(_) => {
-                let seconds = self.timeout.as_secs_f64();
-                let detail = format!("{host} did not answer within {seconds} seconds");
-                return Err(fail(detail, Applied::Maybe, Retry::Backoff));
-            }
+            Ok(Err(error)) => return Err(call.broken(&host, &error)),
+            Err(_) => return Err(call.late(&host, deadline - begun)),
         };
         let status = response.status();
         let advice = retry_after::advice(response.headers(), call.now);
@@ -201,19 +242,30 @@ impl HttpClient {
         if status.is_success() {
             return Ok(Response { status, body });
         }
-        let (applied, retry) = match status {
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
-                (Applied::No, advice)
-            }
-            // A gateway says 502 to 504, and a server 500, also when the call got through and something broke later.
-            _ if status.is_server_error() => (Applied::Maybe, advice),
-            _ => (Applied::No, Retry::Never),
+        Err(call.refused(&host, status, advice, &body))
+    }
+
+    /// Calls, and gives the answer as soon as its head has come, whatever its status: for answers that are read as they are
+    /// written, and for vendors whose refusals are read by their own rules.
+    pub(crate) async fn open(&self, call: &Call<'_>, patience: Patience) -> Result<Opened, VendorError> {
+        let begun = Instant::now();
+        let url = self.target(call.url).map_err(|(_, wrong)| call.bad_url(&wrong))?;
+        let host = host_of(&url);
+        let request = self.client.request(call.method.clone(), url);
+        let request = request.headers(call.headers.clone()).body(call.body.clone());
+        let result = match timeout_at(begun + patience.head.min(patience.whole), request.send()).await {
+            Ok(Ok(response)) => Ok(Opened::new(call, host, response, patience, begun + patience.whole)),
+            Ok(Err(error)) => Err(call.broken(&host, &error)),
+            Err(_) => Err(call.late(&host, patience.head.min(patience.whole))),
         };
-        Err(VendorError {
-            http_status: Some(status.as_u16()),
-            excerpt: excerpt(&body),
-            ..fail(format!("{host} answered {status}"), applied, retry)
-        })
+        tracing::debug!(
+            vendor = call.vendor,
+            operation = call.operation,
+            http.status = result.as_ref().ok().map(|opened| opened.status.as_u16()),
+            elapsed_ms = begun.elapsed().as_secs_f64() * 1e3,
+            "opened"
+        );
+        result
     }
 
     /// Reads a URL and checks all of it that can be checked without asking anybody.
@@ -247,6 +299,10 @@ impl HttpClient {
         }
         body.freeze()
     }
+}
+
+fn host_of(url: &Url) -> String {
+    format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
 }
 
 /// Reads a target's URL. The error's text follows the field's name.
@@ -338,6 +394,7 @@ mod tests {
         Call {
             vendor: "test",
             operation: "post",
+            method: Method::POST,
             url,
             headers: HeaderMap::new(),
             body: Bytes::from_static(b"{}"),

@@ -8,8 +8,10 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use domain::{
     FieldViolation,
+    connection::Connection,
     dialogue::{Message, Role},
-    vendor::{Answer, Applied, Completion, CompletionModel, Retry, ToolCall, Vendor, VendorError},
+    engine::{Answer, Completion, CompletionModel, Model, Outcome, ToolCall, Usage},
+    vendor::{Applied, FailureKind, Retry, Vendor, VendorError},
 };
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Value, json};
@@ -17,7 +19,15 @@ use tokio_util::sync::CancellationToken;
 
 /// Gives the vendor.
 pub fn vendor() -> Vendor {
-    Vendor { id: ID, name: "Mock", docs: "/docs", receiver: None, sender: None, engine: Some(Arc::new(Mock)) }
+    Vendor {
+        id: ID,
+        name: "Mock",
+        docs: "/docs",
+        receiver: None,
+        sender: None,
+        engine: Some(Arc::new(Mock)),
+        connector: None,
+    }
 }
 
 const ID: &str = "mock";
@@ -126,9 +136,10 @@ impl CompletionModel for Mock {
 
     async fn complete(
         &self,
+        _connection: &Connection,
         request: &Completion,
         cancelled: &CancellationToken,
-    ) -> Result<Answer, VendorError> {
+    ) -> Result<Outcome, VendorError> {
         let settings = Settings::read(&request.engine.settings)
             .map_err(|_| failure("the agent's engine settings are not valid", Retry::Never))?;
         let newest = request.history.iter().rfind(|message| message.role == Role::User);
@@ -154,7 +165,11 @@ impl CompletionModel for Mock {
         if fails {
             return Err(failure("told to fail", Retry::Backoff));
         }
-        Ok(answer(request, directive))
+        Ok(Outcome::Answered(answer(request, directive)))
+    }
+
+    async fn list_models(&self, _connection: &Connection) -> Result<Vec<Model>, VendorError> {
+        Ok(Vec::new())
     }
 }
 
@@ -162,6 +177,7 @@ fn failure(detail: &str, retry: Retry) -> VendorError {
     VendorError {
         vendor: ID,
         operation: "complete",
+        kind: FailureKind::Other,
         http_status: None,
         detail: detail.to_owned(),
         excerpt: None,
@@ -177,8 +193,11 @@ fn answer(request: &Completion, directive: Option<Directive<'_>>) -> Answer {
             if let Some(result) = result {
                 (format!("{tool} gave {result}"), Vec::new())
             } else if request.tools.iter().any(|spec| spec.name == tool) {
-                let call =
-                    ToolCall { name: tool.to_owned(), arguments: json!({"name": name, "value": value}) };
+                let call = ToolCall {
+                    id: String::new(),
+                    name: tool.to_owned(),
+                    arguments: json!({"name": name, "value": value}),
+                };
                 (String::new(), vec![call])
             } else {
                 (format!("I have no tool {tool}"), Vec::new())
@@ -189,16 +208,16 @@ fn answer(request: &Completion, directive: Option<Directive<'_>>) -> Answer {
     let results =
         request.steps.iter().flat_map(|step| &step.results).map(|result| words(&result.to_string()));
     let history = request.history.iter().map(|message| words(&message.text));
-    Answer {
+    let usage = Usage {
         input_tokens: words(&request.instructions) + history.chain(results).sum::<i64>(),
+        cached_input_tokens: 0,
         output_tokens: words(&text)
             + tool_calls
                 .iter()
                 .map(|call| words(&call.name) + words(&call.arguments.to_string()))
                 .sum::<i64>(),
-        text,
-        tool_calls,
-    }
+    };
+    Answer { text, tool_calls, usage: Some(usage), model: ID.to_owned(), ..Answer::default() }
 }
 
 /// Says what the customer wrote since the last reply.
@@ -230,7 +249,7 @@ mod tests {
     use domain::{
         DialogueId, MessageId, Timestamp,
         agent::Engine,
-        vendor::{Step, ToolSpec},
+        engine::{Step, ToolSpec},
     };
     use uuid::Uuid;
 
@@ -250,6 +269,7 @@ mod tests {
         Completion {
             engine: Engine {
                 vendor: ID.into(),
+                integration: None,
                 model: String::new(),
                 temperature: None,
                 max_output_tokens: None,
@@ -257,7 +277,10 @@ mod tests {
             },
             instructions: "Be kind.".into(),
             history: history.iter().enumerate().map(message).collect(),
+            dialogue: DialogueId(Uuid::nil()),
+            at: Timestamp::UNIX_EPOCH,
             run: 1,
+            notes: None,
             tools: vec![ToolSpec {
                 name: "set_attribute".into(),
                 description: String::new(),
@@ -268,7 +291,10 @@ mod tests {
     }
 
     async fn complete(request: &Completion) -> Result<Answer, VendorError> {
-        Mock.complete(request, &CancellationToken::new()).await
+        match Mock.complete(&Connection::default(), request, &CancellationToken::new()).await? {
+            Outcome::Answered(answer) => Ok(answer),
+            Outcome::Waiting { .. } => panic!("it never waits"),
+        }
     }
 
     #[tokio::test]
@@ -282,7 +308,7 @@ mod tests {
         ]);
         let answer = complete(&request).await.unwrap();
         assert_eq!(answer.text, "You wrote 2 messages: “are you”, “there?”");
-        assert_eq!((answer.input_tokens, answer.output_tokens), (13, 7));
+        assert_eq!(answer.usage, Some(Usage { input_tokens: 13, cached_input_tokens: 0, output_tokens: 7 }));
         assert_eq!(complete(&request).await.unwrap(), answer);
     }
 
@@ -321,7 +347,10 @@ mod tests {
         let first = complete(&request).await.unwrap();
         assert_eq!(first.text, "");
         let arguments = json!({"name": "plan", "value": "gold card"});
-        assert_eq!(first.tool_calls, [ToolCall { name: "set_attribute".into(), arguments }]);
+        assert_eq!(
+            first.tool_calls,
+            [ToolCall { id: String::new(), name: "set_attribute".into(), arguments }]
+        );
         request.steps.push(Step { answer: first, results: vec![json!({"ok": true})] });
         let second = complete(&request).await.unwrap();
         assert_eq!((second.text.as_str(), second.tool_calls.len()), ("set_attribute gave {\"ok\":true}", 0));
@@ -349,10 +378,11 @@ mod tests {
 
     #[tokio::test]
     async fn it_stops_when_cancelled() {
-        let cancelled = CancellationToken::new();
+        let (connection, cancelled) = (Connection::default(), CancellationToken::new());
         let request = request(&[(Role::User, "/slow 600000")]);
         let begun = tokio::time::Instant::now();
-        let (result, ()) = tokio::join!(Mock.complete(&request, &cancelled), async { cancelled.cancel() });
+        let (result, ()) =
+            tokio::join!(Mock.complete(&connection, &request, &cancelled), async { cancelled.cancel() });
         assert!(result.is_err() && begun.elapsed() < Duration::from_secs(5));
     }
 

@@ -13,7 +13,8 @@ use domain::{
     dialogue::Role,
     inbound::{InboundEvent, RawRequest, Sender, Verified},
     vendor::{
-        self, Applied, OutboundMessage, Retry, Vendor, VendorAccount, VendorError, Vendors, WebhookReceiver,
+        self, Applied, FailureKind, OutboundMessage, Retry, Vendor, VendorAccount, VendorError, Vendors,
+        WebhookReceiver,
     },
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -268,6 +269,7 @@ async fn failures_say_whether_trying_again_helps_and_whether_it_may_have_had_its
             let expected = VendorError {
                 vendor: vendor.id,
                 operation: "send",
+                kind: FailureKind::Other,
                 http_status: status,
                 detail: error.detail.clone(),
                 excerpt: (status == Some(401)).then(|| "who?".into()),

@@ -6,7 +6,7 @@ use domain::{
     dialogue::Role,
     fail_point,
     policy::Uncertain,
-    vendor::{Applied, OutboundMessage, Resend, Retry, VendorAccount, VendorError},
+    vendor::{Applied, FailureKind, OutboundMessage, Resend, Retry, VendorAccount, VendorError},
 };
 use rand::RngExt;
 use store::{
@@ -176,6 +176,7 @@ fn broken(detail: String, retry: Retry) -> VendorError {
     VendorError {
         vendor: "switchboard",
         operation: "send",
+        kind: FailureKind::Other,
         http_status: None,
         detail,
         excerpt: None,

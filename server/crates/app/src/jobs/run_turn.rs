@@ -4,10 +4,11 @@ use domain::{
     decide::{TurnDecision, TurnFacts, decide_turn, not_held},
     delivery::Author,
     dialogue::{Role, Status},
+    engine::{Answer, Completion, Outcome, Step, Usage},
     fail_point,
     policy::{OnFailure, OnLate},
     turn::TurnState,
-    vendor::{Answer, Completion, Retry, Step, VendorError},
+    vendor::{FailureKind, Retry, VendorError},
 };
 use rand::RngExt;
 use store::{
@@ -71,7 +72,11 @@ fn cleaned(mut answer: Answer) -> Answer {
         }
     }
     answer.text = answer.text.replace('\0', "");
+    answer.model = answer.model.replace('\0', "");
+    answer.carry.as_mut().map(clean);
+    answer.notes.as_mut().map(clean);
     for call in &mut answer.tool_calls {
+        call.id = call.id.replace('\0', "");
         call.name = call.name.replace('\0', "");
         clean(&mut call.arguments);
     }
@@ -98,6 +103,7 @@ async fn answer(
         Ended::Failed(VendorError {
             vendor: "switchboard",
             operation: "complete",
+            kind: FailureKind::Other,
             http_status: None,
             detail: detail.to_owned(),
             excerpt: None,
@@ -110,13 +116,20 @@ async fn answer(
     else {
         return Ok(failed("the agent's engine is not known to this server", Retry::Never));
     };
+    let connection = match app.connection(&begun.engine) {
+        Ok(connection) => connection,
+        Err(why) => return Ok(failed(&why, Retry::Never)),
+    };
     let mut request = Completion {
         engine: begun.engine.clone(),
         instructions: begun.instructions.clone(),
         history: begun.history.clone(),
+        dialogue: claim.dialogue,
+        at: app.now(),
         run: begun.run,
         tools: tools::specs(),
         steps: Vec::new(),
+        notes: None,
     };
     // An earlier run may have committed steps; one may wait for its tools.
     for open in &begun.steps {
@@ -133,11 +146,16 @@ async fn answer(
     }
     while request.steps.len() < MOST_STEPS {
         fail_point::reached("engine", "before");
-        let answer = engine.complete(&request, pointless).await;
+        let answer = engine.complete(&connection, &request, pointless).await;
         fail_point::reached("engine", "after");
-        let answer = answer.map(cleaned);
         let answer = match answer {
-            Ok(answer) => answer,
+            Ok(Outcome::Answered(answer)) => cleaned(answer),
+            Ok(Outcome::Waiting { .. }) => {
+                return Ok(failed(
+                    "the engine wants to be asked again, which is not known here",
+                    Retry::Never,
+                ));
+            }
             Err(_) if pointless.is_cancelled() && !worker.give_up.is_cancelled() => {
                 return Ok(Ended::Superseded);
             }
@@ -169,9 +187,7 @@ async fn reply(
     begun: BegunTurn,
     mut steps: Vec<Step>,
 ) -> Result<(), Error> {
-    let (input_tokens, output_tokens) = steps.iter().fold((0, 0), |(input, output), step| {
-        (input + step.answer.input_tokens, output + step.answer.output_tokens)
-    });
+    let usage = steps.iter().filter_map(|step| step.answer.usage).fold(Usage::default(), |sum, it| sum + it);
     let Some(Step { answer, .. }) = steps.pop() else { return Ok(()) };
     let mut text = answer.text.clone();
     if text.trim().is_empty() {
@@ -180,14 +196,14 @@ async fn reply(
     if begun.late && begun.policy.on_late == OnLate::Apologise {
         text = format!("{}\n\n{text}", begun.policy.apology_text);
     }
-    commit(worker, claim, begun, text, Said { answer, input_tokens, output_tokens, error: None }).await
+    commit(worker, claim, begun, text, Said { answer, usage, error: None }).await
 }
 
 /// Where a reply comes from.
 struct Said {
     answer: Answer,
-    input_tokens: i64,
-    output_tokens: i64,
+    /// Of all steps.
+    usage: Usage,
     /// Why the engine's answer is not what is said.
     error: Option<String>,
 }
@@ -206,8 +222,8 @@ async fn commit(
         message: app.id(),
         text: text.clone(),
         answer: said.answer,
-        input_tokens: said.input_tokens,
-        output_tokens: said.output_tokens,
+        input_tokens: said.usage.input_tokens,
+        output_tokens: said.usage.output_tokens,
         delivery: app.id(),
         out_job: app.id(),
         event: app.id(),
@@ -273,10 +289,8 @@ async fn fail(
         OnFailure::HandOver => hand_over(worker, &begun, failed(why)).await,
         OnFailure::FallbackText => {
             let text = begun.policy.fallback_text.clone();
-            let answer =
-                Answer { text: text.clone(), tool_calls: Vec::new(), input_tokens: 0, output_tokens: 0 };
-            commit(worker, claim, begun, text, Said { answer, input_tokens: 0, output_tokens: 0, error: why })
-                .await
+            let answer = Answer { text: text.clone(), ..Answer::default() };
+            commit(worker, claim, begun, text, Said { answer, usage: Usage::default(), error: why }).await
         }
     }
 }
@@ -350,6 +364,7 @@ fn settlement(
 
 #[cfg(test)]
 mod tests {
+    use domain::engine::ToolCall;
     use serde_json::json;
 
     use super::*;
@@ -357,9 +372,8 @@ mod tests {
     #[test]
     fn what_postgres_cannot_hold_is_taken_out_of_answers() {
         let call =
-            domain::vendor::ToolCall { name: "a\0".to_owned(), arguments: json!({ "x\0": ["\0y", 1] }) };
-        let answer =
-            Answer { text: "he\0llo".to_owned(), tool_calls: vec![call], input_tokens: 1, output_tokens: 2 };
+            ToolCall { id: String::new(), name: "a\0".to_owned(), arguments: json!({ "x\0": ["\0y", 1] }) };
+        let answer = Answer { text: "he\0llo".to_owned(), tool_calls: vec![call], ..Answer::default() };
         let clean = cleaned(answer);
         assert_eq!((clean.text.as_str(), clean.tool_calls[0].name.as_str()), ("hello", "a"));
         assert_eq!(clean.tool_calls[0].arguments, json!({ "x": ["y", 1] }));

@@ -1,0 +1,118 @@
+//! An answer that is read as it comes.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use domain::vendor::{Applied, FailureKind, Retry, VendorError};
+use http::{HeaderMap, StatusCode};
+use tokio::time::{Instant, timeout_at};
+
+use super::{Call, retry_after, root};
+
+/// How long a call may take, part by part.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Until the head of the answer has come.
+    pub(crate) head: Duration,
+    /// Between one piece of the body and the next.
+    pub(crate) idle: Duration,
+    /// All in all.
+    pub(crate) whole: Duration,
+    /// How long the body may be, in bytes.
+    pub(crate) most_bytes: usize,
+}
+
+/// An answer whose head has come.
+pub(crate) struct Opened {
+    /// Its status, whatever it is.
+    pub(crate) status: StatusCode,
+    /// Its headers.
+    pub(crate) headers: HeaderMap,
+    vendor: &'static str,
+    operation: &'static str,
+    host: String,
+    advice: Retry,
+    response: reqwest::Response,
+    patience: Patience,
+    deadline: Instant,
+    read: usize,
+}
+
+impl Opened {
+    pub(super) fn new(
+        call: &Call<'_>,
+        host: String,
+        mut response: reqwest::Response,
+        patience: Patience,
+        deadline: Instant,
+    ) -> Self {
+        Self {
+            status: response.status(),
+            advice: retry_after::advice(response.headers(), call.now),
+            headers: std::mem::take(response.headers_mut()),
+            vendor: call.vendor,
+            operation: call.operation,
+            host,
+            response,
+            patience,
+            deadline,
+            read: 0,
+        }
+    }
+
+    /// Gives the next piece of the body; `None`: that was all.
+    ///
+    /// # Errors
+    /// A body that breaks off, stops for longer than the patience, or is too long. What was asked for may have been done,
+    /// and cost something, but has no effect outside.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, VendorError> {
+        let until = self.deadline.min(Instant::now() + self.patience.idle);
+        let chunk = match timeout_at(until, self.response.chunk()).await {
+            Ok(Ok(chunk)) => chunk,
+            Ok(Err(error)) => {
+                return Err(self.bad(format!("{}'s answer broke off: {}", self.host, root(&error))));
+            }
+            Err(_) => return Err(self.bad(format!("{}'s answer stood still, or took too long", self.host))),
+        };
+        self.read += chunk.as_ref().map_or(0, Bytes::len);
+        if self.read > self.patience.most_bytes {
+            let detail = format!("{}'s answer is longer than {} bytes", self.host, self.patience.most_bytes);
+            return Err(VendorError { retry: Retry::Never, ..self.bad(detail) });
+        }
+        Ok(chunk)
+    }
+
+    /// Reads what is left of the body.
+    ///
+    /// # Errors
+    /// As [`Self::chunk`].
+    pub(crate) async fn whole(&mut self) -> Result<Bytes, VendorError> {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = self.chunk().await? {
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    }
+
+    /// Reads a refusal: its body, as much as comes, and what its status says where the vendor's own rules know nothing
+    /// better.
+    pub(crate) async fn refusal(&mut self, call: &Call<'_>) -> (Bytes, VendorError) {
+        let body = self.whole().await.unwrap_or_default();
+        let error = call.refused(&self.host, self.status, self.advice, &body);
+        (body, error)
+    }
+
+    /// An answer that can't be used.
+    pub(crate) fn bad(&self, detail: String) -> VendorError {
+        VendorError {
+            vendor: self.vendor,
+            operation: self.operation,
+            kind: FailureKind::BadAnswer,
+            http_status: Some(self.status.as_u16()),
+            detail,
+            excerpt: None,
+            applied: Applied::Maybe,
+            retry: Retry::Backoff,
+        }
+    }
+}
