@@ -269,7 +269,12 @@ async fn failures_say_whether_trying_again_helps_and_whether_it_may_have_had_its
             let expected = VendorError {
                 vendor: vendor.id,
                 operation: "send",
-                kind: FailureKind::Other,
+                kind: match status {
+                    Some(401) => FailureKind::Unauthorized,
+                    Some(429) => FailureKind::RateLimited,
+                    Some(408 | 425 | 500 | 503) | None => FailureKind::Unavailable,
+                    Some(_) => FailureKind::Other,
+                },
                 http_status: status,
                 detail: error.detail.clone(),
                 excerpt: (status == Some(401)).then(|| "who?".into()),
