@@ -18,6 +18,7 @@ mod gather;
 mod hub;
 pub mod inbound;
 mod jobs;
+mod logs;
 mod numberer;
 mod requests;
 pub mod sealing;
