@@ -142,6 +142,7 @@ impl Customer {
             message_id: format!("m{number}"),
             text: format!("{} says #{number}", self.chat),
             sender: MessageSender::Customer.into(),
+            parts: Vec::new(),
         }
     }
 }

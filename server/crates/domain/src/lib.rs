@@ -20,6 +20,7 @@ pub mod fail_point;
 pub mod ids;
 pub mod inbound;
 pub mod new_message;
+pub mod part;
 pub mod policy;
 pub mod token;
 pub mod turn;
