@@ -19,4 +19,5 @@ mod restart;
 mod streams;
 mod tenants;
 mod turns;
+mod waiting;
 mod webhooks;

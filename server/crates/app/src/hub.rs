@@ -28,7 +28,7 @@ pub(crate) struct Hub {
     runs: Mutex<HashMap<DialogueId, (u64, CancellationToken)>>,
     next_run: AtomicU64,
     /// Dialogues of whose disturbance other processes have not been told yet.
-    disturbed: Mutex<Vec<DialogueId>>,
+    disturbed: Mutex<Vec<(WorkspaceId, DialogueId)>>,
 }
 
 /// A run that can be disturbed, for as long as this lives.
@@ -69,7 +69,7 @@ impl Hub {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn disturbed(&self) -> std::sync::MutexGuard<'_, Vec<DialogueId>> {
+    fn disturbed(&self) -> std::sync::MutexGuard<'_, Vec<(WorkspaceId, DialogueId)>> {
         self.disturbed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -83,10 +83,10 @@ impl Hub {
         Disturbable { hub: self, dialogue, number, token }
     }
 
-    /// Ends the run of a dialogue, wherever it is under way: its answer can't be committed any more.
-    pub(crate) fn disturb(&self, dialogue: DialogueId) {
+    /// Ends the run of a dialogue, wherever it is under way or waits: its answer can't be committed any more.
+    pub(crate) fn disturb(&self, workspace: WorkspaceId, dialogue: DialogueId) {
         if !self.disturb_own(dialogue) {
-            self.disturbed().push(dialogue);
+            self.disturbed().push((workspace, dialogue));
             self.untold.notify_one();
         }
     }
@@ -222,6 +222,9 @@ async fn tell_others(app: App) {
             () = app.inner.hub.untold.notified() => {}
         }
         let disturbed = std::mem::take(&mut *app.inner.hub.disturbed());
+        if !disturbed.is_empty() {
+            app.wake_turns(&disturbed).await;
+        }
         if let Err(error) = app.store().notify_work(&own, &disturbed).await {
             tracing::debug!(error = %error, "other processes could not be told of work; they will find it");
         }
