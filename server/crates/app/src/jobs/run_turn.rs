@@ -116,9 +116,9 @@ async fn answer(
     else {
         return Ok(failed("the agent's engine is not known to this server", Retry::Never));
     };
-    let connection = match app.connection(&begun.engine) {
-        Ok(connection) => connection,
-        Err(why) => return Ok(failed(&why, Retry::Never)),
+    let account = match app.engine_account(claim.workspace, &begun.engine).await? {
+        Ok(account) => account,
+        Err(why) => return Ok(Ended::Failed(why)),
     };
     let mut request = Completion {
         engine: begun.engine.clone(),
@@ -146,8 +146,9 @@ async fn answer(
     }
     while request.steps.len() < MOST_STEPS {
         fail_point::reached("engine", "before");
-        let answer = engine.complete(&connection, &request, pointless).await;
+        let answer = engine.complete(&account.connection, &request, pointless).await;
         fail_point::reached("engine", "after");
+        app.note_call(&account, answer.as_ref().map(drop)).await;
         let answer = match answer {
             Ok(Outcome::Answered(answer)) => cleaned(answer),
             Ok(Outcome::Waiting { .. }) => {
