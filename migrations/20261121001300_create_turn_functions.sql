@@ -80,7 +80,7 @@ begin
                        'role', case when w.reason is null then m.role else 'SYSTEM' end,
                        'text', case when w.reason is null then m.body
                            else 'This was not sent (' || w.reason || '): ' || m.body end,
-                       'external_id', m.external_id, 'turn', m.turn_id, 'created_at', m.created_at)
+                       'parts', m.parts, 'external_id', m.external_id, 'turn', m.turn_id, 'created_at', m.created_at)
                        order by (m.role = 'USER' and m.turn_id is not distinct from b.id), m.seq) as history,
                    min(m.seq) as from_seq
             from (

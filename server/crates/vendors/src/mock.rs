@@ -262,6 +262,7 @@ mod tests {
             seq: i64::try_from(at).unwrap() + 1,
             role: *role,
             text: (*text).to_owned(),
+            parts: Vec::new(),
             external_id: at.to_string(),
             turn: None,
             created_at: Timestamp::UNIX_EPOCH,
