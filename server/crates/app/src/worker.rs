@@ -59,6 +59,7 @@ pub struct Running {
     heart: JoinHandle<()>,
     numberer: JoinHandle<()>,
     feeder: JoinHandle<()>,
+    rewrapper: JoinHandle<()>,
     tasks: TaskTracker,
     give_up: CancellationToken,
     app: App,
@@ -78,6 +79,7 @@ impl Running {
         self.heart.abort();
         let _ = self.numberer.await;
         let _ = self.feeder.await;
+        let _ = self.rewrapper.await;
         if let Err(error) = store::queue::retire(self.app.store().pool(), self.app.inner.worker).await {
             tracing::warn!(error = %error, "work could not be given back; others take it when the lease lapses");
         }
@@ -337,6 +339,7 @@ pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
         ],
         numberer: tokio::spawn(numberer::run(app.clone())),
         feeder: tokio::spawn(feeder::run(app.clone())),
+        rewrapper: tokio::spawn(jobs::rewrap_secrets::run(app.clone())),
         tasks,
         give_up,
         app: app.clone(),

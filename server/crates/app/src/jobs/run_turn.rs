@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{
-    connection::Connection,
     decide::{TurnDecision, TurnFacts, decide_turn, not_held},
     delivery::Author,
     dialogue::{Role, Status},
@@ -24,7 +23,12 @@ use store::{
 use tokio_util::sync::CancellationToken;
 
 use super::deliver;
-use crate::{App, Error, engines, tools, worker::Worker};
+use crate::{
+    App, Error,
+    engines::{self, Account},
+    tools,
+    worker::Worker,
+};
 
 /// How many answers an engine may give in one turn before it must have replied.
 const MOST_STEPS: usize = 8;
@@ -130,7 +134,7 @@ fn failure(kind: FailureKind, detail: &str) -> VendorError {
 /// An engine, and what it is asked.
 struct Question {
     engine: Arc<dyn CompletionModel>,
-    connection: Connection,
+    account: Account,
     request: Completion,
 }
 
@@ -145,9 +149,9 @@ async fn question(
     else {
         return nobody("the agent's engine is not known to this server");
     };
-    let connection = match app.connection(&begun.engine) {
-        Ok(connection) => connection,
-        Err(why) => return nobody(&why),
+    let account = match app.engine_account(claim.workspace, &begun.engine).await? {
+        Ok(account) => account,
+        Err(why) => return Ok(Err(why)),
     };
     let notes = if engine.keeps_notes() {
         let mut tx = app.store().workspace(claim.workspace).await?;
@@ -169,7 +173,7 @@ async fn question(
         steps: Vec::new(),
         notes,
     };
-    Ok(Ok(Question { engine, connection, request }))
+    Ok(Ok(Question { engine, account, request }))
 }
 
 /// Has an engine stop what it works on for a turn that nobody waits for any more. That it can't be reached changes nothing.
@@ -180,11 +184,11 @@ async fn abandon(worker: &Worker, claim: &ClaimedTurn, begun: &BegunTurn) -> Res
     Ok(())
 }
 
-async fn stop(Question { engine, connection, request }: &Question) {
+async fn stop(Question { engine, account, request }: &Question) {
     let stopped = CancellationToken::new();
     stopped.cancel();
     // What is answered to nobody is nothing; the notes still name what was stopped.
-    let _ = engine.complete(connection, request, &stopped).await;
+    let _ = engine.complete(&account.connection, request, &stopped).await;
 }
 
 async fn answer(
@@ -213,8 +217,10 @@ async fn answer(
     }
     while question.request.steps.len() < MOST_STEPS {
         fail_point::reached("engine", "before");
-        let answer = question.engine.complete(&question.connection, &question.request, pointless).await;
+        let answer =
+            question.engine.complete(&question.account.connection, &question.request, pointless).await;
         fail_point::reached("engine", "after");
+        app.note_call(&question.account, answer.as_ref().map(drop)).await;
         let answer = match answer {
             Ok(Outcome::Answered(answer)) => cleaned(answer),
             Ok(Outcome::Waiting { mut notes, pause }) => {
