@@ -19,6 +19,7 @@ mod hub;
 pub mod inbound;
 mod jobs;
 mod numberer;
+mod prompt;
 mod requests;
 pub mod sealing;
 mod tools;

@@ -4,7 +4,7 @@ use domain::{
     decide::{TurnDecision, TurnFacts, decide_turn, not_held},
     delivery::Author,
     dialogue::{Role, Status},
-    engine::{Answer, Completion, Outcome, Step, Usage},
+    engine::{Answer, Outcome, Step, Usage},
     fail_point,
     policy::{OnFailure, OnLate},
     turn::TurnState,
@@ -19,7 +19,7 @@ use store::{
 use tokio_util::sync::CancellationToken;
 
 use super::deliver;
-use crate::{Error, tools, worker::Worker};
+use crate::{Error, prompt, tools, worker::Worker};
 
 /// How many answers an engine may give in one turn before it must have replied.
 const MOST_STEPS: usize = 8;
@@ -120,17 +120,17 @@ async fn answer(
         Ok(connection) => connection,
         Err(why) => return Ok(failed(&why, Retry::Never)),
     };
-    let mut request = Completion {
-        engine: begun.engine.clone(),
-        instructions: begun.instructions.clone(),
-        history: begun.history.clone(),
+    let mut request = prompt::build(prompt::Facts {
+        engine: &begun.engine,
+        instructions: &begun.instructions,
         dialogue: claim.dialogue,
-        at: app.now(),
-        run: begun.run,
-        tools: tools::specs(),
+        history: &begun.history,
         steps: Vec::new(),
+        tools: tools::specs(),
+        run: begun.run,
+        at: app.now(),
         notes: None,
-    };
+    });
     // An earlier run may have committed steps; one may wait for its tools.
     for open in &begun.steps {
         let step = match open.closed() {
