@@ -34,7 +34,7 @@ use domain::{
     connection::Connection,
     delivery::RetrySchedule,
     endpoint::Schedules,
-    vendor::{EventPoster, Vendors},
+    vendor::{EventPoster, ToolCaller, Vendors},
 };
 pub use error::Error;
 use http::HeaderName;
@@ -66,6 +66,15 @@ pub struct Settings {
     pub inbound_token_header: HeaderName,
 }
 
+/// Who calls addresses that workspaces named, other than vendors.
+#[derive(Clone)]
+pub struct Callers {
+    /// Posts events to endpoints.
+    pub events: Arc<dyn EventPoster>,
+    /// Calls agents' own tools.
+    pub tools: Arc<dyn ToolCaller>,
+}
+
 /// Switchboard, without its doors.
 #[derive(Clone)]
 pub struct App {
@@ -77,7 +86,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     ids: Ids,
     vendors: Vendors,
-    poster: Arc<dyn EventPoster>,
+    callers: Callers,
     sealer: sealing::Sealer,
     settings: Settings,
     worker: WorkerId,
@@ -95,7 +104,7 @@ impl App {
         store: Store,
         clock: Arc<dyn Clock>,
         vendors: Vendors,
-        poster: Arc<dyn EventPoster>,
+        callers: Callers,
         sealer: sealing::Sealer,
         settings: Settings,
         stop: CancellationToken,
@@ -113,7 +122,7 @@ impl App {
                 clock,
                 ids,
                 vendors,
-                poster,
+                callers,
                 sealer,
                 settings,
                 hub,

@@ -20,13 +20,31 @@ pub struct Change {
     pub reason: String,
     /// Who did it.
     pub by: String,
-    /// When a human's control goes back to the agent by itself.
+    /// When a human's control, or what was set aside, goes back to the agent by itself.
     pub returns_at: Option<Timestamp>,
 }
 
 /// Gives a dialogue to another holder, with event and marker, and has the runs in it stop. Answers whether the holder
 /// changed; a human who holds it already moves the moment of its return.
 pub async fn change(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    change: &Change,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let changed = set_aside(conn, workspace, change, now).await?;
+    if changed && change.status != Status::Pending {
+        // A run of the agent's has become pointless.
+        sqlx::query("select pg_notify('switchboard_dialogues', $1)")
+            .bind(change.dialogue.to_string())
+            .execute(&mut *conn)
+            .await?;
+    }
+    Ok(changed)
+}
+
+/// Does the same for the agent itself, whose run goes on.
+pub async fn set_aside(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     change: &Change,
@@ -42,13 +60,6 @@ pub async fn change(
         .bind(now)
         .fetch_one(&mut *conn)
         .await?;
-    if changed && change.status != Status::Pending {
-        // A run of the agent's has become pointless.
-        sqlx::query("select pg_notify('switchboard_dialogues', $1)")
-            .bind(change.dialogue.to_string())
-            .execute(&mut *conn)
-            .await?;
-    }
     sqlx::query("select pg_notify('switchboard_work', '')").execute(conn).await?;
     Ok(changed)
 }

@@ -15,6 +15,7 @@ use domain::vendor::Vendors;
 pub mod event_poster;
 pub mod generic_http;
 pub mod http;
+pub mod http_tool;
 pub mod mock;
 mod signature;
 

@@ -2,4 +2,5 @@
 
 pub(crate) mod deliver;
 pub(crate) mod dispatch_event;
+mod history;
 pub(crate) mod run_turn;

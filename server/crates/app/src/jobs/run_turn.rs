@@ -4,7 +4,7 @@ use domain::{
     decide::{TurnDecision, TurnFacts, decide_turn, not_held},
     delivery::Author,
     dialogue::{Role, Status},
-    engine::{Answer, Outcome, Step, Usage},
+    engine::{Answer, Outcome, Step, ToolCall, Usage},
     fail_point,
     policy::{OnFailure, OnLate},
     turn::TurnState,
@@ -18,16 +18,30 @@ use store::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::deliver;
-use crate::{Error, prompt, tools, worker::Worker};
+use super::{
+    deliver,
+    history::{note_window, whole_turn},
+};
+use crate::{
+    Error, prompt,
+    tools::{self, Calling, Toolset},
+    worker::Worker,
+};
 
 /// How many answers an engine may give in one turn before it must have replied.
 const MOST_STEPS: usize = 8;
+/// Why a turn that runs is asked of the agent's other engine.
+const FALLBACK_ENGINE: &str = "fallback_engine";
 
 /// Works a claimed turn to its end, or to its next run. An error leaves what happened in doubt.
 pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error> {
     let Some(begun) = worker.begin.write(claim).await? else { return Ok(()) };
+    // What was begun in the agent's hours is ended after them.
+    let closed = begun.profile.schedule.as_ref().filter(|schedule| {
+        begun.steps.is_empty() && !schedule.is_open(&begun.profile.zone(), worker.app.now())
+    });
     let facts = TurnFacts {
+        outside: closed.map(|schedule| schedule.outside),
         agent_active: begun.agent_active,
         channel_active: begun.route.active,
         status: begun.status,
@@ -40,8 +54,15 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
         }
         TurnDecision::HandOver(reason) => {
             let settlement = settlement(worker, claim, begun.run, TurnState::Silent, Some(reason), None);
-            return hand_over(worker, &begun, settlement).await;
+            return hand_over(worker, &begun, settlement, reason).await;
         }
+        TurnDecision::AnswerText(reason) => {
+            let text = closed.map(|schedule| schedule.outside_text.clone()).unwrap_or_default();
+            let answer = Answer { text: text.clone(), ..Answer::default() };
+            let said = Said { answer, usage: Usage::default(), error: None, reason: Some(reason) };
+            return commit(worker, claim, begun, text, said).await;
+        }
+        TurnDecision::Wait => return wait(worker, claim, &begun).await,
     }
     let ended = {
         let run = worker.app.inner.hub.begin_run(claim.dialogue, &worker.give_up);
@@ -50,7 +71,15 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
     match ended {
         Ended::Lost => Ok(()),
         Ended::Failed(error) => fail(worker, claim, begun, &error).await,
-        Ended::Superseded => settle(worker, claim, begun.run, TurnState::Running, None, None).await,
+        Ended::Superseded => {
+            let reason = begun.fallback.then_some(FALLBACK_ENGINE);
+            settle(worker, claim, begun.run, TurnState::Running, reason, None).await
+        }
+        Ended::HandedOver(why) => {
+            let reason = Some("handed_over");
+            let settlement = settlement(worker, claim, begun.run, TurnState::Silent, reason, None);
+            hand_over(worker, &begun, settlement, &why).await
+        }
         Ended::Answered(steps) => reply(worker, claim, begun, steps).await,
     }
 }
@@ -87,6 +116,8 @@ enum Ended {
     /// The last step is the reply.
     Answered(Vec<Step>),
     Failed(VendorError),
+    /// The model gave the dialogue to people, for this reason.
+    HandedOver(String),
     /// A newer message, or a change of control, made the answer pointless.
     Superseded,
     /// The claim is somebody else's.
@@ -120,30 +151,48 @@ async fn answer(
         Ok(connection) => connection,
         Err(why) => return Ok(failed(&why, Retry::Never)),
     };
-    let mut request = prompt::build(prompt::Facts {
+    let history = whole_turn(app, claim, begun).await?;
+    let toolset = Toolset::of(&begun.profile);
+    let facts = prompt::Facts {
         engine: &begun.engine,
         instructions: &begun.instructions,
+        profile: &begun.profile,
+        known: &begun.facts,
+        vendor: &begun.route.vendor,
+        chat: &begun.chat,
         dialogue: claim.dialogue,
-        history: &begun.history,
+        history: &history,
+        window: begun.profile.history,
         steps: Vec::new(),
-        tools: tools::specs(),
+        tools: toolset.specs(),
         run: begun.run,
         at: app.now(),
         notes: None,
-    });
+    };
+    let mut request = prompt::build(facts.clone());
+    if request.history.len() < history.len() {
+        note_window(app, claim, begun.run, &request, "history.max_tokens").await?;
+    }
     // An earlier run may have committed steps; one may wait for its tools.
     for open in &begun.steps {
-        let step = match open.closed() {
-            Some(step) => step,
-            None => match tools::run(app, worker.id, claim, begun.run, &open.answer.tool_calls, app.now())
-                .await?
-            {
-                Some(results) => Step { answer: open.answer.clone(), results },
-                None => return Ok(Ended::Lost),
-            },
+        let results = match &open.results {
+            Some(results) => results.clone(),
+            None => {
+                let calls = &open.answer.tool_calls;
+                let Some(results) =
+                    toolset.run(&calling(worker, claim, begun, request.steps.len() + 1, calls)).await?
+                else {
+                    return Ok(Ended::Lost);
+                };
+                results
+            }
         };
-        request.steps.push(step);
+        request.steps.push(prompt::known_step(open, results, &begun.engine));
+        if let Some(why) = request.steps.last().and_then(tools::handed_over) {
+            return Ok(Ended::HandedOver(why));
+        }
     }
+    let mut halved = false;
     while request.steps.len() < MOST_STEPS {
         fail_point::reached("engine", "before");
         let answer = engine.complete(&connection, &request, pointless).await;
@@ -159,6 +208,14 @@ async fn answer(
             Err(_) if pointless.is_cancelled() && !worker.give_up.is_cancelled() => {
                 return Ok(Ended::Superseded);
             }
+            // Tokens were only estimated, and tools may have given much.
+            Err(error) if error.kind == FailureKind::InputTooLong && !halved => {
+                halved = true;
+                let window = begun.profile.history.half_of(&history);
+                request.history = window.cut(&history).to_vec();
+                note_window(app, claim, begun.run, &request, "input_too_long").await?;
+                continue;
+            }
             Err(error) => return Ok(Ended::Failed(error)),
         };
         if answer.tool_calls.is_empty() {
@@ -173,12 +230,27 @@ async fn answer(
             Stepped::Lost => return Ok(Ended::Lost),
         }
         store::commit(tx).await?;
-        match tools::run(app, worker.id, claim, begun.run, &answer.tool_calls, app.now()).await? {
+        match toolset.run(&calling(worker, claim, begun, request.steps.len() + 1, &answer.tool_calls)).await?
+        {
             Some(results) => request.steps.push(Step { answer, results }),
             None => return Ok(Ended::Lost),
         }
+        if let Some(why) = request.steps.last().and_then(tools::handed_over) {
+            return Ok(Ended::HandedOver(why));
+        }
     }
     Ok(failed("the engine called tools without end", Retry::Never))
+}
+
+/// The calls of the turn's so-manyth step.
+fn calling<'a>(
+    worker: &'a Worker,
+    claim: &'a ClaimedTurn,
+    begun: &BegunTurn,
+    step: usize,
+    calls: &'a [ToolCall],
+) -> Calling<'a> {
+    Calling { app: &worker.app, worker: worker.id, claim, run: begun.run, agent: begun.agent, step, calls }
 }
 
 async fn reply(
@@ -196,7 +268,7 @@ async fn reply(
     if begun.late && begun.policy.on_late == OnLate::Apologise {
         text = format!("{}\n\n{text}", begun.policy.apology_text);
     }
-    commit(worker, claim, begun, text, Said { answer, usage, error: None }).await
+    commit(worker, claim, begun, text, Said { answer, usage, error: None, reason: None }).await
 }
 
 /// Where a reply comes from.
@@ -206,6 +278,8 @@ struct Said {
     usage: Usage,
     /// Why the engine's answer is not what is said.
     error: Option<String>,
+    /// What is said in place of an answer.
+    reason: Option<&'static str>,
 }
 
 async fn commit(
@@ -228,6 +302,7 @@ async fn commit(
         out_job: app.id(),
         event: app.id(),
         error: said.error,
+        reason: said.reason,
     };
     let (message, delivery, out_job) = (reply.message, reply.delivery, reply.out_job);
     match worker.reply.write(reply).await? {
@@ -251,6 +326,7 @@ async fn commit(
                 chat: begun.chat,
                 role: Role::Assistant,
                 text,
+                part: false,
                 route: begun.route,
             };
             deliver::send(worker, claim, sending).await
@@ -272,7 +348,9 @@ async fn fail(
         workspace.id = %claim.workspace, dialogue.id = %claim.dialogue, turn.id = %claim.turn, run, vendor = error.vendor,
         error = %error, "an engine's run failed"
     );
-    let pause = worker.app.inner.settings.runs.next_pause(failures, error.retry, jitter);
+    // The other engine is asked once: the customer has waited for the first.
+    let pause =
+        worker.app.inner.settings.runs.next_pause(failures, error.retry, jitter).filter(|_| !begun.fallback);
     let why = Some(error.to_string().replace('\0', ""));
     if let Some(pause) = pause {
         let run_at = worker.app.now() + pause;
@@ -280,23 +358,44 @@ async fn fail(
         worker.settle_turn.write(Settlement { run_at, ..again }).await?;
         return Ok(());
     }
+    if !begun.fallback && begun.profile.fallback_engine.is_some() {
+        return settle(worker, claim, run, TurnState::Running, Some(FALLBACK_ENGINE), why).await;
+    }
     let failed = |why| settlement(worker, claim, run, TurnState::Failed, Some("engine_failed"), why);
     match begun.policy.on_failure {
         OnFailure::StaySilent => {
             worker.settle_turn.write(failed(why)).await?;
             Ok(())
         }
-        OnFailure::HandOver => hand_over(worker, &begun, failed(why)).await,
+        OnFailure::HandOver => hand_over(worker, &begun, failed(why), "engine_failed").await,
         OnFailure::FallbackText => {
             let text = begun.policy.fallback_text.clone();
             let answer = Answer { text: text.clone(), ..Answer::default() };
-            commit(worker, claim, begun, text, Said { answer, usage: Usage::default(), error: why }).await
+            let said = Said { answer, usage: Usage::default(), error: why, reason: Some("fallback") };
+            commit(worker, claim, begun, text, said).await
         }
     }
 }
 
+/// Leaves a turn that gathers messages until the agent's hours begin. The beginning of its run is undone: nothing was asked.
+async fn wait(worker: &Worker, claim: ClaimedTurn, begun: &BegunTurn) -> Result<(), Error> {
+    let (zone, now) = (begun.profile.zone(), worker.app.now());
+    let opening = begun.profile.schedule.as_ref().and_then(|schedule| schedule.next_opening(&zone, now));
+    let Some(run_at) = opening else {
+        return settle(worker, claim, begun.run, TurnState::Silent, Some("outside_hours"), None).await;
+    };
+    let waiting = settlement(worker, claim, begun.run, TurnState::Collecting, None, None);
+    worker.settle_turn.write(Settlement { run_at, ..waiting }).await?;
+    Ok(())
+}
+
 /// Closes a turn and gives its dialogue to people, with one notice to the customer where the policy has one: all at once.
-async fn hand_over(worker: &Worker, begun: &BegunTurn, settlement: Settlement) -> Result<(), Error> {
+async fn hand_over(
+    worker: &Worker,
+    begun: &BegunTurn,
+    settlement: Settlement,
+    why: &str,
+) -> Result<(), Error> {
     let app = &worker.app;
     let claim = settlement.claim;
     let now = app.now();
@@ -318,7 +417,7 @@ async fn hand_over(worker: &Worker, begun: &BegunTurn, settlement: Settlement) -
     let change = Change {
         dialogue: claim.dialogue,
         status: Status::Open,
-        reason: settlement.reason.unwrap_or_default().to_owned(),
+        reason: why.to_owned(),
         by: "agent".to_owned(),
         // Nobody has taken it yet: it waits for people, however long.
         returns_at: None,
