@@ -5,6 +5,7 @@ create table agents (
     instructions text not null,
     engine jsonb not null,
     reply_policy jsonb not null,
+    profile jsonb not null,
     active boolean not null,
     token_hash bytea not null,
     token_suffix text not null,
@@ -18,6 +19,7 @@ comment on table agents is 'The configured AIs that answer.';
 comment on column agents.instructions is 'What the model is told before each dialogue, up to 65,536 bytes.';
 comment on column agents.engine is '{vendor, model, temperature, max_output_tokens, settings}: who writes the answers.';
 comment on column agents.reply_policy is 'domain::policy::ReplyPolicy: when it answers, and what happens when it can''t. Durations in milliseconds.';
+comment on column agents.profile is 'domain::profile::Profile: what it knows and may do. What is missing has its default.';
 comment on column agents.active is 'Whether it answers.';
 comment on column agents.token_hash is 'SHA-256 of the token that inbound webhooks carry.';
 comment on column agents.deleted_at is 'When it was deleted; NULL: it was not. Its dialogues still name it.';

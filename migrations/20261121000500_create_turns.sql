@@ -9,6 +9,7 @@ create table turns (
     current_run integer not null,
     restarts integer not null default 0,
     late boolean not null default false,
+    waited_until timestamptz,
     reply_message_id uuid,
     created_at timestamptz not null,
     closed_at timestamptz,
@@ -18,11 +19,12 @@ create table turns (
     constraint turns_closed check ((closed_at is not null) = (state in ('REPLIED', 'SILENT', 'FAILED')))
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 comment on table turns is 'One answer of an agent to the messages that came since the last.';
-comment on column turns.reason is 'Why it stayed silent or failed; NULL otherwise.';
+comment on column turns.reason is 'Why it stayed silent or failed, or what its reply is in place of an answer; while it runs, fallback_engine: its engine failed for good, and the agent''s other one is asked. NULL otherwise.';
 comment on column turns.covered_through is 'The highest customer message that it covers; 0 while it collects.';
 comment on column turns.current_run is 'The number of its newest run; 0: none. Only that run may commit.';
 comment on column turns.restarts is 'How often a run was superseded by a newer message.';
 comment on column turns.late is 'Whether it began so long after its first message that the agent''s policy for late messages applies.';
+comment on column turns.waited_until is 'When the agent''s hours began that it waited for: from then on it may be late; NULL: it did not wait.';
 comment on column turns.reply_message_id is 'Its reply; NULL: none.';
 create index turns_dialogue_idx on turns (workspace_id, dialogue_id, id);
 call protect_table('turns');

@@ -8,6 +8,8 @@ create table deliveries (
     state text not null check (state in ('PENDING', 'STARTED', 'DELIVERED', 'UNCERTAIN', 'HELD', 'WITHHELD', 'DEAD')),
     reason text,
     attempts integer not null,
+    text_from integer,
+    text_chars integer,
     next_attempt_at timestamptz,
     slot_at timestamptz,
     created_at timestamptz not null,
@@ -18,6 +20,8 @@ comment on table deliveries is 'Outbound messages on their way.';
 comment on column deliveries.author is 'Who had it sent: what the guard asks.';
 comment on column deliveries.state is 'UNCERTAIN: it may have arrived, and is sent again all the same; HELD: it may have arrived, and waits for a person.';
 comment on column deliveries.reason is 'Why it was withheld, is held or dead; NULL otherwise.';
+comment on column deliveries.text_from is 'The first character, from 1, of the part of the message''s text that it carries; NULL: it carries all of it.';
+comment on column deliveries.text_chars is 'How many characters of the text it carries; NULL: all.';
 comment on column deliveries.attempts is 'How many attempts were begun; the number of the newest.';
 comment on column deliveries.next_attempt_at is 'When the next attempt is due; NULL: none is.';
 comment on column deliveries.slot_at is 'The place in its channel''s rate that the governor granted it; NULL: it needs none, or has used it.';

@@ -27,6 +27,12 @@ begin
 end
 $$;
 
+-- Whether the agent may speak in a dialogue: while it holds it, and to end what it says where it set the dialogue aside
+-- itself. Once people hold it, never.
+create function agent_may_speak(p_status text, p_reason text, p_by text) returns boolean
+language sql immutable parallel safe
+return p_status = 'PENDING' or p_status <> 'OPEN' and p_by = 'agent' and p_reason = 'set_status';
+
 -- Adds a message of ours to a dialogue, and its delivery where one is asked for. Locks the dialogue. Answers nothing where
 -- there is no such dialogue.
 create function add_message(
@@ -71,7 +77,7 @@ $$;
 
 -- Gives a dialogue to another holder: OPEN a human, PENDING the agent, SNOOZED and RESOLVED nobody. Each change is an event,
 -- and a message of the role SYSTEM, which the agent finds in its history. `p_returns_at`: when a human's control goes back
--- to the agent by itself; a human who holds the dialogue already moves that moment. Answers whether the holder changed.
+-- to the agent by itself, or when what was set aside does; a human who holds the dialogue already moves that moment. Answers whether the holder changed.
 create function change_control(
     p_workspace uuid, p_dialogue uuid, p_status text, p_reason text, p_by text, p_returns_at timestamptz,
     p_at timestamptz
@@ -84,7 +90,7 @@ declare
     v_was text;
     v_at timestamptz;
     v_marker uuid;
-    v_returns_at timestamptz := case when p_status = 'OPEN' then p_returns_at end;
+    v_returns_at timestamptz := case when p_status in ('OPEN', 'SNOOZED') then p_returns_at end;
 begin
     select status into v_was from dialogues where workspace_id = p_workspace and id = p_dialogue for update;
     if not found or v_was = p_status and p_returns_at is null then
@@ -175,11 +181,11 @@ begin
     if not found then
         return;
     end if;
-    if v_status = 'OPEN' and v_returns_at > p_at then
+    if v_status in ('OPEN', 'SNOOZED') and v_returns_at > p_at then
         update jobs set run_at = v_returns_at where workspace_id = p_workspace and id = p_job;
     else
         delete from jobs where workspace_id = p_workspace and id = p_job;
-        if v_status = 'OPEN' and v_returns_at is not null then
+        if v_status in ('OPEN', 'SNOOZED') and v_returns_at is not null then
             perform change_control(p_workspace, p_dialogue, 'PENDING', 'timer', '', null, p_at);
         end if;
     end if;

@@ -13,7 +13,8 @@ returns table (
     workspace_id uuid, turn_id uuid, fence bigint, run integer, late boolean, dialogue_status text, chat text,
     agent_active boolean, engine jsonb, instructions text, reply_policy jsonb,
     channel_id uuid, channel_active boolean, vendor text, url text, uncertain text, token_sealed bytea, signing_secret_sealed bytea,
-    history jsonb, steps jsonb, waiting_since timestamptz)
+    history jsonb, steps jsonb, waiting_since timestamptz,
+    agent_id uuid, profile jsonb, facts jsonb, fallback boolean, max_text_chars integer)
 language plpgsql security definer
 set search_path = public, pg_temp
 set lock_timeout = '50ms'
@@ -60,7 +61,7 @@ begin
         set state = 'RUNNING', current_run = t.current_run + (w.superseded is not false)::integer,
             restarts = t.restarts + (w.superseded is true)::integer,
             covered_through = case when d.collecting_turn_id = t.id then d.last_customer_seq else t.covered_through end,
-            late = t.late or w.turn_id is null and t.created_at
+            late = t.late or w.turn_id is null and greatest(t.created_at, t.waited_until)
                 + nullif(a.reply_policy ->> 'late_after_ms', '0')::bigint * interval '1 millisecond' < p_at is true
         from input i
         join dialogues d on d.workspace_id = i.workspace_id and d.id = i.dialogue_id
@@ -69,6 +70,7 @@ begin
             and a.workspace_id = t.workspace_id and a.id = t.agent_id
         returning t.workspace_id, t.id, i.fence, t.dialogue_id, t.agent_id, t.current_run, t.covered_through, t.late,
             case when not w.superseded then w.started_at end as waiting_since,
+            t.reason is not distinct from 'fallback_engine' as fallback,
             -- A run that has begun an effect can't be superseded.
             a.reply_policy ->> 'newer_message' = 'RESTART' and t.restarts < (a.reply_policy ->> 'max_restarts')::integer
                 and not exists (select 1 from run_steps s where s.workspace_id = t.workspace_id and s.turn_id = t.id)
@@ -81,9 +83,14 @@ begin
         where d.workspace_id = b.workspace_id and d.id = b.dialogue_id and d.collecting_turn_id = b.id
     ),
     known as materialized (
-        select b.*, d.status, d.chat, d.channel_id, c.deleted_at is null and c.active as channel_active, c.vendor, c.url,
+        select b.*, case when agent_may_speak(d.status, d.control_reason, d.control_by) then 'PENDING' else d.status end as status,
+               d.chat, d.channel_id, c.deleted_at is null and c.active as channel_active, c.vendor, c.url,
                c.delivery_policy ->> 'uncertain' as uncertain, c.token_sealed, c.signing_secret_sealed, case when a.deleted_at is null then a.active end as agent_active,
-               a.engine, a.instructions, a.reply_policy, h.history, h.from_seq
+               case when b.fallback then coalesce(nullif(a.profile -> 'fallback_engine', 'null'), a.engine) else a.engine end
+                   as engine,
+               a.instructions, a.reply_policy, a.profile, (c.delivery_policy ->> 'max_text_chars')::integer as max_text_chars,
+               jsonb_build_object('agent', a.display_name, 'channel', c.display_name, 'attributes', d.attributes) as facts,
+               h.history, h.from_seq
         from begun b
         join dialogues d on d.workspace_id = b.workspace_id and d.id = b.dialogue_id
         join channels c on c.workspace_id = b.workspace_id and c.id = d.channel_id
@@ -91,11 +98,13 @@ begin
         cross join lateral (
             -- What colleagues and the agent said meanwhile belongs to the history; a customer's message of the next turn
             -- does not, or it would be answered twice. What this turn answers comes last, wherever an earlier reply was
-            -- recorded: it is what the engine is asked. What the guard withheld was never said, and the engine is told so.
+            -- recorded: it is what the engine is asked. What the guard withheld was never said, and the engine is told so; where only
+            -- the rest of a message was withheld, its beginning is what was said.
             select jsonb_agg(jsonb_build_object(
                        'id', m.id, 'dialogue', b.dialogue_id, 'seq', m.seq,
-                       'role', case when w.reason is null then m.role else 'SYSTEM' end,
+                       'role', case when w.text_from = 1 then 'SYSTEM' else m.role end,
                        'text', case when w.reason is null then m.body
+                           when w.text_from > 1 then left(m.body, w.text_from - 1)
                            else 'This was not sent (' || w.reason || '): ' || m.body end,
                        'parts', m.parts, 'external_id', m.external_id, 'turn', m.turn_id, 'created_at', m.created_at)
                        order by (m.role = 'USER' and m.turn_id is not distinct from b.id), m.seq) as history,
@@ -104,9 +113,14 @@ begin
                 select * from messages n
                 where n.workspace_id = b.workspace_id and n.dialogue_id = b.dialogue_id
                     and (n.role <> 'USER' or n.seq <= b.covered_through)
-                order by n.seq desc limit p_history
+                order by n.seq desc
+                limit coalesce((a.profile #>> '{history,max_messages}')::integer, p_history)
             ) m
-            left join deliveries w on w.workspace_id = b.workspace_id and w.message_id = m.id and w.state = 'WITHHELD'
+            cross join lateral (
+                select min(y.reason) as reason, min(coalesce(y.text_from, 1)) as text_from
+                from deliveries y
+                where y.workspace_id = b.workspace_id and y.message_id = m.id and y.state = 'WITHHELD'
+            ) w
         ) h
     ),
     started as (
@@ -120,9 +134,11 @@ begin
     select k.workspace_id, k.id, k.fence, k.current_run, k.late, k.status, k.chat, k.agent_active, k.engine, k.instructions,
            k.reply_policy, k.channel_id, k.channel_active, k.vendor, k.url, k.uncertain, k.token_sealed, k.signing_secret_sealed,
            coalesce(k.history, '[]'),
-           coalesce((select jsonb_agg(jsonb_build_object('answer', s.answer, 'results', s.results) order by s.step)
+           coalesce((select jsonb_agg(jsonb_build_object('answer', s.answer, 'results', s.results,
+                         'vendor', (select r.request #>> '{engine,vendor}' from runs r
+                             where r.workspace_id = s.workspace_id and r.turn_id = s.turn_id and r.number = s.run)) order by s.step)
                      from run_steps s where s.workspace_id = k.workspace_id and s.turn_id = k.id), '[]'),
-           k.waiting_since
+           k.waiting_since, k.agent_id, k.profile, k.facts, k.fallback, k.max_text_chars
     from known k;
 end
 $$;
@@ -132,14 +148,15 @@ call hand_to_system('system_begin_turns(uuid, uuid[], uuid[], uuid[], bigint[], 
 -- the dialogue waits to be delivered, the out key is taken at once and the first attempt is committed as STARTED: the
 -- worker sends without going through the queue. A worker that dies leaves a job under a locked key, like any other.
 --
--- `p_error`: why the run failed, whose fallback text this is; NULL: it is the engine's answer.
+-- `p_error`: why the run failed, whose fallback text this is; NULL: it is the engine's answer. `p_reason`: what the reply is in
+-- place of an answer; NULL: it is one.
 --
 -- Outcome: COMMITTED; HUMAN_HOLDS or NOBODY_HOLDS when the agent no longer holds the dialogue; SUPERSEDED when a newer message was added to the
 -- turn meanwhile: then the turn is due for its next run.
 create function system_commit_replies(
     p_worker uuid, p_workspace uuid[], p_dialogue uuid[], p_turn uuid[], p_run integer[], p_fence bigint[],
     p_job uuid[], p_message uuid[], p_body text[], p_answer jsonb[], p_input_tokens bigint[], p_output_tokens bigint[],
-    p_delivery uuid[], p_out_job uuid[], p_event uuid[], p_error text[], p_at timestamptz
+    p_delivery uuid[], p_out_job uuid[], p_event uuid[], p_error text[], p_reason text[], p_at timestamptz
 )
 returns table (ord integer, outcome text, out_fence bigint)
 language plpgsql security definer
@@ -163,12 +180,12 @@ begin
     where (d.workspace_id, d.id) in (select * from unnest(p_workspace, p_dialogue))
     order by d.workspace_id, d.id for update;
 
-    select array_agg(c.ord) filter (where c.status = 'PENDING' and not c.superseded),
-           array_agg(c.ord) filter (where c.status <> 'PENDING'),
-           array_agg(c.ord) filter (where c.status = 'PENDING' and c.superseded)
+    select array_agg(c.ord) filter (where c.speaks and not c.superseded),
+           array_agg(c.ord) filter (where not c.speaks),
+           array_agg(c.ord) filter (where c.speaks and c.superseded)
     into v_good, v_held, v_superseded
     from (
-        select i.ord::integer as ord, d.status,
+        select i.ord::integer as ord, agent_may_speak(d.status, d.control_reason, d.control_by) as speaks,
                d.collecting_turn_id is not distinct from t.id and d.last_customer_seq > t.covered_through as superseded
         from unnest(p_workspace, p_dialogue, p_turn, p_run, p_fence) with ordinality
             as i (workspace_id, dialogue_id, turn_id, run, fence, ord)
@@ -185,10 +202,10 @@ begin
         select i.*, i.n::integer as ord
         from unnest(
             p_workspace, p_dialogue, p_turn, p_run, p_job, p_message, p_body, p_answer, p_input_tokens, p_output_tokens,
-            p_delivery, p_out_job, p_event, p_error
+            p_delivery, p_out_job, p_event, p_error, p_reason
         ) with ordinality as i (
             workspace_id, dialogue_id, turn_id, run, job_id, message_id, body, answer, input_tokens, output_tokens,
-            delivery_id, out_job_id, event_id, error, n)
+            delivery_id, out_job_id, event_id, error, reason, n)
         where i.n = any (v_good)
     ),
     moved as (
@@ -219,7 +236,7 @@ begin
     closed as (
         update turns t
         set state = 'REPLIED', reply_message_id = i.message_id, closed_at = p_at,
-            reason = case when i.error is not null then 'fallback' end
+            reason = i.reason
         from input i where t.workspace_id = i.workspace_id and t.id = i.turn_id
     ),
     answered as (
@@ -312,10 +329,11 @@ begin
         'turn');
 end
 $$;
-call hand_to_system('system_commit_replies(uuid, uuid[], uuid[], uuid[], integer[], bigint[], uuid[], uuid[], text[], jsonb[], bigint[], bigint[], uuid[], uuid[], uuid[], text[], timestamptz)');
+call hand_to_system('system_commit_replies(uuid, uuid[], uuid[], uuid[], integer[], bigint[], uuid[], uuid[], text[], jsonb[], bigint[], bigint[], uuid[], uuid[], uuid[], text[], text[], timestamptz)');
 
 -- Settles turns that got no reply: state SILENT or FAILED closes them for good, with all messages that were added to them;
--- RUNNING leaves them for another run, at `p_run_at` when this one failed, or when newer messages say if it was superseded.
+-- RUNNING leaves them for another run, at `p_run_at` when this one failed, or when newer messages say if it was superseded;
+-- COLLECTING undoes the beginning of the run, and the turn goes on gathering messages until `p_run_at`.
 -- `p_error` is why the run failed; NULL: it did not.
 create function system_settle_turns(
     p_worker uuid, p_workspace uuid[], p_dialogue uuid[], p_turn uuid[], p_run integer[], p_fence bigint[], p_job uuid[],
@@ -364,7 +382,8 @@ begin
     moved as (
         update dialogues d
         set version = d.version + 1, updated_at = greatest(p_at, d.updated_at + interval '1 microsecond'),
-            collecting_turn_id = case when i.state = 'RUNNING' then d.collecting_turn_id
+            collecting_turn_id = case i.state when 'RUNNING' then d.collecting_turn_id
+                when 'COLLECTING' then coalesce(d.collecting_turn_id, i.turn_id)
                 else nullif(d.collecting_turn_id, i.turn_id) end
         from input i where d.workspace_id = i.workspace_id and d.id = i.dialogue_id
         returning i.ord, d.updated_at
@@ -374,31 +393,41 @@ begin
         set state = case when i.error is not null then 'FAILED' when i.state = 'RUNNING' then 'SUPERSEDED'
                 else 'ANSWERED' end,
             error = i.error, ended_at = p_at
-        from input i where r.workspace_id = i.workspace_id and r.turn_id = i.turn_id and r.number = i.run
+        from input i
+        where r.workspace_id = i.workspace_id and r.turn_id = i.turn_id and r.number = i.run and i.state <> 'COLLECTING'
+    ),
+    undone as (
+        delete from runs r using input i
+        where r.workspace_id = i.workspace_id and r.turn_id = i.turn_id and r.number = i.run and i.state = 'COLLECTING'
     ),
     closed as (
         update turns t
-        set state = i.state, reason = i.reason, closed_at = case when i.state <> 'RUNNING' then p_at end,
+        set state = i.state, reason = i.reason, closed_at = case when i.state not in ('RUNNING', 'COLLECTING') then p_at end,
+            current_run = t.current_run - (i.state = 'COLLECTING')::integer,
+            waited_until = case when i.state = 'COLLECTING' then i.run_at else t.waited_until end,
             restarts = t.restarts + (i.state = 'RUNNING' and i.error is null)::integer,
-            covered_through = case when i.state <> 'RUNNING' and was.collecting_turn_id = t.id
-                then was.last_customer_seq else t.covered_through end
+            covered_through = case
+                when i.state = 'COLLECTING' and coalesce(was.collecting_turn_id, t.id) = t.id then 0
+                when i.state not in ('RUNNING', 'COLLECTING') and was.collecting_turn_id = t.id then was.last_customer_seq
+                else t.covered_through end
         from input i join dialogues was on was.workspace_id = i.workspace_id and was.id = i.dialogue_id
         where t.workspace_id = i.workspace_id and t.id = i.turn_id
     ),
     done as (
         delete from jobs j using input i
-        where j.workspace_id = i.workspace_id and j.id = i.job_id and i.state <> 'RUNNING'
+        where j.workspace_id = i.workspace_id and j.id = i.job_id and i.state not in ('RUNNING', 'COLLECTING')
     ),
     again as (
-        update jobs j set run_at = i.run_at, failures = j.failures + 1
+        update jobs j set run_at = i.run_at, failures = j.failures + (i.state = 'RUNNING')::integer
         from input i
-        where j.workspace_id = i.workspace_id and j.id = i.job_id and i.state = 'RUNNING' and i.error is not null
+        where j.workspace_id = i.workspace_id and j.id = i.job_id
+            and (i.state = 'COLLECTING' or i.state = 'RUNNING' and i.error is not null)
     ),
     told as (
         insert into events (workspace_id, id, kind, dialogue_id, subject_id, data, occurred_at)
         select i.workspace_id, i.event_id, case i.state when 'SILENT' then 'turn.silent' else 'turn.failed' end,
                i.dialogue_id, i.turn_id, jsonb_build_object('reason', i.reason), m.updated_at
-        from input i join moved m on m.ord = i.ord where i.state <> 'RUNNING'
+        from input i join moved m on m.ord = i.ord where i.state not in ('RUNNING', 'COLLECTING')
         returning workspace_id, id, occurred_at
     ),
     noted as (

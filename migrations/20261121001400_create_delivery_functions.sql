@@ -27,8 +27,12 @@ begin
     if p_status = 'OPEN' then
         return 'human_holds';
     end if;
-    -- A program may write in a dialogue that nobody holds, the agent may not.
-    if p_author = 'AGENT' and p_status <> 'PENDING' then
+    -- A program may write in a dialogue that nobody holds, the agent may not, but to end what it says.
+    if p_author = 'AGENT' and p_status <> 'PENDING' and not exists (
+        select 1 from dialogues d
+        where d.workspace_id = p_workspace and d.id = p_dialogue
+            and agent_may_speak(d.status, d.control_reason, d.control_by))
+    then
         return 'nobody_holds';
     end if;
     -- Ids of deliveries rise with time. A programme that talks to another one is noticed within a minute.
@@ -108,7 +112,8 @@ create function system_start_attempts(
 )
 returns table (
     workspace_id uuid, delivery_id uuid, fence bigint, attempt integer, state text, verdict text, slot_at timestamptz, message_id uuid, chat text, role text, body text,
-    channel_id uuid, channel_active boolean, vendor text, url text, uncertain text, token_sealed bytea, signing_secret_sealed bytea)
+    channel_id uuid, channel_active boolean, vendor text, url text, uncertain text, token_sealed bytea, signing_secret_sealed bytea,
+    max_text_chars integer, part boolean)
 language plpgsql security definer
 set search_path = public, pg_temp
 set lock_timeout = '50ms'
@@ -174,7 +179,9 @@ begin
         where k.fence = i.fence and k.locked_by is not distinct from p_worker
     ),
     known as materialized (
-        select i.workspace_id, i.delivery_id, y.state, y.attempts, y.message_id, d.chat, d.status, m.role, m.body,
+        select i.workspace_id, i.delivery_id, y.state, y.attempts, y.message_id, d.chat, d.status, m.role,
+               case when y.text_from is null then m.body else substring(m.body from y.text_from for y.text_chars) end as body,
+               y.text_from is not null as part, (c.delivery_policy ->> 'max_text_chars')::integer as max_text_chars,
                y.channel_id, c.active and c.deleted_at is null as channel_active, c.vendor, c.url,
                c.delivery_policy ->> 'uncertain' as uncertain, c.token_sealed,
                c.signing_secret_sealed,
@@ -216,7 +223,7 @@ begin
         select b.workspace_id, b.id, b.attempts, 'STARTED', p_at from begun b
     )
     select k.workspace_id, k.delivery_id, k.fence, b.attempts, k.state, k.verdict, k.slot_at, k.message_id, k.chat, k.role, k.body, k.channel_id,
-           k.channel_active, k.vendor, k.url, k.uncertain, k.token_sealed, k.signing_secret_sealed
+           k.channel_active, k.vendor, k.url, k.uncertain, k.token_sealed, k.signing_secret_sealed, k.max_text_chars, k.part
     from known k left join begun b on b.workspace_id = k.workspace_id and b.id = k.delivery_id;
 end
 $$;

@@ -17,6 +17,7 @@ use domain::{
     inbound::{InboundMessage, RawRequest, Sender},
     new_message::NewMessage,
     policy::{DeliveryPolicy, ReplyPolicy},
+    profile::Profile,
     workspace::Scopes,
 };
 use secrecy::ExposeSecret;
@@ -134,6 +135,8 @@ async fn set_up(
         settings: serde_json::json!({}),
     };
     let new = NewAgent {
+        profile: Profile::default(),
+        header_values: Vec::new(),
         reply_policy: ReplyPolicy::default(),
         display_name: "Demo agent".to_owned(),
         instructions: "Answer the customer.".to_owned(),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use app::{App, Caller, Settings, sealing::Sealer, worker, workspaces::NewApiKey};
+use app::{App, Caller, Callers, Settings, sealing::Sealer, worker, workspaces::NewApiKey};
 use domain::{
     Clock, SystemClock,
     vendor::{Vendor, Vendors},
@@ -172,7 +172,10 @@ pub async fn build_app(
         ..vendors::http::Settings::default()
     });
     let headers = vendors::generic_http::Headers { outbound_token: config.outbound_token_header.clone() };
-    let poster = vendors::event_poster::HttpEventPoster::new(client.clone());
+    let callers = Callers {
+        events: Arc::new(vendors::event_poster::HttpEventPoster::new(client.clone())),
+        tools: Arc::new(vendors::http_tool::HttpToolCaller::new(client.clone())),
+    };
     let vendors = vendors::all(client, vendors::Settings { generic_http: headers });
     let vendors = Vendors::new(vendors.iter().chain(further).cloned().collect());
     let settings = Settings {
@@ -187,7 +190,7 @@ pub async fn build_app(
         lease: config.lease,
         inbound_token_header: config.inbound_token_header.clone(),
     };
-    Ok(App::start(store, clock, vendors, Arc::new(poster), sealer, settings, stop).await?)
+    Ok(App::start(store, clock, vendors, callers, sealer, settings, stop).await?)
 }
 
 /// On the first start, makes an operator key, a workspace and its key, and writes them where the CLI looks.

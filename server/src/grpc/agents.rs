@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 use switchboard_sdk::v1::{self, agents_service_server::AgentsService};
 use tonic::{Request, Response, Status};
 
-use super::{Services, caller, convert, refuse};
+use super::{Services, caller, convert, profiles, refuse};
 use crate::error::to_status;
 
 pub(super) fn to_wire(agent: agent::Agent) -> v1::Agent {
@@ -17,29 +17,39 @@ pub(super) fn to_wire(agent: agent::Agent) -> v1::Agent {
         id: agent.id.to_string(),
         display_name: agent.display_name,
         instructions: agent.instructions,
-        engine: Some(v1::Engine {
-            settings: Some(convert::to_struct(&agent.engine.settings)),
-            integration_id: agent.engine.integration.map(|id| id.to_string()).unwrap_or_default(),
-            vendor: agent.engine.vendor,
-            model: agent.engine.model,
-            temperature: agent.engine.temperature,
-            max_output_tokens: agent.engine.max_output_tokens,
-        }),
+        engine: Some(engine_to_wire(agent.engine)),
         reply_policy: Some(policy_to_wire(agent.reply_policy)),
         active: Some(agent.active),
         token_suffix: agent.token_suffix,
         create_time: Some(convert::moment(agent.created_at)),
         update_time: Some(convert::moment(agent.updated_at)),
+        history: Some(profiles::history_to_wire(agent.profile.history)),
+        languages: profiles::languages_to_wire(agent.profile.languages, agent.profile.default_language),
+        schedule: agent.profile.schedule.map(profiles::schedule_to_wire),
+        toolbox: profiles::toolbox_to_wire(agent.profile.tools, agent.profile.http_tools),
+        fallback_engine: agent.profile.fallback_engine.map(engine_to_wire),
+        time_zone: agent.profile.time_zone,
     }
 }
 
-fn engine(wire: v1::Engine) -> Result<agent::Engine, Error> {
+fn engine_to_wire(engine: agent::Engine) -> v1::Engine {
+    v1::Engine {
+        settings: Some(convert::to_struct(&engine.settings)),
+        integration_id: engine.integration.map(|id| id.to_string()).unwrap_or_default(),
+        vendor: engine.vendor,
+        model: engine.model,
+        temperature: engine.temperature,
+        max_output_tokens: engine.max_output_tokens,
+    }
+}
+
+pub(super) fn engine(at: &str, wire: v1::Engine) -> Result<agent::Engine, Error> {
     Ok(agent::Engine {
-        settings: convert::from_struct("agent.engine.settings", wire.settings)?,
+        settings: convert::from_struct(&format!("{at}.settings"), wire.settings)?,
         vendor: wire.vendor,
         model: wire.model,
         temperature: wire.temperature,
-        integration: convert::optional_id("agent.engine.integration_id", &wire.integration_id)?,
+        integration: convert::optional_id(&format!("{at}.integration_id"), &wire.integration_id)?,
         max_output_tokens: wire.max_output_tokens,
     })
 }
@@ -128,9 +138,12 @@ fn policy(wire: v1::ReplyPolicy) -> Result<ReplyPolicy, Error> {
 }
 
 fn new_agent(wire: Option<v1::Agent>) -> Result<NewAgent, Error> {
-    let wire = convert::required("agent", wire)?;
+    let mut wire = convert::required("agent", wire)?;
+    let (profile, header_values) = profiles::read(&mut wire)?;
     Ok(NewAgent {
-        engine: wire.engine.map(engine).transpose()?,
+        engine: wire.engine.map(|it| engine("agent.engine", it)).transpose()?,
+        profile,
+        header_values,
         reply_policy: policy(wire.reply_policy.unwrap_or_default())?,
         display_name: wire.display_name,
         instructions: wire.instructions,
@@ -138,11 +151,15 @@ fn new_agent(wire: Option<v1::Agent>) -> Result<NewAgent, Error> {
     })
 }
 
-fn patch(wire: v1::Agent, paths: &[String]) -> Result<AgentPatch, Error> {
+fn patch(mut wire: v1::Agent, paths: &[String]) -> Result<AgentPatch, Error> {
     let mut patch = AgentPatch::default();
     let named = |path: &str| paths.iter().any(|each| each == path);
+    if paths.iter().any(|path| profiles::FIELDS.contains(&path.as_str())) {
+        let (profile, header_values) = profiles::read(&mut wire)?;
+        patch.profile = profiles::patch(profile, header_values, named);
+    }
     if named("engine") {
-        patch.engine = Some(engine(convert::required("agent.engine", wire.engine)?)?);
+        patch.engine = Some(engine("agent.engine", convert::required("agent.engine", wire.engine)?)?);
     }
     if named("reply_policy") {
         patch.reply_policy = Some(policy(convert::required("agent.reply_policy", wire.reply_policy)?)?);
@@ -214,7 +231,8 @@ impl AgentsService for Services {
         let read = || {
             let wire = convert::required("agent", request.agent)?;
             let id = convert::id("agent.id", &wire.id)?;
-            let known = ["display_name", "instructions", "engine", "reply_policy", "active"];
+            let own = ["display_name", "instructions", "engine", "reply_policy", "active"];
+            let known: Vec<_> = own.iter().chain(profiles::FIELDS).copied().collect();
             let paths = convert::mask(request.update_mask, &known)?;
             Ok((id, patch(wire, &paths)?))
         };

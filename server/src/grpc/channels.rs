@@ -43,6 +43,7 @@ fn policy_to_wire(policy: DeliveryPolicy) -> v1::DeliveryPolicy {
             end: hours.end,
             time_zone: hours.time_zone,
         }),
+        max_text_chars: policy.max_text_chars,
     }
 }
 
@@ -63,6 +64,7 @@ fn policy(wire: v1::DeliveryPolicy) -> Result<DeliveryPolicy, Error> {
             end: hours.end,
             time_zone: hours.time_zone,
         }),
+        max_text_chars: wire.max_text_chars,
     })
 }
 

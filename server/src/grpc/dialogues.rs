@@ -183,6 +183,8 @@ fn delivery(delivery: delivery::Delivery, attempts: Vec<delivery::Attempt>) -> v
             Author::System => v1::MessageAuthor::System,
         }
         .into(),
+        text_from: delivery.part.map_or(0, |(from, _)| from),
+        text_chars: delivery.part.map_or(0, |(_, chars)| chars),
     }
 }
 

@@ -8,6 +8,7 @@ mod dialogues;
 mod endpoints;
 mod events;
 mod integrations;
+mod profiles;
 mod server;
 mod webhooks;
 mod workspaces;

@@ -8,7 +8,12 @@ pub struct Agent {
     /// Required. A name for people, 1 to 200 characters.
     #[prost(string, tag = "2")]
     pub display_name: ::prost::alloc::string::String,
-    /// What the model is told before each dialogue, up to 65,536 bytes.
+    /// What the model is told before each dialogue, up to 65,536 bytes. It may use variables: `{{name}}`, or
+    /// `{{name|what stands there when it is missing}}`; a missing one without that becomes empty, an unknown one is an error
+    /// when the agent is saved, and `\\{{` is two plain braces. There are `agent.display_name`, `channel.display_name`,
+    /// `channel.vendor`, `dialogue.id`, `dialogue.chat` (the customer's name inside the channel), `attributes.<name>` (a
+    /// dialogue's attribute), `now`, `date`, `time`, `weekday` and `time_zone` (of the agent's zone), and `language` (the English
+    /// name of the customer's). What is put in is never read for variables again.
     #[prost(string, tag = "3")]
     pub instructions: ::prost::alloc::string::String,
     /// Required. Which engine writes the answers. See `Engine`.
@@ -30,6 +35,163 @@ pub struct Agent {
     /// When it answers, and what happens when it can't. Not set on creation: all defaults.
     #[prost(message, optional, tag = "9")]
     pub reply_policy: ::core::option::Option<ReplyPolicy>,
+    /// The IANA name of the time zone whose clock and calendar it goes by. Empty: `UTC`.
+    #[prost(string, tag = "10")]
+    pub time_zone: ::prost::alloc::string::String,
+    /// How much of a dialogue its engine is given. Not set: all defaults.
+    #[prost(message, optional, tag = "11")]
+    pub history: ::core::option::Option<HistoryWindow>,
+    /// The languages that it answers in. Not set: nothing is told of languages.
+    #[prost(message, optional, tag = "12")]
+    pub languages: ::core::option::Option<Languages>,
+    /// When it is there. Not set: always.
+    #[prost(message, optional, tag = "13")]
+    pub schedule: ::core::option::Option<Schedule>,
+    /// What it may do. Not set: it has the tool `set_attribute`.
+    #[prost(message, optional, tag = "14")]
+    pub toolbox: ::core::option::Option<Toolbox>,
+    /// Who writes when its engine has failed for good: the same turn has one more run with this engine, before
+    /// `reply_policy.on_failure` applies. The run says which engine was asked. Not set: nobody.
+    #[prost(message, optional, tag = "15")]
+    pub fallback_engine: ::core::option::Option<Engine>,
+}
+/// How much of a dialogue an engine is given. The newest messages stay. What a turn answers stays whatever it takes, and so do
+/// the calls of tools of the turn with their results. Where the engine finds all of it too long, it is asked once more with
+/// half of the window, and the run says so. Fields that are not set have their defaults.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HistoryWindow {
+    /// How many messages at most, 1 to 500. Default: 50.
+    #[prost(int32, optional, tag = "1")]
+    pub max_messages: ::core::option::Option<i32>,
+    /// How many tokens at most, 100 to 2,000,000, for the history alone. They are estimated from the scripts of its texts, on the
+    /// high side, since every vendor counts in its own way: a third of a token for an ASCII character, half of one for Cyrillic,
+    /// Greek, Arabic and accented letters, a little more than one for Chinese, Japanese, Korean and Indic ones. Default: 32,000.
+    #[prost(int64, optional, tag = "2")]
+    pub max_tokens: ::core::option::Option<i64>,
+}
+/// The languages that an agent answers in. The customer's is guessed among them from the five newest messages; where that is
+/// not sure, it is the default. The model is told with the variable `language`, or, where the instructions don't use it, in a
+/// sentence after them.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Languages {
+    /// Required. ISO 639-1 codes such as `en`, up to 20.
+    #[prost(string, repeated, tag = "1")]
+    pub codes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Required. Which of them is the default.
+    #[prost(string, tag = "2")]
+    pub default_code: ::prost::alloc::string::String,
+}
+/// When an agent is there. A turn that begins outside of these hours is not given to the engine.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Schedule {
+    /// Required. The spans of an ordinary week, 1 to 70, by the clock of the agent's time zone. They may overlap. A time that the
+    /// clock jumps over in spring comes as much later; one that it shows twice in autumn is meant the first time.
+    #[prost(message, repeated, tag = "1")]
+    pub hours: ::prost::alloc::vec::Vec<WeeklyHours>,
+    /// The dates with hours of their own, up to 366. A span that began the evening before goes on into them.
+    #[prost(message, repeated, tag = "2")]
+    pub holidays: ::prost::alloc::vec::Vec<Holiday>,
+    /// Required. What happens outside of the hours.
+    #[prost(enumeration = "OutsideHours", tag = "3")]
+    pub outside: i32,
+    /// What is sent then under ANSWER_TEXT, up to 4,096 characters.
+    #[prost(string, tag = "4")]
+    pub outside_text: ::prost::alloc::string::String,
+}
+/// A span of a day of the week.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WeeklyHours {
+    /// Required. On which day it begins.
+    #[prost(enumeration = "Weekday", tag = "1")]
+    pub day: i32,
+    /// Required. When it begins, `HH:MM`.
+    #[prost(string, tag = "2")]
+    pub start: ::prost::alloc::string::String,
+    /// Required. When it ends, `HH:MM`, at the latest `24:00`; not after `start`: on the next day.
+    #[prost(string, tag = "3")]
+    pub end: ::prost::alloc::string::String,
+}
+/// A date with hours of its own.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Holiday {
+    /// Required. Which, `YYYY-MM-DD`.
+    #[prost(string, tag = "1")]
+    pub date: ::prost::alloc::string::String,
+    /// When its hours begin, `HH:MM`. Empty, as `end`: it has none.
+    #[prost(string, tag = "2")]
+    pub start: ::prost::alloc::string::String,
+    /// When they end, as in `WeeklyHours`.
+    #[prost(string, tag = "3")]
+    pub end: ::prost::alloc::string::String,
+}
+/// What an agent may do: the tools that the model may call. An answer that calls tools is kept before they run, and what they
+/// gave with it, so that a run which goes on after a crash finds the result. A run that has called a tool is not superseded.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Toolbox {
+    /// The tools of Switchboard's that are switched on, each once.
+    #[prost(message, repeated, tag = "1")]
+    pub tools: ::prost::alloc::vec::Vec<Tool>,
+    /// The agent's own tools, up to 64: calls of HTTP endpoints.
+    #[prost(message, repeated, tag = "2")]
+    pub http: ::prost::alloc::vec::Vec<HttpTool>,
+}
+/// A tool of Switchboard's that is switched on.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Tool {
+    /// Required. `set_attribute` notes a fact of the dialogue. `hand_over` gives the dialogue to people: it becomes OPEN,
+    /// `hand_over_notice` is sent, and the turn is SILENT with the reason `handed_over`. `set_status` resolves the dialogue, or
+    /// snoozes it until a moment at which it is the agent's again; the answer of the same turn is still sent.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The tool's own settings; an unknown member is an error. These three have none.
+    #[prost(message, optional, tag = "2")]
+    pub settings: ::core::option::Option<::prost_types::Struct>,
+}
+/// A tool that calls an HTTP endpoint. A POST, PUT or PATCH carries the model's arguments as its JSON body, a GET or DELETE in its
+/// query. Every call has an `Idempotency-Key` that is the same when a run that was cut short makes it again, so that the
+/// endpoint can drop the repeat. The model is given the status and the body of the answer, and where nobody knows whether a
+/// call had its effect, it is told so. The arguments are checked against the schema first.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HttpTool {
+    /// Required. What the model calls it: 1 to 64 of the characters A-Z a-z 0-9 _ -, and no other tool of the agent.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Required. What it does, for the model, up to 4,096 characters.
+    #[prost(string, tag = "2")]
+    pub description: ::prost::alloc::string::String,
+    /// JSON Schema (draft 2020-12) of its arguments, an object of up to 32,768 bytes that refers to nothing outside of it. Not
+    /// set: it has none.
+    #[prost(message, optional, tag = "3")]
+    pub parameters: ::core::option::Option<::prost_types::Struct>,
+    /// `GET`, `POST`, `PUT`, `PATCH` or `DELETE`. Empty: `POST`.
+    #[prost(string, tag = "4")]
+    pub method: ::prost::alloc::string::String,
+    /// Required. Where to, http or https. Private addresses need the operator's permission.
+    #[prost(string, tag = "5")]
+    pub url: ::prost::alloc::string::String,
+    /// The headers of its calls, up to 32.
+    #[prost(message, repeated, tag = "6")]
+    pub headers: ::prost::alloc::vec::Vec<HttpToolHeader>,
+    /// How long a call may take, 0.1 s to 60 s. Default: 10 s.
+    #[prost(message, optional, tag = "7")]
+    pub timeout: ::core::option::Option<::prost_types::Duration>,
+    /// How much of an answer's body the model is given, 1 to 262,144 bytes. Default: 16,384.
+    #[prost(int32, optional, tag = "8")]
+    pub max_response_bytes: ::core::option::Option<i32>,
+    /// Whether a call changes anything outside. Previews call only tools that don't. Default: true.
+    #[prost(bool, optional, tag = "9")]
+    pub effect: ::core::option::Option<bool>,
+}
+/// A header of a tool's calls.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HttpToolHeader {
+    /// Required. Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Input only. Its value, which is kept encrypted and never shown. Empty on a change: it stays, unless the tool's URL now
+    /// leads to another host; then it must be given again.
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
 }
 /// When an agent answers, and what happens when it can't. Fields that are not set have their defaults.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -90,7 +252,8 @@ pub struct Engine {
     #[prost(int32, optional, tag = "4")]
     pub max_output_tokens: ::core::option::Option<i32>,
     /// The vendor's own settings; an unknown member is an error. `mock` knows `delay_ms` (0 to 600,000: how long each answer
-    /// takes) and `fail` (`never`, `once`: the first run of every turn, `always`).
+    /// takes), `fail` (`never`, `once`: the first run of every turn, `always`) and `context_tokens` (how many words its input may
+    /// have). A customer's `/prompt` makes it answer with all that it was given.
     #[prost(message, optional, tag = "5")]
     pub settings: ::core::option::Option<::prost_types::Struct>,
     /// The workspace's integration with this vendor, whose account is used. Empty: the operator's own account, from the
@@ -158,8 +321,9 @@ pub struct UpdateAgentRequest {
     /// Required. The agent with its `id` and the new values.
     #[prost(message, optional, tag = "1")]
     pub agent: ::core::option::Option<Agent>,
-    /// Required. Which fields to change: `display_name`, `instructions`, `engine` and `reply_policy` (as a
-    /// whole), `active`.
+    /// Required. Which fields to change: `display_name`, `instructions`, `active`, `time_zone`, and as a whole
+    /// `engine`, `reply_policy`, `history`, `languages`, `schedule`, `toolbox`, `fallback_engine`; the last five may be left
+    /// out, which takes them back to what they are when not set.
     #[prost(message, optional, tag = "2")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
 }
@@ -235,6 +399,100 @@ pub struct Model {
     /// The longest output in its tokens. Not set: not told.
     #[prost(int64, optional, tag = "4")]
     pub max_output_tokens: ::core::option::Option<i64>,
+}
+/// A day of the week.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Weekday {
+    /// Not set. An error in requests.
+    Unspecified = 0,
+    /// Monday.
+    Monday = 1,
+    /// Tuesday.
+    Tuesday = 2,
+    /// Wednesday.
+    Wednesday = 3,
+    /// Thursday.
+    Thursday = 4,
+    /// Friday.
+    Friday = 5,
+    /// Saturday.
+    Saturday = 6,
+    /// Sunday.
+    Sunday = 7,
+}
+impl Weekday {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "WEEKDAY_UNSPECIFIED",
+            Self::Monday => "WEEKDAY_MONDAY",
+            Self::Tuesday => "WEEKDAY_TUESDAY",
+            Self::Wednesday => "WEEKDAY_WEDNESDAY",
+            Self::Thursday => "WEEKDAY_THURSDAY",
+            Self::Friday => "WEEKDAY_FRIDAY",
+            Self::Saturday => "WEEKDAY_SATURDAY",
+            Self::Sunday => "WEEKDAY_SUNDAY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "WEEKDAY_UNSPECIFIED" => Some(Self::Unspecified),
+            "WEEKDAY_MONDAY" => Some(Self::Monday),
+            "WEEKDAY_TUESDAY" => Some(Self::Tuesday),
+            "WEEKDAY_WEDNESDAY" => Some(Self::Wednesday),
+            "WEEKDAY_THURSDAY" => Some(Self::Thursday),
+            "WEEKDAY_FRIDAY" => Some(Self::Friday),
+            "WEEKDAY_SATURDAY" => Some(Self::Saturday),
+            "WEEKDAY_SUNDAY" => Some(Self::Sunday),
+            _ => None,
+        }
+    }
+}
+/// What happens to a turn that begins outside of an agent's hours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum OutsideHours {
+    /// Not set. An error in requests.
+    Unspecified = 0,
+    /// `outside_text` is sent; the turn is REPLIED with the reason `outside_hours`.
+    AnswerText = 1,
+    /// Nothing is sent; the turn is SILENT with the reason `outside_hours`.
+    StaySilent = 2,
+    /// The dialogue becomes OPEN, and `hand_over_notice` is sent; the turn is SILENT with the reason `outside_hours`.
+    HandOver = 3,
+    /// It gathers messages until the next opening and is answered then. Whether it is late is counted from there.
+    Wait = 4,
+}
+impl OutsideHours {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "OUTSIDE_HOURS_UNSPECIFIED",
+            Self::AnswerText => "OUTSIDE_HOURS_ANSWER_TEXT",
+            Self::StaySilent => "OUTSIDE_HOURS_STAY_SILENT",
+            Self::HandOver => "OUTSIDE_HOURS_HAND_OVER",
+            Self::Wait => "OUTSIDE_HOURS_WAIT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "OUTSIDE_HOURS_UNSPECIFIED" => Some(Self::Unspecified),
+            "OUTSIDE_HOURS_ANSWER_TEXT" => Some(Self::AnswerText),
+            "OUTSIDE_HOURS_STAY_SILENT" => Some(Self::StaySilent),
+            "OUTSIDE_HOURS_HAND_OVER" => Some(Self::HandOver),
+            "OUTSIDE_HOURS_WAIT" => Some(Self::Wait),
+            _ => None,
+        }
+    }
 }
 /// What a customer's message does that comes while a turn runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -476,7 +734,8 @@ pub mod agents_service_client {
             self
         }
         /// Creates an agent and shows its token, once. With a `request_id`, a repeat within 24 hours answers with the agent that
-        /// the first call made, without the token. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, REQUEST_ID_REUSED.
+        /// the first call made, without the token. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, REQUEST_ID_REUSED,
+        /// TARGET_FORBIDDEN.
         pub async fn create_agent(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateAgentRequest>,
@@ -552,7 +811,8 @@ pub mod agents_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Changes the fields named in the mask, all or none. Turns that run already finish with what they began with. Reasons:
-        /// AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
+        /// AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID,
+        /// TARGET_FORBIDDEN.
         pub async fn update_agent(
             &mut self,
             request: impl tonic::IntoRequest<super::UpdateAgentRequest>,
@@ -674,7 +934,8 @@ pub mod agents_service_server {
     #[async_trait]
     pub trait AgentsService: std::marker::Send + std::marker::Sync + 'static {
         /// Creates an agent and shows its token, once. With a `request_id`, a repeat within 24 hours answers with the agent that
-        /// the first call made, without the token. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, REQUEST_ID_REUSED.
+        /// the first call made, without the token. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, REQUEST_ID_REUSED,
+        /// TARGET_FORBIDDEN.
         async fn create_agent(
             &self,
             request: tonic::Request<super::CreateAgentRequest>,
@@ -699,7 +960,8 @@ pub mod agents_service_server {
             tonic::Status,
         >;
         /// Changes the fields named in the mask, all or none. Turns that run already finish with what they began with. Reasons:
-        /// AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
+        /// AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID,
+        /// TARGET_FORBIDDEN.
         async fn update_agent(
             &self,
             request: tonic::Request<super::UpdateAgentRequest>,
@@ -1358,6 +1620,11 @@ pub struct DeliveryPolicy {
     /// When messages of programs (AUTOMATION) are withheld (`quiet_hours`). Not set: never.
     #[prost(message, optional, tag = "5")]
     pub quiet_hours: ::core::option::Option<QuietHours>,
+    /// The longest text that the receiver takes in one message, in characters (Unicode code points), 20 to 65,536. A longer one is
+    /// split, at the end of a sentence where there is one, and sent in order as several deliveries of the one message. Not set:
+    /// what the vendor takes.
+    #[prost(int32, optional, tag = "6")]
+    pub max_text_chars: ::core::option::Option<i32>,
 }
 /// A daily span of time.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2526,7 +2793,9 @@ pub struct Turn {
     #[prost(enumeration = "TurnState", tag = "4")]
     pub state: i32,
     /// Output only. Why it stayed silent or failed: `agent_inactive`, `agent_deleted`, `channel_inactive`, `human_holds`,
-    /// `nobody_holds`, `late`, `empty_answer`, `engine_failed`; or `fallback`: its reply is the policy's text. Empty otherwise.
+    /// `nobody_holds`, `late`, `empty_answer`, `engine_failed`, `outside_hours`, `handed_over`; or what its reply is in place of an
+    /// answer: `fallback` (the policy's text), `outside_hours` (the schedule's). While it runs, `fallback_engine`: its engine failed
+    /// for good, and the agent's other one is asked. Empty otherwise.
     #[prost(string, tag = "5")]
     pub reason: ::prost::alloc::string::String,
     /// Output only. The highest `seq` of a customer's message that it covers. 0 while it collects.
@@ -2616,6 +2885,12 @@ pub struct Delivery {
     /// Output only. Who had it sent.
     #[prost(enumeration = "MessageAuthor", tag = "12")]
     pub author: i32,
+    /// Output only. The first character, from 1, of the part of the message's text that it carries. 0: it carries all of it.
+    #[prost(int32, tag = "13")]
+    pub text_from: i32,
+    /// Output only. How many characters of the text it carries. 0: all.
+    #[prost(int32, tag = "14")]
+    pub text_chars: i32,
 }
 /// One try at a delivery.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2854,7 +3129,8 @@ pub struct TakeControlRequest {
     /// Why, up to 500 characters.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
-    /// After how long control returns to the agent by itself, 1 s to 30 days. Not set: it doesn't.
+    /// After how long without a person's message control returns to the agent by itself, 1 s to 30 days: each message of an
+    /// operator or employee begins it anew. Not set: it doesn't.
     #[prost(message, optional, tag = "4")]
     pub return_after: ::core::option::Option<::prost_types::Duration>,
 }
@@ -4717,7 +4993,7 @@ pub enum ErrorReason {
     /// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "ROUTE_NOT_FOUND", "detail": "no such route; see /docs"}
     /// ```
     RouteNotFound = 20,
-    /// The path exists, with other methods.
+    /// The path exists, with other methods; over gRPC (`UNIMPLEMENTED`): this server has no such service or method.
     ///
     /// ```text,json
     /// {"type": "about:blank", "title": "Method Not Allowed", "status": 405, "reason": "METHOD_NOT_ALLOWED", "detail": "this path does not take DELETE; see /docs"}

@@ -5,14 +5,18 @@ use domain::{
     agent::{Agent, Engine},
     error::Violations,
     policy::ReplyPolicy,
+    profile::{HttpTool, Profile, ToolChoice},
+    schedule::Schedule,
+    template,
     token::{self, TokenKind},
+    window::HistoryWindow,
     workspace::{Level, Service},
 };
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use store::events::NewEvent;
 
-use crate::{App, Caller, Error, Page, PageRequest, requests::check_name};
+use crate::{App, Caller, Error, Page, PageRequest, requests::check_name, tools};
 
 /// An agent to make.
 #[derive(Debug, Clone, Serialize)]
@@ -25,8 +29,30 @@ pub struct NewAgent {
     pub engine: Option<Engine>,
     /// When it answers, and what happens when it can't.
     pub reply_policy: ReplyPolicy,
+    /// What it knows and may do.
+    pub profile: Profile,
+    /// What its tools' headers say.
+    pub header_values: Vec<HeaderValue>,
     /// Whether it answers.
     pub active: bool,
+}
+
+/// What a header of an HTTP tool says: a secret.
+#[derive(Debug, Clone)]
+pub struct HeaderValue {
+    /// The tool.
+    pub tool: String,
+    /// The header.
+    pub header: String,
+    /// The value.
+    pub value: SecretString,
+}
+
+impl Serialize for HeaderValue {
+    /// For the digest that tells a repeated request from another, and for nothing else.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&self.tool, &self.header, self.value.expose_secret()).serialize(serializer)
+    }
 }
 
 /// What to change of an agent; `None` stays.
@@ -37,60 +63,116 @@ pub struct AgentPatch {
     pub instructions: Option<String>,
     pub engine: Option<Engine>,
     pub reply_policy: Option<ReplyPolicy>,
+    pub profile: ProfilePatch,
     pub active: Option<bool>,
+}
+
+/// What to change of an agent's profile; `None` stays.
+#[derive(Debug, Clone, Default)]
+#[expect(missing_docs, reason = "named like the profile's fields")]
+pub struct ProfilePatch {
+    pub time_zone: Option<String>,
+    pub history: Option<HistoryWindow>,
+    pub languages: Option<(Vec<String>, String)>,
+    pub schedule: Option<Option<Schedule>>,
+    pub toolbox: Option<(Option<Vec<ToolChoice>>, Vec<HttpTool>)>,
+    pub fallback_engine: Option<Option<Engine>>,
+    pub header_values: Vec<HeaderValue>,
+}
+
+impl ProfilePatch {
+    fn apply(self, profile: &mut Profile) {
+        if let Some(time_zone) = self.time_zone {
+            profile.time_zone = time_zone;
+        }
+        if let Some(history) = self.history {
+            profile.history = history;
+        }
+        if let Some((codes, default)) = self.languages {
+            (profile.languages, profile.default_language) = (codes, default);
+        }
+        if let Some(schedule) = self.schedule {
+            profile.schedule = schedule;
+        }
+        if let Some((tools, http)) = self.toolbox {
+            (profile.tools, profile.http_tools) = (tools, http);
+        }
+        if let Some(engine) = self.fallback_engine {
+            profile.fallback_engine = engine;
+        }
+    }
 }
 
 pub(crate) fn not_found(id: AgentId) -> Refusal {
     Refusal::not_found(Reason::AgentNotFound, "agent", id)
 }
 
+/// Stands where an engine is missing, for as long as that is being refused.
+fn nobody() -> Engine {
+    Engine {
+        vendor: String::new(),
+        integration: None,
+        model: String::new(),
+        temperature: None,
+        max_output_tokens: None,
+        settings: serde_json::Value::Null,
+    }
+}
+
+/// Where a URL leads. `None`: it can't be read.
+fn origin(url: &str) -> Option<url::Origin> {
+    url::Url::parse(url).ok().map(|url| url.origin())
+}
+
 impl App {
-    /// Names all that is wrong with an agent; gives its engine.
-    fn check_agent(
-        &self,
-        name: &str,
-        instructions: &str,
-        policy: &ReplyPolicy,
-        engine: Option<Engine>,
-    ) -> Result<Engine, Refusal> {
+    /// Names all that is wrong with an agent, but for the addresses of its tools. `engine`: whether it has one.
+    fn check_agent(&self, agent: &Agent, engine: bool) -> Result<(), Refusal> {
         let mut violations = Violations::default();
-        violations.require(engine.is_some(), "agent.engine", "is required");
-        if let Some(engine) = &engine {
-            self.check_engine(&mut violations, engine);
+        violations.require(engine, "agent.engine", "is required");
+        if engine {
+            self.check_engine(&mut violations, "agent.engine", &agent.engine);
         }
-        check_name(&mut violations, "agent.display_name", name);
+        if let Some(fallback) = &agent.profile.fallback_engine {
+            self.check_engine(&mut violations, "agent.fallback_engine", fallback);
+        }
+        check_name(&mut violations, "agent.display_name", &agent.display_name);
         violations.require(
-            instructions.len() <= 65_536 && !instructions.contains('\0'),
+            agent.instructions.len() <= 65_536 && !agent.instructions.contains('\0'),
             "agent.instructions",
             "may have up to 65,536 bytes, without U+0000",
         );
-        policy.check(&mut violations, "agent.reply_policy");
-        violations.finish_with(engine)
+        if let Err(problem) = template::check(&agent.instructions) {
+            violations.add("agent.instructions", problem);
+        }
+        agent.reply_policy.check(&mut violations, "agent.reply_policy");
+        agent.profile.check(&mut violations, "agent");
+        tools::check(&mut violations, agent);
+        violations.finish()
     }
 
-    fn check_engine(&self, violations: &mut Violations, engine: &Engine) {
+    fn check_engine(&self, violations: &mut Violations, at: &str, engine: &Engine) {
         violations.require(
             engine.temperature.is_none_or(|value| (0.0..=2.0).contains(&value)),
-            "agent.engine.temperature",
+            &format!("{at}.temperature"),
             "must be 0 to 2, or not set",
         );
         violations.require(
             engine.max_output_tokens.is_none_or(|value| (1..=1_000_000).contains(&value)),
-            "agent.engine.max_output_tokens",
+            &format!("{at}.max_output_tokens"),
             "must be 1 to 1,000,000, or not set",
         );
         violations.require(
             engine.model.len() <= 200 && !engine.model.contains('\0'),
-            "agent.engine.model",
+            &format!("{at}.model"),
             "may have up to 200 bytes, without U+0000",
         );
         if let Some(model) = self.inner.vendors.get(&engine.vendor).and_then(|vendor| vendor.engine.as_ref())
         {
             for bad in model.check_settings(&engine.settings).err().unwrap_or_default() {
-                violations.add(format!("agent.engine.{}", bad.field), bad.detail);
+                violations.add(format!("{at}.{}", bad.field), bad.detail);
             }
         } else {
-            violations.add("agent.engine.vendor", self.engines_are());
+            violations.add(format!("{at}.vendor"), self.engines_are());
         }
     }
 
@@ -101,6 +183,73 @@ impl App {
         format!("must be one of: {}", known.join(", "))
     }
 
+    /// Checks the integrations that an agent's engines are asked over.
+    async fn check_integrations(
+        &self,
+        tx: &mut store::Tx,
+        workspace: WorkspaceId,
+        agent: &Agent,
+    ) -> Result<(), Error> {
+        self.check_integration_of(tx, workspace, &agent.engine, "agent.engine").await?;
+        if let Some(fallback) = &agent.profile.fallback_engine {
+            self.check_integration_of(tx, workspace, fallback, "agent.fallback_engine").await?;
+        }
+        Ok(())
+    }
+
+    /// Checks where an agent's own tools lead; names are asked, so no transaction may be open.
+    async fn check_targets(&self, tools: &[HttpTool]) -> Result<(), Refusal> {
+        for (number, tool) in tools.iter().enumerate() {
+            let checked = self.inner.callers.tools.check_target(&tool.url).await;
+            checked.map_err(|(reason, detail)| {
+                Refusal::field(reason, &format!("agent.toolbox.http[{number}].url"), detail)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Keeps what the headers of an agent's tools say: what is given now is sealed, what was given before stays for as long as
+    /// the tool leads to the same place, so that nobody who may change an agent can have its secrets sent elsewhere.
+    async fn keep_headers(
+        &self,
+        tx: &mut store::Tx,
+        workspace: WorkspaceId,
+        agent: &Agent,
+        before: &[HttpTool],
+        values: &[HeaderValue],
+    ) -> Result<(), Error> {
+        let known = store::agent_secrets::list(tx, workspace, agent.id, "").await?;
+        let mut violations = Violations::default();
+        let mut names = Vec::new();
+        for (number, tool) in agent.profile.http_tools.iter().enumerate() {
+            let same_place =
+                before.iter().any(|old| old.name == tool.name && origin(&old.url) == origin(&tool.url));
+            for (place, header) in tool.headers.iter().enumerate() {
+                let field = format!("agent.toolbox.http[{number}].headers[{place}].value");
+                let name = tools::secret_name(&tool.name, header);
+                let given = values.iter().find(|it| it.tool == tool.name && it.header == *header);
+                if let Some(given) = given {
+                    let usable = http::HeaderValue::try_from(given.value.expose_secret()).is_ok()
+                        && given.value.expose_secret().len() <= 8_192;
+                    violations.require(usable, &field, "must be the value of a header, up to 8,192 bytes");
+                    let sealed = self.inner.sealer.seal(workspace, agent.id.0, &name, &given.value)?;
+                    store::agent_secrets::put(tx, workspace, agent.id, &name, &sealed).await?;
+                } else {
+                    let kept = same_place && known.iter().any(|(known, _)| *known == name);
+                    violations.require(
+                        kept,
+                        &field,
+                        "is required: it is new, or the tool leads to another host",
+                    );
+                }
+                names.push(name);
+            }
+        }
+        violations.finish()?;
+        store::agent_secrets::keep(tx, workspace, agent.id, &names).await?;
+        Ok(())
+    }
+
     /// Creates an agent and gives its token, once: a repeat by `request_id` gets none.
     pub async fn create_agent(
         &self,
@@ -109,9 +258,23 @@ impl App {
         request_id: &str,
     ) -> Result<(Agent, Option<SecretString>), Error> {
         let workspace = caller.require(Service::Agents, Level::Write)?;
-        let engine =
-            self.check_agent(&new.display_name, &new.instructions, &new.reply_policy, new.engine.clone())?;
         let id: AgentId = self.id();
+        let token = token::issue(TokenKind::Agent, workspace);
+        let now = self.now();
+        let agent = Agent {
+            id,
+            display_name: new.display_name.clone(),
+            instructions: new.instructions.clone(),
+            engine: new.engine.clone().unwrap_or_else(nobody),
+            reply_policy: new.reply_policy.clone(),
+            profile: new.profile.clone(),
+            active: new.active,
+            token_suffix: token.suffix,
+            created_at: now,
+            updated_at: now,
+        };
+        self.check_agent(&agent, new.engine.is_some())?;
+        self.check_targets(&agent.profile.http_tools).await?;
         let mut tx = self.store().workspace(workspace).await?;
         let first: Option<AgentId> =
             self.once(&mut tx, workspace, request_id, "CreateAgent", &new, id.0).await?;
@@ -119,21 +282,9 @@ impl App {
             let agent = store::agents::find(&mut tx, workspace, first, false).await?;
             return Ok((agent.ok_or_else(|| not_found(first))?, None));
         }
-        self.check_integration_of(&mut tx, workspace, &engine, "agent.engine").await?;
-        let token = token::issue(TokenKind::Agent, workspace);
-        let now = self.now();
-        let agent = Agent {
-            id,
-            display_name: new.display_name,
-            instructions: new.instructions,
-            engine,
-            reply_policy: new.reply_policy,
-            active: new.active,
-            token_suffix: token.suffix,
-            created_at: now,
-            updated_at: now,
-        };
+        self.check_integrations(&mut tx, workspace, &agent).await?;
         store::agents::insert(&mut tx, workspace, &agent, token.hash).await?;
+        self.keep_headers(&mut tx, workspace, &agent, &[], &new.header_values).await?;
         self.tell(&mut tx, workspace, "agent.created", id.0).await?;
         store::commit(tx).await?;
         Ok((agent, Some(token.secret)))
@@ -168,24 +319,27 @@ impl App {
         patch: AgentPatch,
     ) -> Result<Agent, Error> {
         let workspace = caller.require(Service::Agents, Level::Write)?;
+        if let Some((_, http_tools)) = &patch.profile.toolbox {
+            self.check_targets(http_tools).await?;
+        }
         let mut tx = self.store().workspace(workspace).await?;
         let mut agent =
             store::agents::find(&mut tx, workspace, id, true).await?.ok_or_else(|| not_found(id))?;
+        let tools_before = agent.profile.http_tools.clone();
+        let header_values = patch.profile.header_values.clone();
+        let toolbox_changes = patch.profile.toolbox.is_some();
+        patch.profile.apply(&mut agent.profile);
         agent.display_name = patch.display_name.unwrap_or(agent.display_name);
         agent.instructions = patch.instructions.unwrap_or(agent.instructions);
-        if let Some(engine) = patch.engine {
-            self.check_integration_of(&mut tx, workspace, &engine, "agent.engine").await?;
-            agent.engine = engine;
-        }
+        agent.engine = patch.engine.unwrap_or(agent.engine);
         agent.reply_policy = patch.reply_policy.unwrap_or(agent.reply_policy);
         agent.active = patch.active.unwrap_or(agent.active);
         agent.updated_at = self.now();
-        self.check_agent(
-            &agent.display_name,
-            &agent.instructions,
-            &agent.reply_policy,
-            Some(agent.engine.clone()),
-        )?;
+        self.check_agent(&agent, true)?;
+        self.check_integrations(&mut tx, workspace, &agent).await?;
+        if toolbox_changes {
+            self.keep_headers(&mut tx, workspace, &agent, &tools_before, &header_values).await?;
+        }
         store::agents::update(&mut tx, workspace, &agent).await?;
         self.tell(&mut tx, workspace, "agent.updated", id.0).await?;
         store::commit(tx).await?;

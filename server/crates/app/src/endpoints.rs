@@ -120,7 +120,7 @@ fn in_field(error: Error, field: &str) -> Error {
 
 impl App {
     async fn check_endpoint_target(&self, url: &str) -> Result<(), Refusal> {
-        let checked = self.inner.poster.check_target(url).await;
+        let checked = self.inner.callers.events.check_target(url).await;
         checked.map_err(|(reason, detail)| Refusal::field(reason, "endpoint.url", detail))
     }
 
@@ -339,7 +339,7 @@ impl App {
         };
         let body = Value::Object(event.to_json()).to_string();
         let posted = OutboundEvent { url: endpoint.url, secrets, id: event.id, body, now };
-        let outcome = self.inner.poster.post(&posted).await;
+        let outcome = self.inner.callers.events.post(&posted).await;
         let attempt = Attempt {
             number: 1,
             state: AttemptState::Succeeded,

@@ -22,6 +22,7 @@ mod jobs;
 mod logs;
 pub mod models;
 mod numberer;
+mod prompt;
 mod requests;
 pub mod sealing;
 mod tools;
@@ -36,7 +37,7 @@ use domain::{
     connection::Connection,
     delivery::RetrySchedule,
     endpoint::Schedules,
-    vendor::{EventPoster, Vendors},
+    vendor::{EventPoster, ToolCaller, Vendors},
 };
 pub use error::Error;
 use http::HeaderName;
@@ -70,6 +71,15 @@ pub struct Settings {
     pub inbound_token_header: HeaderName,
 }
 
+/// Who calls addresses that workspaces named, other than vendors.
+#[derive(Clone)]
+pub struct Callers {
+    /// Posts events to endpoints.
+    pub events: Arc<dyn EventPoster>,
+    /// Calls agents' own tools.
+    pub tools: Arc<dyn ToolCaller>,
+}
+
 /// Switchboard, without its doors.
 #[derive(Clone)]
 pub struct App {
@@ -81,7 +91,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     ids: Ids,
     vendors: Vendors,
-    poster: Arc<dyn EventPoster>,
+    callers: Callers,
     sealer: sealing::Sealer,
     settings: Settings,
     worker: WorkerId,
@@ -101,7 +111,7 @@ impl App {
         store: Store,
         clock: Arc<dyn Clock>,
         vendors: Vendors,
-        poster: Arc<dyn EventPoster>,
+        callers: Callers,
         sealer: sealing::Sealer,
         settings: Settings,
         stop: CancellationToken,
@@ -121,7 +131,7 @@ impl App {
                 clock,
                 ids,
                 vendors,
-                poster,
+                callers,
                 sealer,
                 settings,
                 hub,

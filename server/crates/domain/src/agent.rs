@@ -1,6 +1,6 @@
 //! Agents: who answers.
 
-use crate::{AgentId, IntegrationId, Timestamp, policy::ReplyPolicy};
+use crate::{AgentId, IntegrationId, Timestamp, policy::ReplyPolicy, profile::Profile};
 
 /// A configured AI.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +15,8 @@ pub struct Agent {
     pub engine: Engine,
     /// When it answers, and what happens when it can't.
     pub reply_policy: ReplyPolicy,
+    /// What it knows and may do.
+    pub profile: Profile,
     /// Whether it answers.
     pub active: bool,
     /// The last four characters of its token.

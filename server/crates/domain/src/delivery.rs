@@ -71,6 +71,8 @@ pub struct Delivery {
     pub reason: Option<String>,
     /// How many attempts were begun.
     pub attempts: i32,
+    /// The first character, from 1, and the length of the part of the message's text that it carries. `None`: all of it.
+    pub part: Option<(i32, i32)>,
     /// When the next attempt is due.
     pub next_attempt_at: Option<Timestamp>,
     /// When the message was committed.

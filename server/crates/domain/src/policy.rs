@@ -205,11 +205,21 @@ pub struct DeliveryPolicy {
     pub hourly_limit: i32,
     /// When programs send nothing.
     pub quiet_hours: Option<QuietHours>,
+    /// The longest text that the receiver takes in one message, in characters. `None`: what the vendor takes.
+    #[serde(default)]
+    pub max_text_chars: Option<i32>,
 }
 
 impl Default for DeliveryPolicy {
     fn default() -> Self {
-        Self { uncertain: None, max_per_second: None, loop_limit: 30, hourly_limit: 0, quiet_hours: None }
+        Self {
+            uncertain: None,
+            max_per_second: None,
+            loop_limit: 30,
+            hourly_limit: 0,
+            quiet_hours: None,
+            max_text_chars: None,
+        }
     }
 }
 
@@ -228,6 +238,11 @@ impl DeliveryPolicy {
         );
         let counts = 0..=100_000;
         require(counts.contains(&self.loop_limit), "loop_limit", "must be 0 to 100,000, or not set");
+        require(
+            self.max_text_chars.is_none_or(|most| (20..=65_536).contains(&most)),
+            "max_text_chars",
+            "must be 20 to 65,536, or not set",
+        );
         require(counts.contains(&self.hourly_limit), "hourly_limit", "must be 0 to 100,000, or not set");
         if let Some(hours) = &self.quiet_hours {
             for (field, text) in [("quiet_hours.start", &hours.start), ("quiet_hours.end", &hours.end)] {
@@ -304,6 +319,7 @@ mod tests {
         for (policy, field) in [
             (DeliveryPolicy { max_per_second: Some(-1.0), ..good.clone() }, "p.max_per_second"),
             (DeliveryPolicy { max_per_second: Some(f64::NAN), ..good.clone() }, "p.max_per_second"),
+            (DeliveryPolicy { max_text_chars: Some(19), ..good.clone() }, "p.max_text_chars"),
             (DeliveryPolicy { loop_limit: -1, ..good.clone() }, "p.loop_limit"),
             (DeliveryPolicy { hourly_limit: 100_001, ..good.clone() }, "p.hourly_limit"),
             (DeliveryPolicy { quiet_hours: hours("24:00", "08:00"), ..good.clone() }, "p.quiet_hours.start"),

@@ -136,6 +136,9 @@ pub trait MessageSender: Send + Sync {
     /// What happens when a message is sent again.
     fn resend(&self) -> Resend;
 
+    /// The longest text of one message, in characters; longer ones are split before they are sent.
+    fn max_text_chars(&self) -> usize;
+
     /// Checks an account's address when it is saved, before anything is sent there. Else the reason, `FieldInvalid` or
     /// `TargetForbidden`, and a text for people that follows the field's name.
     async fn check_target(&self, url: &str) -> Result<(), (Reason, String)>;
@@ -167,6 +170,48 @@ pub struct OutboundEvent {
     pub body: String,
     /// When this attempt begins.
     pub now: Timestamp,
+}
+
+/// Calls the HTTP endpoints that are an agent's own tools: no vendor, but a call outside all the same.
+#[async_trait]
+pub trait ToolCaller: Send + Sync {
+    /// Checks an address when it is saved, as [`MessageSender::check_target`] does.
+    async fn check_target(&self, url: &str) -> Result<(), (Reason, String)>;
+
+    /// Makes one call. Never retries by itself. Whatever the endpoint answers is an answer, also a refusal.
+    async fn call(&self, call: &ToolRequest) -> Result<ToolAnswer, VendorError>;
+}
+
+/// A call of an agent's tool.
+#[derive(Debug, Clone)]
+pub struct ToolRequest {
+    /// The method.
+    pub method: String,
+    /// Where to.
+    pub url: String,
+    /// Its headers, whose values are secrets.
+    pub headers: Vec<(String, SecretString)>,
+    /// What the model gave: the body, or for GET and DELETE the query.
+    pub arguments: serde_json::Value,
+    /// The same whenever this call is made again, so that the endpoint can drop repeats.
+    pub key: String,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// How much of the answer is read, in bytes.
+    pub max_response_bytes: usize,
+    /// The present moment.
+    pub now: Timestamp,
+}
+
+/// What an endpoint answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolAnswer {
+    /// Its HTTP status.
+    pub http_status: u16,
+    /// The beginning of its body.
+    pub body: String,
+    /// Whether there is more of it.
+    pub cut: bool,
 }
 
 /// A message to send.

@@ -13,6 +13,7 @@ struct AgentRow {
     instructions: String,
     engine: Json<domain::agent::Engine>,
     reply_policy: Json<domain::policy::ReplyPolicy>,
+    profile: Json<domain::profile::Profile>,
     active: bool,
     token_suffix: String,
     created_at: Timestamp,
@@ -27,6 +28,7 @@ impl From<AgentRow> for Agent {
             instructions: row.instructions,
             engine: row.engine.0,
             reply_policy: row.reply_policy.0,
+            profile: row.profile.0,
             active: row.active,
             token_suffix: row.token_suffix,
             created_at: row.created_at,
@@ -35,8 +37,7 @@ impl From<AgentRow> for Agent {
     }
 }
 
-const AGENT: &str =
-    "id, display_name, instructions, engine, reply_policy, active, token_suffix, created_at, updated_at";
+const AGENT: &str = "id, display_name, instructions, engine, reply_policy, profile, active, token_suffix, created_at, updated_at";
 
 /// Adds an agent.
 pub async fn insert(
@@ -47,8 +48,8 @@ pub async fn insert(
 ) -> Result<(), Error> {
     sqlx::query(
         "insert into agents (workspace_id, id, display_name, instructions, engine, active, token_hash, token_suffix,
-             created_at, updated_at, reply_policy)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+             created_at, updated_at, reply_policy, profile)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(workspace.0)
     .bind(agent.id.0)
@@ -61,6 +62,7 @@ pub async fn insert(
     .bind(agent.created_at)
     .bind(agent.updated_at)
     .bind(Json(&agent.reply_policy))
+    .bind(Json(&agent.profile))
     .execute(conn)
     .await?;
     Ok(())
@@ -122,7 +124,8 @@ pub async fn list(
 /// Writes all that can change of an agent that [`find`] has locked.
 pub async fn update(conn: &mut PgConnection, workspace: WorkspaceId, agent: &Agent) -> Result<(), Error> {
     sqlx::query(
-        "update agents set display_name = $3, instructions = $4, engine = $5, active = $6, updated_at = $7, reply_policy = $8
+        "update agents set display_name = $3, instructions = $4, engine = $5, active = $6, updated_at = $7, reply_policy = $8,
+             profile = $9
          where workspace_id = $1 and id = $2",
     )
     .bind(workspace.0)
@@ -133,6 +136,7 @@ pub async fn update(conn: &mut PgConnection, workspace: WorkspaceId, agent: &Age
     .bind(agent.active)
     .bind(agent.updated_at)
     .bind(Json(&agent.reply_policy))
+    .bind(Json(&agent.profile))
     .execute(conn)
     .await?;
     Ok(())

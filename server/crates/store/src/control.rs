@@ -20,13 +20,25 @@ pub struct Change {
     pub reason: String,
     /// Who did it.
     pub by: String,
-    /// When a human's control goes back to the agent by itself.
+    /// When a human's control, or what was set aside, goes back to the agent by itself.
     pub returns_at: Option<Timestamp>,
 }
 
 /// Gives a dialogue to another holder, with event and marker, and has the runs in it stop. Answers whether the holder
 /// changed; a human who holds it already moves the moment of its return.
 pub async fn change(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    change: &Change,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let changed = set_aside(conn, workspace, change, now).await?;
+    disturb(conn, change, changed).await?;
+    Ok(changed)
+}
+
+/// Does the same for the agent itself, whose run goes on.
+pub async fn set_aside(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     change: &Change,
@@ -42,7 +54,8 @@ pub async fn change(
         .bind(now)
         .fetch_one(&mut *conn)
         .await?;
-    told(conn, change, changed).await
+    sqlx::query("select pg_notify('switchboard_work', '')").execute(conn).await?;
+    Ok(changed)
 }
 
 /// Notes that a person has said something: where `takes`, that makes the change; a human who holds the dialogue already
@@ -64,19 +77,20 @@ pub async fn person_spoke(
         .bind(now)
         .fetch_one(&mut *conn)
         .await?;
-    told(conn, change, changed).await
-}
-
-async fn told(conn: &mut PgConnection, change: &Change, changed: bool) -> Result<bool, Error> {
-    if changed && change.status != Status::Pending {
-        // A run of the agent's has become pointless.
-        sqlx::query("select pg_notify('switchboard_dialogues', $1)")
-            .bind(change.dialogue.to_string())
-            .execute(&mut *conn)
-            .await?;
-    }
+    disturb(conn, change, changed).await?;
     sqlx::query("select pg_notify('switchboard_work', '')").execute(conn).await?;
     Ok(changed)
+}
+
+/// A run of the agent's has become pointless when somebody else has the dialogue.
+async fn disturb(conn: &mut PgConnection, change: &Change, changed: bool) -> Result<(), Error> {
+    if changed && change.status != Status::Pending {
+        sqlx::query("select pg_notify('switchboard_dialogues', $1)")
+            .bind(change.dialogue.to_string())
+            .execute(conn)
+            .await?;
+    }
+    Ok(())
 }
 
 /// A message of ours.

@@ -22,6 +22,8 @@ struct DeliveryRow {
     state: String,
     reason: Option<String>,
     attempts: i32,
+    text_from: Option<i32>,
+    text_chars: Option<i32>,
     next_attempt_at: Option<Timestamp>,
     created_at: Timestamp,
     settled_at: Option<Timestamp>,
@@ -44,6 +46,7 @@ impl TryFrom<DeliveryRow> for Delivery {
             author,
             reason: row.reason,
             attempts: row.attempts,
+            part: row.text_from.zip(row.text_chars),
             next_attempt_at: row.next_attempt_at,
             created_at: row.created_at,
             settled_at: row.settled_at,
@@ -51,8 +54,8 @@ impl TryFrom<DeliveryRow> for Delivery {
     }
 }
 
-const DELIVERY: &str =
-    "id, dialogue_id, message_id, channel_id, author, state, reason, attempts, next_attempt_at,
+const DELIVERY: &str = "id, dialogue_id, message_id, channel_id, author, state, reason, attempts, text_from,
+    text_chars, next_attempt_at,
     created_at, settled_at";
 
 /// What selects deliveries.
@@ -151,6 +154,82 @@ pub async fn list_attempts(
         .collect()
 }
 
+/// Has a delivery that this worker holds carry the first of these parts of its message's text, given as their lengths in
+/// characters, and adds deliveries for the others behind it: before all that waits in the lane. Answers whether the
+/// delivery was still this worker's.
+///
+/// Their ids, and those of their jobs, follow its own, so that they stand behind it in every list, and jobs of one place are
+/// worked on in the order of their ids.
+pub async fn split(
+    conn: &mut PgConnection,
+    worker: WorkerId,
+    claim: &ClaimedDelivery,
+    lengths: &[i32],
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let after = |id: Uuid, number: usize| Uuid::from_u128(id.as_u128().wrapping_add(number as u128));
+    // The dialogue first, as everybody locks.
+    sqlx::query("select 1 from dialogues where workspace_id = $1 and id = $2 for update")
+        .bind(claim.workspace.0)
+        .bind(claim.dialogue.0)
+        .execute(&mut *conn)
+        .await?;
+    let ours = sqlx::query(
+        "select 1 from job_keys
+         where workspace_id = $1 and subject_id = $2 and lane = 'out' and fence = $3 and locked_by = $4 for update",
+    )
+    .bind(claim.workspace.0)
+    .bind(claim.dialogue.0)
+    .bind(claim.fence)
+    .bind(worker.0)
+    .execute(&mut *conn)
+    .await?;
+    if ours.rows_affected() == 0 {
+        return Ok(false);
+    }
+    let starts: Vec<i32> =
+        lengths.iter().scan(1, |from, length| Some(std::mem::replace(from, *from + length))).collect();
+    let deliveries: Vec<_> = (0..lengths.len()).map(|number| after(claim.delivery.0, number)).collect();
+    let jobs: Vec<_> = (0..lengths.len()).map(|number| after(claim.job.0, number)).collect();
+    sqlx::query("update deliveries set text_from = $3, text_chars = $4 where workspace_id = $1 and id = $2")
+        .bind(claim.workspace.0)
+        .bind(claim.delivery.0)
+        .bind(starts.first())
+        .bind(lengths.first())
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query(
+        "insert into deliveries (workspace_id, id, dialogue_id, message_id, channel_id, author, state, attempts, text_from,
+             text_chars, next_attempt_at, created_at)
+         select y.workspace_id, i.id, y.dialogue_id, y.message_id, y.channel_id, y.author, 'PENDING', 0, i.text_from,
+             i.text_chars, $6, y.created_at
+         from deliveries y, unnest($3::uuid[], $4::integer[], $5::integer[]) as i (id, text_from, text_chars)
+         where y.workspace_id = $1 and y.id = $2",
+    )
+    .bind(claim.workspace.0)
+    .bind(claim.delivery.0)
+    .bind(deliveries.get(1..))
+    .bind(starts.get(1..))
+    .bind(lengths.get(1..))
+    .bind(now)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        "insert into jobs (workspace_id, id, subject_id, lane, target_id, place, run_at)
+         select j.workspace_id, i.id, j.subject_id, 'out', i.delivery_id, j.place, $5
+         from jobs j, unnest($3::uuid[], $4::uuid[]) as i (id, delivery_id)
+         where j.workspace_id = $1 and j.id = $2",
+    )
+    .bind(claim.workspace.0)
+    .bind(claim.job.0)
+    .bind(jobs.get(1..))
+    .bind(deliveries.get(1..))
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(true)
+}
+
 /// Puts a dead delivery back, behind what waits in its dialogue's lane. The caller holds the dialogue's lock.
 pub async fn revive(
     conn: &mut PgConnection,
@@ -247,8 +326,10 @@ pub struct StartedAttempt {
     pub chat: String,
     /// Who wrote it.
     pub role: Role,
-    /// What it says.
+    /// What it says, or the part of it that this delivery carries.
     pub text: String,
+    /// Whether that is a part.
+    pub part: bool,
     /// When to send it: the governor's place. `None`: at once.
     pub slot_at: Option<Timestamp>,
     /// Where it goes.
@@ -274,6 +355,8 @@ struct StartedRow {
     uncertain: Option<String>,
     token_sealed: Vec<u8>,
     signing_secret_sealed: Vec<u8>,
+    max_text_chars: Option<i32>,
+    part: bool,
 }
 
 /// Begins attempts. Answers for each item in turn; `None`: the claim was lost, or the governor's place is further off than
@@ -313,6 +396,7 @@ pub async fn start_attempts(
             chat: row.chat,
             role: Role::parse(&row.role).ok_or_else(|| inconsistent("message_id"))?,
             text: row.body,
+            part: row.part,
             slot_at: row.slot_at,
             route: Route {
                 channel: row.channel_id.into(),
@@ -320,6 +404,7 @@ pub async fn start_attempts(
                 vendor: row.vendor,
                 url: row.url,
                 uncertain: row.uncertain.as_deref().and_then(Uncertain::parse),
+                max_text_chars: row.max_text_chars,
                 token: row.token_sealed,
                 signing_secret: row.signing_secret_sealed,
             },

@@ -255,7 +255,8 @@ pub async fn count_agents(
 ) -> Result<i64, Error> {
     Ok(sqlx::query_scalar(
         "select count(*) from agents
-         where workspace_id = $1 and engine ->> 'integration' = $2 and deleted_at is null",
+         where workspace_id = $1 and (engine ->> 'integration' = $2 or profile #>> '{fallback_engine,integration}' = $2)
+             and deleted_at is null",
     )
     .bind(workspace.0)
     .bind(id.to_string())

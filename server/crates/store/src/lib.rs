@@ -8,6 +8,7 @@
 //! The room knows nothing of vendors, wire types or decisions. A missing row is `Ok(None)`; the use case decides whether
 //! that is an error. `now()` appears for leases only; business time is a parameter.
 
+pub mod agent_secrets;
 pub mod agents;
 pub mod channels;
 pub mod control;

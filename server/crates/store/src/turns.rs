@@ -1,12 +1,14 @@
 //! Turns, their runs and steps; and the gathered functions that move them on.
 
 use domain::{
-    ChannelId, DeliveryId, DialogueId, EventId, JobId, MessageId, Timestamp, TurnId, WorkerId, WorkspaceId,
+    AgentId, ChannelId, DeliveryId, DialogueId, EventId, JobId, MessageId, Timestamp, TurnId, WorkerId,
+    WorkspaceId,
     agent::Engine,
     decide::not_held,
     dialogue::{Message, Status},
     engine::{Answer, Step},
     policy::{ReplyPolicy, Uncertain},
+    profile::Profile,
     turn::{Run, RunState, Turn, TurnState},
 };
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, types::Json};
@@ -173,12 +175,20 @@ pub struct BegunTurn {
     pub chat: String,
     /// Whether the agent answers; `None`: it was deleted.
     pub agent_active: Option<bool>,
-    /// Who writes.
+    /// Which agent.
+    pub agent: AgentId,
+    /// Who writes: the agent's engine, or its other one.
     pub engine: Engine,
+    /// Whether the agent's engine failed for good in this turn, and its other one is asked.
+    pub fallback: bool,
     /// What the model is told first.
     pub instructions: String,
     /// When it answers, and what happens when it can't.
     pub policy: ReplyPolicy,
+    /// What the agent knows and may do.
+    pub profile: Profile,
+    /// What is known of the dialogue beside its messages.
+    pub facts: DialogueFacts,
     /// The channel, for the delivery of the reply.
     pub route: Route,
     /// The dialogue so far, oldest first.
@@ -189,6 +199,17 @@ pub struct BegunTurn {
     pub waiting_since: Option<Timestamp>,
 }
 
+/// What instructions may speak of.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+pub struct DialogueFacts {
+    /// The agent's name for people.
+    pub agent: String,
+    /// The channel's name for people.
+    pub channel: String,
+    /// What was noted of the dialogue, an object.
+    pub attributes: serde_json::Value,
+}
+
 /// A committed step, whose tools may not have run.
 #[derive(Debug, Clone, serde::Deserialize)]
 pub struct OpenStep {
@@ -196,6 +217,9 @@ pub struct OpenStep {
     pub answer: Answer,
     /// What its tools gave; `None`: they have not run.
     pub results: Option<Vec<serde_json::Value>>,
+    /// The vendor of the engine that answered.
+    #[serde(default)]
+    pub vendor: Option<String>,
 }
 
 impl OpenStep {
@@ -218,6 +242,8 @@ pub struct Route {
     pub url: String,
     /// What happens to a message that may have arrived. `None`: what the vendor suggests.
     pub uncertain: Option<Uncertain>,
+    /// The longest text in characters. `None`: what the vendor takes.
+    pub max_text_chars: Option<i32>,
     /// The token, sealed.
     pub token: Vec<u8>,
     /// The signing secret, sealed.
@@ -246,6 +272,11 @@ struct BegunRow {
     history: Json<Vec<Message>>,
     steps: Json<Vec<OpenStep>>,
     waiting_since: Option<Timestamp>,
+    agent_id: Uuid,
+    profile: Json<Profile>,
+    facts: Json<DialogueFacts>,
+    fallback: bool,
+    max_text_chars: Option<i32>,
 }
 
 /// Begins runs, and goes on with those that wait for their engine. Answers for each item in turn; `None`: the claim was lost, or the turn is closed.
@@ -283,15 +314,20 @@ pub async fn begin(
             status,
             chat: row.chat,
             agent_active: row.agent_active,
+            agent: row.agent_id.into(),
             engine: row.engine.0,
+            fallback: row.fallback,
             instructions: row.instructions,
             policy: row.reply_policy.0,
+            profile: row.profile.0,
+            facts: row.facts.0,
             route: Route {
                 channel: row.channel_id.into(),
                 active: row.channel_active,
                 vendor: row.vendor,
                 url: row.url,
                 uncertain: row.uncertain.as_deref().and_then(Uncertain::parse),
+                max_text_chars: row.max_text_chars,
                 token: row.token_sealed,
                 signing_secret: row.signing_secret_sealed,
             },
@@ -301,6 +337,50 @@ pub async fn begin(
         });
     }
     Ok(answers)
+}
+
+/// Reads the messages of a turn before this number, oldest first: those of a burst that is longer than the window.
+pub async fn earlier_messages(
+    conn: &mut PgConnection,
+    claim: &ClaimedTurn,
+    before: i64,
+) -> Result<Vec<Message>, Error> {
+    let rows: Json<Vec<Message>> = sqlx::query_scalar(
+        "select coalesce(jsonb_agg(jsonb_build_object('id', m.id, 'dialogue', m.dialogue_id, 'seq', m.seq, 'role', m.role,
+             'text', m.body, 'external_id', m.external_id, 'turn', m.turn_id, 'created_at', m.created_at) order by m.seq), '[]')
+         from messages m
+         where m.workspace_id = $1 and m.dialogue_id = $2 and m.turn_id = $3 and m.role = 'USER' and m.seq < $4",
+    )
+    .bind(claim.workspace.0)
+    .bind(claim.dialogue.0)
+    .bind(claim.turn.0)
+    .bind(before)
+    .fetch_one(conn)
+    .await?;
+    Ok(rows.0)
+}
+
+/// Notes from which message on a run's engine was given the history, where that was not from the first one read; and why.
+pub async fn note_window(
+    conn: &mut PgConnection,
+    claim: &ClaimedTurn,
+    run: i32,
+    from_seq: Option<i64>,
+    why: &str,
+) -> Result<(), Error> {
+    sqlx::query(
+        "update runs set request = jsonb_set(request, '{history}',
+             (request -> 'history') || jsonb_build_object('from_seq', $4::bigint, 'cut', $5::text))
+         where workspace_id = $1 and turn_id = $2 and number = $3",
+    )
+    .bind(claim.workspace.0)
+    .bind(claim.turn.0)
+    .bind(run)
+    .bind(from_seq)
+    .bind(why)
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// A reply to commit.
@@ -328,6 +408,8 @@ pub struct Reply {
     pub event: EventId,
     /// Why the run failed, if this is the fallback text in place of its answer.
     pub error: Option<String>,
+    /// What it is in place of an answer. `None`: it is one.
+    pub reason: Option<&'static str>,
 }
 
 /// What became of a reply.
@@ -352,7 +434,7 @@ pub async fn commit_replies(
 ) -> Result<Vec<Committed>, Error> {
     let rows: Vec<(i32, String, Option<i64>)> = sqlx::query_as(
         "select ord, outcome, out_fence from system_commit_replies(
-             $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+             $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
     )
     .bind(worker.0)
     .bind(items.iter().map(|item| item.claim.workspace.0).collect::<Vec<_>>())
@@ -370,6 +452,7 @@ pub async fn commit_replies(
     .bind(items.iter().map(|item| item.out_job.0).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.event.0).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.error.as_deref()).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.reason).collect::<Vec<_>>())
     .bind(now)
     .fetch_all(conn)
     .await?;
@@ -394,9 +477,10 @@ pub struct Settlement {
     pub claim: ClaimedTurn,
     /// The run.
     pub run: i32,
-    /// RUNNING (another run follows: at `run_at` after an error, else this one was superseded), SILENT or FAILED.
+    /// RUNNING (another run follows: at `run_at` after an error, else this one was superseded), COLLECTING (the run is undone,
+    /// and begins at `run_at`), SILENT or FAILED.
     pub state: TurnState,
-    /// Why it is closed.
+    /// Why it is closed, or is to have another run with the agent's other engine.
     pub reason: Option<&'static str>,
     /// Why the run failed; `None`: it did not.
     pub error: Option<String>,

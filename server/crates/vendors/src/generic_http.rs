@@ -89,6 +89,11 @@ impl MessageSender for GenericHttp {
         Resend::ByOurId
     }
 
+    /// Its owner knows better, and may set less on the channel.
+    fn max_text_chars(&self) -> usize {
+        65_536
+    }
+
     async fn check_target(&self, url: &str) -> Result<(), (Reason, String)> {
         self.http.check_target(url).await
     }

@@ -226,7 +226,6 @@ impl HttpClient {
     }
 
     async fn post_until(&self, call: &Call<'_>, deadline: Instant) -> Result<Response, VendorError> {
-        let begun = Instant::now();
         let url = self.target(call.url).map_err(|(_, wrong)| call.bad_url(&wrong))?;
         let host = host_of(&url);
         let request = self.client.request(call.method.clone(), url);
@@ -234,7 +233,7 @@ impl HttpClient {
         let response = match timeout_at(deadline, request.send()).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(call.broken(&host, &error)),
-            Err(_) => return Err(call.late(&host, deadline - begun)),
+            Err(_) => return Err(call.late(&host, self.timeout)),
         };
         let status = response.status();
         let advice = retry_after::advice(response.headers(), call.now);

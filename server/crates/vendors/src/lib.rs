@@ -20,6 +20,7 @@ mod conversation;
 pub mod event_poster;
 pub mod generic_http;
 pub mod http;
+pub mod http_tool;
 pub mod mock;
 pub mod openai;
 mod refusal;

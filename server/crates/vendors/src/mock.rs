@@ -49,6 +49,8 @@ struct Settings {
     delay: Duration,
     /// Which runs fail.
     fail: Fail,
+    /// How many words the input may have. `None`: any number.
+    context_tokens: Option<u32>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -79,6 +81,7 @@ impl Settings {
             &[
                 ("delay_ms", "must be a number of milliseconds, 0 to 600000"),
                 ("fail", "must be `never`, `once` or `always`"),
+                ("context_tokens", "must be a number of words, from 0"),
             ],
         )
     }
@@ -97,6 +100,10 @@ enum Directive<'a> {
     FailForGood,
     /// `/tool <tool> <name> <value>`: call the tool once with these two arguments, then answer with its result.
     Tool { tool: &'a str, name: &'a str, value: String },
+    /// `/call <tool> <arguments>`: the same with arguments as JSON; what is no JSON is handed on as models do that got it wrong.
+    Call { tool: &'a str, arguments: &'a str },
+    /// `/prompt`: answer with all that the engine was given.
+    Prompt,
 }
 
 impl<'a> Directive<'a> {
@@ -110,6 +117,11 @@ impl<'a> Directive<'a> {
             ["/fail", "permanent", ..] => Some(Self::FailForGood),
             ["/fail", "once", ..] => Some(Self::Fail { once: true }),
             ["/fail", ..] => Some(Self::Fail { once: false }),
+            ["/call", tool, _, ..] => {
+                let rest = text.trim_start().trim_start_matches("/call").trim_start();
+                Some(Self::Call { tool, arguments: rest[tool.len()..].trim() })
+            }
+            ["/prompt", ..] => Some(Self::Prompt),
             ["/tool", tool, name, _, ..] => {
                 let value: Vec<_> = text.split_whitespace().skip(3).collect();
                 Some(Self::Tool { tool, name, value: value.join(" ") })
@@ -166,6 +178,10 @@ impl CompletionModel for Mock {
                 return Ok(Outcome::Waiting { notes, pause: left.min(LONGEST_PAUSE) });
             }
         }
+        if settings.context_tokens.is_some_and(|most| input_tokens(request) > i64::from(most)) {
+            let too_long = failure("the input is longer than this model takes", Retry::Never);
+            return Err(VendorError { kind: FailureKind::InputTooLong, http_status: Some(400), ..too_long });
+        }
         Ok(Outcome::Answered(answer(request, directive)))
     }
 
@@ -190,27 +206,19 @@ fn failure(detail: &str, retry: Retry) -> VendorError {
 fn answer(request: &Completion, directive: Option<Directive<'_>>) -> Answer {
     let (text, tool_calls) = match directive {
         Some(Directive::Tool { tool, name, value }) => {
-            let result = request.steps.last().and_then(|step| step.results.last());
-            if let Some(result) = result {
-                (format!("{tool} gave {result}"), Vec::new())
-            } else if request.tools.iter().any(|spec| spec.name == tool) {
-                let call = ToolCall {
-                    id: String::new(),
-                    name: tool.to_owned(),
-                    arguments: json!({"name": name, "value": value}),
-                };
-                (String::new(), vec![call])
-            } else {
-                (format!("I have no tool {tool}"), Vec::new())
-            }
+            call(request, tool, json!({"name": name, "value": value}))
+        }
+        Some(Directive::Call { tool, arguments }) => {
+            let arguments = serde_json::from_str(arguments).unwrap_or_else(|_| arguments.into());
+            call(request, tool, arguments)
+        }
+        Some(Directive::Prompt) => {
+            (serde_json::to_string(request).expect("requests can be written as JSON"), Vec::new())
         }
         _ => (quote(&request.history), Vec::new()),
     };
-    let results =
-        request.steps.iter().flat_map(|step| &step.results).map(|result| words(&result.to_string()));
-    let history = request.history.iter().map(|message| words(&message.text));
     let usage = Usage {
-        input_tokens: words(&request.instructions) + history.chain(results).sum::<i64>(),
+        input_tokens: input_tokens(request),
         cached_input_tokens: 0,
         output_tokens: words(&text)
             + tool_calls
@@ -219,6 +227,25 @@ fn answer(request: &Completion, directive: Option<Directive<'_>>) -> Answer {
                 .sum::<i64>(),
     };
     Answer { text, tool_calls, usage: Some(usage), model: ID.to_owned(), ..Answer::default() }
+}
+
+/// Calls a tool once, then answers with its result.
+fn call(request: &Completion, tool: &str, arguments: Value) -> (String, Vec<ToolCall>) {
+    let result = request.steps.last().and_then(|step| step.results.last());
+    if let Some(result) = result {
+        (format!("{tool} gave {result}"), Vec::new())
+    } else if request.tools.iter().any(|spec| spec.name == tool) {
+        (String::new(), vec![ToolCall { id: String::new(), name: tool.to_owned(), arguments }])
+    } else {
+        (format!("I have no tool {tool}"), Vec::new())
+    }
+}
+
+fn input_tokens(request: &Completion) -> i64 {
+    let results =
+        request.steps.iter().flat_map(|step| &step.results).map(|result| words(&result.to_string()));
+    let history = request.history.iter().map(|message| words(&message.text));
+    words(&request.instructions) + history.chain(results).sum::<i64>()
 }
 
 /// Says what the customer wrote since the last reply.
@@ -357,6 +384,15 @@ mod tests {
         let second = complete(&request).await.unwrap();
         assert_eq!((second.text.as_str(), second.tool_calls.len()), ("set_attribute gave {\"ok\":true}", 0));
 
+        for (text, arguments) in [
+            ("/call set_attribute {\"name\": \"a  b\"}", json!({"name": "a  b"})),
+            ("/call set_attribute {\"name\":", json!("{\"name\":")),
+        ] {
+            request.steps.clear();
+            request.history[0].text = text.to_owned();
+            assert_eq!(complete(&request).await.unwrap().tool_calls[0].arguments, arguments);
+        }
+
         request.steps.clear();
         request.tools.clear();
         assert_eq!(complete(&request).await.unwrap().text, "I have no tool set_attribute");
@@ -376,6 +412,21 @@ mod tests {
             };
             assert_eq!(pause, expected.map(Duration::from_millis), "after {elapsed} ms");
         }
+    }
+
+    #[tokio::test]
+    async fn it_takes_so_many_words() {
+        let mut request = request(&[(Role::User, "one two three four")]);
+        request.engine.settings = json!({"context_tokens": 6});
+        assert!(complete(&request).await.is_ok());
+        request.engine.settings = json!({"context_tokens": 5});
+        assert_eq!(complete(&request).await.unwrap_err().kind, FailureKind::InputTooLong);
+    }
+
+    #[tokio::test]
+    async fn it_shows_what_it_was_given() {
+        let text = complete(&request(&[(Role::User, "/prompt")])).await.unwrap().text;
+        assert_eq!(serde_json::from_str::<Completion>(&text).unwrap().instructions, "Be kind.");
     }
 
     #[tokio::test]

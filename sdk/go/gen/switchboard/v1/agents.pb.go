@@ -25,6 +25,140 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// A day of the week.
+type Weekday int32
+
+const (
+	// Not set. An error in requests.
+	Weekday_WEEKDAY_UNSPECIFIED Weekday = 0
+	// Monday.
+	Weekday_WEEKDAY_MONDAY Weekday = 1
+	// Tuesday.
+	Weekday_WEEKDAY_TUESDAY Weekday = 2
+	// Wednesday.
+	Weekday_WEEKDAY_WEDNESDAY Weekday = 3
+	// Thursday.
+	Weekday_WEEKDAY_THURSDAY Weekday = 4
+	// Friday.
+	Weekday_WEEKDAY_FRIDAY Weekday = 5
+	// Saturday.
+	Weekday_WEEKDAY_SATURDAY Weekday = 6
+	// Sunday.
+	Weekday_WEEKDAY_SUNDAY Weekday = 7
+)
+
+// Enum value maps for Weekday.
+var (
+	Weekday_name = map[int32]string{
+		0: "WEEKDAY_UNSPECIFIED",
+		1: "WEEKDAY_MONDAY",
+		2: "WEEKDAY_TUESDAY",
+		3: "WEEKDAY_WEDNESDAY",
+		4: "WEEKDAY_THURSDAY",
+		5: "WEEKDAY_FRIDAY",
+		6: "WEEKDAY_SATURDAY",
+		7: "WEEKDAY_SUNDAY",
+	}
+	Weekday_value = map[string]int32{
+		"WEEKDAY_UNSPECIFIED": 0,
+		"WEEKDAY_MONDAY":      1,
+		"WEEKDAY_TUESDAY":     2,
+		"WEEKDAY_WEDNESDAY":   3,
+		"WEEKDAY_THURSDAY":    4,
+		"WEEKDAY_FRIDAY":      5,
+		"WEEKDAY_SATURDAY":    6,
+		"WEEKDAY_SUNDAY":      7,
+	}
+)
+
+func (x Weekday) Enum() *Weekday {
+	p := new(Weekday)
+	*p = x
+	return p
+}
+
+func (x Weekday) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Weekday) Descriptor() protoreflect.EnumDescriptor {
+	return file_switchboard_v1_agents_proto_enumTypes[0].Descriptor()
+}
+
+func (Weekday) Type() protoreflect.EnumType {
+	return &file_switchboard_v1_agents_proto_enumTypes[0]
+}
+
+func (x Weekday) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Weekday.Descriptor instead.
+func (Weekday) EnumDescriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{0}
+}
+
+// What happens to a turn that begins outside of an agent's hours.
+type OutsideHours int32
+
+const (
+	// Not set. An error in requests.
+	OutsideHours_OUTSIDE_HOURS_UNSPECIFIED OutsideHours = 0
+	// `outside_text` is sent; the turn is REPLIED with the reason `outside_hours`.
+	OutsideHours_OUTSIDE_HOURS_ANSWER_TEXT OutsideHours = 1
+	// Nothing is sent; the turn is SILENT with the reason `outside_hours`.
+	OutsideHours_OUTSIDE_HOURS_STAY_SILENT OutsideHours = 2
+	// The dialogue becomes OPEN, and `hand_over_notice` is sent; the turn is SILENT with the reason `outside_hours`.
+	OutsideHours_OUTSIDE_HOURS_HAND_OVER OutsideHours = 3
+	// It gathers messages until the next opening and is answered then. Whether it is late is counted from there.
+	OutsideHours_OUTSIDE_HOURS_WAIT OutsideHours = 4
+)
+
+// Enum value maps for OutsideHours.
+var (
+	OutsideHours_name = map[int32]string{
+		0: "OUTSIDE_HOURS_UNSPECIFIED",
+		1: "OUTSIDE_HOURS_ANSWER_TEXT",
+		2: "OUTSIDE_HOURS_STAY_SILENT",
+		3: "OUTSIDE_HOURS_HAND_OVER",
+		4: "OUTSIDE_HOURS_WAIT",
+	}
+	OutsideHours_value = map[string]int32{
+		"OUTSIDE_HOURS_UNSPECIFIED": 0,
+		"OUTSIDE_HOURS_ANSWER_TEXT": 1,
+		"OUTSIDE_HOURS_STAY_SILENT": 2,
+		"OUTSIDE_HOURS_HAND_OVER":   3,
+		"OUTSIDE_HOURS_WAIT":        4,
+	}
+)
+
+func (x OutsideHours) Enum() *OutsideHours {
+	p := new(OutsideHours)
+	*p = x
+	return p
+}
+
+func (x OutsideHours) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (OutsideHours) Descriptor() protoreflect.EnumDescriptor {
+	return file_switchboard_v1_agents_proto_enumTypes[1].Descriptor()
+}
+
+func (OutsideHours) Type() protoreflect.EnumType {
+	return &file_switchboard_v1_agents_proto_enumTypes[1]
+}
+
+func (x OutsideHours) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use OutsideHours.Descriptor instead.
+func (OutsideHours) EnumDescriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{1}
+}
+
 // What a customer's message does that comes while a turn runs.
 type NewerMessage int32
 
@@ -63,11 +197,11 @@ func (x NewerMessage) String() string {
 }
 
 func (NewerMessage) Descriptor() protoreflect.EnumDescriptor {
-	return file_switchboard_v1_agents_proto_enumTypes[0].Descriptor()
+	return file_switchboard_v1_agents_proto_enumTypes[2].Descriptor()
 }
 
 func (NewerMessage) Type() protoreflect.EnumType {
-	return &file_switchboard_v1_agents_proto_enumTypes[0]
+	return &file_switchboard_v1_agents_proto_enumTypes[2]
 }
 
 func (x NewerMessage) Number() protoreflect.EnumNumber {
@@ -76,7 +210,7 @@ func (x NewerMessage) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use NewerMessage.Descriptor instead.
 func (NewerMessage) EnumDescriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{0}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{2}
 }
 
 // What happens when the engine fails for good.
@@ -120,11 +254,11 @@ func (x OnFailure) String() string {
 }
 
 func (OnFailure) Descriptor() protoreflect.EnumDescriptor {
-	return file_switchboard_v1_agents_proto_enumTypes[1].Descriptor()
+	return file_switchboard_v1_agents_proto_enumTypes[3].Descriptor()
 }
 
 func (OnFailure) Type() protoreflect.EnumType {
-	return &file_switchboard_v1_agents_proto_enumTypes[1]
+	return &file_switchboard_v1_agents_proto_enumTypes[3]
 }
 
 func (x OnFailure) Number() protoreflect.EnumNumber {
@@ -133,7 +267,7 @@ func (x OnFailure) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OnFailure.Descriptor instead.
 func (OnFailure) EnumDescriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{1}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{3}
 }
 
 // What happens to a late turn.
@@ -177,11 +311,11 @@ func (x OnLate) String() string {
 }
 
 func (OnLate) Descriptor() protoreflect.EnumDescriptor {
-	return file_switchboard_v1_agents_proto_enumTypes[2].Descriptor()
+	return file_switchboard_v1_agents_proto_enumTypes[4].Descriptor()
 }
 
 func (OnLate) Type() protoreflect.EnumType {
-	return &file_switchboard_v1_agents_proto_enumTypes[2]
+	return &file_switchboard_v1_agents_proto_enumTypes[4]
 }
 
 func (x OnLate) Number() protoreflect.EnumNumber {
@@ -190,7 +324,7 @@ func (x OnLate) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OnLate.Descriptor instead.
 func (OnLate) EnumDescriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{2}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{4}
 }
 
 // What a person's message does to the agent's control.
@@ -235,11 +369,11 @@ func (x Takeover) String() string {
 }
 
 func (Takeover) Descriptor() protoreflect.EnumDescriptor {
-	return file_switchboard_v1_agents_proto_enumTypes[3].Descriptor()
+	return file_switchboard_v1_agents_proto_enumTypes[5].Descriptor()
 }
 
 func (Takeover) Type() protoreflect.EnumType {
-	return &file_switchboard_v1_agents_proto_enumTypes[3]
+	return &file_switchboard_v1_agents_proto_enumTypes[5]
 }
 
 func (x Takeover) Number() protoreflect.EnumNumber {
@@ -248,7 +382,7 @@ func (x Takeover) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Takeover.Descriptor instead.
 func (Takeover) EnumDescriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{3}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{5}
 }
 
 // The configured AI that answers on channels (`chat_bot` in the REST contract).
@@ -258,7 +392,12 @@ type Agent struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Required. A name for people, 1 to 200 characters.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	// What the model is told before each dialogue, up to 65,536 bytes.
+	// What the model is told before each dialogue, up to 65,536 bytes. It may use variables: `{{name}}`, or
+	// `{{name|what stands there when it is missing}}`; a missing one without that becomes empty, an unknown one is an error
+	// when the agent is saved, and `\\{{` is two plain braces. There are `agent.display_name`, `channel.display_name`,
+	// `channel.vendor`, `dialogue.id`, `dialogue.chat` (the customer's name inside the channel), `attributes.<name>` (a
+	// dialogue's attribute), `now`, `date`, `time`, `weekday` and `time_zone` (of the agent's zone), and `language` (the English
+	// name of the customer's). What is put in is never read for variables again.
 	Instructions string `protobuf:"bytes,3,opt,name=instructions,proto3" json:"instructions,omitempty"`
 	// Required. Which engine writes the answers. See `Engine`.
 	Engine *Engine `protobuf:"bytes,4,opt,name=engine,proto3" json:"engine,omitempty"`
@@ -272,9 +411,22 @@ type Agent struct {
 	// Output only. When it was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// When it answers, and what happens when it can't. Not set on creation: all defaults.
-	ReplyPolicy   *ReplyPolicy `protobuf:"bytes,9,opt,name=reply_policy,json=replyPolicy,proto3" json:"reply_policy,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ReplyPolicy *ReplyPolicy `protobuf:"bytes,9,opt,name=reply_policy,json=replyPolicy,proto3" json:"reply_policy,omitempty"`
+	// The IANA name of the time zone whose clock and calendar it goes by. Empty: `UTC`.
+	TimeZone string `protobuf:"bytes,10,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	// How much of a dialogue its engine is given. Not set: all defaults.
+	History *HistoryWindow `protobuf:"bytes,11,opt,name=history,proto3" json:"history,omitempty"`
+	// The languages that it answers in. Not set: nothing is told of languages.
+	Languages *Languages `protobuf:"bytes,12,opt,name=languages,proto3" json:"languages,omitempty"`
+	// When it is there. Not set: always.
+	Schedule *Schedule `protobuf:"bytes,13,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	// What it may do. Not set: it has the tool `set_attribute`.
+	Toolbox *Toolbox `protobuf:"bytes,14,opt,name=toolbox,proto3" json:"toolbox,omitempty"`
+	// Who writes when its engine has failed for good: the same turn has one more run with this engine, before
+	// `reply_policy.on_failure` applies. The run says which engine was asked. Not set: nobody.
+	FallbackEngine *Engine `protobuf:"bytes,15,opt,name=fallback_engine,json=fallbackEngine,proto3" json:"fallback_engine,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Agent) Reset() {
@@ -370,6 +522,657 @@ func (x *Agent) GetReplyPolicy() *ReplyPolicy {
 	return nil
 }
 
+func (x *Agent) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
+func (x *Agent) GetHistory() *HistoryWindow {
+	if x != nil {
+		return x.History
+	}
+	return nil
+}
+
+func (x *Agent) GetLanguages() *Languages {
+	if x != nil {
+		return x.Languages
+	}
+	return nil
+}
+
+func (x *Agent) GetSchedule() *Schedule {
+	if x != nil {
+		return x.Schedule
+	}
+	return nil
+}
+
+func (x *Agent) GetToolbox() *Toolbox {
+	if x != nil {
+		return x.Toolbox
+	}
+	return nil
+}
+
+func (x *Agent) GetFallbackEngine() *Engine {
+	if x != nil {
+		return x.FallbackEngine
+	}
+	return nil
+}
+
+// How much of a dialogue an engine is given. The newest messages stay. What a turn answers stays whatever it takes, and so do
+// the calls of tools of the turn with their results. Where the engine finds all of it too long, it is asked once more with
+// half of the window, and the run says so. Fields that are not set have their defaults.
+type HistoryWindow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many messages at most, 1 to 500. Default: 50.
+	MaxMessages *int32 `protobuf:"varint,1,opt,name=max_messages,json=maxMessages,proto3,oneof" json:"max_messages,omitempty"`
+	// How many tokens at most, 100 to 2,000,000, for the history alone. They are estimated from the scripts of its texts, on the
+	// high side, since every vendor counts in its own way: a third of a token for an ASCII character, half of one for Cyrillic,
+	// Greek, Arabic and accented letters, a little more than one for Chinese, Japanese, Korean and Indic ones. Default: 32,000.
+	MaxTokens     *int64 `protobuf:"varint,2,opt,name=max_tokens,json=maxTokens,proto3,oneof" json:"max_tokens,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryWindow) Reset() {
+	*x = HistoryWindow{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryWindow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryWindow) ProtoMessage() {}
+
+func (x *HistoryWindow) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryWindow.ProtoReflect.Descriptor instead.
+func (*HistoryWindow) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *HistoryWindow) GetMaxMessages() int32 {
+	if x != nil && x.MaxMessages != nil {
+		return *x.MaxMessages
+	}
+	return 0
+}
+
+func (x *HistoryWindow) GetMaxTokens() int64 {
+	if x != nil && x.MaxTokens != nil {
+		return *x.MaxTokens
+	}
+	return 0
+}
+
+// The languages that an agent answers in. The customer's is guessed among them from the five newest messages; where that is
+// not sure, it is the default. The model is told with the variable `language`, or, where the instructions don't use it, in a
+// sentence after them.
+type Languages struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. ISO 639-1 codes such as `en`, up to 20.
+	Codes []string `protobuf:"bytes,1,rep,name=codes,proto3" json:"codes,omitempty"`
+	// Required. Which of them is the default.
+	DefaultCode   string `protobuf:"bytes,2,opt,name=default_code,json=defaultCode,proto3" json:"default_code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Languages) Reset() {
+	*x = Languages{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Languages) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Languages) ProtoMessage() {}
+
+func (x *Languages) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Languages.ProtoReflect.Descriptor instead.
+func (*Languages) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Languages) GetCodes() []string {
+	if x != nil {
+		return x.Codes
+	}
+	return nil
+}
+
+func (x *Languages) GetDefaultCode() string {
+	if x != nil {
+		return x.DefaultCode
+	}
+	return ""
+}
+
+// When an agent is there. A turn that begins outside of these hours is not given to the engine.
+type Schedule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The spans of an ordinary week, 1 to 70, by the clock of the agent's time zone. They may overlap. A time that the
+	// clock jumps over in spring comes as much later; one that it shows twice in autumn is meant the first time.
+	Hours []*WeeklyHours `protobuf:"bytes,1,rep,name=hours,proto3" json:"hours,omitempty"`
+	// The dates with hours of their own, up to 366. A span that began the evening before goes on into them.
+	Holidays []*Holiday `protobuf:"bytes,2,rep,name=holidays,proto3" json:"holidays,omitempty"`
+	// Required. What happens outside of the hours.
+	Outside OutsideHours `protobuf:"varint,3,opt,name=outside,proto3,enum=switchboard.v1.OutsideHours" json:"outside,omitempty"`
+	// What is sent then under ANSWER_TEXT, up to 4,096 characters.
+	OutsideText   string `protobuf:"bytes,4,opt,name=outside_text,json=outsideText,proto3" json:"outside_text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Schedule) Reset() {
+	*x = Schedule{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Schedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Schedule) ProtoMessage() {}
+
+func (x *Schedule) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
+func (*Schedule) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Schedule) GetHours() []*WeeklyHours {
+	if x != nil {
+		return x.Hours
+	}
+	return nil
+}
+
+func (x *Schedule) GetHolidays() []*Holiday {
+	if x != nil {
+		return x.Holidays
+	}
+	return nil
+}
+
+func (x *Schedule) GetOutside() OutsideHours {
+	if x != nil {
+		return x.Outside
+	}
+	return OutsideHours_OUTSIDE_HOURS_UNSPECIFIED
+}
+
+func (x *Schedule) GetOutsideText() string {
+	if x != nil {
+		return x.OutsideText
+	}
+	return ""
+}
+
+// A span of a day of the week.
+type WeeklyHours struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. On which day it begins.
+	Day Weekday `protobuf:"varint,1,opt,name=day,proto3,enum=switchboard.v1.Weekday" json:"day,omitempty"`
+	// Required. When it begins, `HH:MM`.
+	Start string `protobuf:"bytes,2,opt,name=start,proto3" json:"start,omitempty"`
+	// Required. When it ends, `HH:MM`, at the latest `24:00`; not after `start`: on the next day.
+	End           string `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WeeklyHours) Reset() {
+	*x = WeeklyHours{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WeeklyHours) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WeeklyHours) ProtoMessage() {}
+
+func (x *WeeklyHours) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WeeklyHours.ProtoReflect.Descriptor instead.
+func (*WeeklyHours) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *WeeklyHours) GetDay() Weekday {
+	if x != nil {
+		return x.Day
+	}
+	return Weekday_WEEKDAY_UNSPECIFIED
+}
+
+func (x *WeeklyHours) GetStart() string {
+	if x != nil {
+		return x.Start
+	}
+	return ""
+}
+
+func (x *WeeklyHours) GetEnd() string {
+	if x != nil {
+		return x.End
+	}
+	return ""
+}
+
+// A date with hours of its own.
+type Holiday struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. Which, `YYYY-MM-DD`.
+	Date string `protobuf:"bytes,1,opt,name=date,proto3" json:"date,omitempty"`
+	// When its hours begin, `HH:MM`. Empty, as `end`: it has none.
+	Start string `protobuf:"bytes,2,opt,name=start,proto3" json:"start,omitempty"`
+	// When they end, as in `WeeklyHours`.
+	End           string `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Holiday) Reset() {
+	*x = Holiday{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Holiday) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Holiday) ProtoMessage() {}
+
+func (x *Holiday) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Holiday.ProtoReflect.Descriptor instead.
+func (*Holiday) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Holiday) GetDate() string {
+	if x != nil {
+		return x.Date
+	}
+	return ""
+}
+
+func (x *Holiday) GetStart() string {
+	if x != nil {
+		return x.Start
+	}
+	return ""
+}
+
+func (x *Holiday) GetEnd() string {
+	if x != nil {
+		return x.End
+	}
+	return ""
+}
+
+// What an agent may do: the tools that the model may call. An answer that calls tools is kept before they run, and what they
+// gave with it, so that a run which goes on after a crash finds the result. A run that has called a tool is not superseded.
+type Toolbox struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tools of Switchboard's that are switched on, each once.
+	Tools []*Tool `protobuf:"bytes,1,rep,name=tools,proto3" json:"tools,omitempty"`
+	// The agent's own tools, up to 64: calls of HTTP endpoints.
+	Http          []*HttpTool `protobuf:"bytes,2,rep,name=http,proto3" json:"http,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Toolbox) Reset() {
+	*x = Toolbox{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Toolbox) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Toolbox) ProtoMessage() {}
+
+func (x *Toolbox) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Toolbox.ProtoReflect.Descriptor instead.
+func (*Toolbox) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Toolbox) GetTools() []*Tool {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
+}
+
+func (x *Toolbox) GetHttp() []*HttpTool {
+	if x != nil {
+		return x.Http
+	}
+	return nil
+}
+
+// A tool of Switchboard's that is switched on.
+type Tool struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. `set_attribute` notes a fact of the dialogue. `hand_over` gives the dialogue to people: it becomes OPEN,
+	// `hand_over_notice` is sent, and the turn is SILENT with the reason `handed_over`. `set_status` resolves the dialogue, or
+	// snoozes it until a moment at which it is the agent's again; the answer of the same turn is still sent.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The tool's own settings; an unknown member is an error. These three have none.
+	Settings      *structpb.Struct `protobuf:"bytes,2,opt,name=settings,proto3" json:"settings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tool) Reset() {
+	*x = Tool{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tool) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tool) ProtoMessage() {}
+
+func (x *Tool) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tool.ProtoReflect.Descriptor instead.
+func (*Tool) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Tool) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Tool) GetSettings() *structpb.Struct {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+// A tool that calls an HTTP endpoint. A POST, PUT or PATCH carries the model's arguments as its JSON body, a GET or DELETE in its
+// query. Every call has an `Idempotency-Key` that is the same when a run that was cut short makes it again, so that the
+// endpoint can drop the repeat. The model is given the status and the body of the answer, and where nobody knows whether a
+// call had its effect, it is told so. The arguments are checked against the schema first.
+type HttpTool struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. What the model calls it: 1 to 64 of the characters A-Z a-z 0-9 _ -, and no other tool of the agent.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Required. What it does, for the model, up to 4,096 characters.
+	Description string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
+	// JSON Schema (draft 2020-12) of its arguments, an object of up to 32,768 bytes that refers to nothing outside of it. Not
+	// set: it has none.
+	Parameters *structpb.Struct `protobuf:"bytes,3,opt,name=parameters,proto3" json:"parameters,omitempty"`
+	// `GET`, `POST`, `PUT`, `PATCH` or `DELETE`. Empty: `POST`.
+	Method string `protobuf:"bytes,4,opt,name=method,proto3" json:"method,omitempty"`
+	// Required. Where to, http or https. Private addresses need the operator's permission.
+	Url string `protobuf:"bytes,5,opt,name=url,proto3" json:"url,omitempty"`
+	// The headers of its calls, up to 32.
+	Headers []*HttpToolHeader `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty"`
+	// How long a call may take, 0.1 s to 60 s. Default: 10 s.
+	Timeout *durationpb.Duration `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// How much of an answer's body the model is given, 1 to 262,144 bytes. Default: 16,384.
+	MaxResponseBytes *int32 `protobuf:"varint,8,opt,name=max_response_bytes,json=maxResponseBytes,proto3,oneof" json:"max_response_bytes,omitempty"`
+	// Whether a call changes anything outside. Previews call only tools that don't. Default: true.
+	Effect        *bool `protobuf:"varint,9,opt,name=effect,proto3,oneof" json:"effect,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HttpTool) Reset() {
+	*x = HttpTool{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HttpTool) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HttpTool) ProtoMessage() {}
+
+func (x *HttpTool) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HttpTool.ProtoReflect.Descriptor instead.
+func (*HttpTool) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *HttpTool) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *HttpTool) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *HttpTool) GetParameters() *structpb.Struct {
+	if x != nil {
+		return x.Parameters
+	}
+	return nil
+}
+
+func (x *HttpTool) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *HttpTool) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *HttpTool) GetHeaders() []*HttpToolHeader {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *HttpTool) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *HttpTool) GetMaxResponseBytes() int32 {
+	if x != nil && x.MaxResponseBytes != nil {
+		return *x.MaxResponseBytes
+	}
+	return 0
+}
+
+func (x *HttpTool) GetEffect() bool {
+	if x != nil && x.Effect != nil {
+		return *x.Effect
+	}
+	return false
+}
+
+// A header of a tool's calls.
+type HttpToolHeader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Input only. Its value, which is kept encrypted and never shown. Empty on a change: it stays, unless the tool's URL now
+	// leads to another host; then it must be given again.
+	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HttpToolHeader) Reset() {
+	*x = HttpToolHeader{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HttpToolHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HttpToolHeader) ProtoMessage() {}
+
+func (x *HttpToolHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HttpToolHeader.ProtoReflect.Descriptor instead.
+func (*HttpToolHeader) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *HttpToolHeader) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *HttpToolHeader) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 // When an agent answers, and what happens when it can't. Fields that are not set have their defaults.
 type ReplyPolicy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -406,7 +1209,7 @@ type ReplyPolicy struct {
 
 func (x *ReplyPolicy) Reset() {
 	*x = ReplyPolicy{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[1]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -418,7 +1221,7 @@ func (x *ReplyPolicy) String() string {
 func (*ReplyPolicy) ProtoMessage() {}
 
 func (x *ReplyPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[1]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -431,7 +1234,7 @@ func (x *ReplyPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplyPolicy.ProtoReflect.Descriptor instead.
 func (*ReplyPolicy) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{1}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ReplyPolicy) GetQuietWindow() *durationpb.Duration {
@@ -530,7 +1333,8 @@ type Engine struct {
 	// The longest answer in the vendor's tokens, 1 to 1,000,000. Not set: the vendor's default.
 	MaxOutputTokens *int32 `protobuf:"varint,4,opt,name=max_output_tokens,json=maxOutputTokens,proto3,oneof" json:"max_output_tokens,omitempty"`
 	// The vendor's own settings; an unknown member is an error. `mock` knows `delay_ms` (0 to 600,000: how long each answer
-	// takes) and `fail` (`never`, `once`: the first run of every turn, `always`).
+	// takes), `fail` (`never`, `once`: the first run of every turn, `always`) and `context_tokens` (how many words its input may
+	// have). A customer's `/prompt` makes it answer with all that it was given.
 	Settings *structpb.Struct `protobuf:"bytes,5,opt,name=settings,proto3" json:"settings,omitempty"`
 	// The workspace's integration with this vendor, whose account is used. Empty: the operator's own account, from the
 	// server's environment; `mock` needs none.
@@ -541,7 +1345,7 @@ type Engine struct {
 
 func (x *Engine) Reset() {
 	*x = Engine{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[2]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -553,7 +1357,7 @@ func (x *Engine) String() string {
 func (*Engine) ProtoMessage() {}
 
 func (x *Engine) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[2]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -566,7 +1370,7 @@ func (x *Engine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Engine.ProtoReflect.Descriptor instead.
 func (*Engine) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{2}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Engine) GetVendor() string {
@@ -624,7 +1428,7 @@ type CreateAgentRequest struct {
 
 func (x *CreateAgentRequest) Reset() {
 	*x = CreateAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[3]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -636,7 +1440,7 @@ func (x *CreateAgentRequest) String() string {
 func (*CreateAgentRequest) ProtoMessage() {}
 
 func (x *CreateAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[3]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -649,7 +1453,7 @@ func (x *CreateAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAgentRequest.ProtoReflect.Descriptor instead.
 func (*CreateAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{3}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CreateAgentRequest) GetAgent() *Agent {
@@ -679,7 +1483,7 @@ type CreateAgentResponse struct {
 
 func (x *CreateAgentResponse) Reset() {
 	*x = CreateAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[4]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -691,7 +1495,7 @@ func (x *CreateAgentResponse) String() string {
 func (*CreateAgentResponse) ProtoMessage() {}
 
 func (x *CreateAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[4]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -704,7 +1508,7 @@ func (x *CreateAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAgentResponse.ProtoReflect.Descriptor instead.
 func (*CreateAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{4}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CreateAgentResponse) GetAgent() *Agent {
@@ -732,7 +1536,7 @@ type GetAgentRequest struct {
 
 func (x *GetAgentRequest) Reset() {
 	*x = GetAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[5]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -744,7 +1548,7 @@ func (x *GetAgentRequest) String() string {
 func (*GetAgentRequest) ProtoMessage() {}
 
 func (x *GetAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[5]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -757,7 +1561,7 @@ func (x *GetAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentRequest.ProtoReflect.Descriptor instead.
 func (*GetAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{5}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetAgentRequest) GetId() string {
@@ -778,7 +1582,7 @@ type GetAgentResponse struct {
 
 func (x *GetAgentResponse) Reset() {
 	*x = GetAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[6]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -790,7 +1594,7 @@ func (x *GetAgentResponse) String() string {
 func (*GetAgentResponse) ProtoMessage() {}
 
 func (x *GetAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[6]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -803,7 +1607,7 @@ func (x *GetAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentResponse.ProtoReflect.Descriptor instead.
 func (*GetAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{6}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetAgentResponse) GetAgent() *Agent {
@@ -826,7 +1630,7 @@ type ListAgentsRequest struct {
 
 func (x *ListAgentsRequest) Reset() {
 	*x = ListAgentsRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[7]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -838,7 +1642,7 @@ func (x *ListAgentsRequest) String() string {
 func (*ListAgentsRequest) ProtoMessage() {}
 
 func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[7]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -851,7 +1655,7 @@ func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsRequest.ProtoReflect.Descriptor instead.
 func (*ListAgentsRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{7}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListAgentsRequest) GetPageSize() int32 {
@@ -881,7 +1685,7 @@ type ListAgentsResponse struct {
 
 func (x *ListAgentsResponse) Reset() {
 	*x = ListAgentsResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[8]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -893,7 +1697,7 @@ func (x *ListAgentsResponse) String() string {
 func (*ListAgentsResponse) ProtoMessage() {}
 
 func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[8]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -906,7 +1710,7 @@ func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsResponse.ProtoReflect.Descriptor instead.
 func (*ListAgentsResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{8}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListAgentsResponse) GetAgents() []*Agent {
@@ -928,8 +1732,9 @@ type UpdateAgentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The agent with its `id` and the new values.
 	Agent *Agent `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
-	// Required. Which fields to change: `display_name`, `instructions`, `engine` and `reply_policy` (as a
-	// whole), `active`.
+	// Required. Which fields to change: `display_name`, `instructions`, `active`, `time_zone`, and as a whole
+	// `engine`, `reply_policy`, `history`, `languages`, `schedule`, `toolbox`, `fallback_engine`; the last five may be left
+	// out, which takes them back to what they are when not set.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -937,7 +1742,7 @@ type UpdateAgentRequest struct {
 
 func (x *UpdateAgentRequest) Reset() {
 	*x = UpdateAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[9]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -949,7 +1754,7 @@ func (x *UpdateAgentRequest) String() string {
 func (*UpdateAgentRequest) ProtoMessage() {}
 
 func (x *UpdateAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[9]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -962,7 +1767,7 @@ func (x *UpdateAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAgentRequest.ProtoReflect.Descriptor instead.
 func (*UpdateAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{9}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UpdateAgentRequest) GetAgent() *Agent {
@@ -990,7 +1795,7 @@ type UpdateAgentResponse struct {
 
 func (x *UpdateAgentResponse) Reset() {
 	*x = UpdateAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[10]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1002,7 +1807,7 @@ func (x *UpdateAgentResponse) String() string {
 func (*UpdateAgentResponse) ProtoMessage() {}
 
 func (x *UpdateAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[10]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1015,7 +1820,7 @@ func (x *UpdateAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAgentResponse.ProtoReflect.Descriptor instead.
 func (*UpdateAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{10}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UpdateAgentResponse) GetAgent() *Agent {
@@ -1036,7 +1841,7 @@ type DeleteAgentRequest struct {
 
 func (x *DeleteAgentRequest) Reset() {
 	*x = DeleteAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[11]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1048,7 +1853,7 @@ func (x *DeleteAgentRequest) String() string {
 func (*DeleteAgentRequest) ProtoMessage() {}
 
 func (x *DeleteAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[11]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1061,7 +1866,7 @@ func (x *DeleteAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAgentRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{11}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DeleteAgentRequest) GetId() string {
@@ -1080,7 +1885,7 @@ type DeleteAgentResponse struct {
 
 func (x *DeleteAgentResponse) Reset() {
 	*x = DeleteAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1092,7 +1897,7 @@ func (x *DeleteAgentResponse) String() string {
 func (*DeleteAgentResponse) ProtoMessage() {}
 
 func (x *DeleteAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1105,7 +1910,7 @@ func (x *DeleteAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAgentResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{12}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{21}
 }
 
 // Asks for a new token.
@@ -1119,7 +1924,7 @@ type RotateAgentTokenRequest struct {
 
 func (x *RotateAgentTokenRequest) Reset() {
 	*x = RotateAgentTokenRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1131,7 +1936,7 @@ func (x *RotateAgentTokenRequest) String() string {
 func (*RotateAgentTokenRequest) ProtoMessage() {}
 
 func (x *RotateAgentTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1144,7 +1949,7 @@ func (x *RotateAgentTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateAgentTokenRequest.ProtoReflect.Descriptor instead.
 func (*RotateAgentTokenRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{13}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RotateAgentTokenRequest) GetId() string {
@@ -1167,7 +1972,7 @@ type RotateAgentTokenResponse struct {
 
 func (x *RotateAgentTokenResponse) Reset() {
 	*x = RotateAgentTokenResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[14]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1179,7 +1984,7 @@ func (x *RotateAgentTokenResponse) String() string {
 func (*RotateAgentTokenResponse) ProtoMessage() {}
 
 func (x *RotateAgentTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[14]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1192,7 +1997,7 @@ func (x *RotateAgentTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateAgentTokenResponse.ProtoReflect.Descriptor instead.
 func (*RotateAgentTokenResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{14}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RotateAgentTokenResponse) GetAgent() *Agent {
@@ -1224,7 +2029,7 @@ type ListModelsRequest struct {
 
 func (x *ListModelsRequest) Reset() {
 	*x = ListModelsRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[15]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1236,7 +2041,7 @@ func (x *ListModelsRequest) String() string {
 func (*ListModelsRequest) ProtoMessage() {}
 
 func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[15]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1249,7 +2054,7 @@ func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelsRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{15}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListModelsRequest) GetVendor() string {
@@ -1286,7 +2091,7 @@ type ListModelsResponse struct {
 
 func (x *ListModelsResponse) Reset() {
 	*x = ListModelsResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[16]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1298,7 +2103,7 @@ func (x *ListModelsResponse) String() string {
 func (*ListModelsResponse) ProtoMessage() {}
 
 func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[16]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1311,7 +2116,7 @@ func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelsResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{16}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListModelsResponse) GetModels() []*Model {
@@ -1345,7 +2150,7 @@ type Model struct {
 
 func (x *Model) Reset() {
 	*x = Model{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[17]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1357,7 +2162,7 @@ func (x *Model) String() string {
 func (*Model) ProtoMessage() {}
 
 func (x *Model) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[17]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1370,7 +2175,7 @@ func (x *Model) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Model.ProtoReflect.Descriptor instead.
 func (*Model) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{17}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Model) GetId() string {
@@ -1405,7 +2210,7 @@ var File_switchboard_v1_agents_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\n" +
-	"\x1bswitchboard/v1/agents.proto\x12\x0eswitchboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x93\x03\n" +
+	"\x1bswitchboard/v1/agents.proto\x12\x0eswitchboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x05\n" +
 	"\x05Agent\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\"\n" +
@@ -1417,8 +2222,60 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12>\n" +
-	"\freply_policy\x18\t \x01(\v2\x1b.switchboard.v1.ReplyPolicyR\vreplyPolicyB\t\n" +
-	"\a_active\"\x90\x05\n" +
+	"\freply_policy\x18\t \x01(\v2\x1b.switchboard.v1.ReplyPolicyR\vreplyPolicy\x12\x1b\n" +
+	"\ttime_zone\x18\n" +
+	" \x01(\tR\btimeZone\x127\n" +
+	"\ahistory\x18\v \x01(\v2\x1d.switchboard.v1.HistoryWindowR\ahistory\x127\n" +
+	"\tlanguages\x18\f \x01(\v2\x19.switchboard.v1.LanguagesR\tlanguages\x124\n" +
+	"\bschedule\x18\r \x01(\v2\x18.switchboard.v1.ScheduleR\bschedule\x121\n" +
+	"\atoolbox\x18\x0e \x01(\v2\x17.switchboard.v1.ToolboxR\atoolbox\x12?\n" +
+	"\x0ffallback_engine\x18\x0f \x01(\v2\x16.switchboard.v1.EngineR\x0efallbackEngineB\t\n" +
+	"\a_active\"{\n" +
+	"\rHistoryWindow\x12&\n" +
+	"\fmax_messages\x18\x01 \x01(\x05H\x00R\vmaxMessages\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"max_tokens\x18\x02 \x01(\x03H\x01R\tmaxTokens\x88\x01\x01B\x0f\n" +
+	"\r_max_messagesB\r\n" +
+	"\v_max_tokens\"D\n" +
+	"\tLanguages\x12\x14\n" +
+	"\x05codes\x18\x01 \x03(\tR\x05codes\x12!\n" +
+	"\fdefault_code\x18\x02 \x01(\tR\vdefaultCode\"\xcd\x01\n" +
+	"\bSchedule\x121\n" +
+	"\x05hours\x18\x01 \x03(\v2\x1b.switchboard.v1.WeeklyHoursR\x05hours\x123\n" +
+	"\bholidays\x18\x02 \x03(\v2\x17.switchboard.v1.HolidayR\bholidays\x126\n" +
+	"\aoutside\x18\x03 \x01(\x0e2\x1c.switchboard.v1.OutsideHoursR\aoutside\x12!\n" +
+	"\foutside_text\x18\x04 \x01(\tR\voutsideText\"`\n" +
+	"\vWeeklyHours\x12)\n" +
+	"\x03day\x18\x01 \x01(\x0e2\x17.switchboard.v1.WeekdayR\x03day\x12\x14\n" +
+	"\x05start\x18\x02 \x01(\tR\x05start\x12\x10\n" +
+	"\x03end\x18\x03 \x01(\tR\x03end\"E\n" +
+	"\aHoliday\x12\x12\n" +
+	"\x04date\x18\x01 \x01(\tR\x04date\x12\x14\n" +
+	"\x05start\x18\x02 \x01(\tR\x05start\x12\x10\n" +
+	"\x03end\x18\x03 \x01(\tR\x03end\"c\n" +
+	"\aToolbox\x12*\n" +
+	"\x05tools\x18\x01 \x03(\v2\x14.switchboard.v1.ToolR\x05tools\x12,\n" +
+	"\x04http\x18\x02 \x03(\v2\x18.switchboard.v1.HttpToolR\x04http\"O\n" +
+	"\x04Tool\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x123\n" +
+	"\bsettings\x18\x02 \x01(\v2\x17.google.protobuf.StructR\bsettings\"\x84\x03\n" +
+	"\bHttpTool\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
+	"\vdescription\x18\x02 \x01(\tR\vdescription\x127\n" +
+	"\n" +
+	"parameters\x18\x03 \x01(\v2\x17.google.protobuf.StructR\n" +
+	"parameters\x12\x16\n" +
+	"\x06method\x18\x04 \x01(\tR\x06method\x12\x10\n" +
+	"\x03url\x18\x05 \x01(\tR\x03url\x128\n" +
+	"\aheaders\x18\x06 \x03(\v2\x1e.switchboard.v1.HttpToolHeaderR\aheaders\x123\n" +
+	"\atimeout\x18\a \x01(\v2\x19.google.protobuf.DurationR\atimeout\x121\n" +
+	"\x12max_response_bytes\x18\b \x01(\x05H\x00R\x10maxResponseBytes\x88\x01\x01\x12\x1b\n" +
+	"\x06effect\x18\t \x01(\bH\x01R\x06effect\x88\x01\x01B\x15\n" +
+	"\x13_max_response_bytesB\t\n" +
+	"\a_effect\":\n" +
+	"\x0eHttpToolHeader\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\x90\x05\n" +
 	"\vReplyPolicy\x12<\n" +
 	"\fquiet_window\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\vquietWindow\x12<\n" +
 	"\flongest_wait\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\vlongestWait\x12A\n" +
@@ -1491,7 +2348,22 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\x10max_input_tokens\x18\x03 \x01(\x03H\x00R\x0emaxInputTokens\x88\x01\x01\x12/\n" +
 	"\x11max_output_tokens\x18\x04 \x01(\x03H\x01R\x0fmaxOutputTokens\x88\x01\x01B\x13\n" +
 	"\x11_max_input_tokensB\x14\n" +
-	"\x12_max_output_tokens*e\n" +
+	"\x12_max_output_tokens*\xb6\x01\n" +
+	"\aWeekday\x12\x17\n" +
+	"\x13WEEKDAY_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eWEEKDAY_MONDAY\x10\x01\x12\x13\n" +
+	"\x0fWEEKDAY_TUESDAY\x10\x02\x12\x15\n" +
+	"\x11WEEKDAY_WEDNESDAY\x10\x03\x12\x14\n" +
+	"\x10WEEKDAY_THURSDAY\x10\x04\x12\x12\n" +
+	"\x0eWEEKDAY_FRIDAY\x10\x05\x12\x14\n" +
+	"\x10WEEKDAY_SATURDAY\x10\x06\x12\x12\n" +
+	"\x0eWEEKDAY_SUNDAY\x10\a*\xa0\x01\n" +
+	"\fOutsideHours\x12\x1d\n" +
+	"\x19OUTSIDE_HOURS_UNSPECIFIED\x10\x00\x12\x1d\n" +
+	"\x19OUTSIDE_HOURS_ANSWER_TEXT\x10\x01\x12\x1d\n" +
+	"\x19OUTSIDE_HOURS_STAY_SILENT\x10\x02\x12\x1b\n" +
+	"\x17OUTSIDE_HOURS_HAND_OVER\x10\x03\x12\x16\n" +
+	"\x12OUTSIDE_HOURS_WAIT\x10\x04*e\n" +
 	"\fNewerMessage\x12\x1d\n" +
 	"\x19NEWER_MESSAGE_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17NEWER_MESSAGE_NEXT_TURN\x10\x01\x12\x19\n" +
@@ -1535,79 +2407,105 @@ func file_switchboard_v1_agents_proto_rawDescGZIP() []byte {
 	return file_switchboard_v1_agents_proto_rawDescData
 }
 
-var file_switchboard_v1_agents_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_switchboard_v1_agents_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_switchboard_v1_agents_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_switchboard_v1_agents_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_switchboard_v1_agents_proto_goTypes = []any{
-	(NewerMessage)(0),                // 0: switchboard.v1.NewerMessage
-	(OnFailure)(0),                   // 1: switchboard.v1.OnFailure
-	(OnLate)(0),                      // 2: switchboard.v1.OnLate
-	(Takeover)(0),                    // 3: switchboard.v1.Takeover
-	(*Agent)(nil),                    // 4: switchboard.v1.Agent
-	(*ReplyPolicy)(nil),              // 5: switchboard.v1.ReplyPolicy
-	(*Engine)(nil),                   // 6: switchboard.v1.Engine
-	(*CreateAgentRequest)(nil),       // 7: switchboard.v1.CreateAgentRequest
-	(*CreateAgentResponse)(nil),      // 8: switchboard.v1.CreateAgentResponse
-	(*GetAgentRequest)(nil),          // 9: switchboard.v1.GetAgentRequest
-	(*GetAgentResponse)(nil),         // 10: switchboard.v1.GetAgentResponse
-	(*ListAgentsRequest)(nil),        // 11: switchboard.v1.ListAgentsRequest
-	(*ListAgentsResponse)(nil),       // 12: switchboard.v1.ListAgentsResponse
-	(*UpdateAgentRequest)(nil),       // 13: switchboard.v1.UpdateAgentRequest
-	(*UpdateAgentResponse)(nil),      // 14: switchboard.v1.UpdateAgentResponse
-	(*DeleteAgentRequest)(nil),       // 15: switchboard.v1.DeleteAgentRequest
-	(*DeleteAgentResponse)(nil),      // 16: switchboard.v1.DeleteAgentResponse
-	(*RotateAgentTokenRequest)(nil),  // 17: switchboard.v1.RotateAgentTokenRequest
-	(*RotateAgentTokenResponse)(nil), // 18: switchboard.v1.RotateAgentTokenResponse
-	(*ListModelsRequest)(nil),        // 19: switchboard.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),       // 20: switchboard.v1.ListModelsResponse
-	(*Model)(nil),                    // 21: switchboard.v1.Model
-	(*timestamppb.Timestamp)(nil),    // 22: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 23: google.protobuf.Duration
-	(*structpb.Struct)(nil),          // 24: google.protobuf.Struct
-	(*fieldmaskpb.FieldMask)(nil),    // 25: google.protobuf.FieldMask
+	(Weekday)(0),                     // 0: switchboard.v1.Weekday
+	(OutsideHours)(0),                // 1: switchboard.v1.OutsideHours
+	(NewerMessage)(0),                // 2: switchboard.v1.NewerMessage
+	(OnFailure)(0),                   // 3: switchboard.v1.OnFailure
+	(OnLate)(0),                      // 4: switchboard.v1.OnLate
+	(Takeover)(0),                    // 5: switchboard.v1.Takeover
+	(*Agent)(nil),                    // 6: switchboard.v1.Agent
+	(*HistoryWindow)(nil),            // 7: switchboard.v1.HistoryWindow
+	(*Languages)(nil),                // 8: switchboard.v1.Languages
+	(*Schedule)(nil),                 // 9: switchboard.v1.Schedule
+	(*WeeklyHours)(nil),              // 10: switchboard.v1.WeeklyHours
+	(*Holiday)(nil),                  // 11: switchboard.v1.Holiday
+	(*Toolbox)(nil),                  // 12: switchboard.v1.Toolbox
+	(*Tool)(nil),                     // 13: switchboard.v1.Tool
+	(*HttpTool)(nil),                 // 14: switchboard.v1.HttpTool
+	(*HttpToolHeader)(nil),           // 15: switchboard.v1.HttpToolHeader
+	(*ReplyPolicy)(nil),              // 16: switchboard.v1.ReplyPolicy
+	(*Engine)(nil),                   // 17: switchboard.v1.Engine
+	(*CreateAgentRequest)(nil),       // 18: switchboard.v1.CreateAgentRequest
+	(*CreateAgentResponse)(nil),      // 19: switchboard.v1.CreateAgentResponse
+	(*GetAgentRequest)(nil),          // 20: switchboard.v1.GetAgentRequest
+	(*GetAgentResponse)(nil),         // 21: switchboard.v1.GetAgentResponse
+	(*ListAgentsRequest)(nil),        // 22: switchboard.v1.ListAgentsRequest
+	(*ListAgentsResponse)(nil),       // 23: switchboard.v1.ListAgentsResponse
+	(*UpdateAgentRequest)(nil),       // 24: switchboard.v1.UpdateAgentRequest
+	(*UpdateAgentResponse)(nil),      // 25: switchboard.v1.UpdateAgentResponse
+	(*DeleteAgentRequest)(nil),       // 26: switchboard.v1.DeleteAgentRequest
+	(*DeleteAgentResponse)(nil),      // 27: switchboard.v1.DeleteAgentResponse
+	(*RotateAgentTokenRequest)(nil),  // 28: switchboard.v1.RotateAgentTokenRequest
+	(*RotateAgentTokenResponse)(nil), // 29: switchboard.v1.RotateAgentTokenResponse
+	(*ListModelsRequest)(nil),        // 30: switchboard.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),       // 31: switchboard.v1.ListModelsResponse
+	(*Model)(nil),                    // 32: switchboard.v1.Model
+	(*timestamppb.Timestamp)(nil),    // 33: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),          // 34: google.protobuf.Struct
+	(*durationpb.Duration)(nil),      // 35: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil),    // 36: google.protobuf.FieldMask
 }
 var file_switchboard_v1_agents_proto_depIdxs = []int32{
-	6,  // 0: switchboard.v1.Agent.engine:type_name -> switchboard.v1.Engine
-	22, // 1: switchboard.v1.Agent.create_time:type_name -> google.protobuf.Timestamp
-	22, // 2: switchboard.v1.Agent.update_time:type_name -> google.protobuf.Timestamp
-	5,  // 3: switchboard.v1.Agent.reply_policy:type_name -> switchboard.v1.ReplyPolicy
-	23, // 4: switchboard.v1.ReplyPolicy.quiet_window:type_name -> google.protobuf.Duration
-	23, // 5: switchboard.v1.ReplyPolicy.longest_wait:type_name -> google.protobuf.Duration
-	0,  // 6: switchboard.v1.ReplyPolicy.newer_message:type_name -> switchboard.v1.NewerMessage
-	1,  // 7: switchboard.v1.ReplyPolicy.on_failure:type_name -> switchboard.v1.OnFailure
-	23, // 8: switchboard.v1.ReplyPolicy.late_after:type_name -> google.protobuf.Duration
-	2,  // 9: switchboard.v1.ReplyPolicy.on_late:type_name -> switchboard.v1.OnLate
-	3,  // 10: switchboard.v1.ReplyPolicy.takeover:type_name -> switchboard.v1.Takeover
-	23, // 11: switchboard.v1.ReplyPolicy.return_after:type_name -> google.protobuf.Duration
-	24, // 12: switchboard.v1.Engine.settings:type_name -> google.protobuf.Struct
-	4,  // 13: switchboard.v1.CreateAgentRequest.agent:type_name -> switchboard.v1.Agent
-	4,  // 14: switchboard.v1.CreateAgentResponse.agent:type_name -> switchboard.v1.Agent
-	4,  // 15: switchboard.v1.GetAgentResponse.agent:type_name -> switchboard.v1.Agent
-	4,  // 16: switchboard.v1.ListAgentsResponse.agents:type_name -> switchboard.v1.Agent
-	4,  // 17: switchboard.v1.UpdateAgentRequest.agent:type_name -> switchboard.v1.Agent
-	25, // 18: switchboard.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
-	4,  // 19: switchboard.v1.UpdateAgentResponse.agent:type_name -> switchboard.v1.Agent
-	4,  // 20: switchboard.v1.RotateAgentTokenResponse.agent:type_name -> switchboard.v1.Agent
-	21, // 21: switchboard.v1.ListModelsResponse.models:type_name -> switchboard.v1.Model
-	22, // 22: switchboard.v1.ListModelsResponse.fetch_time:type_name -> google.protobuf.Timestamp
-	7,  // 23: switchboard.v1.AgentsService.CreateAgent:input_type -> switchboard.v1.CreateAgentRequest
-	9,  // 24: switchboard.v1.AgentsService.GetAgent:input_type -> switchboard.v1.GetAgentRequest
-	11, // 25: switchboard.v1.AgentsService.ListAgents:input_type -> switchboard.v1.ListAgentsRequest
-	13, // 26: switchboard.v1.AgentsService.UpdateAgent:input_type -> switchboard.v1.UpdateAgentRequest
-	15, // 27: switchboard.v1.AgentsService.DeleteAgent:input_type -> switchboard.v1.DeleteAgentRequest
-	17, // 28: switchboard.v1.AgentsService.RotateAgentToken:input_type -> switchboard.v1.RotateAgentTokenRequest
-	19, // 29: switchboard.v1.AgentsService.ListModels:input_type -> switchboard.v1.ListModelsRequest
-	8,  // 30: switchboard.v1.AgentsService.CreateAgent:output_type -> switchboard.v1.CreateAgentResponse
-	10, // 31: switchboard.v1.AgentsService.GetAgent:output_type -> switchboard.v1.GetAgentResponse
-	12, // 32: switchboard.v1.AgentsService.ListAgents:output_type -> switchboard.v1.ListAgentsResponse
-	14, // 33: switchboard.v1.AgentsService.UpdateAgent:output_type -> switchboard.v1.UpdateAgentResponse
-	16, // 34: switchboard.v1.AgentsService.DeleteAgent:output_type -> switchboard.v1.DeleteAgentResponse
-	18, // 35: switchboard.v1.AgentsService.RotateAgentToken:output_type -> switchboard.v1.RotateAgentTokenResponse
-	20, // 36: switchboard.v1.AgentsService.ListModels:output_type -> switchboard.v1.ListModelsResponse
-	30, // [30:37] is the sub-list for method output_type
-	23, // [23:30] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	17, // 0: switchboard.v1.Agent.engine:type_name -> switchboard.v1.Engine
+	33, // 1: switchboard.v1.Agent.create_time:type_name -> google.protobuf.Timestamp
+	33, // 2: switchboard.v1.Agent.update_time:type_name -> google.protobuf.Timestamp
+	16, // 3: switchboard.v1.Agent.reply_policy:type_name -> switchboard.v1.ReplyPolicy
+	7,  // 4: switchboard.v1.Agent.history:type_name -> switchboard.v1.HistoryWindow
+	8,  // 5: switchboard.v1.Agent.languages:type_name -> switchboard.v1.Languages
+	9,  // 6: switchboard.v1.Agent.schedule:type_name -> switchboard.v1.Schedule
+	12, // 7: switchboard.v1.Agent.toolbox:type_name -> switchboard.v1.Toolbox
+	17, // 8: switchboard.v1.Agent.fallback_engine:type_name -> switchboard.v1.Engine
+	10, // 9: switchboard.v1.Schedule.hours:type_name -> switchboard.v1.WeeklyHours
+	11, // 10: switchboard.v1.Schedule.holidays:type_name -> switchboard.v1.Holiday
+	1,  // 11: switchboard.v1.Schedule.outside:type_name -> switchboard.v1.OutsideHours
+	0,  // 12: switchboard.v1.WeeklyHours.day:type_name -> switchboard.v1.Weekday
+	13, // 13: switchboard.v1.Toolbox.tools:type_name -> switchboard.v1.Tool
+	14, // 14: switchboard.v1.Toolbox.http:type_name -> switchboard.v1.HttpTool
+	34, // 15: switchboard.v1.Tool.settings:type_name -> google.protobuf.Struct
+	34, // 16: switchboard.v1.HttpTool.parameters:type_name -> google.protobuf.Struct
+	15, // 17: switchboard.v1.HttpTool.headers:type_name -> switchboard.v1.HttpToolHeader
+	35, // 18: switchboard.v1.HttpTool.timeout:type_name -> google.protobuf.Duration
+	35, // 19: switchboard.v1.ReplyPolicy.quiet_window:type_name -> google.protobuf.Duration
+	35, // 20: switchboard.v1.ReplyPolicy.longest_wait:type_name -> google.protobuf.Duration
+	2,  // 21: switchboard.v1.ReplyPolicy.newer_message:type_name -> switchboard.v1.NewerMessage
+	3,  // 22: switchboard.v1.ReplyPolicy.on_failure:type_name -> switchboard.v1.OnFailure
+	35, // 23: switchboard.v1.ReplyPolicy.late_after:type_name -> google.protobuf.Duration
+	4,  // 24: switchboard.v1.ReplyPolicy.on_late:type_name -> switchboard.v1.OnLate
+	5,  // 25: switchboard.v1.ReplyPolicy.takeover:type_name -> switchboard.v1.Takeover
+	35, // 26: switchboard.v1.ReplyPolicy.return_after:type_name -> google.protobuf.Duration
+	34, // 27: switchboard.v1.Engine.settings:type_name -> google.protobuf.Struct
+	6,  // 28: switchboard.v1.CreateAgentRequest.agent:type_name -> switchboard.v1.Agent
+	6,  // 29: switchboard.v1.CreateAgentResponse.agent:type_name -> switchboard.v1.Agent
+	6,  // 30: switchboard.v1.GetAgentResponse.agent:type_name -> switchboard.v1.Agent
+	6,  // 31: switchboard.v1.ListAgentsResponse.agents:type_name -> switchboard.v1.Agent
+	6,  // 32: switchboard.v1.UpdateAgentRequest.agent:type_name -> switchboard.v1.Agent
+	36, // 33: switchboard.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
+	6,  // 34: switchboard.v1.UpdateAgentResponse.agent:type_name -> switchboard.v1.Agent
+	6,  // 35: switchboard.v1.RotateAgentTokenResponse.agent:type_name -> switchboard.v1.Agent
+	32, // 36: switchboard.v1.ListModelsResponse.models:type_name -> switchboard.v1.Model
+	33, // 37: switchboard.v1.ListModelsResponse.fetch_time:type_name -> google.protobuf.Timestamp
+	18, // 38: switchboard.v1.AgentsService.CreateAgent:input_type -> switchboard.v1.CreateAgentRequest
+	20, // 39: switchboard.v1.AgentsService.GetAgent:input_type -> switchboard.v1.GetAgentRequest
+	22, // 40: switchboard.v1.AgentsService.ListAgents:input_type -> switchboard.v1.ListAgentsRequest
+	24, // 41: switchboard.v1.AgentsService.UpdateAgent:input_type -> switchboard.v1.UpdateAgentRequest
+	26, // 42: switchboard.v1.AgentsService.DeleteAgent:input_type -> switchboard.v1.DeleteAgentRequest
+	28, // 43: switchboard.v1.AgentsService.RotateAgentToken:input_type -> switchboard.v1.RotateAgentTokenRequest
+	30, // 44: switchboard.v1.AgentsService.ListModels:input_type -> switchboard.v1.ListModelsRequest
+	19, // 45: switchboard.v1.AgentsService.CreateAgent:output_type -> switchboard.v1.CreateAgentResponse
+	21, // 46: switchboard.v1.AgentsService.GetAgent:output_type -> switchboard.v1.GetAgentResponse
+	23, // 47: switchboard.v1.AgentsService.ListAgents:output_type -> switchboard.v1.ListAgentsResponse
+	25, // 48: switchboard.v1.AgentsService.UpdateAgent:output_type -> switchboard.v1.UpdateAgentResponse
+	27, // 49: switchboard.v1.AgentsService.DeleteAgent:output_type -> switchboard.v1.DeleteAgentResponse
+	29, // 50: switchboard.v1.AgentsService.RotateAgentToken:output_type -> switchboard.v1.RotateAgentTokenResponse
+	31, // 51: switchboard.v1.AgentsService.ListModels:output_type -> switchboard.v1.ListModelsResponse
+	45, // [45:52] is the sub-list for method output_type
+	38, // [38:45] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_agents_proto_init() }
@@ -1617,15 +2515,17 @@ func file_switchboard_v1_agents_proto_init() {
 	}
 	file_switchboard_v1_agents_proto_msgTypes[0].OneofWrappers = []any{}
 	file_switchboard_v1_agents_proto_msgTypes[1].OneofWrappers = []any{}
-	file_switchboard_v1_agents_proto_msgTypes[2].OneofWrappers = []any{}
-	file_switchboard_v1_agents_proto_msgTypes[17].OneofWrappers = []any{}
+	file_switchboard_v1_agents_proto_msgTypes[8].OneofWrappers = []any{}
+	file_switchboard_v1_agents_proto_msgTypes[10].OneofWrappers = []any{}
+	file_switchboard_v1_agents_proto_msgTypes[11].OneofWrappers = []any{}
+	file_switchboard_v1_agents_proto_msgTypes[26].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_agents_proto_rawDesc), len(file_switchboard_v1_agents_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   18,
+			NumEnums:      6,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -35,14 +35,16 @@ const (
 // Agents: who answers. Reading needs `agents:read`, changing `agents:write`, rotating a token `agents:admin`.
 type AgentsServiceClient interface {
 	// Creates an agent and shows its token, once. With a `request_id`, a repeat within 24 hours answers with the agent that
-	// the first call made, without the token. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, REQUEST_ID_REUSED.
+	// the first call made, without the token. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, REQUEST_ID_REUSED,
+	// TARGET_FORBIDDEN.
 	CreateAgent(ctx context.Context, in *CreateAgentRequest, opts ...grpc.CallOption) (*CreateAgentResponse, error)
 	// Reads one agent. Reasons: AGENT_NOT_FOUND.
 	GetAgent(ctx context.Context, in *GetAgentRequest, opts ...grpc.CallOption) (*GetAgentResponse, error)
 	// Lists agents, oldest first. Reasons: PAGE_TOKEN_INVALID.
 	ListAgents(ctx context.Context, in *ListAgentsRequest, opts ...grpc.CallOption) (*ListAgentsResponse, error)
 	// Changes the fields named in the mask, all or none. Turns that run already finish with what they began with. Reasons:
-	// AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
+	// AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID,
+	// TARGET_FORBIDDEN.
 	UpdateAgent(ctx context.Context, in *UpdateAgentRequest, opts ...grpc.CallOption) (*UpdateAgentResponse, error)
 	// Deletes an agent that no channel uses. Its dialogues stay. Reasons: AGENT_NOT_FOUND, AGENT_IN_USE.
 	DeleteAgent(ctx context.Context, in *DeleteAgentRequest, opts ...grpc.CallOption) (*DeleteAgentResponse, error)
@@ -140,14 +142,16 @@ func (c *agentsServiceClient) ListModels(ctx context.Context, in *ListModelsRequ
 // Agents: who answers. Reading needs `agents:read`, changing `agents:write`, rotating a token `agents:admin`.
 type AgentsServiceServer interface {
 	// Creates an agent and shows its token, once. With a `request_id`, a repeat within 24 hours answers with the agent that
-	// the first call made, without the token. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, REQUEST_ID_REUSED.
+	// the first call made, without the token. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, REQUEST_ID_REUSED,
+	// TARGET_FORBIDDEN.
 	CreateAgent(context.Context, *CreateAgentRequest) (*CreateAgentResponse, error)
 	// Reads one agent. Reasons: AGENT_NOT_FOUND.
 	GetAgent(context.Context, *GetAgentRequest) (*GetAgentResponse, error)
 	// Lists agents, oldest first. Reasons: PAGE_TOKEN_INVALID.
 	ListAgents(context.Context, *ListAgentsRequest) (*ListAgentsResponse, error)
 	// Changes the fields named in the mask, all or none. Turns that run already finish with what they began with. Reasons:
-	// AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
+	// AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID,
+	// TARGET_FORBIDDEN.
 	UpdateAgent(context.Context, *UpdateAgentRequest) (*UpdateAgentResponse, error)
 	// Deletes an agent that no channel uses. Its dialogues stay. Reasons: AGENT_NOT_FOUND, AGENT_IN_USE.
 	DeleteAgent(context.Context, *DeleteAgentRequest) (*DeleteAgentResponse, error)

@@ -219,7 +219,11 @@ type DeliveryPolicy struct {
 	// The same in an hour (`rate_capped`), 0 (any number) to 100,000. Default: 0.
 	HourlyLimit *int32 `protobuf:"varint,4,opt,name=hourly_limit,json=hourlyLimit,proto3,oneof" json:"hourly_limit,omitempty"`
 	// When messages of programs (AUTOMATION) are withheld (`quiet_hours`). Not set: never.
-	QuietHours    *QuietHours `protobuf:"bytes,5,opt,name=quiet_hours,json=quietHours,proto3" json:"quiet_hours,omitempty"`
+	QuietHours *QuietHours `protobuf:"bytes,5,opt,name=quiet_hours,json=quietHours,proto3" json:"quiet_hours,omitempty"`
+	// The longest text that the receiver takes in one message, in characters (Unicode code points), 20 to 65,536. A longer one is
+	// split, at the end of a sentence where there is one, and sent in order as several deliveries of the one message. Not set:
+	// what the vendor takes.
+	MaxTextChars  *int32 `protobuf:"varint,6,opt,name=max_text_chars,json=maxTextChars,proto3,oneof" json:"max_text_chars,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -287,6 +291,13 @@ func (x *DeliveryPolicy) GetQuietHours() *QuietHours {
 		return x.QuietHours
 	}
 	return nil
+}
+
+func (x *DeliveryPolicy) GetMaxTextChars() int32 {
+	if x != nil && x.MaxTextChars != nil {
+		return *x.MaxTextChars
+	}
+	return 0
 }
 
 // A daily span of time.
@@ -1218,7 +1229,7 @@ const file_switchboard_v1_channels_proto_rawDesc = "" +
 	"updateTime\x12G\n" +
 	"\x0fdelivery_policy\x18\n" +
 	" \x01(\v2\x1e.switchboard.v1.DeliveryPolicyR\x0edeliveryPolicyB\t\n" +
-	"\a_active\"\xb6\x02\n" +
+	"\a_active\"\xf4\x02\n" +
 	"\x0eDeliveryPolicy\x12=\n" +
 	"\tuncertain\x18\x01 \x01(\x0e2\x1f.switchboard.v1.UncertainPolicyR\tuncertain\x12)\n" +
 	"\x0emax_per_second\x18\x02 \x01(\x01H\x00R\fmaxPerSecond\x88\x01\x01\x12\"\n" +
@@ -1226,10 +1237,12 @@ const file_switchboard_v1_channels_proto_rawDesc = "" +
 	"loop_limit\x18\x03 \x01(\x05H\x01R\tloopLimit\x88\x01\x01\x12&\n" +
 	"\fhourly_limit\x18\x04 \x01(\x05H\x02R\vhourlyLimit\x88\x01\x01\x12;\n" +
 	"\vquiet_hours\x18\x05 \x01(\v2\x1a.switchboard.v1.QuietHoursR\n" +
-	"quietHoursB\x11\n" +
+	"quietHours\x12)\n" +
+	"\x0emax_text_chars\x18\x06 \x01(\x05H\x03R\fmaxTextChars\x88\x01\x01B\x11\n" +
 	"\x0f_max_per_secondB\r\n" +
 	"\v_loop_limitB\x0f\n" +
-	"\r_hourly_limit\"Q\n" +
+	"\r_hourly_limitB\x11\n" +
+	"\x0f_max_text_chars\"Q\n" +
 	"\n" +
 	"QuietHours\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\tR\x05start\x12\x10\n" +

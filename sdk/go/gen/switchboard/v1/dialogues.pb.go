@@ -752,7 +752,9 @@ type Turn struct {
 	// Output only. Where it stands.
 	State TurnState `protobuf:"varint,4,opt,name=state,proto3,enum=switchboard.v1.TurnState" json:"state,omitempty"`
 	// Output only. Why it stayed silent or failed: `agent_inactive`, `agent_deleted`, `channel_inactive`, `human_holds`,
-	// `nobody_holds`, `late`, `empty_answer`, `engine_failed`; or `fallback`: its reply is the policy's text. Empty otherwise.
+	// `nobody_holds`, `late`, `empty_answer`, `engine_failed`, `outside_hours`, `handed_over`; or what its reply is in place of an
+	// answer: `fallback` (the policy's text), `outside_hours` (the schedule's). While it runs, `fallback_engine`: its engine failed
+	// for good, and the agent's other one is asked. Empty otherwise.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Output only. The highest `seq` of a customer's message that it covers. 0 while it collects.
 	CoveredThrough int64 `protobuf:"varint,6,opt,name=covered_through,json=coveredThrough,proto3" json:"covered_through,omitempty"`
@@ -1014,7 +1016,11 @@ type Delivery struct {
 	// Output only. When it came to its final state. Not set: it has not.
 	SettleTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=settle_time,json=settleTime,proto3" json:"settle_time,omitempty"`
 	// Output only. Who had it sent.
-	Author        MessageAuthor `protobuf:"varint,12,opt,name=author,proto3,enum=switchboard.v1.MessageAuthor" json:"author,omitempty"`
+	Author MessageAuthor `protobuf:"varint,12,opt,name=author,proto3,enum=switchboard.v1.MessageAuthor" json:"author,omitempty"`
+	// Output only. The first character, from 1, of the part of the message's text that it carries. 0: it carries all of it.
+	TextFrom int32 `protobuf:"varint,13,opt,name=text_from,json=textFrom,proto3" json:"text_from,omitempty"`
+	// Output only. How many characters of the text it carries. 0: all.
+	TextChars     int32 `protobuf:"varint,14,opt,name=text_chars,json=textChars,proto3" json:"text_chars,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1131,6 +1137,20 @@ func (x *Delivery) GetAuthor() MessageAuthor {
 		return x.Author
 	}
 	return MessageAuthor_MESSAGE_AUTHOR_UNSPECIFIED
+}
+
+func (x *Delivery) GetTextFrom() int32 {
+	if x != nil {
+		return x.TextFrom
+	}
+	return 0
+}
+
+func (x *Delivery) GetTextChars() int32 {
+	if x != nil {
+		return x.TextChars
+	}
+	return 0
 }
 
 // One try at a delivery.
@@ -2342,7 +2362,8 @@ type TakeControlRequest struct {
 	By string `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
 	// Why, up to 500 characters.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	// After how long control returns to the agent by itself, 1 s to 30 days. Not set: it doesn't.
+	// After how long without a person's message control returns to the agent by itself, 1 s to 30 days: each message of an
+	// operator or employee begins it anew. Not set: it doesn't.
 	ReturnAfter   *durationpb.Duration `protobuf:"bytes,4,opt,name=return_after,json=returnAfter,proto3" json:"return_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2718,7 +2739,7 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\bmanifest\x18\x06 \x01(\v2\x17.google.protobuf.StructR\bmanifest\x129\n" +
 	"\n" +
 	"start_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
-	"\bend_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"\x99\x04\n" +
+	"\bend_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"\xd5\x04\n" +
 	"\bDelivery\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vdialogue_id\x18\x02 \x01(\tR\n" +
@@ -2737,7 +2758,10 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vsettle_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"settleTime\x125\n" +
-	"\x06author\x18\f \x01(\x0e2\x1d.switchboard.v1.MessageAuthorR\x06author\"\xa9\x02\n" +
+	"\x06author\x18\f \x01(\x0e2\x1d.switchboard.v1.MessageAuthorR\x06author\x12\x1b\n" +
+	"\ttext_from\x18\r \x01(\x05R\btextFrom\x12\x1d\n" +
+	"\n" +
+	"text_chars\x18\x0e \x01(\x05R\ttextChars\"\xa9\x02\n" +
 	"\aAttempt\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x05R\x06number\x122\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1c.switchboard.v1.AttemptStateR\x05state\x12\x1f\n" +

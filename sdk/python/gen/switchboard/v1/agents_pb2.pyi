@@ -13,6 +13,25 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Weekday(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    WEEKDAY_UNSPECIFIED: _ClassVar[Weekday]
+    WEEKDAY_MONDAY: _ClassVar[Weekday]
+    WEEKDAY_TUESDAY: _ClassVar[Weekday]
+    WEEKDAY_WEDNESDAY: _ClassVar[Weekday]
+    WEEKDAY_THURSDAY: _ClassVar[Weekday]
+    WEEKDAY_FRIDAY: _ClassVar[Weekday]
+    WEEKDAY_SATURDAY: _ClassVar[Weekday]
+    WEEKDAY_SUNDAY: _ClassVar[Weekday]
+
+class OutsideHours(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OUTSIDE_HOURS_UNSPECIFIED: _ClassVar[OutsideHours]
+    OUTSIDE_HOURS_ANSWER_TEXT: _ClassVar[OutsideHours]
+    OUTSIDE_HOURS_STAY_SILENT: _ClassVar[OutsideHours]
+    OUTSIDE_HOURS_HAND_OVER: _ClassVar[OutsideHours]
+    OUTSIDE_HOURS_WAIT: _ClassVar[OutsideHours]
+
 class NewerMessage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     NEWER_MESSAGE_UNSPECIFIED: _ClassVar[NewerMessage]
@@ -39,6 +58,19 @@ class Takeover(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TAKEOVER_BY_DOOR: _ClassVar[Takeover]
     TAKEOVER_TAKE_CONTROL: _ClassVar[Takeover]
     TAKEOVER_RECORD_ONLY: _ClassVar[Takeover]
+WEEKDAY_UNSPECIFIED: Weekday
+WEEKDAY_MONDAY: Weekday
+WEEKDAY_TUESDAY: Weekday
+WEEKDAY_WEDNESDAY: Weekday
+WEEKDAY_THURSDAY: Weekday
+WEEKDAY_FRIDAY: Weekday
+WEEKDAY_SATURDAY: Weekday
+WEEKDAY_SUNDAY: Weekday
+OUTSIDE_HOURS_UNSPECIFIED: OutsideHours
+OUTSIDE_HOURS_ANSWER_TEXT: OutsideHours
+OUTSIDE_HOURS_STAY_SILENT: OutsideHours
+OUTSIDE_HOURS_HAND_OVER: OutsideHours
+OUTSIDE_HOURS_WAIT: OutsideHours
 NEWER_MESSAGE_UNSPECIFIED: NewerMessage
 NEWER_MESSAGE_NEXT_TURN: NewerMessage
 NEWER_MESSAGE_RESTART: NewerMessage
@@ -56,7 +88,7 @@ TAKEOVER_TAKE_CONTROL: Takeover
 TAKEOVER_RECORD_ONLY: Takeover
 
 class Agent(_message.Message):
-    __slots__ = ("id", "display_name", "instructions", "engine", "active", "token_suffix", "create_time", "update_time", "reply_policy")
+    __slots__ = ("id", "display_name", "instructions", "engine", "active", "token_suffix", "create_time", "update_time", "reply_policy", "time_zone", "history", "languages", "schedule", "toolbox", "fallback_engine")
     ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     INSTRUCTIONS_FIELD_NUMBER: _ClassVar[int]
@@ -66,6 +98,12 @@ class Agent(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     REPLY_POLICY_FIELD_NUMBER: _ClassVar[int]
+    TIME_ZONE_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGES_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    TOOLBOX_FIELD_NUMBER: _ClassVar[int]
+    FALLBACK_ENGINE_FIELD_NUMBER: _ClassVar[int]
     id: str
     display_name: str
     instructions: str
@@ -75,7 +113,107 @@ class Agent(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     reply_policy: ReplyPolicy
-    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., instructions: _Optional[str] = ..., engine: _Optional[_Union[Engine, _Mapping]] = ..., active: _Optional[bool] = ..., token_suffix: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reply_policy: _Optional[_Union[ReplyPolicy, _Mapping]] = ...) -> None: ...
+    time_zone: str
+    history: HistoryWindow
+    languages: Languages
+    schedule: Schedule
+    toolbox: Toolbox
+    fallback_engine: Engine
+    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., instructions: _Optional[str] = ..., engine: _Optional[_Union[Engine, _Mapping]] = ..., active: _Optional[bool] = ..., token_suffix: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reply_policy: _Optional[_Union[ReplyPolicy, _Mapping]] = ..., time_zone: _Optional[str] = ..., history: _Optional[_Union[HistoryWindow, _Mapping]] = ..., languages: _Optional[_Union[Languages, _Mapping]] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., toolbox: _Optional[_Union[Toolbox, _Mapping]] = ..., fallback_engine: _Optional[_Union[Engine, _Mapping]] = ...) -> None: ...
+
+class HistoryWindow(_message.Message):
+    __slots__ = ("max_messages", "max_tokens")
+    MAX_MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    max_messages: int
+    max_tokens: int
+    def __init__(self, max_messages: _Optional[int] = ..., max_tokens: _Optional[int] = ...) -> None: ...
+
+class Languages(_message.Message):
+    __slots__ = ("codes", "default_code")
+    CODES_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_CODE_FIELD_NUMBER: _ClassVar[int]
+    codes: _containers.RepeatedScalarFieldContainer[str]
+    default_code: str
+    def __init__(self, codes: _Optional[_Iterable[str]] = ..., default_code: _Optional[str] = ...) -> None: ...
+
+class Schedule(_message.Message):
+    __slots__ = ("hours", "holidays", "outside", "outside_text")
+    HOURS_FIELD_NUMBER: _ClassVar[int]
+    HOLIDAYS_FIELD_NUMBER: _ClassVar[int]
+    OUTSIDE_FIELD_NUMBER: _ClassVar[int]
+    OUTSIDE_TEXT_FIELD_NUMBER: _ClassVar[int]
+    hours: _containers.RepeatedCompositeFieldContainer[WeeklyHours]
+    holidays: _containers.RepeatedCompositeFieldContainer[Holiday]
+    outside: OutsideHours
+    outside_text: str
+    def __init__(self, hours: _Optional[_Iterable[_Union[WeeklyHours, _Mapping]]] = ..., holidays: _Optional[_Iterable[_Union[Holiday, _Mapping]]] = ..., outside: _Optional[_Union[OutsideHours, str]] = ..., outside_text: _Optional[str] = ...) -> None: ...
+
+class WeeklyHours(_message.Message):
+    __slots__ = ("day", "start", "end")
+    DAY_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    day: Weekday
+    start: str
+    end: str
+    def __init__(self, day: _Optional[_Union[Weekday, str]] = ..., start: _Optional[str] = ..., end: _Optional[str] = ...) -> None: ...
+
+class Holiday(_message.Message):
+    __slots__ = ("date", "start", "end")
+    DATE_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    date: str
+    start: str
+    end: str
+    def __init__(self, date: _Optional[str] = ..., start: _Optional[str] = ..., end: _Optional[str] = ...) -> None: ...
+
+class Toolbox(_message.Message):
+    __slots__ = ("tools", "http")
+    TOOLS_FIELD_NUMBER: _ClassVar[int]
+    HTTP_FIELD_NUMBER: _ClassVar[int]
+    tools: _containers.RepeatedCompositeFieldContainer[Tool]
+    http: _containers.RepeatedCompositeFieldContainer[HttpTool]
+    def __init__(self, tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., http: _Optional[_Iterable[_Union[HttpTool, _Mapping]]] = ...) -> None: ...
+
+class Tool(_message.Message):
+    __slots__ = ("name", "settings")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    settings: _struct_pb2.Struct
+    def __init__(self, name: _Optional[str] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class HttpTool(_message.Message):
+    __slots__ = ("name", "description", "parameters", "method", "url", "headers", "timeout", "max_response_bytes", "effect")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    HEADERS_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    MAX_RESPONSE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    description: str
+    parameters: _struct_pb2.Struct
+    method: str
+    url: str
+    headers: _containers.RepeatedCompositeFieldContainer[HttpToolHeader]
+    timeout: _duration_pb2.Duration
+    max_response_bytes: int
+    effect: bool
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., method: _Optional[str] = ..., url: _Optional[str] = ..., headers: _Optional[_Iterable[_Union[HttpToolHeader, _Mapping]]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_response_bytes: _Optional[int] = ..., effect: _Optional[bool] = ...) -> None: ...
+
+class HttpToolHeader(_message.Message):
+    __slots__ = ("name", "value")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: str
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
 
 class ReplyPolicy(_message.Message):
     __slots__ = ("quiet_window", "longest_wait", "newer_message", "max_restarts", "on_failure", "fallback_text", "late_after", "on_late", "apology_text", "takeover", "return_after", "hand_over_notice")

@@ -78,7 +78,8 @@ class AgentsServiceServicer:
 
     def CreateAgent(self, request, context):
         """Creates an agent and shows its token, once. With a `request_id`, a repeat within 24 hours answers with the agent that
-        the first call made, without the token. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, REQUEST_ID_REUSED.
+        the first call made, without the token. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, REQUEST_ID_REUSED,
+        TARGET_FORBIDDEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -100,7 +101,8 @@ class AgentsServiceServicer:
 
     def UpdateAgent(self, request, context):
         """Changes the fields named in the mask, all or none. Turns that run already finish with what they began with. Reasons:
-        AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
+        AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID,
+        TARGET_FORBIDDEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -46,18 +46,20 @@ class Channel(_message.Message):
     def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., agent_id: _Optional[str] = ..., vendor: _Optional[str] = ..., url: _Optional[str] = ..., active: _Optional[bool] = ..., token_suffix: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delivery_policy: _Optional[_Union[DeliveryPolicy, _Mapping]] = ...) -> None: ...
 
 class DeliveryPolicy(_message.Message):
-    __slots__ = ("uncertain", "max_per_second", "loop_limit", "hourly_limit", "quiet_hours")
+    __slots__ = ("uncertain", "max_per_second", "loop_limit", "hourly_limit", "quiet_hours", "max_text_chars")
     UNCERTAIN_FIELD_NUMBER: _ClassVar[int]
     MAX_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     LOOP_LIMIT_FIELD_NUMBER: _ClassVar[int]
     HOURLY_LIMIT_FIELD_NUMBER: _ClassVar[int]
     QUIET_HOURS_FIELD_NUMBER: _ClassVar[int]
+    MAX_TEXT_CHARS_FIELD_NUMBER: _ClassVar[int]
     uncertain: UncertainPolicy
     max_per_second: float
     loop_limit: int
     hourly_limit: int
     quiet_hours: QuietHours
-    def __init__(self, uncertain: _Optional[_Union[UncertainPolicy, str]] = ..., max_per_second: _Optional[float] = ..., loop_limit: _Optional[int] = ..., hourly_limit: _Optional[int] = ..., quiet_hours: _Optional[_Union[QuietHours, _Mapping]] = ...) -> None: ...
+    max_text_chars: int
+    def __init__(self, uncertain: _Optional[_Union[UncertainPolicy, str]] = ..., max_per_second: _Optional[float] = ..., loop_limit: _Optional[int] = ..., hourly_limit: _Optional[int] = ..., quiet_hours: _Optional[_Union[QuietHours, _Mapping]] = ..., max_text_chars: _Optional[int] = ...) -> None: ...
 
 class QuietHours(_message.Message):
     __slots__ = ("start", "end", "time_zone")

@@ -211,7 +211,7 @@ class Run(_message.Message):
     def __init__(self, number: _Optional[int] = ..., state: _Optional[_Union[RunState, str]] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., error: _Optional[str] = ..., manifest: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Delivery(_message.Message):
-    __slots__ = ("id", "dialogue_id", "message_id", "channel_id", "state", "reason", "attempt_count", "next_attempt_time", "attempts", "create_time", "settle_time", "author")
+    __slots__ = ("id", "dialogue_id", "message_id", "channel_id", "state", "reason", "attempt_count", "next_attempt_time", "attempts", "create_time", "settle_time", "author", "text_from", "text_chars")
     ID_FIELD_NUMBER: _ClassVar[int]
     DIALOGUE_ID_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -224,6 +224,8 @@ class Delivery(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     SETTLE_TIME_FIELD_NUMBER: _ClassVar[int]
     AUTHOR_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FROM_FIELD_NUMBER: _ClassVar[int]
+    TEXT_CHARS_FIELD_NUMBER: _ClassVar[int]
     id: str
     dialogue_id: str
     message_id: str
@@ -236,7 +238,9 @@ class Delivery(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     settle_time: _timestamp_pb2.Timestamp
     author: MessageAuthor
-    def __init__(self, id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., message_id: _Optional[str] = ..., channel_id: _Optional[str] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., reason: _Optional[str] = ..., attempt_count: _Optional[int] = ..., next_attempt_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., settle_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., author: _Optional[_Union[MessageAuthor, str]] = ...) -> None: ...
+    text_from: int
+    text_chars: int
+    def __init__(self, id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., message_id: _Optional[str] = ..., channel_id: _Optional[str] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., reason: _Optional[str] = ..., attempt_count: _Optional[int] = ..., next_attempt_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., settle_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., author: _Optional[_Union[MessageAuthor, str]] = ..., text_from: _Optional[int] = ..., text_chars: _Optional[int] = ...) -> None: ...
 
 class Attempt(_message.Message):
     __slots__ = ("number", "state", "http_status", "error", "response_excerpt", "start_time", "end_time")

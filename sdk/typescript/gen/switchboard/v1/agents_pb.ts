@@ -12,7 +12,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file switchboard/v1/agents.proto.
  */
 export const file_switchboard_v1_agents: GenFile = /*@__PURE__*/
-  fileDesc("Chtzd2l0Y2hib2FyZC92MS9hZ2VudHMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIrICCgVBZ2VudBIKCgJpZBgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSFAoMaW5zdHJ1Y3Rpb25zGAMgASgJEiYKBmVuZ2luZRgEIAEoCzIWLnN3aXRjaGJvYXJkLnYxLkVuZ2luZRITCgZhY3RpdmUYBSABKAhIAIgBARIUCgx0b2tlbl9zdWZmaXgYBiABKAkSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCgxyZXBseV9wb2xpY3kYCSABKAsyGy5zd2l0Y2hib2FyZC52MS5SZXBseVBvbGljeUIJCgdfYWN0aXZlIvsDCgtSZXBseVBvbGljeRIvCgxxdWlldF93aW5kb3cYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoMbG9uZ2VzdF93YWl0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjMKDW5ld2VyX21lc3NhZ2UYAyABKA4yHC5zd2l0Y2hib2FyZC52MS5OZXdlck1lc3NhZ2USGQoMbWF4X3Jlc3RhcnRzGAQgASgFSACIAQESLQoKb25fZmFpbHVyZRgFIAEoDjIZLnN3aXRjaGJvYXJkLnYxLk9uRmFpbHVyZRIVCg1mYWxsYmFja190ZXh0GAYgASgJEi0KCmxhdGVfYWZ0ZXIYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJwoHb25fbGF0ZRgIIAEoDjIWLnN3aXRjaGJvYXJkLnYxLk9uTGF0ZRIUCgxhcG9sb2d5X3RleHQYCSABKAkSKgoIdGFrZW92ZXIYCiABKA4yGC5zd2l0Y2hib2FyZC52MS5UYWtlb3ZlchIvCgxyZXR1cm5fYWZ0ZXIYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGAoQaGFuZF9vdmVyX25vdGljZRgMIAEoCUIPCg1fbWF4X3Jlc3RhcnRzIsoBCgZFbmdpbmUSDgoGdmVuZG9yGAEgASgJEg0KBW1vZGVsGAIgASgJEhgKC3RlbXBlcmF0dXJlGAMgASgBSACIAQESHgoRbWF4X291dHB1dF90b2tlbnMYBCABKAVIAYgBARIpCghzZXR0aW5ncxgFIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSFgoOaW50ZWdyYXRpb25faWQYBiABKAlCDgoMX3RlbXBlcmF0dXJlQhQKEl9tYXhfb3V0cHV0X3Rva2VucyJOChJDcmVhdGVBZ2VudFJlcXVlc3QSJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBISCgpyZXF1ZXN0X2lkGAIgASgJIkoKE0NyZWF0ZUFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBINCgV0b2tlbhgCIAEoCSIdCg9HZXRBZ2VudFJlcXVlc3QSCgoCaWQYASABKAkiOAoQR2V0QWdlbnRSZXNwb25zZRIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50IjoKEUxpc3RBZ2VudHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIlQKEkxpc3RBZ2VudHNSZXNwb25zZRIlCgZhZ2VudHMYASADKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiawoSVXBkYXRlQWdlbnRSZXF1ZXN0EiQKBWFnZW50GAEgASgLMhUuc3dpdGNoYm9hcmQudjEuQWdlbnQSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIjsKE1VwZGF0ZUFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudCIgChJEZWxldGVBZ2VudFJlcXVlc3QSCgoCaWQYASABKAkiFQoTRGVsZXRlQWdlbnRSZXNwb25zZSIlChdSb3RhdGVBZ2VudFRva2VuUmVxdWVzdBIKCgJpZBgBIAEoCSJPChhSb3RhdGVBZ2VudFRva2VuUmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBINCgV0b2tlbhgCIAEoCSJMChFMaXN0TW9kZWxzUmVxdWVzdBIOCgZ2ZW5kb3IYASABKAkSFgoOaW50ZWdyYXRpb25faWQYAiABKAkSDwoHcmVmcmVzaBgDIAEoCCJrChJMaXN0TW9kZWxzUmVzcG9uc2USJQoGbW9kZWxzGAEgAygLMhUuc3dpdGNoYm9hcmQudjEuTW9kZWwSLgoKZmV0Y2hfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikwEKBU1vZGVsEgoKAmlkGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCRIdChBtYXhfaW5wdXRfdG9rZW5zGAMgASgDSACIAQESHgoRbWF4X291dHB1dF90b2tlbnMYBCABKANIAYgBAUITChFfbWF4X2lucHV0X3Rva2Vuc0IUChJfbWF4X291dHB1dF90b2tlbnMqZQoMTmV3ZXJNZXNzYWdlEh0KGU5FV0VSX01FU1NBR0VfVU5TUEVDSUZJRUQQABIbChdORVdFUl9NRVNTQUdFX05FWFRfVFVSThABEhkKFU5FV0VSX01FU1NBR0VfUkVTVEFSVBACKnsKCU9uRmFpbHVyZRIaChZPTl9GQUlMVVJFX1VOU1BFQ0lGSUVEEAASGgoWT05fRkFJTFVSRV9TVEFZX1NJTEVOVBABEhwKGE9OX0ZBSUxVUkVfRkFMTEJBQ0tfVEVYVBACEhgKFE9OX0ZBSUxVUkVfSEFORF9PVkVSEAMqYwoGT25MYXRlEhcKE09OX0xBVEVfVU5TUEVDSUZJRUQQABISCg5PTl9MQVRFX0FOU1dFUhABEhUKEU9OX0xBVEVfQVBPTE9HSVNFEAISFQoRT05fTEFURV9IQU5EX09WRVIQAypvCghUYWtlb3ZlchIYChRUQUtFT1ZFUl9VTlNQRUNJRklFRBAAEhQKEFRBS0VPVkVSX0JZX0RPT1IQARIZChVUQUtFT1ZFUl9UQUtFX0NPTlRST0wQAhIYChRUQUtFT1ZFUl9SRUNPUkRfT05MWRADMvcECg1BZ2VudHNTZXJ2aWNlElYKC0NyZWF0ZUFnZW50EiIuc3dpdGNoYm9hcmQudjEuQ3JlYXRlQWdlbnRSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuQ3JlYXRlQWdlbnRSZXNwb25zZRJNCghHZXRBZ2VudBIfLnN3aXRjaGJvYXJkLnYxLkdldEFnZW50UmVxdWVzdBogLnN3aXRjaGJvYXJkLnYxLkdldEFnZW50UmVzcG9uc2USUwoKTGlzdEFnZW50cxIhLnN3aXRjaGJvYXJkLnYxLkxpc3RBZ2VudHNSZXF1ZXN0GiIuc3dpdGNoYm9hcmQudjEuTGlzdEFnZW50c1Jlc3BvbnNlElYKC1VwZGF0ZUFnZW50EiIuc3dpdGNoYm9hcmQudjEuVXBkYXRlQWdlbnRSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuVXBkYXRlQWdlbnRSZXNwb25zZRJWCgtEZWxldGVBZ2VudBIiLnN3aXRjaGJvYXJkLnYxLkRlbGV0ZUFnZW50UmVxdWVzdBojLnN3aXRjaGJvYXJkLnYxLkRlbGV0ZUFnZW50UmVzcG9uc2USZQoQUm90YXRlQWdlbnRUb2tlbhInLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUFnZW50VG9rZW5SZXF1ZXN0Giguc3dpdGNoYm9hcmQudjEuUm90YXRlQWdlbnRUb2tlblJlc3BvbnNlElMKCkxpc3RNb2RlbHMSIS5zd2l0Y2hib2FyZC52MS5MaXN0TW9kZWxzUmVxdWVzdBoiLnN3aXRjaGJvYXJkLnYxLkxpc3RNb2RlbHNSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("Chtzd2l0Y2hib2FyZC92MS9hZ2VudHMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIqoECgVBZ2VudBIKCgJpZBgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSFAoMaW5zdHJ1Y3Rpb25zGAMgASgJEiYKBmVuZ2luZRgEIAEoCzIWLnN3aXRjaGJvYXJkLnYxLkVuZ2luZRITCgZhY3RpdmUYBSABKAhIAIgBARIUCgx0b2tlbl9zdWZmaXgYBiABKAkSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCgxyZXBseV9wb2xpY3kYCSABKAsyGy5zd2l0Y2hib2FyZC52MS5SZXBseVBvbGljeRIRCgl0aW1lX3pvbmUYCiABKAkSLgoHaGlzdG9yeRgLIAEoCzIdLnN3aXRjaGJvYXJkLnYxLkhpc3RvcnlXaW5kb3cSLAoJbGFuZ3VhZ2VzGAwgASgLMhkuc3dpdGNoYm9hcmQudjEuTGFuZ3VhZ2VzEioKCHNjaGVkdWxlGA0gASgLMhguc3dpdGNoYm9hcmQudjEuU2NoZWR1bGUSKAoHdG9vbGJveBgOIAEoCzIXLnN3aXRjaGJvYXJkLnYxLlRvb2xib3gSLwoPZmFsbGJhY2tfZW5naW5lGA8gASgLMhYuc3dpdGNoYm9hcmQudjEuRW5naW5lQgkKB19hY3RpdmUiYwoNSGlzdG9yeVdpbmRvdxIZCgxtYXhfbWVzc2FnZXMYASABKAVIAIgBARIXCgptYXhfdG9rZW5zGAIgASgDSAGIAQFCDwoNX21heF9tZXNzYWdlc0INCgtfbWF4X3Rva2VucyIwCglMYW5ndWFnZXMSDQoFY29kZXMYASADKAkSFAoMZGVmYXVsdF9jb2RlGAIgASgJIqYBCghTY2hlZHVsZRIqCgVob3VycxgBIAMoCzIbLnN3aXRjaGJvYXJkLnYxLldlZWtseUhvdXJzEikKCGhvbGlkYXlzGAIgAygLMhcuc3dpdGNoYm9hcmQudjEuSG9saWRheRItCgdvdXRzaWRlGAMgASgOMhwuc3dpdGNoYm9hcmQudjEuT3V0c2lkZUhvdXJzEhQKDG91dHNpZGVfdGV4dBgEIAEoCSJPCgtXZWVrbHlIb3VycxIkCgNkYXkYASABKA4yFy5zd2l0Y2hib2FyZC52MS5XZWVrZGF5Eg0KBXN0YXJ0GAIgASgJEgsKA2VuZBgDIAEoCSIzCgdIb2xpZGF5EgwKBGRhdGUYASABKAkSDQoFc3RhcnQYAiABKAkSCwoDZW5kGAMgASgJIlYKB1Rvb2xib3gSIwoFdG9vbHMYASADKAsyFC5zd2l0Y2hib2FyZC52MS5Ub29sEiYKBGh0dHAYAiADKAsyGC5zd2l0Y2hib2FyZC52MS5IdHRwVG9vbCI/CgRUb29sEgwKBG5hbWUYASABKAkSKQoIc2V0dGluZ3MYAiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IqwCCghIdHRwVG9vbBIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEisKCnBhcmFtZXRlcnMYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Eg4KBm1ldGhvZBgEIAEoCRILCgN1cmwYBSABKAkSLwoHaGVhZGVycxgGIAMoCzIeLnN3aXRjaGJvYXJkLnYxLkh0dHBUb29sSGVhZGVyEioKB3RpbWVvdXQYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SHwoSbWF4X3Jlc3BvbnNlX2J5dGVzGAggASgFSACIAQESEwoGZWZmZWN0GAkgASgISAGIAQFCFQoTX21heF9yZXNwb25zZV9ieXRlc0IJCgdfZWZmZWN0Ii0KDkh0dHBUb29sSGVhZGVyEgwKBG5hbWUYASABKAkSDQoFdmFsdWUYAiABKAki+wMKC1JlcGx5UG9saWN5Ei8KDHF1aWV0X3dpbmRvdxgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIvCgxsb25nZXN0X3dhaXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMwoNbmV3ZXJfbWVzc2FnZRgDIAEoDjIcLnN3aXRjaGJvYXJkLnYxLk5ld2VyTWVzc2FnZRIZCgxtYXhfcmVzdGFydHMYBCABKAVIAIgBARItCgpvbl9mYWlsdXJlGAUgASgOMhkuc3dpdGNoYm9hcmQudjEuT25GYWlsdXJlEhUKDWZhbGxiYWNrX3RleHQYBiABKAkSLQoKbGF0ZV9hZnRlchgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhInCgdvbl9sYXRlGAggASgOMhYuc3dpdGNoYm9hcmQudjEuT25MYXRlEhQKDGFwb2xvZ3lfdGV4dBgJIAEoCRIqCgh0YWtlb3ZlchgKIAEoDjIYLnN3aXRjaGJvYXJkLnYxLlRha2VvdmVyEi8KDHJldHVybl9hZnRlchgLIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIYChBoYW5kX292ZXJfbm90aWNlGAwgASgJQg8KDV9tYXhfcmVzdGFydHMiygEKBkVuZ2luZRIOCgZ2ZW5kb3IYASABKAkSDQoFbW9kZWwYAiABKAkSGAoLdGVtcGVyYXR1cmUYAyABKAFIAIgBARIeChFtYXhfb3V0cHV0X3Rva2VucxgEIAEoBUgBiAEBEikKCHNldHRpbmdzGAUgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIWCg5pbnRlZ3JhdGlvbl9pZBgGIAEoCUIOCgxfdGVtcGVyYXR1cmVCFAoSX21heF9vdXRwdXRfdG9rZW5zIk4KEkNyZWF0ZUFnZW50UmVxdWVzdBIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50EhIKCnJlcXVlc3RfaWQYAiABKAkiSgoTQ3JlYXRlQWdlbnRSZXNwb25zZRIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50Eg0KBXRva2VuGAIgASgJIh0KD0dldEFnZW50UmVxdWVzdBIKCgJpZBgBIAEoCSI4ChBHZXRBZ2VudFJlc3BvbnNlEiQKBWFnZW50GAEgASgLMhUuc3dpdGNoYm9hcmQudjEuQWdlbnQiOgoRTGlzdEFnZW50c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiVAoSTGlzdEFnZW50c1Jlc3BvbnNlEiUKBmFnZW50cxgBIAMoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJrChJVcGRhdGVBZ2VudFJlcXVlc3QSJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2siOwoTVXBkYXRlQWdlbnRSZXNwb25zZRIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50IiAKEkRlbGV0ZUFnZW50UmVxdWVzdBIKCgJpZBgBIAEoCSIVChNEZWxldGVBZ2VudFJlc3BvbnNlIiUKF1JvdGF0ZUFnZW50VG9rZW5SZXF1ZXN0EgoKAmlkGAEgASgJIk8KGFJvdGF0ZUFnZW50VG9rZW5SZXNwb25zZRIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50Eg0KBXRva2VuGAIgASgJIkwKEUxpc3RNb2RlbHNSZXF1ZXN0Eg4KBnZlbmRvchgBIAEoCRIWCg5pbnRlZ3JhdGlvbl9pZBgCIAEoCRIPCgdyZWZyZXNoGAMgASgIImsKEkxpc3RNb2RlbHNSZXNwb25zZRIlCgZtb2RlbHMYASADKAsyFS5zd2l0Y2hib2FyZC52MS5Nb2RlbBIuCgpmZXRjaF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKTAQoFTW9kZWwSCgoCaWQYASABKAkSFAoMZGlzcGxheV9uYW1lGAIgASgJEh0KEG1heF9pbnB1dF90b2tlbnMYAyABKANIAIgBARIeChFtYXhfb3V0cHV0X3Rva2VucxgEIAEoA0gBiAEBQhMKEV9tYXhfaW5wdXRfdG9rZW5zQhQKEl9tYXhfb3V0cHV0X3Rva2Vucyq2AQoHV2Vla2RheRIXChNXRUVLREFZX1VOU1BFQ0lGSUVEEAASEgoOV0VFS0RBWV9NT05EQVkQARITCg9XRUVLREFZX1RVRVNEQVkQAhIVChFXRUVLREFZX1dFRE5FU0RBWRADEhQKEFdFRUtEQVlfVEhVUlNEQVkQBBISCg5XRUVLREFZX0ZSSURBWRAFEhQKEFdFRUtEQVlfU0FUVVJEQVkQBhISCg5XRUVLREFZX1NVTkRBWRAHKqABCgxPdXRzaWRlSG91cnMSHQoZT1VUU0lERV9IT1VSU19VTlNQRUNJRklFRBAAEh0KGU9VVFNJREVfSE9VUlNfQU5TV0VSX1RFWFQQARIdChlPVVRTSURFX0hPVVJTX1NUQVlfU0lMRU5UEAISGwoXT1VUU0lERV9IT1VSU19IQU5EX09WRVIQAxIWChJPVVRTSURFX0hPVVJTX1dBSVQQBCplCgxOZXdlck1lc3NhZ2USHQoZTkVXRVJfTUVTU0FHRV9VTlNQRUNJRklFRBAAEhsKF05FV0VSX01FU1NBR0VfTkVYVF9UVVJOEAESGQoVTkVXRVJfTUVTU0FHRV9SRVNUQVJUEAIqewoJT25GYWlsdXJlEhoKFk9OX0ZBSUxVUkVfVU5TUEVDSUZJRUQQABIaChZPTl9GQUlMVVJFX1NUQVlfU0lMRU5UEAESHAoYT05fRkFJTFVSRV9GQUxMQkFDS19URVhUEAISGAoUT05fRkFJTFVSRV9IQU5EX09WRVIQAypjCgZPbkxhdGUSFwoTT05fTEFURV9VTlNQRUNJRklFRBAAEhIKDk9OX0xBVEVfQU5TV0VSEAESFQoRT05fTEFURV9BUE9MT0dJU0UQAhIVChFPTl9MQVRFX0hBTkRfT1ZFUhADKm8KCFRha2VvdmVyEhgKFFRBS0VPVkVSX1VOU1BFQ0lGSUVEEAASFAoQVEFLRU9WRVJfQllfRE9PUhABEhkKFVRBS0VPVkVSX1RBS0VfQ09OVFJPTBACEhgKFFRBS0VPVkVSX1JFQ09SRF9PTkxZEAMy9wQKDUFnZW50c1NlcnZpY2USVgoLQ3JlYXRlQWdlbnQSIi5zd2l0Y2hib2FyZC52MS5DcmVhdGVBZ2VudFJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5DcmVhdGVBZ2VudFJlc3BvbnNlEk0KCEdldEFnZW50Eh8uc3dpdGNoYm9hcmQudjEuR2V0QWdlbnRSZXF1ZXN0GiAuc3dpdGNoYm9hcmQudjEuR2V0QWdlbnRSZXNwb25zZRJTCgpMaXN0QWdlbnRzEiEuc3dpdGNoYm9hcmQudjEuTGlzdEFnZW50c1JlcXVlc3QaIi5zd2l0Y2hib2FyZC52MS5MaXN0QWdlbnRzUmVzcG9uc2USVgoLVXBkYXRlQWdlbnQSIi5zd2l0Y2hib2FyZC52MS5VcGRhdGVBZ2VudFJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5VcGRhdGVBZ2VudFJlc3BvbnNlElYKC0RlbGV0ZUFnZW50EiIuc3dpdGNoYm9hcmQudjEuRGVsZXRlQWdlbnRSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuRGVsZXRlQWdlbnRSZXNwb25zZRJlChBSb3RhdGVBZ2VudFRva2VuEicuc3dpdGNoYm9hcmQudjEuUm90YXRlQWdlbnRUb2tlblJlcXVlc3QaKC5zd2l0Y2hib2FyZC52MS5Sb3RhdGVBZ2VudFRva2VuUmVzcG9uc2USUwoKTGlzdE1vZGVscxIhLnN3aXRjaGJvYXJkLnYxLkxpc3RNb2RlbHNSZXF1ZXN0GiIuc3dpdGNoYm9hcmQudjEuTGlzdE1vZGVsc1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * The configured AI that answers on channels (`chat_bot` in the REST contract).
@@ -35,7 +35,12 @@ export type Agent = Message<"switchboard.v1.Agent"> & {
   displayName: string;
 
   /**
-   * What the model is told before each dialogue, up to 65,536 bytes.
+   * What the model is told before each dialogue, up to 65,536 bytes. It may use variables: `{{name}}`, or
+   * `{{name|what stands there when it is missing}}`; a missing one without that becomes empty, an unknown one is an error
+   * when the agent is saved, and `\\{{` is two plain braces. There are `agent.display_name`, `channel.display_name`,
+   * `channel.vendor`, `dialogue.id`, `dialogue.chat` (the customer's name inside the channel), `attributes.<name>` (a
+   * dialogue's attribute), `now`, `date`, `time`, `weekday` and `time_zone` (of the agent's zone), and `language` (the English
+   * name of the customer's). What is put in is never read for variables again.
    *
    * @generated from field: string instructions = 3;
    */
@@ -83,6 +88,49 @@ export type Agent = Message<"switchboard.v1.Agent"> & {
    * @generated from field: switchboard.v1.ReplyPolicy reply_policy = 9;
    */
   replyPolicy?: ReplyPolicy | undefined;
+
+  /**
+   * The IANA name of the time zone whose clock and calendar it goes by. Empty: `UTC`.
+   *
+   * @generated from field: string time_zone = 10;
+   */
+  timeZone: string;
+
+  /**
+   * How much of a dialogue its engine is given. Not set: all defaults.
+   *
+   * @generated from field: switchboard.v1.HistoryWindow history = 11;
+   */
+  history?: HistoryWindow | undefined;
+
+  /**
+   * The languages that it answers in. Not set: nothing is told of languages.
+   *
+   * @generated from field: switchboard.v1.Languages languages = 12;
+   */
+  languages?: Languages | undefined;
+
+  /**
+   * When it is there. Not set: always.
+   *
+   * @generated from field: switchboard.v1.Schedule schedule = 13;
+   */
+  schedule?: Schedule | undefined;
+
+  /**
+   * What it may do. Not set: it has the tool `set_attribute`.
+   *
+   * @generated from field: switchboard.v1.Toolbox toolbox = 14;
+   */
+  toolbox?: Toolbox | undefined;
+
+  /**
+   * Who writes when its engine has failed for good: the same turn has one more run with this engine, before
+   * `reply_policy.on_failure` applies. The run says which engine was asked. Not set: nobody.
+   *
+   * @generated from field: switchboard.v1.Engine fallback_engine = 15;
+   */
+  fallbackEngine?: Engine | undefined;
 };
 
 /**
@@ -91,6 +139,350 @@ export type Agent = Message<"switchboard.v1.Agent"> & {
  */
 export const AgentSchema: GenMessage<Agent> = /*@__PURE__*/
   messageDesc(file_switchboard_v1_agents, 0);
+
+/**
+ * How much of a dialogue an engine is given. The newest messages stay. What a turn answers stays whatever it takes, and so do
+ * the calls of tools of the turn with their results. Where the engine finds all of it too long, it is asked once more with
+ * half of the window, and the run says so. Fields that are not set have their defaults.
+ *
+ * @generated from message switchboard.v1.HistoryWindow
+ */
+export type HistoryWindow = Message<"switchboard.v1.HistoryWindow"> & {
+  /**
+   * How many messages at most, 1 to 500. Default: 50.
+   *
+   * @generated from field: optional int32 max_messages = 1;
+   */
+  maxMessages?: number | undefined;
+
+  /**
+   * How many tokens at most, 100 to 2,000,000, for the history alone. They are estimated from the scripts of its texts, on the
+   * high side, since every vendor counts in its own way: a third of a token for an ASCII character, half of one for Cyrillic,
+   * Greek, Arabic and accented letters, a little more than one for Chinese, Japanese, Korean and Indic ones. Default: 32,000.
+   *
+   * @generated from field: optional int64 max_tokens = 2;
+   */
+  maxTokens?: bigint | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.HistoryWindow.
+ * Use `create(HistoryWindowSchema)` to create a new message.
+ */
+export const HistoryWindowSchema: GenMessage<HistoryWindow> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 1);
+
+/**
+ * The languages that an agent answers in. The customer's is guessed among them from the five newest messages; where that is
+ * not sure, it is the default. The model is told with the variable `language`, or, where the instructions don't use it, in a
+ * sentence after them.
+ *
+ * @generated from message switchboard.v1.Languages
+ */
+export type Languages = Message<"switchboard.v1.Languages"> & {
+  /**
+   * Required. ISO 639-1 codes such as `en`, up to 20.
+   *
+   * @generated from field: repeated string codes = 1;
+   */
+  codes: string[];
+
+  /**
+   * Required. Which of them is the default.
+   *
+   * @generated from field: string default_code = 2;
+   */
+  defaultCode: string;
+};
+
+/**
+ * Describes the message switchboard.v1.Languages.
+ * Use `create(LanguagesSchema)` to create a new message.
+ */
+export const LanguagesSchema: GenMessage<Languages> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 2);
+
+/**
+ * When an agent is there. A turn that begins outside of these hours is not given to the engine.
+ *
+ * @generated from message switchboard.v1.Schedule
+ */
+export type Schedule = Message<"switchboard.v1.Schedule"> & {
+  /**
+   * Required. The spans of an ordinary week, 1 to 70, by the clock of the agent's time zone. They may overlap. A time that the
+   * clock jumps over in spring comes as much later; one that it shows twice in autumn is meant the first time.
+   *
+   * @generated from field: repeated switchboard.v1.WeeklyHours hours = 1;
+   */
+  hours: WeeklyHours[];
+
+  /**
+   * The dates with hours of their own, up to 366. A span that began the evening before goes on into them.
+   *
+   * @generated from field: repeated switchboard.v1.Holiday holidays = 2;
+   */
+  holidays: Holiday[];
+
+  /**
+   * Required. What happens outside of the hours.
+   *
+   * @generated from field: switchboard.v1.OutsideHours outside = 3;
+   */
+  outside: OutsideHours;
+
+  /**
+   * What is sent then under ANSWER_TEXT, up to 4,096 characters.
+   *
+   * @generated from field: string outside_text = 4;
+   */
+  outsideText: string;
+};
+
+/**
+ * Describes the message switchboard.v1.Schedule.
+ * Use `create(ScheduleSchema)` to create a new message.
+ */
+export const ScheduleSchema: GenMessage<Schedule> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 3);
+
+/**
+ * A span of a day of the week.
+ *
+ * @generated from message switchboard.v1.WeeklyHours
+ */
+export type WeeklyHours = Message<"switchboard.v1.WeeklyHours"> & {
+  /**
+   * Required. On which day it begins.
+   *
+   * @generated from field: switchboard.v1.Weekday day = 1;
+   */
+  day: Weekday;
+
+  /**
+   * Required. When it begins, `HH:MM`.
+   *
+   * @generated from field: string start = 2;
+   */
+  start: string;
+
+  /**
+   * Required. When it ends, `HH:MM`, at the latest `24:00`; not after `start`: on the next day.
+   *
+   * @generated from field: string end = 3;
+   */
+  end: string;
+};
+
+/**
+ * Describes the message switchboard.v1.WeeklyHours.
+ * Use `create(WeeklyHoursSchema)` to create a new message.
+ */
+export const WeeklyHoursSchema: GenMessage<WeeklyHours> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 4);
+
+/**
+ * A date with hours of its own.
+ *
+ * @generated from message switchboard.v1.Holiday
+ */
+export type Holiday = Message<"switchboard.v1.Holiday"> & {
+  /**
+   * Required. Which, `YYYY-MM-DD`.
+   *
+   * @generated from field: string date = 1;
+   */
+  date: string;
+
+  /**
+   * When its hours begin, `HH:MM`. Empty, as `end`: it has none.
+   *
+   * @generated from field: string start = 2;
+   */
+  start: string;
+
+  /**
+   * When they end, as in `WeeklyHours`.
+   *
+   * @generated from field: string end = 3;
+   */
+  end: string;
+};
+
+/**
+ * Describes the message switchboard.v1.Holiday.
+ * Use `create(HolidaySchema)` to create a new message.
+ */
+export const HolidaySchema: GenMessage<Holiday> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 5);
+
+/**
+ * What an agent may do: the tools that the model may call. An answer that calls tools is kept before they run, and what they
+ * gave with it, so that a run which goes on after a crash finds the result. A run that has called a tool is not superseded.
+ *
+ * @generated from message switchboard.v1.Toolbox
+ */
+export type Toolbox = Message<"switchboard.v1.Toolbox"> & {
+  /**
+   * The tools of Switchboard's that are switched on, each once.
+   *
+   * @generated from field: repeated switchboard.v1.Tool tools = 1;
+   */
+  tools: Tool[];
+
+  /**
+   * The agent's own tools, up to 64: calls of HTTP endpoints.
+   *
+   * @generated from field: repeated switchboard.v1.HttpTool http = 2;
+   */
+  http: HttpTool[];
+};
+
+/**
+ * Describes the message switchboard.v1.Toolbox.
+ * Use `create(ToolboxSchema)` to create a new message.
+ */
+export const ToolboxSchema: GenMessage<Toolbox> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 6);
+
+/**
+ * A tool of Switchboard's that is switched on.
+ *
+ * @generated from message switchboard.v1.Tool
+ */
+export type Tool = Message<"switchboard.v1.Tool"> & {
+  /**
+   * Required. `set_attribute` notes a fact of the dialogue. `hand_over` gives the dialogue to people: it becomes OPEN,
+   * `hand_over_notice` is sent, and the turn is SILENT with the reason `handed_over`. `set_status` resolves the dialogue, or
+   * snoozes it until a moment at which it is the agent's again; the answer of the same turn is still sent.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The tool's own settings; an unknown member is an error. These three have none.
+   *
+   * @generated from field: google.protobuf.Struct settings = 2;
+   */
+  settings?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.Tool.
+ * Use `create(ToolSchema)` to create a new message.
+ */
+export const ToolSchema: GenMessage<Tool> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 7);
+
+/**
+ * A tool that calls an HTTP endpoint. A POST, PUT or PATCH carries the model's arguments as its JSON body, a GET or DELETE in its
+ * query. Every call has an `Idempotency-Key` that is the same when a run that was cut short makes it again, so that the
+ * endpoint can drop the repeat. The model is given the status and the body of the answer, and where nobody knows whether a
+ * call had its effect, it is told so. The arguments are checked against the schema first.
+ *
+ * @generated from message switchboard.v1.HttpTool
+ */
+export type HttpTool = Message<"switchboard.v1.HttpTool"> & {
+  /**
+   * Required. What the model calls it: 1 to 64 of the characters A-Z a-z 0-9 _ -, and no other tool of the agent.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Required. What it does, for the model, up to 4,096 characters.
+   *
+   * @generated from field: string description = 2;
+   */
+  description: string;
+
+  /**
+   * JSON Schema (draft 2020-12) of its arguments, an object of up to 32,768 bytes that refers to nothing outside of it. Not
+   * set: it has none.
+   *
+   * @generated from field: google.protobuf.Struct parameters = 3;
+   */
+  parameters?: JsonObject | undefined;
+
+  /**
+   * `GET`, `POST`, `PUT`, `PATCH` or `DELETE`. Empty: `POST`.
+   *
+   * @generated from field: string method = 4;
+   */
+  method: string;
+
+  /**
+   * Required. Where to, http or https. Private addresses need the operator's permission.
+   *
+   * @generated from field: string url = 5;
+   */
+  url: string;
+
+  /**
+   * The headers of its calls, up to 32.
+   *
+   * @generated from field: repeated switchboard.v1.HttpToolHeader headers = 6;
+   */
+  headers: HttpToolHeader[];
+
+  /**
+   * How long a call may take, 0.1 s to 60 s. Default: 10 s.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 7;
+   */
+  timeout?: Duration | undefined;
+
+  /**
+   * How much of an answer's body the model is given, 1 to 262,144 bytes. Default: 16,384.
+   *
+   * @generated from field: optional int32 max_response_bytes = 8;
+   */
+  maxResponseBytes?: number | undefined;
+
+  /**
+   * Whether a call changes anything outside. Previews call only tools that don't. Default: true.
+   *
+   * @generated from field: optional bool effect = 9;
+   */
+  effect?: boolean | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.HttpTool.
+ * Use `create(HttpToolSchema)` to create a new message.
+ */
+export const HttpToolSchema: GenMessage<HttpTool> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 8);
+
+/**
+ * A header of a tool's calls.
+ *
+ * @generated from message switchboard.v1.HttpToolHeader
+ */
+export type HttpToolHeader = Message<"switchboard.v1.HttpToolHeader"> & {
+  /**
+   * Required. Its name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Input only. Its value, which is kept encrypted and never shown. Empty on a change: it stays, unless the tool's URL now
+   * leads to another host; then it must be given again.
+   *
+   * @generated from field: string value = 2;
+   */
+  value: string;
+};
+
+/**
+ * Describes the message switchboard.v1.HttpToolHeader.
+ * Use `create(HttpToolHeaderSchema)` to create a new message.
+ */
+export const HttpToolHeaderSchema: GenMessage<HttpToolHeader> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 9);
 
 /**
  * When an agent answers, and what happens when it can't. Fields that are not set have their defaults.
@@ -191,7 +583,7 @@ export type ReplyPolicy = Message<"switchboard.v1.ReplyPolicy"> & {
  * Use `create(ReplyPolicySchema)` to create a new message.
  */
 export const ReplyPolicySchema: GenMessage<ReplyPolicy> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 1);
+  messageDesc(file_switchboard_v1_agents, 10);
 
 /**
  * Which engine writes an agent's answers, and how.
@@ -229,7 +621,8 @@ export type Engine = Message<"switchboard.v1.Engine"> & {
 
   /**
    * The vendor's own settings; an unknown member is an error. `mock` knows `delay_ms` (0 to 600,000: how long each answer
-   * takes) and `fail` (`never`, `once`: the first run of every turn, `always`).
+   * takes), `fail` (`never`, `once`: the first run of every turn, `always`) and `context_tokens` (how many words its input may
+   * have). A customer's `/prompt` makes it answer with all that it was given.
    *
    * @generated from field: google.protobuf.Struct settings = 5;
    */
@@ -249,7 +642,7 @@ export type Engine = Message<"switchboard.v1.Engine"> & {
  * Use `create(EngineSchema)` to create a new message.
  */
 export const EngineSchema: GenMessage<Engine> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 2);
+  messageDesc(file_switchboard_v1_agents, 11);
 
 /**
  * Asks for a new agent.
@@ -277,7 +670,7 @@ export type CreateAgentRequest = Message<"switchboard.v1.CreateAgentRequest"> & 
  * Use `create(CreateAgentRequestSchema)` to create a new message.
  */
 export const CreateAgentRequestSchema: GenMessage<CreateAgentRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 3);
+  messageDesc(file_switchboard_v1_agents, 12);
 
 /**
  * The new agent.
@@ -305,7 +698,7 @@ export type CreateAgentResponse = Message<"switchboard.v1.CreateAgentResponse"> 
  * Use `create(CreateAgentResponseSchema)` to create a new message.
  */
 export const CreateAgentResponseSchema: GenMessage<CreateAgentResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 4);
+  messageDesc(file_switchboard_v1_agents, 13);
 
 /**
  * Asks for one agent.
@@ -326,7 +719,7 @@ export type GetAgentRequest = Message<"switchboard.v1.GetAgentRequest"> & {
  * Use `create(GetAgentRequestSchema)` to create a new message.
  */
 export const GetAgentRequestSchema: GenMessage<GetAgentRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 5);
+  messageDesc(file_switchboard_v1_agents, 14);
 
 /**
  * One agent.
@@ -347,7 +740,7 @@ export type GetAgentResponse = Message<"switchboard.v1.GetAgentResponse"> & {
  * Use `create(GetAgentResponseSchema)` to create a new message.
  */
 export const GetAgentResponseSchema: GenMessage<GetAgentResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 6);
+  messageDesc(file_switchboard_v1_agents, 15);
 
 /**
  * Asks for a page of agents.
@@ -375,7 +768,7 @@ export type ListAgentsRequest = Message<"switchboard.v1.ListAgentsRequest"> & {
  * Use `create(ListAgentsRequestSchema)` to create a new message.
  */
 export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 7);
+  messageDesc(file_switchboard_v1_agents, 16);
 
 /**
  * A page of agents.
@@ -403,7 +796,7 @@ export type ListAgentsResponse = Message<"switchboard.v1.ListAgentsResponse"> & 
  * Use `create(ListAgentsResponseSchema)` to create a new message.
  */
 export const ListAgentsResponseSchema: GenMessage<ListAgentsResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 8);
+  messageDesc(file_switchboard_v1_agents, 17);
 
 /**
  * Asks for a change of an agent.
@@ -419,8 +812,9 @@ export type UpdateAgentRequest = Message<"switchboard.v1.UpdateAgentRequest"> & 
   agent?: Agent | undefined;
 
   /**
-   * Required. Which fields to change: `display_name`, `instructions`, `engine` and `reply_policy` (as a
-   * whole), `active`.
+   * Required. Which fields to change: `display_name`, `instructions`, `active`, `time_zone`, and as a whole
+   * `engine`, `reply_policy`, `history`, `languages`, `schedule`, `toolbox`, `fallback_engine`; the last five may be left
+   * out, which takes them back to what they are when not set.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -432,7 +826,7 @@ export type UpdateAgentRequest = Message<"switchboard.v1.UpdateAgentRequest"> & 
  * Use `create(UpdateAgentRequestSchema)` to create a new message.
  */
 export const UpdateAgentRequestSchema: GenMessage<UpdateAgentRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 9);
+  messageDesc(file_switchboard_v1_agents, 18);
 
 /**
  * The changed agent.
@@ -453,7 +847,7 @@ export type UpdateAgentResponse = Message<"switchboard.v1.UpdateAgentResponse"> 
  * Use `create(UpdateAgentResponseSchema)` to create a new message.
  */
 export const UpdateAgentResponseSchema: GenMessage<UpdateAgentResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 10);
+  messageDesc(file_switchboard_v1_agents, 19);
 
 /**
  * Asks for the deletion of an agent.
@@ -474,7 +868,7 @@ export type DeleteAgentRequest = Message<"switchboard.v1.DeleteAgentRequest"> & 
  * Use `create(DeleteAgentRequestSchema)` to create a new message.
  */
 export const DeleteAgentRequestSchema: GenMessage<DeleteAgentRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 11);
+  messageDesc(file_switchboard_v1_agents, 20);
 
 /**
  * The agent is gone.
@@ -489,7 +883,7 @@ export type DeleteAgentResponse = Message<"switchboard.v1.DeleteAgentResponse"> 
  * Use `create(DeleteAgentResponseSchema)` to create a new message.
  */
 export const DeleteAgentResponseSchema: GenMessage<DeleteAgentResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 12);
+  messageDesc(file_switchboard_v1_agents, 21);
 
 /**
  * Asks for a new token.
@@ -510,7 +904,7 @@ export type RotateAgentTokenRequest = Message<"switchboard.v1.RotateAgentTokenRe
  * Use `create(RotateAgentTokenRequestSchema)` to create a new message.
  */
 export const RotateAgentTokenRequestSchema: GenMessage<RotateAgentTokenRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 13);
+  messageDesc(file_switchboard_v1_agents, 22);
 
 /**
  * The new token.
@@ -538,7 +932,7 @@ export type RotateAgentTokenResponse = Message<"switchboard.v1.RotateAgentTokenR
  * Use `create(RotateAgentTokenResponseSchema)` to create a new message.
  */
 export const RotateAgentTokenResponseSchema: GenMessage<RotateAgentTokenResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 14);
+  messageDesc(file_switchboard_v1_agents, 23);
 
 /**
  * Asks for the models of an engine.
@@ -573,7 +967,7 @@ export type ListModelsRequest = Message<"switchboard.v1.ListModelsRequest"> & {
  * Use `create(ListModelsRequestSchema)` to create a new message.
  */
 export const ListModelsRequestSchema: GenMessage<ListModelsRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 15);
+  messageDesc(file_switchboard_v1_agents, 24);
 
 /**
  * The models of an engine.
@@ -601,7 +995,7 @@ export type ListModelsResponse = Message<"switchboard.v1.ListModelsResponse"> & 
  * Use `create(ListModelsResponseSchema)` to create a new message.
  */
 export const ListModelsResponseSchema: GenMessage<ListModelsResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 16);
+  messageDesc(file_switchboard_v1_agents, 25);
 
 /**
  * A model that can be asked.
@@ -643,7 +1037,124 @@ export type Model = Message<"switchboard.v1.Model"> & {
  * Use `create(ModelSchema)` to create a new message.
  */
 export const ModelSchema: GenMessage<Model> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 17);
+  messageDesc(file_switchboard_v1_agents, 26);
+
+/**
+ * A day of the week.
+ *
+ * @generated from enum switchboard.v1.Weekday
+ */
+export enum Weekday {
+  /**
+   * Not set. An error in requests.
+   *
+   * @generated from enum value: WEEKDAY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Monday.
+   *
+   * @generated from enum value: WEEKDAY_MONDAY = 1;
+   */
+  MONDAY = 1,
+
+  /**
+   * Tuesday.
+   *
+   * @generated from enum value: WEEKDAY_TUESDAY = 2;
+   */
+  TUESDAY = 2,
+
+  /**
+   * Wednesday.
+   *
+   * @generated from enum value: WEEKDAY_WEDNESDAY = 3;
+   */
+  WEDNESDAY = 3,
+
+  /**
+   * Thursday.
+   *
+   * @generated from enum value: WEEKDAY_THURSDAY = 4;
+   */
+  THURSDAY = 4,
+
+  /**
+   * Friday.
+   *
+   * @generated from enum value: WEEKDAY_FRIDAY = 5;
+   */
+  FRIDAY = 5,
+
+  /**
+   * Saturday.
+   *
+   * @generated from enum value: WEEKDAY_SATURDAY = 6;
+   */
+  SATURDAY = 6,
+
+  /**
+   * Sunday.
+   *
+   * @generated from enum value: WEEKDAY_SUNDAY = 7;
+   */
+  SUNDAY = 7,
+}
+
+/**
+ * Describes the enum switchboard.v1.Weekday.
+ */
+export const WeekdaySchema: GenEnum<Weekday> = /*@__PURE__*/
+  enumDesc(file_switchboard_v1_agents, 0);
+
+/**
+ * What happens to a turn that begins outside of an agent's hours.
+ *
+ * @generated from enum switchboard.v1.OutsideHours
+ */
+export enum OutsideHours {
+  /**
+   * Not set. An error in requests.
+   *
+   * @generated from enum value: OUTSIDE_HOURS_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * `outside_text` is sent; the turn is REPLIED with the reason `outside_hours`.
+   *
+   * @generated from enum value: OUTSIDE_HOURS_ANSWER_TEXT = 1;
+   */
+  ANSWER_TEXT = 1,
+
+  /**
+   * Nothing is sent; the turn is SILENT with the reason `outside_hours`.
+   *
+   * @generated from enum value: OUTSIDE_HOURS_STAY_SILENT = 2;
+   */
+  STAY_SILENT = 2,
+
+  /**
+   * The dialogue becomes OPEN, and `hand_over_notice` is sent; the turn is SILENT with the reason `outside_hours`.
+   *
+   * @generated from enum value: OUTSIDE_HOURS_HAND_OVER = 3;
+   */
+  HAND_OVER = 3,
+
+  /**
+   * It gathers messages until the next opening and is answered then. Whether it is late is counted from there.
+   *
+   * @generated from enum value: OUTSIDE_HOURS_WAIT = 4;
+   */
+  WAIT = 4,
+}
+
+/**
+ * Describes the enum switchboard.v1.OutsideHours.
+ */
+export const OutsideHoursSchema: GenEnum<OutsideHours> = /*@__PURE__*/
+  enumDesc(file_switchboard_v1_agents, 1);
 
 /**
  * What a customer's message does that comes while a turn runs.
@@ -678,7 +1189,7 @@ export enum NewerMessage {
  * Describes the enum switchboard.v1.NewerMessage.
  */
 export const NewerMessageSchema: GenEnum<NewerMessage> = /*@__PURE__*/
-  enumDesc(file_switchboard_v1_agents, 0);
+  enumDesc(file_switchboard_v1_agents, 2);
 
 /**
  * What happens when the engine fails for good.
@@ -719,7 +1230,7 @@ export enum OnFailure {
  * Describes the enum switchboard.v1.OnFailure.
  */
 export const OnFailureSchema: GenEnum<OnFailure> = /*@__PURE__*/
-  enumDesc(file_switchboard_v1_agents, 1);
+  enumDesc(file_switchboard_v1_agents, 3);
 
 /**
  * What happens to a late turn.
@@ -760,7 +1271,7 @@ export enum OnLate {
  * Describes the enum switchboard.v1.OnLate.
  */
 export const OnLateSchema: GenEnum<OnLate> = /*@__PURE__*/
-  enumDesc(file_switchboard_v1_agents, 2);
+  enumDesc(file_switchboard_v1_agents, 4);
 
 /**
  * What a person's message does to the agent's control.
@@ -802,7 +1313,7 @@ export enum Takeover {
  * Describes the enum switchboard.v1.Takeover.
  */
 export const TakeoverSchema: GenEnum<Takeover> = /*@__PURE__*/
-  enumDesc(file_switchboard_v1_agents, 3);
+  enumDesc(file_switchboard_v1_agents, 5);
 
 /**
  * Agents: who answers. Reading needs `agents:read`, changing `agents:write`, rotating a token `agents:admin`.
@@ -812,7 +1323,8 @@ export const TakeoverSchema: GenEnum<Takeover> = /*@__PURE__*/
 export const AgentsService: GenService<{
   /**
    * Creates an agent and shows its token, once. With a `request_id`, a repeat within 24 hours answers with the agent that
-   * the first call made, without the token. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, REQUEST_ID_REUSED.
+   * the first call made, without the token. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, REQUEST_ID_REUSED,
+   * TARGET_FORBIDDEN.
    *
    * @generated from rpc switchboard.v1.AgentsService.CreateAgent
    */
@@ -843,7 +1355,8 @@ export const AgentsService: GenService<{
   },
   /**
    * Changes the fields named in the mask, all or none. Turns that run already finish with what they began with. Reasons:
-   * AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
+   * AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID,
+   * TARGET_FORBIDDEN.
    *
    * @generated from rpc switchboard.v1.AgentsService.UpdateAgent
    */

@@ -6,6 +6,7 @@ use domain::{
     dialogue::Role,
     fail_point,
     policy::Uncertain,
+    split::split,
     vendor::{Applied, FailureKind, OutboundMessage, Resend, Retry, VendorAccount, VendorError},
 };
 use rand::RngExt;
@@ -26,6 +27,8 @@ pub(crate) struct Sending {
     pub(crate) chat: String,
     pub(crate) role: Role,
     pub(crate) text: String,
+    /// Whether the text is a part of the message's already.
+    pub(crate) part: bool,
     pub(crate) route: Route,
 }
 
@@ -55,6 +58,7 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedDelivery) -> Result<(), E
         chat: started.chat,
         role: started.role,
         text: started.text,
+        part: started.part,
         route: started.route,
     };
     send(worker, claim, sending).await
@@ -75,9 +79,46 @@ fn settlement(worker: &Worker, claim: ClaimedDelivery, attempt: i32) -> Settleme
     }
 }
 
+/// Cuts a text that is longer than the receiver takes: this delivery carries its first part, and others, which stand next in
+/// the lane, the rest. `false`: the claim was lost.
+///
+/// So the message stays one, and the one reply of its turn, while all that is promised of deliveries holds for each part by
+/// itself: its attempt is committed before the call, a repeat carries the same id, what may have arrived is held or sent
+/// again alone, the guard looks once more before each, and the lane keeps their order. It is done here, and not where
+/// messages are written, because all of them come by here, and the receiver's limit may have changed since. A part is not
+/// cut again.
+async fn fit(worker: &Worker, claim: &ClaimedDelivery, sending: &mut Sending) -> Result<bool, Error> {
+    let vendor = worker.app.inner.vendors.get(&sending.route.vendor);
+    let Some(sender) = vendor.and_then(|vendor| vendor.sender.as_ref()) else { return Ok(true) };
+    let most = sending.route.max_text_chars.and_then(|most| usize::try_from(most).ok());
+    let most = most.unwrap_or(usize::MAX).min(sender.max_text_chars());
+    // No character takes less than a byte.
+    if sending.part || sending.text.len() <= most {
+        return Ok(true);
+    }
+    let lengths = split(&sending.text, most);
+    if lengths.len() < 2 {
+        return Ok(true);
+    }
+    let first = sending.text.chars().take(lengths[0]).collect();
+    let lengths: Vec<_> =
+        lengths.into_iter().map(|length| i32::try_from(length).unwrap_or(i32::MAX)).collect();
+    let mut tx = worker.app.store().workspace(claim.workspace).await?;
+    if !store::deliveries::split(&mut tx, worker.id, claim, &lengths, worker.app.now()).await? {
+        return Ok(false);
+    }
+    store::commit(tx).await?;
+    sending.text = first;
+    sending.part = true;
+    Ok(true)
+}
+
 /// Makes an attempt that is committed as STARTED, and settles it.
-pub(crate) async fn send(worker: &Worker, claim: ClaimedDelivery, sending: Sending) -> Result<(), Error> {
+pub(crate) async fn send(worker: &Worker, claim: ClaimedDelivery, mut sending: Sending) -> Result<(), Error> {
     let app = &worker.app;
+    if !fit(worker, &claim, &mut sending).await? {
+        return Ok(());
+    }
     let attempt = sending.attempt;
     let policy = sending.route.uncertain;
     let outcome = match app.inner.vendors.get(&sending.route.vendor).and_then(|vendor| vendor.sender.clone())

@@ -36,7 +36,7 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedDispatch) -> Result<(), E
     let settled = match outbound(app, &claim, &started) {
         Ok(Some(event)) => {
             fail_point::reached("dispatch", "before");
-            let posted = app.inner.poster.post(&event).await;
+            let posted = app.inner.callers.events.post(&event).await;
             fail_point::reached("dispatch", "after");
             match posted {
                 Ok(Receipt { http_status, excerpt }) => {

@@ -1,6 +1,8 @@
 //! What workers do: one file per job.
 
+mod ask_engine;
 pub(crate) mod deliver;
 pub(crate) mod dispatch_event;
+mod history;
 pub(crate) mod rewrap_secrets;
 pub(crate) mod run_turn;

@@ -1,42 +1,42 @@
 //! Runs a turn: decide, ask the engine, run its tools, commit the reply, and send it.
 
-use std::{sync::Arc, time::Duration};
-
 use domain::{
     decide::{TurnDecision, TurnFacts, decide_turn, not_held},
     delivery::Author,
     dialogue::{Role, Status},
-    engine::{Answer, Completion, CompletionModel, Outcome, Step, Usage},
-    fail_point,
+    engine::{Answer, Step, Usage},
     policy::{OnFailure, OnLate},
     turn::TurnState,
-    vendor::{FailureKind, Retry, VendorError},
+    vendor::VendorError,
 };
 use rand::RngExt;
-use serde_json::Value;
 use store::{
     control::{Change, NewMessage},
     deliveries::ClaimedDelivery,
-    turns::{BegunTurn, ClaimedTurn, Committed, Reply, Settlement, Stepped},
+    turns::{BegunTurn, ClaimedTurn, Committed, Reply, Settlement},
     waits::Wait,
 };
-use tokio_util::sync::CancellationToken;
 
-use super::deliver;
-use crate::{
-    App, Error,
-    engines::{self, Account},
-    tools,
-    worker::Worker,
+use super::{
+    ask_engine::{Ended, abandon, ask},
+    deliver,
 };
+use crate::{Error, engines, worker::Worker};
 
-/// How many answers an engine may give in one turn before it must have replied.
-const MOST_STEPS: usize = 8;
+/// Why a turn that runs is asked of the agent's other engine.
+const FALLBACK_ENGINE: &str = "fallback_engine";
 
 /// Works a claimed turn to its end, or to its next run. An error leaves what happened in doubt.
 pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error> {
     let Some(begun) = worker.begin.write(claim).await? else { return Ok(()) };
+    // What was begun in the agent's hours is ended after them.
+    let closed = begun.profile.schedule.as_ref().filter(|schedule| {
+        begun.steps.is_empty()
+            && begun.waiting_since.is_none()
+            && !schedule.is_open(&begun.profile.zone(), worker.app.now())
+    });
     let facts = TurnFacts {
+        outside: closed.map(|schedule| schedule.outside),
         agent_active: begun.agent_active,
         channel_active: begun.route.active,
         status: begun.status,
@@ -53,12 +53,19 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
         }
         TurnDecision::HandOver(reason) => {
             let settlement = settlement(worker, claim, begun.run, TurnState::Silent, Some(reason), None);
-            return hand_over(worker, &begun, settlement).await;
+            return hand_over(worker, &begun, settlement, reason).await;
         }
+        TurnDecision::AnswerText(reason) => {
+            let text = closed.map(|schedule| schedule.outside_text.clone()).unwrap_or_default();
+            let answer = Answer { text: text.clone(), ..Answer::default() };
+            let said = Said { answer, usage: Usage::default(), error: None, reason: Some(reason) };
+            return commit(worker, claim, begun, text, said).await;
+        }
+        TurnDecision::Wait => return wait(worker, claim, &begun).await,
     }
     let ended = {
         let run = worker.app.inner.hub.begin_run(claim.dialogue, &worker.give_up);
-        answer(worker, &claim, &begun, &run.token).await?
+        ask(worker, &claim, &begun, &run.token).await?
     };
     match ended {
         Ended::Lost => Ok(()),
@@ -69,204 +76,17 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
             worker.wait.write(Wait { claim, run: begun.run, engine, notes, run_at }).await?;
             Ok(())
         }
-        Ended::Superseded => settle(worker, claim, begun.run, TurnState::Running, None, None).await,
+        Ended::Superseded => {
+            let reason = begun.fallback.then_some(FALLBACK_ENGINE);
+            settle(worker, claim, begun.run, TurnState::Running, reason, None).await
+        }
+        Ended::HandedOver(why) => {
+            let reason = Some("handed_over");
+            let settlement = settlement(worker, claim, begun.run, TurnState::Silent, reason, None);
+            hand_over(worker, &begun, settlement, &why).await
+        }
         Ended::Answered(steps) => reply(worker, claim, begun, steps).await,
     }
-}
-
-/// Postgres holds no U+0000, and no messenger shows one.
-fn clean(value: &mut Value) {
-    match value {
-        Value::String(text) => *text = text.replace('\0', ""),
-        Value::Array(items) => items.iter_mut().for_each(clean),
-        Value::Object(members) => {
-            let renamed = std::mem::take(members).into_iter().map(|(name, mut value)| {
-                clean(&mut value);
-                (name.replace('\0', ""), value)
-            });
-            *members = renamed.collect();
-        }
-        _ => {}
-    }
-}
-
-fn cleaned(mut answer: Answer) -> Answer {
-    answer.text = answer.text.replace('\0', "");
-    answer.model = answer.model.replace('\0', "");
-    answer.carry.as_mut().map(clean);
-    answer.notes.as_mut().map(clean);
-    for call in &mut answer.tool_calls {
-        call.id = call.id.replace('\0', "");
-        call.name = call.name.replace('\0', "");
-        clean(&mut call.arguments);
-    }
-    answer
-}
-
-enum Ended {
-    /// The last step is the reply.
-    Answered(Vec<Step>),
-    Failed(VendorError),
-    /// The engine works on it, and is asked again after the pause.
-    Waiting {
-        notes: Value,
-        pause: Duration,
-    },
-    /// A newer message, or a change of control, made the answer pointless.
-    Superseded,
-    /// The claim is somebody else's.
-    Lost,
-}
-
-fn failure(kind: FailureKind, detail: &str) -> VendorError {
-    VendorError {
-        vendor: "switchboard",
-        operation: "complete",
-        kind,
-        http_status: None,
-        detail: detail.to_owned(),
-        excerpt: None,
-        applied: domain::vendor::Applied::No,
-        retry: Retry::Never,
-    }
-}
-
-/// An engine, and what it is asked.
-struct Question {
-    engine: Arc<dyn CompletionModel>,
-    account: Account,
-    request: Completion,
-}
-
-/// Puts the question together, without the steps of earlier runs. The inner error: why there is nobody to ask.
-async fn question(
-    app: &App,
-    claim: &ClaimedTurn,
-    begun: &BegunTurn,
-) -> Result<Result<Question, VendorError>, Error> {
-    let nobody = |detail: &str| Ok(Err(failure(FailureKind::Other, detail)));
-    let Some(engine) = app.inner.vendors.get(&begun.engine.vendor).and_then(|vendor| vendor.engine.clone())
-    else {
-        return nobody("the agent's engine is not known to this server");
-    };
-    let account = match app.engine_account(claim.workspace, &begun.engine).await? {
-        Ok(account) => account,
-        Err(why) => return Ok(Err(why)),
-    };
-    let notes = if engine.keeps_notes() {
-        let mut tx = app.store().workspace(claim.workspace).await?;
-        let key = engines::notes_key(&begun.engine);
-        let notes = store::engine_notes::find(&mut tx, claim.workspace, claim.dialogue, &key).await?;
-        store::commit(tx).await?;
-        notes
-    } else {
-        None
-    };
-    let request = Completion {
-        engine: begun.engine.clone(),
-        instructions: begun.instructions.clone(),
-        history: begun.history.clone(),
-        dialogue: claim.dialogue,
-        at: app.now(),
-        run: begun.run,
-        tools: tools::specs(),
-        steps: Vec::new(),
-        notes,
-    };
-    Ok(Ok(Question { engine, account, request }))
-}
-
-/// Has an engine stop what it works on for a turn that nobody waits for any more. That it can't be reached changes nothing.
-async fn abandon(worker: &Worker, claim: &ClaimedTurn, begun: &BegunTurn) -> Result<(), Error> {
-    if let Ok(question) = question(&worker.app, claim, begun).await? {
-        stop(&question).await;
-    }
-    Ok(())
-}
-
-async fn stop(Question { engine, account, request }: &Question) {
-    let stopped = CancellationToken::new();
-    stopped.cancel();
-    // What is answered to nobody is nothing; the notes still name what was stopped.
-    let _ = engine.complete(&account.connection, request, &stopped).await;
-}
-
-async fn answer(
-    worker: &Worker,
-    claim: &ClaimedTurn,
-    begun: &BegunTurn,
-    pointless: &CancellationToken,
-) -> Result<Ended, Error> {
-    let app = &worker.app;
-    let mut question = match question(app, claim, begun).await? {
-        Ok(question) => question,
-        Err(error) => return Ok(Ended::Failed(error)),
-    };
-    // An earlier run may have committed steps; one may wait for its tools.
-    for open in &begun.steps {
-        let step = match open.closed() {
-            Some(step) => step,
-            None => match tools::run(app, worker.id, claim, begun.run, &open.answer.tool_calls, app.now())
-                .await?
-            {
-                Some(results) => Step { answer: open.answer.clone(), results },
-                None => return Ok(Ended::Lost),
-            },
-        };
-        question.request.steps.push(step);
-    }
-    while question.request.steps.len() < MOST_STEPS {
-        fail_point::reached("engine", "before");
-        let answer =
-            question.engine.complete(&question.account.connection, &question.request, pointless).await;
-        fail_point::reached("engine", "after");
-        app.note_call(&question.account, answer.as_ref().map(drop)).await;
-        let answer = match answer {
-            Ok(Outcome::Answered(answer)) => cleaned(answer),
-            Ok(Outcome::Waiting { mut notes, pause }) => {
-                clean(&mut notes);
-                let since = begun.waiting_since.unwrap_or(question.request.at);
-                if app.now() - since < app.inner.settings.longest_wait {
-                    return Ok(Ended::Waiting { notes, pause });
-                }
-                question.request.notes = Some(notes);
-                stop(&question).await;
-                let detail = "the engine did not answer within the longest wait; it was told to stop";
-                return Ok(Ended::Failed(failure(FailureKind::Unavailable, detail)));
-            }
-            Err(_) if pointless.is_cancelled() && !worker.give_up.is_cancelled() => {
-                return Ok(Ended::Superseded);
-            }
-            Err(error) => return Ok(Ended::Failed(error)),
-        };
-        if let Some(notes) = &answer.notes {
-            // Whatever becomes of the answer: the vendor's conversation has moved on.
-            let mut tx = app.store().workspace(claim.workspace).await?;
-            let key = engines::notes_key(&begun.engine);
-            if !store::engine_notes::set(&mut tx, worker.id, claim, &key, notes, app.now()).await? {
-                return Ok(Ended::Lost);
-            }
-            store::commit(tx).await?;
-            question.request.notes = Some(notes.clone());
-        }
-        if answer.tool_calls.is_empty() {
-            question.request.steps.push(Step { answer, results: Vec::new() });
-            return Ok(Ended::Answered(question.request.steps));
-        }
-        // The answer is committed before its tools run, and they with their results: neither is ever done twice.
-        let mut tx = app.store().workspace(claim.workspace).await?;
-        match store::turns::insert_step(&mut tx, worker.id, claim, begun.run, &answer, app.now()).await? {
-            Stepped::Yes => {}
-            Stepped::Superseded => return Ok(Ended::Superseded),
-            Stepped::Lost => return Ok(Ended::Lost),
-        }
-        store::commit(tx).await?;
-        match tools::run(app, worker.id, claim, begun.run, &answer.tool_calls, app.now()).await? {
-            Some(results) => question.request.steps.push(Step { answer, results }),
-            None => return Ok(Ended::Lost),
-        }
-    }
-    Ok(Ended::Failed(failure(FailureKind::Other, "the engine called tools without end")))
 }
 
 async fn reply(
@@ -284,7 +104,7 @@ async fn reply(
     if begun.late && begun.policy.on_late == OnLate::Apologise {
         text = format!("{}\n\n{text}", begun.policy.apology_text);
     }
-    commit(worker, claim, begun, text, Said { answer, usage, error: None }).await
+    commit(worker, claim, begun, text, Said { answer, usage, error: None, reason: None }).await
 }
 
 /// Where a reply comes from.
@@ -294,6 +114,8 @@ struct Said {
     usage: Usage,
     /// Why the engine's answer is not what is said.
     error: Option<String>,
+    /// What is said in place of an answer.
+    reason: Option<&'static str>,
 }
 
 async fn commit(
@@ -316,6 +138,7 @@ async fn commit(
         out_job: app.id(),
         event: app.id(),
         error: said.error,
+        reason: said.reason,
     };
     let (message, delivery, out_job) = (reply.message, reply.delivery, reply.out_job);
     match worker.reply.write(reply).await? {
@@ -339,6 +162,7 @@ async fn commit(
                 chat: begun.chat,
                 role: Role::Assistant,
                 text,
+                part: false,
                 route: begun.route,
             };
             deliver::send(worker, claim, sending).await
@@ -360,7 +184,9 @@ async fn fail(
         workspace.id = %claim.workspace, dialogue.id = %claim.dialogue, turn.id = %claim.turn, run, vendor = error.vendor,
         error = %error, "an engine's run failed"
     );
-    let pause = worker.app.inner.settings.runs.next_pause(failures, error.retry, jitter);
+    // The other engine is asked once: the customer has waited for the first.
+    let pause =
+        worker.app.inner.settings.runs.next_pause(failures, error.retry, jitter).filter(|_| !begun.fallback);
     let why = Some(error.to_string().replace('\0', ""));
     if let Some(pause) = pause {
         let run_at = worker.app.now() + pause;
@@ -368,23 +194,44 @@ async fn fail(
         worker.settle_turn.write(Settlement { run_at, ..again }).await?;
         return Ok(());
     }
+    if !begun.fallback && begun.profile.fallback_engine.is_some() {
+        return settle(worker, claim, run, TurnState::Running, Some(FALLBACK_ENGINE), why).await;
+    }
     let failed = |why| settlement(worker, claim, run, TurnState::Failed, Some("engine_failed"), why);
     match begun.policy.on_failure {
         OnFailure::StaySilent => {
             worker.settle_turn.write(failed(why)).await?;
             Ok(())
         }
-        OnFailure::HandOver => hand_over(worker, &begun, failed(why)).await,
+        OnFailure::HandOver => hand_over(worker, &begun, failed(why), "engine_failed").await,
         OnFailure::FallbackText => {
             let text = begun.policy.fallback_text.clone();
             let answer = Answer { text: text.clone(), ..Answer::default() };
-            commit(worker, claim, begun, text, Said { answer, usage: Usage::default(), error: why }).await
+            let said = Said { answer, usage: Usage::default(), error: why, reason: Some("fallback") };
+            commit(worker, claim, begun, text, said).await
         }
     }
 }
 
+/// Leaves a turn that gathers messages until the agent's hours begin. The beginning of its run is undone: nothing was asked.
+async fn wait(worker: &Worker, claim: ClaimedTurn, begun: &BegunTurn) -> Result<(), Error> {
+    let (zone, now) = (begun.profile.zone(), worker.app.now());
+    let opening = begun.profile.schedule.as_ref().and_then(|schedule| schedule.next_opening(&zone, now));
+    let Some(run_at) = opening else {
+        return settle(worker, claim, begun.run, TurnState::Silent, Some("outside_hours"), None).await;
+    };
+    let waiting = settlement(worker, claim, begun.run, TurnState::Collecting, None, None);
+    worker.settle_turn.write(Settlement { run_at, ..waiting }).await?;
+    Ok(())
+}
+
 /// Closes a turn and gives its dialogue to people, with one notice to the customer where the policy has one: all at once.
-async fn hand_over(worker: &Worker, begun: &BegunTurn, settlement: Settlement) -> Result<(), Error> {
+async fn hand_over(
+    worker: &Worker,
+    begun: &BegunTurn,
+    settlement: Settlement,
+    why: &str,
+) -> Result<(), Error> {
     let app = &worker.app;
     let claim = settlement.claim;
     let now = app.now();
@@ -406,7 +253,7 @@ async fn hand_over(worker: &Worker, begun: &BegunTurn, settlement: Settlement) -
     let change = Change {
         dialogue: claim.dialogue,
         status: Status::Open,
-        reason: settlement.reason.unwrap_or_default().to_owned(),
+        reason: why.to_owned(),
         by: "agent".to_owned(),
         // Nobody has taken it yet: it waits for people, however long.
         returns_at: None,
@@ -448,22 +295,4 @@ fn settlement(
     error: Option<String>,
 ) -> Settlement {
     Settlement { claim, run, state, reason, error, run_at: worker.app.now(), event: worker.app.id() }
-}
-
-#[cfg(test)]
-mod tests {
-    use domain::engine::ToolCall;
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn what_postgres_cannot_hold_is_taken_out_of_answers() {
-        let call =
-            ToolCall { id: String::new(), name: "a\0".to_owned(), arguments: json!({ "x\0": ["\0y", 1] }) };
-        let answer = Answer { text: "he\0llo".to_owned(), tool_calls: vec![call], ..Answer::default() };
-        let clean = cleaned(answer);
-        assert_eq!((clean.text.as_str(), clean.tool_calls[0].name.as_str()), ("hello", "a"));
-        assert_eq!(clean.tool_calls[0].arguments, json!({ "x": ["y", 1] }));
-    }
 }

@@ -1,0 +1,159 @@
+//! An agent's own tools: HTTP endpoints that its workspace named.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::{
+    engine::ToolSpec,
+    fail_point,
+    profile::HttpTool,
+    vendor::{Applied, ToolAnswer, ToolRequest, VendorError},
+};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use super::{Cx, Tool};
+use crate::Error;
+
+/// What the model is told where nobody knows whether a call had its effect.
+const MAYBE: &str = "it is not known whether this was done; don't try it again, and say so where it matters";
+
+/// What a header's value is kept under.
+pub(crate) fn secret_name(tool: &str, header: &str) -> String {
+    format!("http.{tool}.{}", header.to_ascii_lowercase())
+}
+
+pub(super) struct HttpEndpoint(pub(super) HttpTool);
+
+#[async_trait]
+impl Tool for HttpEndpoint {
+    fn spec(&self) -> ToolSpec {
+        let Self(tool) = self;
+        ToolSpec {
+            name: tool.name.clone(),
+            description: tool.description.clone(),
+            parameters: tool.parameters.clone(),
+        }
+    }
+
+    fn effect(&self) -> bool {
+        self.0.effect
+    }
+
+    async fn call(&self, cx: &Cx<'_>) -> Result<Value, Value> {
+        let Self(tool) = self;
+        let headers = self.headers(cx).await.map_err(|error| {
+            tracing::warn!(
+                workspace.id = %cx.claim.workspace, agent.id = %cx.agent, tool = tool.name, error = %error,
+                "the headers of a tool could not be read"
+            );
+            json!({ "error": "this tool can't be used now; nothing was done" })
+        })?;
+        let request = ToolRequest {
+            method: tool.method.clone(),
+            url: tool.url.clone(),
+            headers,
+            arguments: cx.arguments.clone(),
+            key: cx.key.clone(),
+            timeout: Duration::from_millis(u64::try_from(tool.timeout_ms).unwrap_or_default()),
+            max_response_bytes: usize::try_from(tool.max_response_bytes).unwrap_or_default(),
+            now: cx.now,
+        };
+        fail_point::reached("tool", "before");
+        let answered = cx.app.inner.callers.tools.call(&request).await;
+        fail_point::reached("tool", "after");
+        if let Err(error) = &answered {
+            tracing::info!(
+                workspace.id = %cx.claim.workspace, dialogue.id = %cx.claim.dialogue, turn.id = %cx.claim.turn,
+                tool = tool.name, error = %error, "a tool could not be called"
+            );
+        }
+        result(tool.effect, answered)
+    }
+}
+
+impl HttpEndpoint {
+    async fn headers(&self, cx: &Cx<'_>) -> Result<Vec<(String, SecretString)>, Error> {
+        let Self(tool) = self;
+        if tool.headers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let workspace = cx.claim.workspace;
+        let mut tx = cx.app.store().workspace(workspace).await?;
+        let prefix = secret_name(&tool.name, "");
+        let sealed = store::agent_secrets::list(&mut tx, workspace, cx.agent, &prefix).await?;
+        store::commit(tx).await?;
+        let open = |header: &String| {
+            let name = secret_name(&tool.name, header);
+            let (_, sealed) = sealed.iter().find(|(known, _)| *known == name)?;
+            Some(
+                cx.app.inner.sealer.open(workspace, cx.agent.0, &name, sealed).map(|it| (header.clone(), it)),
+            )
+        };
+        // A header whose value is gone was taken away after this turn began.
+        tool.headers.iter().filter_map(open).collect()
+    }
+}
+
+/// What the model is given.
+fn result(effect: bool, answered: Result<ToolAnswer, VendorError>) -> Result<Value, Value> {
+    match answered {
+        Ok(ToolAnswer { http_status, body, cut }) => {
+            // What was cut off is no JSON any more.
+            let parsed = (!cut).then(|| serde_json::from_str(&body).ok()).flatten();
+            let mut result = json!({ "status": http_status, "body": parsed.unwrap_or(Value::String(body)) });
+            if cut {
+                result["truncated"] = true.into();
+            }
+            if !(200..300).contains(&http_status) {
+                result["error"] = format!("the endpoint answered {http_status}").into();
+                // A refusal is one; what breaks in a server or behind a gateway may have been done.
+                if effect && http_status >= 500 {
+                    result["maybe_done"] = MAYBE.into();
+                }
+            }
+            Ok(result)
+        }
+        Err(error) if effect && error.applied == Applied::Maybe => {
+            Err(json!({ "error": error.detail, "maybe_done": MAYBE }))
+        }
+        Err(error) => Err(json!({ "error": format!("{}; nothing was done", error.detail) })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::vendor::{FailureKind, Retry};
+
+    use super::*;
+
+    #[test]
+    fn the_model_is_told_honestly() {
+        let answer =
+            |http_status, body: &str, cut| Ok(ToolAnswer { http_status, body: body.to_owned(), cut });
+        let failed = |applied| {
+            Err(VendorError {
+                vendor: "http_tool",
+                operation: "call",
+                kind: FailureKind::Unavailable,
+                http_status: None,
+                detail: "it hung".to_owned(),
+                excerpt: None,
+                applied,
+                retry: Retry::Backoff,
+            })
+        };
+        let told = |effect, answered| result(effect, answered).unwrap_or_else(|problem| problem);
+        assert_eq!(told(true, answer(200, "{\"a\":1}", false)), json!({ "status": 200, "body": { "a": 1 } }));
+        assert_eq!(
+            told(true, answer(200, "{\"a\":1}", true)),
+            json!({ "status": 200, "body": "{\"a\":1}", "truncated": true })
+        );
+        assert!(told(true, answer(404, "no", false)).get("maybe_done").is_none());
+        assert!(told(true, answer(502, "", false)).get("maybe_done").is_some());
+        assert!(told(false, answer(502, "", false)).get("maybe_done").is_none());
+        assert!(told(true, failed(Applied::Maybe)).get("maybe_done").is_some());
+        assert!(told(false, failed(Applied::Maybe)).get("maybe_done").is_none());
+        assert_eq!(told(true, failed(Applied::No)), json!({ "error": "it hung; nothing was done" }));
+    }
+}
