@@ -2665,7 +2665,8 @@ pub struct TakeControlRequest {
     /// Why, up to 500 characters.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
-    /// After how long control returns to the agent by itself, 1 s to 30 days. Not set: it doesn't.
+    /// After how long without a person's message control returns to the agent by itself, 1 s to 30 days: each message of an
+    /// operator or employee begins it anew. Not set: it doesn't.
     #[prost(message, optional, tag = "4")]
     pub return_after: ::core::option::Option<::prost_types::Duration>,
 }
@@ -4493,7 +4494,7 @@ pub enum ErrorReason {
     /// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "ROUTE_NOT_FOUND", "detail": "no such route; see /docs"}
     /// ```
     RouteNotFound = 20,
-    /// The path exists, with other methods.
+    /// The path exists, with other methods; over gRPC (`UNIMPLEMENTED`): this server has no such service or method.
     ///
     /// ```text,json
     /// {"type": "about:blank", "title": "Method Not Allowed", "status": 405, "reason": "METHOD_NOT_ALLOWED", "detail": "this path does not take DELETE; see /docs"}

@@ -2338,7 +2338,8 @@ type TakeControlRequest struct {
 	By string `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
 	// Why, up to 500 characters.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	// After how long control returns to the agent by itself, 1 s to 30 days. Not set: it doesn't.
+	// After how long without a person's message control returns to the agent by itself, 1 s to 30 days: each message of an
+	// operator or employee begins it anew. Not set: it doesn't.
 	ReturnAfter   *durationpb.Duration `protobuf:"bytes,4,opt,name=return_after,json=returnAfter,proto3" json:"return_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

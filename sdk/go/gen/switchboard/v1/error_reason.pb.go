@@ -177,7 +177,7 @@ const (
 	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "ROUTE_NOT_FOUND", "detail": "no such route; see /docs"}
 	// ```
 	ErrorReason_ERROR_REASON_ROUTE_NOT_FOUND ErrorReason = 20
-	// The path exists, with other methods.
+	// The path exists, with other methods; over gRPC (`UNIMPLEMENTED`): this server has no such service or method.
 	//
 	// ```json
 	// {"type": "about:blank", "title": "Method Not Allowed", "status": 405, "reason": "METHOD_NOT_ALLOWED", "detail": "this path does not take DELETE; see /docs"}

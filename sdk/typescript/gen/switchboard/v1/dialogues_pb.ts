@@ -1063,7 +1063,8 @@ export type TakeControlRequest = Message<"switchboard.v1.TakeControlRequest"> & 
   reason: string;
 
   /**
-   * After how long control returns to the agent by itself, 1 s to 30 days. Not set: it doesn't.
+   * After how long without a person's message control returns to the agent by itself, 1 s to 30 days: each message of an
+   * operator or employee begins it anew. Not set: it doesn't.
    *
    * @generated from field: google.protobuf.Duration return_after = 4;
    */

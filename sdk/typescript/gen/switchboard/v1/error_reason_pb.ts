@@ -295,7 +295,7 @@ export enum ErrorReason {
   ROUTE_NOT_FOUND = 20,
 
   /**
-   * The path exists, with other methods.
+   * The path exists, with other methods; over gRPC (`UNIMPLEMENTED`): this server has no such service or method.
    *
    * ```json
    * {"type": "about:blank", "title": "Method Not Allowed", "status": 405, "reason": "METHOD_NOT_ALLOWED", "detail": "this path does not take DELETE; see /docs"}
