@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A channel that customers write on.
 #[derive(Debug, Clone)]
 pub struct Route {
+    /// Its workspace, by number.
+    pub workspace: usize,
     /// Its id.
     pub channel: String,
 }
@@ -29,6 +31,7 @@ pub struct Route {
 /// Makes an agent and a channel.
 pub async fn route(
     client: &Client,
+    workspace: usize,
     name: &str,
     policy: ReplyPolicy,
     uncertain: UncertainPolicy,
@@ -59,7 +62,7 @@ pub async fn route(
     };
     let request = CreateChannelRequest { channel: Some(channel), ..CreateChannelRequest::default() };
     let channel = client.channels().create_channel(Request::new(request)).await?.into_inner().channel;
-    Ok(Route { channel: channel.unwrap_or_default().id })
+    Ok(Route { workspace, channel: channel.unwrap_or_default().id })
 }
 
 /// What was accepted: channel, chat, and the customer's id of the message.
@@ -115,7 +118,9 @@ impl Customer {
                 let earlier = self.rng.random_range(0..number);
                 offers.push(self.message(earlier));
             }
-            let offers = offers.into_iter().map(|message| offer(&processes, &accepted, message, end));
+            let offers = offers
+                .into_iter()
+                .map(|message| offer(&processes, &accepted, self.route.workspace, message, end));
             let mut offered = tokio::task::JoinSet::new();
             for one in offers.collect::<Vec<_>>() {
                 offered.spawn(one);
@@ -146,6 +151,7 @@ impl Customer {
 fn offer(
     processes: &Arc<Processes>,
     accepted: &Arc<Accepted>,
+    workspace: usize,
     message: ReceiveMessageRequest,
     end: Instant,
 ) -> impl Future<Output = anyhow::Result<()>> + use<> {
@@ -153,7 +159,7 @@ fn offer(
     async move {
         loop {
             let answer = async {
-                let client = processes.client().await?;
+                let client = processes.client(workspace).await?;
                 let mut request = Request::new(message.clone());
                 request.set_timeout(Duration::from_secs(5));
                 anyhow::Ok(client.webhooks().receive_message(request).await?)

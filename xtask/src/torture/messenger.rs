@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use rand::rngs::StdRng;
@@ -27,8 +27,10 @@ pub struct Messenger {
 
 #[derive(Debug)]
 struct State {
-    /// Which deliveries were taken, in their order; a delivery that was taken twice is there twice.
-    taken: Mutex<Vec<String>>,
+    /// Which deliveries were taken, in their order, and when; a delivery that was taken twice is there twice.
+    taken: Mutex<Vec<(String, Duration)>>,
+    /// Which were refused in so many words.
+    refused: Mutex<Vec<String>>,
     rng: Mutex<StdRng>,
     behaves: AtomicBool,
 }
@@ -52,6 +54,7 @@ impl Messenger {
         let addr = listener.local_addr()?;
         let state = Arc::new(State {
             taken: Mutex::default(),
+            refused: Mutex::default(),
             rng: Mutex::new(StdRng::seed_from_u64(seed ^ 0x6d65_7373)),
             behaves: AtomicBool::new(false),
         });
@@ -77,19 +80,34 @@ impl Messenger {
         self.state.behaves.store(true, Ordering::Relaxed);
     }
 
-    /// Which deliveries were taken, in their order.
-    pub fn taken(&self) -> Vec<String> {
+    /// Which deliveries were taken, in their order, and when: since 1970.
+    pub fn taken(&self) -> Vec<(String, Duration)> {
         self.state.taken.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How often each delivery was taken.
-    pub fn counts(&self) -> HashMap<String, usize> {
-        let mut counts = HashMap::new();
-        for id in self.taken() {
-            *counts.entry(id).or_default() += 1;
-        }
-        counts
+    pub fn counts(&self) -> HashMap<String, i64> {
+        count(self.taken().into_iter().map(|(id, _)| id))
     }
+
+    /// How often each delivery was refused.
+    pub fn refusals(&self) -> HashMap<String, i64> {
+        count(self.state.refused.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+fn count(ids: impl IntoIterator<Item = String>) -> HashMap<String, i64> {
+    let mut counts = HashMap::new();
+    for id in ids {
+        *counts.entry(id).or_default() += 1;
+    }
+    counts
+}
+
+/// The present moment, since 1970, as the servers' clock on this machine has it.
+#[expect(clippy::disallowed_methods, reason = "the moments of attempts come from the machine's clock too")]
+pub fn now() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 impl Drop for Messenger {
@@ -118,8 +136,10 @@ async fn serve(stream: TcpStream, state: &State) -> anyhow::Result<()> {
     while let Some((head, _)) = connection.receive().await? {
         let id = header(head, "webhook-id").context("a delivery without webhook-id")?;
         let whim = state.whim();
-        if !matches!(whim, Whim::Refuse | Whim::Cut) {
-            state.taken.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+        match whim {
+            Whim::Refuse => state.refused.lock().unwrap_or_else(PoisonError::into_inner).push(id),
+            Whim::Cut => {}
+            _ => state.taken.lock().unwrap_or_else(PoisonError::into_inner).push((id, now())),
         }
         match whim {
             Whim::Take => connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await?,

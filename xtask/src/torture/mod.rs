@@ -1,6 +1,6 @@
 //! `cargo xtask torture`: the real program in several processes on one database, killed, frozen, cut off and ended at named
-//! fail points, while customers write, repeat themselves and come in bursts, and an engine and a
-//! messenger refuse, cut and dawdle. In the end the ledgers of all three are compared with what the database holds.
+//! fail points, while customers write, repeat themselves and come in bursts, people take dialogues over, and an engine, a
+//! messenger and an endpoint refuse, cut and dawdle. In the end the ledgers of all are compared with what the database holds.
 //!
 //! What is decided by chance is drawn from a seed that is printed: `--seed` makes the same plan again. What the machine
 //! does in between is its own.
@@ -8,9 +8,11 @@
 mod customers;
 mod messenger;
 mod model;
+mod people;
 mod processes;
 mod verdict;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +21,10 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use switchboard_sdk::Client;
 use switchboard_sdk::tonic::Request;
-use switchboard_sdk::v1::{ListEventsRequest, NewerMessage, ReplyPolicy, UncertainPolicy};
+use switchboard_sdk::v1::{
+    CreateEndpointRequest, Endpoint, EndpointSchedule, ListEventsRequest, NewerMessage, ReplyPolicy,
+    UncertainPolicy,
+};
 
 use self::customers::{Accepted, Route};
 use self::messenger::Messenger;
@@ -85,34 +90,50 @@ async fn torture(arguments: &Arguments, program: &std::path::Path) -> anyhow::Re
         engine: model.url(),
     };
     let processes = Arc::new(Processes::start(plan).await?);
-    let routes = set_up(&processes, &messenger.url()).await?;
+    // It keeps the same ledger and has the same whims; what it is sent are events.
+    let endpoint = Messenger::start(seed ^ 1).await?;
+    let routes = set_up(&processes, &messenger.url(), &endpoint.url()).await?;
     let accepted = Arc::<Accepted>::default();
+    let people = Arc::<people::Ledger>::default();
 
     let end = Instant::now() + Duration::from_secs(arguments.seconds);
     let mut customers = tokio::task::JoinSet::new();
-    for (number, route) in (0_u64..).zip(&routes) {
+    for (number, route) in (0_u64..).zip(&routes.all) {
         for chat in 0..u64::from(CHATS) {
             let rng = StdRng::seed_from_u64(seed ^ (number << 32 | chat << 16 | 1));
             let who = customers::Customer::new(route.clone(), format!("chat-{chat}"), rng);
             customers.spawn(who.write(Arc::clone(&processes), Arc::clone(&accepted), end));
         }
     }
-    let watcher = tokio::spawn(watch(Arc::clone(&processes), end));
+    for (number, route) in (0_u64..).zip(&routes.with_people) {
+        let rng = StdRng::seed_from_u64(seed ^ (number << 32 | 2));
+        let (processes, people) = (Arc::clone(&processes), Arc::clone(&people));
+        customers.spawn(people::take_over(route.clone(), rng, processes, people, end));
+    }
+    let watchers: Vec<_> = (0..processes.workspaces())
+        .map(|workspace| tokio::spawn(watch(Arc::clone(&processes), workspace, end)))
+        .collect();
     processes.torment(StdRng::seed_from_u64(seed), end).await?;
     println!("the faults are over; waiting for the work to come to rest");
     processes.heal().await?;
     while let Some(done) = customers.join_next().await {
         done??;
     }
-    let mut seen = watcher.await??;
     messenger.behave();
     model.behave();
+    endpoint.behave();
     let mut database = processes.database().await?;
     verdict::rest(&mut database, REST).await?;
-    read_on(&processes, &mut seen).await?;
+    let mut seen = Vec::new();
+    for (workspace, watcher) in watchers.into_iter().enumerate() {
+        let mut one = watcher.await??;
+        read_on(&processes, workspace, &mut one).await?;
+        seen.push(one.ids);
+    }
 
     println!("{}", processes.summary()?);
-    let verdict = verdict::judge(&mut database, &accepted, &model, &messenger, &seen.ids).await;
+    let ledgers = Ledgers { accepted: accepted.all(), model, messenger, endpoint, people, seen };
+    let verdict = verdict::judge(&mut database, &ledgers).await;
     drop(database);
     let Ok(processes) = Arc::try_unwrap(processes) else {
         anyhow::bail!("somebody still holds the processes")
@@ -123,22 +144,57 @@ async fn torture(arguments: &Arguments, program: &std::path::Path) -> anyhow::Re
     Ok(format!("seed {seed}"))
 }
 
-/// One agent and channel of each kind.
-async fn set_up(processes: &Processes, url: &str) -> anyhow::Result<Vec<Route>> {
-    let client = processes.first().await?;
+/// The channels that customers write on.
+struct Routes {
+    all: Vec<Route>,
+    /// Those whose dialogues people take over.
+    with_people: Vec<Route>,
+}
+
+/// One agent and channel of each kind in the first workspace, some in the second, and an endpoint in each.
+async fn set_up(processes: &Processes, url: &str, endpoint: &str) -> anyhow::Result<Routes> {
     let quiet = switchboard_sdk::prost_types::Duration { seconds: 0, nanos: 300_000_000 };
     let restart = ReplyPolicy { newer_message: NewerMessage::Restart.into(), ..ReplyPolicy::default() };
     let burst = ReplyPolicy { quiet_window: Some(quiet), ..ReplyPolicy::default() };
-    let mut routes = Vec::new();
-    for (name, policy, uncertain) in [
-        ("next turn", ReplyPolicy::default(), UncertainPolicy::Resend),
-        ("restart", restart, UncertainPolicy::Resend),
-        ("quiet window", burst, UncertainPolicy::Resend),
-        ("hold", ReplyPolicy::default(), UncertainPolicy::Hold),
+    let mut routes = Routes { all: Vec::new(), with_people: Vec::new() };
+    for (workspace, name, policy, uncertain) in [
+        (0, "next turn", ReplyPolicy::default(), UncertainPolicy::Resend),
+        (0, "restart", restart.clone(), UncertainPolicy::Resend),
+        (0, "quiet window", burst, UncertainPolicy::Resend),
+        (0, "hold", ReplyPolicy::default(), UncertainPolicy::Hold),
+        (0, "people", ReplyPolicy::default(), UncertainPolicy::Resend),
+        (1, "next turn", ReplyPolicy::default(), UncertainPolicy::Resend),
+        (1, "people and restart", restart, UncertainPolicy::Hold),
     ] {
-        routes.push(customers::route(&client, name, policy, uncertain, url).await?);
+        let client = processes.first(workspace).await?;
+        let route = customers::route(&client, workspace, name, policy, uncertain, url).await?;
+        if name.contains("people") {
+            routes.with_people.push(route.clone());
+        }
+        routes.all.push(route);
+    }
+    for workspace in 0..processes.workspaces() {
+        let made = Endpoint {
+            display_name: "all".to_owned(),
+            url: endpoint.to_owned(),
+            schedule: EndpointSchedule::Sandbox.into(),
+            ..Endpoint::default()
+        };
+        let request = CreateEndpointRequest { endpoint: Some(made), ..CreateEndpointRequest::default() };
+        processes.first(workspace).await?.webhooks().create_endpoint(Request::new(request)).await?;
     }
     Ok(routes)
+}
+
+/// What all that were there have noted.
+struct Ledgers {
+    accepted: BTreeSet<(String, String, String)>,
+    model: Arc<Model>,
+    messenger: Arc<Messenger>,
+    endpoint: Messenger,
+    people: Arc<people::Ledger>,
+    /// The ids of the events that a reader of each workspace saw.
+    seen: Vec<Vec<String>>,
 }
 
 /// What a reader of the log has seen, in its order.
@@ -149,19 +205,19 @@ struct Seen {
 }
 
 /// Reads the log while the faults go on, from one process and another.
-async fn watch(processes: Arc<Processes>, end: Instant) -> anyhow::Result<Seen> {
+async fn watch(processes: Arc<Processes>, workspace: usize, end: Instant) -> anyhow::Result<Seen> {
     let mut seen = Seen::default();
     while Instant::now() < end {
         // A process that dies while it answers is asked again, at another.
-        let _ = read_on(&processes, &mut seen).await;
+        let _ = read_on(&processes, workspace, &mut seen).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Ok(seen)
 }
 
 /// Reads the log from the cursor to its end.
-async fn read_on(processes: &Processes, seen: &mut Seen) -> anyhow::Result<()> {
-    let client: Client = processes.client().await?;
+async fn read_on(processes: &Processes, workspace: usize, seen: &mut Seen) -> anyhow::Result<()> {
+    let client: Client = processes.client(workspace).await?;
     loop {
         let request =
             ListEventsRequest { page_size: 500, cursor: seen.cursor.clone(), ..ListEventsRequest::default() };

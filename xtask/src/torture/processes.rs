@@ -15,6 +15,8 @@ use rand::rngs::StdRng;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use switchboard_sdk::Client;
+use switchboard_sdk::tonic::Request;
+use switchboard_sdk::v1::{ApiKey, CreateApiKeyRequest, CreateWorkspaceRequest, Workspace};
 use tempfile::TempDir;
 
 use crate::run;
@@ -47,7 +49,8 @@ pub struct Processes {
     servers: Vec<Mutex<Server>>,
     next: AtomicUsize,
     cluster: Mutex<Option<postgres::Cluster>>,
-    key: String,
+    /// A key of each workspace.
+    keys: Vec<String>,
     done: Mutex<BTreeMap<&'static str, u32>>,
     // Removed last.
     folder: TempDir,
@@ -88,7 +91,7 @@ impl Processes {
             servers: servers.collect::<anyhow::Result<_>>()?,
             next: AtomicUsize::new(usize::try_from(plan.seed % 7).unwrap_or_default()),
             cluster: Mutex::new(Some(cluster)),
-            key: String::new(),
+            keys: Vec::new(),
             done: Mutex::default(),
             folder,
             plan,
@@ -98,7 +101,10 @@ impl Processes {
         processes.wait_until_ready(0).await?;
         let credentials = lock(&processes.servers[0]).dir.join("credentials");
         let credentials = fs::read_to_string(credentials).context("reading credentials")?;
-        processes.key = value(&credentials, "workspace_key").context("no workspace_key in credentials")?;
+        processes.keys.push(value(&credentials, "workspace_key").context("no workspace_key in credentials")?);
+        let operator = value(&credentials, "operator_key").context("no operator_key in credentials")?;
+        let address = processes.address(0).context("the first process is not there")?;
+        processes.keys.push(second_workspace(&Client::connect(&address, &operator).await?).await?);
         for number in 1..processes.servers.len() {
             // These may meet their first fail point before they are ready.
             processes.spawn(&mut lock(&processes.servers[number]), processes.plan.fail_points)?;
@@ -133,6 +139,7 @@ impl Processes {
             // Long enough that no fault of this machine's ends in a dead letter.
             .env("SWITCHBOARD_DELIVERY_PAUSES", "200ms,500ms,1s,1s,2s,2s,2s,2s,2s,2s,2s,2s,2s,2s,2s,2s")
             .env("SWITCHBOARD_RUN_PAUSES", "200ms,500ms,1s,1s,2s,2s,2s,2s,2s,2s,2s,2s")
+            .env("SWITCHBOARD_SANDBOX_PAUSES", ["1s"; 60].join(","))
             .env("SWITCHBOARD_LOG", "warn")
             .env("SWITCHBOARD_FAIL_POINTS", format!("*={fail_points}"))
             .stdin(Stdio::null())
@@ -171,19 +178,24 @@ impl Processes {
         value(&text, "grpc").map(|address| format!("http://{address}"))
     }
 
-    /// A client of the first process, which has no fail points until it is started again.
-    pub async fn first(&self) -> anyhow::Result<Client> {
-        let address = self.address(0).context("the first process is not there")?;
-        Ok(Client::connect(&address, &self.key).await?)
+    /// How many workspaces there are.
+    pub fn workspaces(&self) -> usize {
+        self.keys.len()
     }
 
-    /// A client of the next process in turn that seems to live.
-    pub async fn client(&self) -> anyhow::Result<Client> {
+    /// A workspace's client of the first process, which has no fail points until it is started again.
+    pub async fn first(&self, workspace: usize) -> anyhow::Result<Client> {
+        let address = self.address(0).context("the first process is not there")?;
+        Ok(Client::connect(&address, &self.keys[workspace]).await?)
+    }
+
+    /// A workspace's client of the next process in turn that seems to live.
+    pub async fn client(&self, workspace: usize) -> anyhow::Result<Client> {
         for _ in 0..self.servers.len() {
             let number = self.next.fetch_add(1, Ordering::Relaxed) % self.servers.len();
             let Some(address) = self.address(number) else { continue };
-            let connected =
-                tokio::time::timeout(Duration::from_secs(2), Client::connect(&address, &self.key)).await;
+            let connecting = Client::connect(&address, &self.keys[workspace]);
+            let connected = tokio::time::timeout(Duration::from_secs(2), connecting).await;
             if let Ok(Ok(client)) = connected {
                 return Ok(client);
             }
@@ -363,6 +375,25 @@ impl Drop for Processes {
             }
         }
     }
+}
+
+/// Makes another workspace, and gives a key of it.
+async fn second_workspace(operator: &Client) -> anyhow::Result<String> {
+    let workspace = Workspace { display_name: "second".to_owned(), ..Workspace::default() };
+    let request = CreateWorkspaceRequest { workspace: Some(workspace), ..CreateWorkspaceRequest::default() };
+    let made = operator.workspaces().create_workspace(Request::new(request)).await?.into_inner().workspace;
+    let services = ["agents", "channels", "dialogues", "webhooks", "events", "workspaces"];
+    let api_key = ApiKey {
+        display_name: "all".to_owned(),
+        scopes: services.iter().map(|service| format!("{service}:admin")).collect(),
+        ..ApiKey::default()
+    };
+    let request = CreateApiKeyRequest {
+        workspace_id: made.unwrap_or_default().id,
+        api_key: Some(api_key),
+        ..CreateApiKeyRequest::default()
+    };
+    Ok(operator.workspaces().create_api_key(Request::new(request)).await?.into_inner().secret)
 }
 
 fn start_cluster(folder: &Path) -> anyhow::Result<postgres::Cluster> {

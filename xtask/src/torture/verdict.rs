@@ -7,31 +7,35 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::customers::Accepted;
+use super::Ledgers;
 use super::messenger::Messenger;
 use super::model::Model;
 
-/// Waits until no turn is open, no delivery on its way and no event without its place.
+/// Waits until no turn is open, no delivery on its way, no event without its place and none to be dispatched.
 pub async fn rest(database: &mut PgConnection, longest: Duration) -> anyhow::Result<()> {
     let start = Instant::now();
     loop {
-        let left: (i64, i64, i64) = sqlx::query_as(
+        let left: (i64, i64, i64, i64) = sqlx::query_as(
             "select (select count(*) from turns where closed_at is null),
                     (select count(*) from deliveries where state in ('PENDING', 'STARTED', 'UNCERTAIN')),
-                    (select count(*) from unnumbered_events)",
+                    (select count(*) from unnumbered_events),
+                    (select count(*) from dispatches where settled_at is null) + (
+                     select count(*) from endpoint_places p join event_logs l using (workspace_id)
+                     where p.position < l.last_position)",
         )
         .fetch_one(&mut *database)
         .await?;
-        if left == (0, 0, 0) {
+        if left == (0, 0, 0, 0) {
             return Ok(());
         }
         if start.elapsed() > longest {
             bail!(
-                "after {} s {} turns are open, {} deliveries on their way, {} events without a place",
+                "after {} s {} turns are open, {} deliveries on their way, {} events without a place, {} to be dispatched",
                 longest.as_secs(),
                 left.0,
                 left.1,
-                left.2
+                left.2,
+                left.3
             );
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -39,16 +43,9 @@ pub async fn rest(database: &mut PgConnection, longest: Duration) -> anyhow::Res
 }
 
 /// Names every promise that was broken; else what was done.
-pub async fn judge(
-    database: &mut PgConnection,
-    accepted: &Accepted,
-    model: &Model,
-    messenger: &Messenger,
-    seen: &[String],
-) -> anyhow::Result<String> {
+pub async fn judge(database: &mut PgConnection, ledgers: &Ledgers) -> anyhow::Result<String> {
     let mut faults = Vec::new();
-    let accepted = accepted.all();
-    kept(database, &accepted, &mut faults).await?;
+    kept(database, &ledgers.accepted, &mut faults).await?;
     for (promise, sql) in PROMISES {
         let broken: Vec<String> =
             sqlx::query_scalar(AssertSqlSafe((*sql).to_owned())).fetch_all(&mut *database).await?;
@@ -56,9 +53,11 @@ pub async fn judge(
             faults.push(format!("{promise}: {} times, such as {}", broken.len(), broken[0]));
         }
     }
-    let answers = answered(database, model, &mut faults).await?;
-    let sent = sent(database, messenger, &mut faults).await?;
-    read(database, seen, &mut faults).await?;
+    let answers = answered(database, &ledgers.model, &mut faults).await?;
+    let sent = sent(database, &ledgers.messenger, &mut faults).await?;
+    let taken_over = taken_over(database, ledgers, &mut faults).await?;
+    let dispatched = dispatched(database, &ledgers.endpoint, &mut faults).await?;
+    read(database, &ledgers.seen, &mut faults).await?;
     if !faults.is_empty() {
         bail!("promises were broken:\n  {}", faults.join("\n  "));
     }
@@ -70,11 +69,18 @@ pub async fn judge(
     .fetch_one(database)
     .await?;
     let mut report = String::new();
-    writeln!(report, "accepted:    {} messages, each kept once and covered by one turn", accepted.len())?;
+    writeln!(
+        report,
+        "accepted:    {} messages, each kept once and covered by one turn",
+        ledgers.accepted.len()
+    )?;
     writeln!(report, "turns:       {turns}, with {runs} runs: {superseded} superseded, {lost} lost")?;
     writeln!(report, "{answers}")?;
     writeln!(report, "{sent}")?;
-    write!(report, "log:         {} events, read in their order without a gap", seen.len())?;
+    writeln!(report, "{taken_over}")?;
+    writeln!(report, "{dispatched}")?;
+    let seen: usize = ledgers.seen.iter().map(Vec::len).sum();
+    write!(report, "log:         {seen} events, read in their order without a gap")?;
     Ok(report)
 }
 
@@ -114,10 +120,13 @@ const PROMISES: &[(&str, &str)] = &[
          having count(*) > 1",
     ),
     (
-        "every turn was answered",
-        "select t.id::text from turns t where t.state <> 'REPLIED' or not exists (
-             select 1 from messages m where m.workspace_id = t.workspace_id and m.id = t.reply_message_id
-                 and m.turn_id = t.id)",
+        "every turn was answered, but for those that a person kept the agent from",
+        "select t.id::text from turns t where not (t.state = 'SILENT' and t.reason = 'human_holds' and exists (
+             select 1 from messages m where m.workspace_id = t.workspace_id and m.dialogue_id = t.dialogue_id
+                 and m.role = 'EMPLOYEE'))
+             and (t.state <> 'REPLIED' or not exists (
+                 select 1 from messages m where m.workspace_id = t.workspace_id and m.id = t.reply_message_id
+                     and m.turn_id = t.id))",
     ),
     (
         "a reply has exactly one delivery",
@@ -138,6 +147,12 @@ const PROMISES: &[(&str, &str)] = &[
     ("no run is left open", "select turn_id::text from runs where state = 'STARTED'"),
     ("no attempt is left open", "select delivery_id::text from attempts where state = 'STARTED'"),
     ("no work is left behind", "select id::text from jobs"),
+    ("no key is held", "select subject_id::text from job_keys where locked_by is not null"),
+    ("no key is due without work", "select subject_id::text from job_keys where next_run_at < 'infinity'"),
+    (
+        "no worker is there but those that live",
+        "select id::text from workers where lease_until < clock_timestamp() - interval '10 s'",
+    ),
     (
         "every message is an event",
         "select m.id::text from messages m where m.role in ('USER', 'ASSISTANT') and 1 <> (
@@ -254,12 +269,18 @@ struct Sent {
     id: String,
     dialogue: String,
     state: String,
+    reason: String,
     hold: bool,
     succeeded: i64,
     unknown: i64,
+    failed: i64,
 }
 
 /// What the messenger took against the attempts: every second copy was declared, none under HOLD, and all in order.
+///
+/// A delivery succeeds once at most, and an attempt that is said to have failed was refused: so each call that was taken is
+/// either the one success or one of the attempts that are said to be uncertain, and second copies are as many as uncertain
+/// attempts that were taken.
 async fn sent(
     database: &mut PgConnection,
     messenger: &Messenger,
@@ -267,41 +288,52 @@ async fn sent(
 ) -> anyhow::Result<String> {
     let rows: Vec<Sent> = sqlx::query_as(
         "select y.id::text as id, y.dialogue_id::text as dialogue, y.state,
+                coalesce(y.reason, '') as reason,
                 c.delivery_policy ->> 'uncertain' = 'HOLD' as hold,
                 count(*) filter (where a.state = 'SUCCEEDED') as succeeded,
-                count(*) filter (where a.state = 'UNKNOWN') as unknown
+                count(*) filter (where a.state = 'UNKNOWN') as unknown,
+                count(*) filter (where a.state = 'FAILED') as failed
          from deliveries y
          join channels c on c.workspace_id = y.workspace_id and c.id = y.channel_id
          join messages m on m.workspace_id = y.workspace_id and m.id = y.message_id
          left join attempts a on a.workspace_id = y.workspace_id and a.delivery_id = y.id
-         group by y.id, y.dialogue_id, y.state, c.delivery_policy, m.seq order by y.dialogue_id, m.seq",
+         group by y.id, y.dialogue_id, y.state, y.reason, c.delivery_policy, m.seq order by y.dialogue_id, m.seq",
     )
     .fetch_all(database)
     .await?;
-    let counts = messenger.counts();
+    let (counts, refusals) = (messenger.counts(), messenger.refusals());
     let mut first = HashMap::new();
-    for (place, id) in messenger.taken().into_iter().enumerate() {
+    for (place, (id, _)) in messenger.taken().into_iter().enumerate() {
         first.entry(id).or_insert(place);
     }
-    let (mut copies, mut declared, mut held) = (0, 0, 0);
+    let (mut copies, mut uncertain, mut declared, mut held, mut withheld) = (0, 0, 0, 0, 0);
     let mut before: Option<(&str, usize)> = None;
     for row in &rows {
-        let taken = i64::try_from(counts.get(&row.id).copied().unwrap_or_default())?;
+        let taken = counts.get(&row.id).copied().unwrap_or_default();
         match row.state.as_str() {
             "DELIVERED" if taken == 0 => faults.push(format!("delivery {} never arrived", row.id)),
             "DELIVERED" => {}
-            "HELD" if row.hold => held += 1,
-            other => faults.push(format!("delivery {} ended as {other}", row.id)),
+            "HELD" if row.hold || row.reason == "maybe_delivered" => held += 1,
+            "WITHHELD" if row.reason == "human_holds" && taken == 0 => withheld += 1,
+            other => faults.push(format!("delivery {} ended as {other} {}", row.id, row.reason)),
         }
         // A call that the messenger took was an attempt that succeeded, or one of which nobody knows.
         if taken > row.succeeded + row.unknown {
             faults.push(format!("delivery {} was taken {taken} times, of which not all are known", row.id));
+        }
+        if row.succeeded > 1 || row.state == "DELIVERED" && row.succeeded == 0 {
+            faults.push(format!("delivery {} is said to have succeeded {} times", row.id, row.succeeded));
+        }
+        if row.failed > refusals.get(&row.id).copied().unwrap_or_default() {
+            faults.push(format!("delivery {} is said to have failed where nobody refused it", row.id));
         }
         if row.hold && taken > 1 {
             faults
                 .push(format!("delivery {} is on a channel that holds, and was sent {taken} times", row.id));
         }
         copies += (taken - 1).max(0);
+        // Those of its uncertain attempts that were taken, beside the call that is known or, where none is, the first.
+        uncertain += (taken - row.succeeded.max(1)).max(0);
         declared += row.unknown;
         // What is held has left the order, as its channel wants it.
         if row.state == "DELIVERED"
@@ -316,25 +348,137 @@ async fn sent(
     if let Some(unknown) = counts.keys().find(|id| rows.iter().all(|row| row.id != **id)) {
         faults.push(format!("the messenger took {unknown}, which is no delivery"));
     }
+    if copies != uncertain {
+        faults.push(format!("{copies} second copies, and {uncertain} of them declared"));
+    }
     Ok(format!(
-        "deliveries:  {}, {copies} second copies after {declared} uncertain attempts, {held} held",
+        "deliveries:  {}, {copies} second copies, each of {declared} uncertain attempts; {held} held, {withheld} withheld",
         rows.len()
     ))
 }
 
-/// A reader that went on through all faults has seen each event once, in the order of the log.
-async fn read(database: &mut PgConnection, seen: &[String], faults: &mut Vec<String>) -> anyhow::Result<()> {
-    let log: Vec<String> = sqlx::query_scalar("select event_id::text from event_positions order by position")
+/// While a dialogue was a person's, the agent began nothing in it, and nothing of the agent's arrived but what was on its way
+/// before. What people said is there, once.
+async fn taken_over(
+    database: &mut PgConnection,
+    ledgers: &Ledgers,
+    faults: &mut Vec<String>,
+) -> anyhow::Result<String> {
+    let begun: Vec<(String, String, f64)> = sqlx::query_as(
+        "select y.id::text, y.dialogue_id::text, extract(epoch from a.started_at)::float8
+         from deliveries y join attempts a on a.workspace_id = y.workspace_id and a.delivery_id = y.id
+         where y.author = 'AGENT'",
+    )
+    .fetch_all(&mut *database)
+    .await?;
+    let held = ledgers.people.held();
+    let taken = ledgers.messenger.taken();
+    let mut on_their_way = 0;
+    for one in &held {
+        let (from, until) = (one.from.as_secs_f64(), one.until.as_secs_f64());
+        let within = |at: f64| from < at && at < until;
+        let here: Vec<_> = begun.iter().filter(|(_, dialogue, _)| *dialogue == one.dialogue).collect();
+        if let Some((delivery, ..)) = here.iter().find(|(_, _, at)| within(*at)) {
+            faults.push(format!("delivery {delivery} was begun while a person held the dialogue"));
+        }
+        for (id, _) in taken.iter().filter(|(_, at)| within(at.as_secs_f64())) {
+            let mut attempts = here.iter().filter(|(delivery, ..)| delivery == id).peekable();
+            if attempts.peek().is_none() {
+                continue;
+            }
+            on_their_way += 1;
+            if !attempts.any(|(_, _, at)| *at <= from) {
+                faults.push(format!("delivery {id} arrived while a person held the dialogue"));
+            }
+        }
+    }
+    let mut said = ledgers.people.said();
+    let mut there: Vec<String> = sqlx::query_scalar("select id::text from messages where role = 'EMPLOYEE'")
         .fetch_all(database)
         .await?;
-    if log != seen {
-        let place =
-            log.iter().zip(seen).position(|(there, read)| there != read).unwrap_or(log.len().min(seen.len()));
-        faults.push(format!(
-            "a reader saw {} events of {}, and another one at {place}",
-            seen.len(),
-            log.len()
-        ));
+    said.sort();
+    there.sort();
+    if said != there {
+        faults.push(format!("people said {} things, and {} are there", said.len(), there.len()));
+    }
+    Ok(format!(
+        "takeovers:   {}, {on_their_way} replies arrived then that were on their way before",
+        held.len()
+    ))
+}
+
+/// The endpoint was sent every event of the log, and in each dialogue none before an older one.
+async fn dispatched(
+    database: &mut PgConnection,
+    endpoint: &Messenger,
+    faults: &mut Vec<String>,
+) -> anyhow::Result<String> {
+    let mut first = HashMap::new();
+    let taken = endpoint.taken();
+    for (place, (id, _)) in taken.iter().enumerate() {
+        first.entry(id.as_str()).or_insert(place);
+    }
+    let rows: Vec<(String, String, i64, String)> = sqlx::query_as(
+        "select e.id::text, coalesce(e.dialogue_id::text, ''),
+                (select count(*) from dispatches d where d.workspace_id = e.workspace_id and d.event_id = e.id),
+                coalesce((select min(d.state) from dispatches d
+                          where d.workspace_id = e.workspace_id and d.event_id = e.id), '')
+         from events e join event_positions p on p.workspace_id = e.workspace_id and p.event_id = e.id
+         where e.dialogue_id is not null order by e.dialogue_id, p.position",
+    )
+    .fetch_all(database)
+    .await?;
+    let mut before: Option<(&str, usize)> = None;
+    for (id, dialogue, dispatches, state) in &rows {
+        if (*dispatches, state.as_str()) != (1, "DELIVERED") {
+            faults.push(format!("event {id} has {dispatches} dispatches, {state}"));
+        }
+        let Some(place) = first.get(id.as_str()).copied() else {
+            faults.push(format!("event {id} was never posted"));
+            continue;
+        };
+        if before.is_some_and(|(other, last)| other == dialogue && last > place) {
+            faults.push(format!("event {id} was posted before an older one of its dialogue"));
+        }
+        before = Some((dialogue, place));
+    }
+    Ok(format!(
+        "dispatches:  {} events posted in the order of their dialogues, in {} calls",
+        rows.len(),
+        taken.len()
+    ))
+}
+
+/// A reader that went on through all faults has seen each event once, in the order of the log.
+async fn read(
+    database: &mut PgConnection,
+    seen: &[Vec<String>],
+    faults: &mut Vec<String>,
+) -> anyhow::Result<()> {
+    let log: Vec<(String, String)> = sqlx::query_as(
+        "select p.workspace_id::text, p.event_id::text from event_positions p
+         join workspaces w on w.workspace_id = p.workspace_id order by w.created_at, p.workspace_id, p.position",
+    )
+    .fetch_all(database)
+    .await?;
+    let logs: Vec<Vec<&str>> =
+        log.chunk_by(|a, b| a.0 == b.0).map(|one| one.iter().map(|(_, id)| id.as_str()).collect()).collect();
+    if logs.len() != seen.len() {
+        faults.push(format!("there are {} logs, and {} were read", logs.len(), seen.len()));
+    }
+    for (log, seen) in logs.iter().zip(seen) {
+        if log != seen {
+            let place = log
+                .iter()
+                .zip(seen)
+                .position(|(there, read)| there != read)
+                .unwrap_or(log.len().min(seen.len()));
+            faults.push(format!(
+                "a reader saw {} events of {}, and another one at {place}",
+                seen.len(),
+                log.len()
+            ));
+        }
     }
     Ok(())
 }
