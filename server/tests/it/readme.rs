@@ -252,6 +252,8 @@ fn type_all(mut reader: Reader) {
                 let made = reader.run(command);
                 assert!(made.contains("message.received") && made.contains("secret: whsec_"), "{made}");
             }
+            "vendors" => assert!(reader.run(command).contains("amocrm")),
+            "integrations" => assert!(reader.run(command).starts_with("ID")),
             "watch" => watch(&reader, command),
             "grpcurl" => {
                 check_grpcurl(command);
@@ -272,8 +274,10 @@ fn type_all(mut reader: Reader) {
         ("dialogues", 5),
         ("endpoints", 1),
         ("grpcurl", 2),
+        ("integrations", 1),
         ("new_message", 1),
         ("send", 1),
+        ("vendors", 1),
         ("watch", 1),
     ];
     assert_eq!(typed, BTreeMap::from(wanted), "nothing of the README was left out");

@@ -21,6 +21,7 @@ pub mod integrations;
 mod jobs;
 pub mod models;
 mod numberer;
+mod oauth;
 mod requests;
 pub mod sealing;
 mod tools;
@@ -87,6 +88,8 @@ struct Inner {
     routes: inbound::RouteCache,
     integrations: engines::IntegrationCache,
     models: models::ModelCache,
+    doors: oauth::renewal::Doors,
+    renewing: tokio::sync::Semaphore,
     inbox: inbound::Inbox,
     stop: CancellationToken,
 }
@@ -114,6 +117,8 @@ impl App {
                 routes: inbound::RouteCache::new(),
                 integrations: engines::new_cache(),
                 models: models::new_cache(),
+                doors: oauth::renewal::new_doors(),
+                renewing: tokio::sync::Semaphore::new(oauth::renewal::AT_ONCE),
                 store,
                 clock,
                 ids,

@@ -21,6 +21,7 @@ pub mod ids;
 pub mod inbound;
 pub mod integration;
 pub mod new_message;
+pub mod oauth;
 pub mod part;
 pub mod policy;
 pub mod token;

@@ -12,6 +12,7 @@
 
 use domain::vendor::Vendors;
 
+pub mod amocrm;
 pub mod event_poster;
 pub mod generic_http;
 pub mod http;
@@ -27,5 +28,9 @@ pub struct Settings {
 
 /// Gives every vendor, each once.
 pub fn all(http: http::HttpClient, settings: Settings) -> Vendors {
-    Vendors::new(vec![generic_http::vendor(http, settings.generic_http), mock::vendor()])
+    Vendors::new(vec![
+        generic_http::vendor(http.clone(), settings.generic_http),
+        mock::vendor(),
+        amocrm::vendor(http),
+    ])
 }

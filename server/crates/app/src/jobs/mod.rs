@@ -2,5 +2,6 @@
 
 pub(crate) mod deliver;
 pub(crate) mod dispatch_event;
+pub(crate) mod renew_grants;
 pub(crate) mod rewrap_secrets;
 pub(crate) mod run_turn;
