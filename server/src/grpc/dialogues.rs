@@ -136,6 +136,7 @@ fn turn(turn: turn::Turn, runs: Vec<turn::Run>) -> v1::Turn {
 fn run(run: turn::Run) -> v1::Run {
     let state = match run.state {
         RunState::Started => v1::RunState::Started,
+        RunState::Waiting => v1::RunState::Waiting,
         RunState::Answered => v1::RunState::Answered,
         RunState::Superseded => v1::RunState::Superseded,
         RunState::Lost => v1::RunState::Lost,

@@ -2,8 +2,10 @@
 
 use std::{fmt::Write as _, process::Stdio, time::Duration};
 
+use prost_types::{Struct, value::Kind};
 use reqwest::Method;
 use serde_json::json;
+use simulator::Simulator;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use switchboard_sdk::v1;
 use switchboard_server::config::Config;
@@ -160,6 +162,43 @@ async fn no_secret_is_found_where_it_was_not_put() {
         canaries.push(planted("an access token", "access-0002-"));
         canaries.push(planted("a refresh token", "refresh-0003-"));
 
+        // An engine behind a key, which answers, and then refuses it.
+        let models = Simulator::start("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let openai = models.vendor("openai").unwrap();
+        let key = "sk-canary-of-an-integration";
+        canaries.push(planted("an engine's key", key));
+        openai.expect_key(key);
+        let base_url = prost_types::Value { kind: Some(Kind::StringValue(openai.base_url().to_owned())) };
+        let integration = v1::Integration {
+            vendor: "openai".to_owned(),
+            display_name: "Ours".to_owned(),
+            settings: Some(Struct { fields: [("base_url".to_owned(), base_url)].into() }),
+            credentials: [("api_key".to_owned(), key.to_owned())].into(),
+            ..v1::Integration::default()
+        };
+        let request =
+            v1::CreateIntegrationRequest { integration: Some(integration), request_id: String::new() };
+        let connected = grpc.integrations().create_integration(request).await.unwrap().into_inner();
+        let engine = v1::Engine {
+            vendor: "openai".to_owned(),
+            model: "gpt-4o-mini".to_owned(),
+            integration_id: connected.integration.as_ref().unwrap().id.clone(),
+            ..v1::Engine::default()
+        };
+        let list = v1::ListModelsRequest {
+            vendor: "openai".to_owned(),
+            integration_id: engine.integration_id.clone(),
+            refresh: true,
+        };
+        let listed = grpc.agents().list_models(list.clone()).await.unwrap().into_inner();
+        assert!(!listed.models.is_empty());
+        let mut with_engine = agent.agent.clone().unwrap();
+        with_engine.engine = Some(engine);
+        let update_mask = Some(prost_types::FieldMask { paths: vec!["engine".to_owned()] });
+        let request = v1::UpdateAgentRequest { agent: Some(with_engine), update_mask };
+        grpc.agents().update_agent(request).await.unwrap();
+        places.add("answers about engines", format!("{connected:?}{listed:?}"));
+
         // Calls from outside, with secrets in every place that a caller might put one.
         let channel_id = made.channel.clone().unwrap().id;
         let body = json!({ "message_id": "m1", "chat_id": channel_id, "text": "the control: a message's words",
@@ -202,6 +241,10 @@ async fn no_secret_is_found_where_it_was_not_put() {
         // A reply, a dispatch, and failures of both.
         receiver.wait_for(3).await;
         receiver.answer_with(401);
+        openai.expect_key("another one");
+        let refused = grpc.agents().list_models(list).await.unwrap_err();
+        places.add("an engine's refusal", format!("{refused:?}"));
+        openai.expect_key(key);
         let request = v1::TestEndpointRequest { id: endpoint.endpoint.clone().unwrap().id };
         let tested = grpc.webhooks().test_endpoint(request).await.unwrap().into_inner();
         places.add("a tested endpoint", format!("{tested:?}"));

@@ -23,4 +23,5 @@ mod restart;
 mod streams;
 mod tenants;
 mod turns;
+mod waiting;
 mod webhooks;

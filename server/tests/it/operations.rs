@@ -265,7 +265,7 @@ async fn a_database_of_the_operators_needs_a_key_ring() {
         let (url, path) = (world.database_url(), path.clone());
         let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
         command
-            .args(["keys", "list"])
+            .args(["keys", "create"])
             .env("DATABASE_URL", url)
             .env("SWITCHBOARD_KEYRING_FILE", path)
             .env("SWITCHBOARD_DATA_DIR", dir.path());

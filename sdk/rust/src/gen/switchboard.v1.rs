@@ -3004,6 +3004,8 @@ pub enum RunState {
     Failed = 4,
     /// A newer message was added to the turn, or control changed; another run followed. Final.
     Superseded = 5,
+    /// The engine works on it by itself, for minutes perhaps, and is asked again from time to time.
+    Waiting = 6,
 }
 impl RunState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -3018,6 +3020,7 @@ impl RunState {
             Self::Lost => "RUN_STATE_LOST",
             Self::Failed => "RUN_STATE_FAILED",
             Self::Superseded => "RUN_STATE_SUPERSEDED",
+            Self::Waiting => "RUN_STATE_WAITING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -3029,6 +3032,7 @@ impl RunState {
             "RUN_STATE_LOST" => Some(Self::Lost),
             "RUN_STATE_FAILED" => Some(Self::Failed),
             "RUN_STATE_SUPERSEDED" => Some(Self::Superseded),
+            "RUN_STATE_WAITING" => Some(Self::Waiting),
             _ => None,
         }
     }

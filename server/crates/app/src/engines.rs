@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{
-    Error as Refusal, IntegrationId, Reason, WorkspaceId,
+    DialogueId, Error as Refusal, IntegrationId, Reason, WorkspaceId,
     agent::Engine,
     connection::Connection,
     integration::{AUTHORIZE, Health, REPLACE, after_call},
@@ -57,6 +57,14 @@ impl Account {
     }
 }
 
+/// What an engine's notes are kept under: another account at the vendor knows nothing of its conversations.
+pub(crate) fn notes_key(engine: &Engine) -> String {
+    match engine.integration {
+        None => engine.vendor.clone(),
+        Some(integration) => format!("{}:{integration}", engine.vendor),
+    }
+}
+
 /// Says why there is no account, as if the vendor had refused the call.
 fn unreachable(detail: String, retry: Retry) -> VendorError {
     VendorError {
@@ -72,6 +80,17 @@ fn unreachable(detail: String, retry: Retry) -> VendorError {
 }
 
 impl App {
+    /// Has the turns looked after soon that wait for their engine in these dialogues: something happened to them, or to
+    /// what the engine works on. When this fails they wait until they are due.
+    pub(crate) async fn wake_turns(&self, dialogues: &[(WorkspaceId, DialogueId)]) {
+        match store::waits::wake(self.store().pool(), dialogues, self.now()).await {
+            Ok(()) => self.inner.hub.tell_work(),
+            Err(error) => {
+                tracing::debug!(error = %error, "waiting turns could not be woken; they are looked after when due");
+            }
+        }
+    }
+
     /// Gives the account that an agent's engine is called with; the inner error says what to do.
     pub(crate) async fn engine_account(
         &self,

@@ -56,7 +56,7 @@ impl Write for Record {
         for (item, recorded) in items.iter().zip(&recorded) {
             let takes = item.takes.is_some() && recorded.outcome == Outcome::Recorded;
             if recorded.extended && item.disturbs || takes {
-                self.hub.disturb(item.dialogue);
+                self.hub.disturb(item.workspace, item.dialogue);
             }
         }
         Ok(recorded)
