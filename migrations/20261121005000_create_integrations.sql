@@ -53,8 +53,9 @@ declare
     v_table text := split_part(p_field, '.', 1);
     v_column text := split_part(p_field, '.', 2);
 begin
-    if p_field not in ('integrations.data_key_sealed', 'channels.token_sealed', 'channels.signing_secret_sealed',
-                       'webhook_endpoints.secret_sealed', 'webhook_endpoints.previous_secret_sealed') then
+    if p_field not in ('integrations.data_key_sealed', 'integration_grants.data_key_sealed', 'channels.token_sealed',
+                       'channels.signing_secret_sealed', 'webhook_endpoints.secret_sealed',
+                       'webhook_endpoints.previous_secret_sealed') then
         raise exception '% holds nothing encrypted', p_field;
     end if;
     return query execute format(

@@ -13,7 +13,7 @@ pub const DOMAIN: &str = "switchboard";
 
 /// Tells the log what the caller is not told.
 fn log(error: &Error) {
-    if let Error::Refused(_) = error {
+    if let Error::Refused(_) | Error::Vendor(_) = error {
         return;
     }
     let mut causes = Vec::new();

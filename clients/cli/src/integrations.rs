@@ -27,6 +27,11 @@ pub enum Integrations {
         /// The integration's id.
         id: String,
     },
+    /// Gives the page on which a person lets the workspace into an account at the vendor.
+    Authorize {
+        /// The integration's id.
+        id: String,
+    },
     /// Encrypts an integration's credentials anew, with a fresh data key.
     Rotate {
         /// The integration's id.
@@ -176,6 +181,16 @@ pub(crate) async fn run(client: &Client, output: Output, command: Integrations) 
             let checked = integrations.check_integration(request).await?.into_inner();
             let rows: Vec<Row> = checked.steps.iter().map(step).collect();
             print(output, &["STEP", "OUTCOME", "DETAIL", "REMEDY"], &rows);
+        }
+        Integrations::Authorize { id } => {
+            let request = v1::StartAuthorizationRequest { id };
+            let begun = integrations.start_authorization(request).await?.into_inner();
+            let until = moment(begun.expire_time.as_ref());
+            let row = Row {
+                json: json!({ "authorizeUrl": begun.authorize_url, "expireTime": until }),
+                cells: vec![until, begun.authorize_url],
+            };
+            print(output, &["GOOD UNTIL", "OPEN IN A BROWSER"], &[row]);
         }
         Integrations::Rotate { id } => {
             let request = v1::RotateIntegrationRequest { id };

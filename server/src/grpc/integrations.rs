@@ -47,6 +47,11 @@ fn to_wire(integration: Integration, vendors: &Vendors) -> v1::Integration {
         last_error_time: trouble.as_ref().map(|trouble| convert::moment(trouble.at)),
         remedy: trouble.as_ref().map(|trouble| trouble.remedy.clone()).unwrap_or_default(),
         last_error: trouble.map(|trouble| trouble.detail).unwrap_or_default(),
+        grant: integration.grant.map(|grant| v1::Grant {
+            grant_time: Some(convert::moment(grant.granted_at)),
+            refresh_time: Some(convert::moment(grant.refreshed_at)),
+            expire_time: grant.expires_at.map(convert::moment),
+        }),
         check_time: integration.checked_at.map(convert::moment),
         create_time: Some(convert::moment(integration.created_at)),
         update_time: Some(convert::moment(integration.updated_at)),
@@ -98,6 +103,7 @@ fn vendor(vendor: &Vendor) -> v1::Vendor {
         ("send", vendor.sender.is_some()),
         ("engine", vendor.engine.is_some()),
         ("connect", vendor.connector.is_some()),
+        ("authorize", vendor.oauth.is_some()),
     ];
     let connector = vendor.connector.as_ref();
     let fields = connector.map_or(&[][..], |connector| connector.credentials());
@@ -215,6 +221,19 @@ impl IntegrationsService for Services {
         let rotated = self.app.rotate_integration(&caller, id).await.map_err(to_status)?;
         let integration = Some(to_wire(rotated, self.app.vendors()));
         Ok(Response::new(v1::RotateIntegrationResponse { integration }))
+    }
+
+    async fn start_authorization(
+        &self,
+        request: Request<v1::StartAuthorizationRequest>,
+    ) -> Result<Response<v1::StartAuthorizationResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        let (url, expires_at) = self.app.start_authorization(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::StartAuthorizationResponse {
+            authorize_url: url,
+            expire_time: Some(convert::moment(expires_at)),
+        }))
     }
 
     async fn list_vendors(

@@ -6,6 +6,7 @@ mod channels;
 mod docs;
 mod events;
 mod health;
+mod oauth;
 mod webhooks;
 
 use std::time::Duration;
@@ -85,6 +86,7 @@ fn router(app: App, settings: Settings, sockets: TaskTracker) -> Router {
         .routes(routes!(webhooks::hook))
         .routes(routes!(events::stream))
         .routes(routes!(events::socket))
+        .routes(routes!(oauth::callback))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .split_for_parts();

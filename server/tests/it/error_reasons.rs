@@ -18,6 +18,7 @@ use crate::{
     fake_engine::Fake,
     harness::{Receiver, World},
     integrations::{connect, engine, fake, set_engine},
+    oauth::{account, amocrm, begin, come_back},
 };
 
 /// The example bodies of the contract by reason, in its order, with the number of each.
@@ -93,7 +94,7 @@ fn an_example_is_what_the_conversion_makes() {
             StatusCode::NOT_FOUND => &[Code::NotFound],
             StatusCode::CONFLICT => &[Code::AlreadyExists, Code::FailedPrecondition],
             StatusCode::PAYLOAD_TOO_LARGE => &[Code::ResourceExhausted],
-            StatusCode::METHOD_NOT_ALLOWED => &[Code::Unimplemented],
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => &[Code::Unimplemented],
             StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => &[Code::DeadlineExceeded],
             StatusCode::SERVICE_UNAVAILABLE => &[Code::Unavailable],
             StatusCode::INTERNAL_SERVER_ERROR => &[Code::Internal],
@@ -304,6 +305,16 @@ async fn of_integrations(world: &World, vendor: &Fake, said: &mut Said) {
     world.owner().await.execute(sealed).await.unwrap();
     let request = v1::CheckIntegrationRequest { id };
     said.refused("SECRET_KEY_MISSING", grpc.integrations().check_integration(request).await);
+
+    let id = connect(world, fake("good")).await.id;
+    let request = v1::StartAuthorizationRequest { id };
+    said.refused("CAPABILITY_MISSING", grpc.integrations().start_authorization(request).await);
+    let at = amocrm().await;
+    let id = connect(world, account(&at)).await.id;
+    let state = begin(&grpc, &id).await;
+    let denied = [("state", state.as_str()), ("error", "access_denied")];
+    said.note("AUTHORIZATION_REFUSED", come_back(world, &denied).await.json());
+    said.note("AUTHORIZATION_INVALID", come_back(world, &denied).await.json());
 }
 
 async fn over_http(world: &World, said: &mut Said) {

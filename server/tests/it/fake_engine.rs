@@ -70,6 +70,7 @@ impl Fake {
             sender: None,
             engine: Some(Arc::new(Half(Arc::clone(self)))),
             connector: Some(Arc::new(Half(Arc::clone(self)))),
+            oauth: None,
         }
     }
 

@@ -507,6 +507,9 @@ async fn integrations(tried: &mut Tried, owned: &Owned) {
     ask!(tried, "RotateIntegration.id", NotFound, integration, integrations.rotate_integration, |id| {
         v1::RotateIntegrationRequest { id }
     });
+    ask!(tried, "StartAuthorization.id", NotFound, integration, integrations.start_authorization, |id| {
+        v1::StartAuthorizationRequest { id }
+    });
     ask!(tried, "DeleteIntegration.id", NotFound, integration, integrations.delete_integration, |id| {
         v1::DeleteIntegrationRequest { id }
     });

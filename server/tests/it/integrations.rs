@@ -87,7 +87,7 @@ pub(crate) async fn set_engine(world: &World, route: &Route, engine: v1::Engine)
     world.grpc().await.agents().update_agent(request).await.map(drop)
 }
 
-async fn events(world: &World, kind: &str) -> Vec<v1::Event> {
+pub(crate) async fn events(world: &World, kind: &str) -> Vec<v1::Event> {
     let request = v1::ListEventsRequest {
         cursor: "0".to_owned(),
         types: vec![kind.to_owned()],
@@ -96,7 +96,7 @@ async fn events(world: &World, kind: &str) -> Vec<v1::Event> {
     world.grpc().await.events().list_events(request).await.unwrap().into_inner().events
 }
 
-fn text<'a>(event: &'a v1::Event, name: &str) -> &'a str {
+pub(crate) fn text<'a>(event: &'a v1::Event, name: &str) -> &'a str {
     match event.data.as_ref().and_then(|data| data.fields.get(name)).and_then(|value| value.kind.as_ref()) {
         Some(Kind::StringValue(text)) => text,
         other => panic!("{name}: {other:?}"),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a story that can't go on has failed")]
 
 mod bad_input;
+mod canaries;
 mod channels;
 mod control;
 mod deliveries;
@@ -14,6 +15,7 @@ mod foreign_ids;
 mod harness;
 mod integrations;
 mod internal_listener;
+mod oauth;
 mod operations;
 mod programs;
 mod readme;

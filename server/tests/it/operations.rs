@@ -264,12 +264,17 @@ async fn a_database_of_the_operators_needs_a_key_ring() {
         std::fs::write(&path, text).unwrap();
         let (url, path) = (world.database_url(), path.clone());
         let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
-        command.args(["keys", "list"]).env("DATABASE_URL", url).env("SWITCHBOARD_KEYRING_FILE", path);
+        command
+            .args(["keys", "create"])
+            .env("DATABASE_URL", url)
+            .env("SWITCHBOARD_KEYRING_FILE", path)
+            .env("SWITCHBOARD_DATA_DIR", dir.path());
         let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
         (output.status.success(), String::from_utf8(output.stderr).unwrap())
     };
     let newer = KEYRING.replace("k1:", "k2:");
-    assert!(keys(&format!("{newer}\n{KEYRING}\n")).await.0);
+    let (good, said) = keys(&format!("{newer}\n{KEYRING}\n")).await;
+    assert!(good, "{said}");
     let (good, said) = keys("k1:c2VjcmV0LXdvcmQ=").await;
     assert!(!good && said.contains("the key k1 has not 32 bytes") && !said.contains("c2VjcmV0"), "{said}");
     let (good, said) = keys(&format!("{KEYRING}\n{KEYRING}")).await;

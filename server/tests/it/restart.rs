@@ -27,6 +27,11 @@ impl Drop for Process {
 
 impl Process {
     pub(crate) fn start(data: &Path) -> Self {
+        Self::start_with(data, &[], Stdio::null())
+    }
+
+    /// With further variables of the environment, and its log there.
+    pub(crate) fn start_with(data: &Path, further: &[(&str, &str)], log: Stdio) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_switchboard"))
             .arg("serve")
             .env_remove("DATABASE_URL")
@@ -35,14 +40,15 @@ impl Process {
             .env("SWITCHBOARD_GRPC_ADDR", "127.0.0.1:0")
             .env("SWITCHBOARD_ALLOW_PRIVATE_TARGETS", "127.0.0.0/8")
             .env("SWITCHBOARD_LOG", "warn")
-            .stderr(Stdio::null())
+            .envs(further.iter().copied())
+            .stderr(log)
             .spawn()
             .unwrap();
         Self(child)
     }
 
     /// `kill -9`.
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }

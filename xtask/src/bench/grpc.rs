@@ -8,15 +8,16 @@ use anyhow::Context as _;
 use switchboard_sdk::tonic::transport::server::TcpIncoming;
 use switchboard_sdk::tonic::transport::{Channel, Endpoint, Server};
 use switchboard_sdk::tonic::{self, Request, Response, Status};
+use switchboard_sdk::v1::agents_service_client::AgentsServiceClient;
 use switchboard_sdk::v1::dialogues_service_client::DialoguesServiceClient;
 use switchboard_sdk::v1::dialogues_service_server::{DialoguesService, DialoguesServiceServer};
 use switchboard_sdk::v1::{
     Dialogue, DialogueStatus, GetDeliveryRequest, GetDeliveryResponse, GetDialogueRequest,
     GetDialogueResponse, GetTurnRequest, GetTurnResponse, ListDeliveriesRequest, ListDeliveriesResponse,
-    ListDialoguesRequest, ListDialoguesResponse, ListMessagesRequest, ListMessagesResponse, ListTurnsRequest,
-    ListTurnsResponse, ReleaseControlRequest, ReleaseControlResponse, ResolveDeliveryRequest,
-    ResolveDeliveryResponse, RetryDeliveryRequest, RetryDeliveryResponse, SendMessageRequest,
-    SendMessageResponse, TakeControlRequest, TakeControlResponse, UpdateDialogueRequest,
+    ListDialoguesRequest, ListDialoguesResponse, ListMessagesRequest, ListMessagesResponse,
+    ListModelsRequest, ListTurnsRequest, ListTurnsResponse, ReleaseControlRequest, ReleaseControlResponse,
+    ResolveDeliveryRequest, ResolveDeliveryResponse, RetryDeliveryRequest, RetryDeliveryResponse,
+    SendMessageRequest, SendMessageResponse, TakeControlRequest, TakeControlResponse, UpdateDialogueRequest,
     UpdateDialogueResponse,
 };
 use tokio::task::JoinSet;
@@ -56,6 +57,23 @@ impl Readers {
             self.request(ListDialoguesRequest { page_size: 1_000, ..ListDialoguesRequest::default() })?;
         let page = self.connect().await?.list_dialogues(request).await?.into_inner();
         Ok(page.dialogues.into_iter().map(|dialogue| dialogue.id).collect())
+    }
+
+    /// Lists the models of an engine so often, one call after the other; gives how long each took, in milliseconds. The first
+    /// call, which asks the vendor, is left out.
+    pub async fn list_models(&self, count: usize) -> anyhow::Result<Vec<f64>> {
+        let channel = Endpoint::from_shared(self.endpoint.clone())?.tcp_nodelay(true).connect().await?;
+        let mut agents = AgentsServiceClient::new(channel);
+        let request = ListModelsRequest { vendor: "mock".to_owned(), ..ListModelsRequest::default() };
+        agents.list_models(self.request(request.clone())?).await?;
+        let mut times = Vec::with_capacity(count);
+        for _ in 0..count {
+            let request = self.request(request.clone())?;
+            let begun = Instant::now();
+            agents.list_models(request).await?;
+            times.push(begun.elapsed().as_secs_f64() * 1e3);
+        }
+        Ok(times)
     }
 
     /// Reads dialogues as fast as they come, for a time; gives the reads per second.

@@ -314,12 +314,17 @@ impl Bench {
         let bare = Readers::new(&echo.endpoint, &server.api_key);
         let ids = readers.dialogues().await?;
         ensure!(!ids.is_empty(), "there are no dialogues to read");
-        let measured = pairs(
-            async |length| readers.rush(&ids, length).await,
-            async |length| bare.rush(&ids, length).await,
-        )
-        .await?;
-        self.put("get_dialogue", measured);
+        if self.wants("get_dialogue") {
+            let measured = pairs(
+                async |length| readers.rush(&ids, length).await,
+                async |length| bare.rush(&ids, length).await,
+            )
+            .await?;
+            self.put("get_dialogue", measured);
+        }
+        if self.wants("models_cached_ms") {
+            self.put_value("models_cached_ms", percentile(&readers.list_models(2_000).await?, 50));
+        }
         Ok(())
     }
 }

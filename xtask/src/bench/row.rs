@@ -102,6 +102,7 @@ pub const MEASURES: &[Measure] = &[
     measure("webhooks_out", "deliveries/s", Group::Webhooks, Target::AtLeast(3_000.0)),
     measure("recovery_s", "s", Group::Recovery, Target::AtMost(5.0)),
     measure("get_dialogue", "calls/s", Group::Reads, Target::None),
+    measure("models_cached_ms", "ms", Group::Reads, Target::AtMost(1.0)),
     measure("idle_tps", "tx/s", Group::Idle, Target::AtMost(10.0)),
     measure("rss_idle_mib", "MiB", Group::Start, Target::AtMost(60.0)),
     measure("rss_peak_mib", "MiB", Group::Turns, Target::None),

@@ -4987,6 +4987,25 @@ pub enum ErrorReason {
     /// {"type": "about:blank", "title": "Service Unavailable", "status": 503, "reason": "VENDOR_UNAVAILABLE", "detail": "acme: list_models failed: it is down", "metadata": {"kind": "UNAVAILABLE", "vendor": "acme"}}
     /// ```
     VendorUnavailable = 54,
+    /// A person came back from a vendor's page with a state that is not ours, was used before, or is older than ten minutes; or
+    /// the integration was changed meanwhile. Nothing was granted: begin anew.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "AUTHORIZATION_INVALID", "detail": "this authorization was used before; begin anew with StartAuthorization"}
+    /// ```
+    AuthorizationInvalid = 55,
+    /// A person came back from a vendor's page without having granted anything.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "AUTHORIZATION_REFUSED", "detail": "the vendor answered access_denied; nothing was granted", "metadata": {"error": "access_denied"}}
+    /// ```
+    AuthorizationRefused = 56,
+    /// The vendor can't do what was asked.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Not Implemented", "status": 501, "reason": "CAPABILITY_MISSING", "detail": "acme is not authorized by a person; give it its credentials", "metadata": {"vendor": "acme"}}
+    /// ```
+    CapabilityMissing = 57,
     /// No route of the HTTP shim has this path.
     ///
     /// ```text,json
@@ -5120,6 +5139,9 @@ impl ErrorReason {
             Self::SecretKeyMissing => "ERROR_REASON_SECRET_KEY_MISSING",
             Self::VendorRefused => "ERROR_REASON_VENDOR_REFUSED",
             Self::VendorUnavailable => "ERROR_REASON_VENDOR_UNAVAILABLE",
+            Self::AuthorizationInvalid => "ERROR_REASON_AUTHORIZATION_INVALID",
+            Self::AuthorizationRefused => "ERROR_REASON_AUTHORIZATION_REFUSED",
+            Self::CapabilityMissing => "ERROR_REASON_CAPABILITY_MISSING",
             Self::RouteNotFound => "ERROR_REASON_ROUTE_NOT_FOUND",
             Self::MethodNotAllowed => "ERROR_REASON_METHOD_NOT_ALLOWED",
             Self::AgentInUse => "ERROR_REASON_AGENT_IN_USE",
@@ -5172,6 +5194,9 @@ impl ErrorReason {
             "ERROR_REASON_SECRET_KEY_MISSING" => Some(Self::SecretKeyMissing),
             "ERROR_REASON_VENDOR_REFUSED" => Some(Self::VendorRefused),
             "ERROR_REASON_VENDOR_UNAVAILABLE" => Some(Self::VendorUnavailable),
+            "ERROR_REASON_AUTHORIZATION_INVALID" => Some(Self::AuthorizationInvalid),
+            "ERROR_REASON_AUTHORIZATION_REFUSED" => Some(Self::AuthorizationRefused),
+            "ERROR_REASON_CAPABILITY_MISSING" => Some(Self::CapabilityMissing),
             "ERROR_REASON_ROUTE_NOT_FOUND" => Some(Self::RouteNotFound),
             "ERROR_REASON_METHOD_NOT_ALLOWED" => Some(Self::MethodNotAllowed),
             "ERROR_REASON_AGENT_IN_USE" => Some(Self::AgentInUse),
@@ -5736,6 +5761,22 @@ pub struct Integration {
     /// Output only. When it was last changed; its health doesn't count.
     #[prost(message, optional, tag = "13")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. What a person granted by OAuth 2.0. Not set: nothing.
+    #[prost(message, optional, tag = "14")]
+    pub grant: ::core::option::Option<Grant>,
+}
+/// What a person granted by OAuth 2.0, without the tokens.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Grant {
+    /// When the person consented.
+    #[prost(message, optional, tag = "1")]
+    pub grant_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the tokens were renewed last.
+    #[prost(message, optional, tag = "2")]
+    pub refresh_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the access token stops working. Not set: the vendor didn't say.
+    #[prost(message, optional, tag = "3")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// What is known of a credential.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5878,6 +5919,23 @@ pub struct RotateIntegrationResponse {
     #[prost(message, optional, tag = "1")]
     pub integration: ::core::option::Option<Integration>,
 }
+/// Asks for an authorization.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartAuthorizationRequest {
+    /// Required. The integration's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// An authorization that has begun.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartAuthorizationResponse {
+    /// The vendor's page, to be opened in the browser of a person who may give access to the account.
+    #[prost(string, tag = "1")]
+    pub authorize_url: ::prost::alloc::string::String,
+    /// Until when that person may come back.
+    #[prost(message, optional, tag = "2")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+}
 /// Asks for the vendors.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListVendorsRequest {}
@@ -5900,8 +5958,8 @@ pub struct Vendor {
     /// Where its API is described.
     #[prost(string, tag = "3")]
     pub docs_url: ::prost::alloc::string::String,
-    /// What it can do: `receive` messages, `send` messages, be an `engine`, be connected by an integration (`connect`).
-    /// Others may come.
+    /// What it can do: `receive` messages, `send` messages, be an `engine`, be connected by an integration (`connect`), be
+    /// let into by a person (`authorize`: see StartAuthorization). Others may come.
     #[prost(string, repeated, tag = "4")]
     pub capabilities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// JSON Schema (2020-12) of an integration's `settings`: what a form can be drawn from. Not set: it can't be connected.
@@ -6316,6 +6374,39 @@ pub mod integrations_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Begins an authorization by OAuth 2.0: gives the page on which a person lets the workspace into an account. The vendor
+        /// sends them back to `GET /oauth/callback` of the public listener, once and within ten minutes; what they granted is then
+        /// kept, and renewed ahead of its end for as long as the vendor does. Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING,
+        /// SECRET_KEY_MISSING.
+        pub async fn start_authorization(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StartAuthorizationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StartAuthorizationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/StartAuthorization",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "StartAuthorization",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Lists the vendors that this server knows, and what each wants to know before it can be called.
         pub async fn list_vendors(
             &mut self,
@@ -6420,6 +6511,17 @@ pub mod integrations_service_server {
             request: tonic::Request<super::RotateIntegrationRequest>,
         ) -> std::result::Result<
             tonic::Response<super::RotateIntegrationResponse>,
+            tonic::Status,
+        >;
+        /// Begins an authorization by OAuth 2.0: gives the page on which a person lets the workspace into an account. The vendor
+        /// sends them back to `GET /oauth/callback` of the public listener, once and within ten minutes; what they granted is then
+        /// kept, and renewed ahead of its end for as long as the vendor does. Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING,
+        /// SECRET_KEY_MISSING.
+        async fn start_authorization(
+            &self,
+            request: tonic::Request<super::StartAuthorizationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StartAuthorizationResponse>,
             tonic::Status,
         >;
         /// Lists the vendors that this server knows, and what each wants to know before it can be called.
@@ -6834,6 +6936,55 @@ pub mod integrations_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RotateIntegrationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/StartAuthorization" => {
+                    #[allow(non_camel_case_types)]
+                    struct StartAuthorizationSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::StartAuthorizationRequest>
+                    for StartAuthorizationSvc<T> {
+                        type Response = super::StartAuthorizationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StartAuthorizationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::start_authorization(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StartAuthorizationSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

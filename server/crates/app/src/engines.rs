@@ -6,25 +6,29 @@ use domain::{
     DialogueId, Error as Refusal, IntegrationId, Reason, WorkspaceId,
     agent::Engine,
     connection::Connection,
-    integration::{self, Health},
+    integration::{AUTHORIZE, Health, REPLACE, after_call},
+    oauth::ACCESS_TOKEN,
     vendor::{Applied, FailureKind, Retry, VendorError},
 };
 use moka::sync::Cache;
-use store::integrations::{Keep, SealedIntegration};
+use store::{
+    grants::SealedGrant,
+    integrations::{Keep, SealedIntegration},
+};
 
-use crate::{App, Error};
-
-/// What an engine's notes are kept under: another account at the vendor knows nothing of its conversations.
-pub(crate) fn notes_key(engine: &Engine) -> String {
-    match engine.integration {
-        None => engine.vendor.clone(),
-        Some(integration) => format!("{}:{integration}", engine.vendor),
-    }
-}
+use crate::{App, Error, integrations::Subject};
 
 /// Integrations as they are kept: sealed, and opened for each call. Short-lived, and emptied whenever any configuration
 /// changes. `None`: there is none.
-pub(crate) type IntegrationCache = Cache<(WorkspaceId, IntegrationId), Option<Arc<SealedIntegration>>>;
+pub(crate) type IntegrationCache = Cache<(WorkspaceId, IntegrationId), Option<Arc<Held>>>;
+
+/// What is held of an integration.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) sealed: SealedIntegration,
+    /// What a person granted, where the vendor works by that.
+    grant: Option<SealedGrant>,
+}
 
 pub(crate) fn new_cache() -> IntegrationCache {
     Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(30)).build()
@@ -40,10 +44,25 @@ pub(crate) struct Account {
 
 #[derive(Debug, Clone, Copy)]
 struct Owner {
-    workspace: WorkspaceId,
-    integration: IntegrationId,
-    generation: i64,
+    subject: Subject,
     health: Health,
+    /// Whether its pair of tokens has worked before.
+    proven: bool,
+}
+
+impl Account {
+    /// Which pair of tokens it calls with. `None`: with none.
+    pub(crate) fn pair(&self) -> Option<i64> {
+        self.of.and_then(|of| of.subject.pair)
+    }
+}
+
+/// What an engine's notes are kept under: another account at the vendor knows nothing of its conversations.
+pub(crate) fn notes_key(engine: &Engine) -> String {
+    match engine.integration {
+        None => engine.vendor.clone(),
+        Some(integration) => format!("{}:{integration}", engine.vendor),
+    }
 }
 
 /// Says why there is no account, as if the vendor had refused the call.
@@ -79,59 +98,71 @@ impl App {
         engine: &Engine,
     ) -> Result<Result<Account, VendorError>, Error> {
         let Some(id) = engine.integration else { return Ok(self.operators(&engine.vendor)) };
-        let Some(sealed) = self.integration(workspace, id).await? else {
+        let Some(held) = self.held(workspace, id).await? else {
             let detail =
                 format!("the agent's integration {id} does not exist any more; give it another engine");
             return Ok(Err(unreachable(detail, Retry::Never)));
         };
-        let vendor = &sealed.integration.vendor;
+        let vendor = &held.sealed.integration.vendor;
         if *vendor != engine.vendor {
             let detail = format!("the agent's integration {id} is with {vendor}, not with {}", engine.vendor);
             return Ok(Err(unreachable(detail, Retry::Never)));
         }
-        // A ring without the key is mended by the operator, not by the customer: try again by the schedule.
-        Ok(self
-            .account_of(workspace, &sealed)
-            .map_err(|error| unreachable(error.to_string(), Retry::Backoff)))
+        match self.account_of(workspace, &held).await {
+            Ok(account) => Ok(Ok(account)),
+            Err(Error::Vendor(error)) => Ok(Err(error)),
+            // A ring without the key is mended by the operator, not by the customer: try again by the schedule.
+            Err(error @ (Error::Sealing(_) | Error::KeyMissing(_))) => {
+                Ok(Err(unreachable(error.to_string(), Retry::Backoff)))
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    /// Opens an integration for a call.
-    pub(crate) fn account_of(
-        &self,
-        workspace: WorkspaceId,
-        sealed: &SealedIntegration,
-    ) -> Result<Account, Error> {
-        let integration = &sealed.integration;
-        let of = Owner {
-            workspace,
-            integration: integration.id,
-            generation: integration.generation,
-            health: integration.health,
-        };
-        let credentials = self.open(workspace, sealed)?;
-        let connection = Connection { settings: integration.settings.clone(), credentials };
-        Ok(Account { connection, of: Some(of) })
+    /// Opens an integration for a call, with tokens that are good for a while where its vendor works by those.
+    pub(crate) async fn account_of(&self, workspace: WorkspaceId, held: &Held) -> Result<Account, Error> {
+        let integration = &held.sealed.integration;
+        let credentials = self.open(workspace, &held.sealed)?;
+        let mut connection = Connection { settings: integration.settings.clone(), credentials };
+        let (mut pair, mut proven) = (None, false);
+        let vendor = self.inner.vendors.get(&integration.vendor);
+        if vendor.is_some_and(|vendor| vendor.oauth.is_some()) {
+            let access = self.access(workspace, integration.id, held.grant.as_ref()).await?;
+            (pair, proven) = (Some(access.version), access.proven);
+            connection.credentials.insert(ACCESS_TOKEN.to_owned(), access.token);
+        }
+        let subject = Subject { workspace, id: integration.id, generation: integration.generation, pair };
+        Ok(Account { connection, of: Some(Owner { subject, health: integration.health, proven }) })
     }
 
-    /// Reads an integration, as it is kept.
-    pub(crate) async fn integration(
+    /// Reads an integration, as it is held.
+    pub(crate) async fn held(
         &self,
         workspace: WorkspaceId,
         id: IntegrationId,
-    ) -> Result<Option<Arc<SealedIntegration>>, Error> {
+    ) -> Result<Option<Arc<Held>>, Error> {
         if let Some(known) = self.inner.integrations.get(&(workspace, id)) {
             return Ok(known);
         }
         let news = self.inner.hub.configuration();
         let mut tx = self.store().workspace(workspace).await?;
-        let sealed = store::integrations::find(&mut tx, workspace, id, Keep::Free).await?.map(Arc::new);
+        let held = match store::integrations::find(&mut tx, workspace, id, Keep::Free).await? {
+            Some(sealed) => {
+                let grant = match sealed.integration.grant {
+                    Some(_) => store::grants::find(&mut tx, workspace, id, false).await?,
+                    None => None,
+                };
+                Some(Arc::new(Held { sealed, grant }))
+            }
+            None => None,
+        };
         store::commit(tx).await?;
-        self.inner.integrations.insert((workspace, id), sealed.clone());
+        self.inner.integrations.insert((workspace, id), held.clone());
         // What changed while it was read must not be kept as it was.
         if news.has_changed().unwrap_or(true) {
             self.inner.integrations.invalidate(&(workspace, id));
         }
-        Ok(sealed)
+        Ok(held)
     }
 
     /// The operator's own account at a vendor.
@@ -154,16 +185,28 @@ impl App {
 
     /// Keeps what a call tells of the integration it was made with. That it can't be kept is no reason for the call to fail.
     pub(crate) async fn note_call(&self, account: &Account, result: Result<(), &VendorError>) {
-        let Some(of) = account.of else { return };
-        let Some(finding) = integration::after_call(result, self.now()) else { return };
+        let Some(Owner { subject, health, proven }) = account.of else { return };
+        let Subject { workspace, id, .. } = subject;
+        let refused = result.is_err_and(|error| error.kind == FailureKind::Unauthorized);
+        let remedy = match subject.pair {
+            // A pair that used to work may only be revoked: it is renewed before a person is asked.
+            Some(pair) if refused && proven => return self.hurry(workspace, id, pair).await,
+            Some(pair) => {
+                if result.is_ok() && !proven {
+                    self.prove(workspace, id, pair).await;
+                }
+                AUTHORIZE
+            }
+            None => REPLACE,
+        };
+        let Some(finding) = after_call(result, remedy, self.now()) else { return };
         // As nearly always: what is found out is known.
-        if finding.0 == of.health {
+        if finding.0 == health {
             return;
         }
-        let noted = self.note_finding(of.workspace, of.integration, of.generation, &finding, None).await;
-        if let Err(error) = noted {
+        if let Err(error) = self.note_finding(subject, &finding, None).await {
             tracing::warn!(
-                workspace.id = %of.workspace, integration.id = %of.integration, error = %error,
+                workspace.id = %workspace, integration.id = %id, error = %error,
                 "an integration's health could not be kept"
             );
         }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use domain::Reason;
+use domain::{
+    Reason,
+    vendor::{FailureKind, Retry, VendorError},
+};
 
 /// A use case failed.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +22,9 @@ pub enum Error {
     /// A secret was sealed with a key that the ring lacks.
     #[error("a secret can't be opened: the key ring lacks the key {0}")]
     KeyMissing(String),
+    /// A vendor said no, or nothing, to a call that somebody waits for.
+    #[error(transparent)]
+    Vendor(VendorError),
 }
 
 impl Error {
@@ -34,6 +40,7 @@ impl Error {
                 );
                 domain::Error::new(Reason::SecretKeyMissing, detail).with("kid", kid)
             }
+            Self::Vendor(error) => refusal(error),
             Self::Store(_) | Self::Sealing(_) => domain::Error::new(Reason::Internal, "an internal error"),
         }
     }
@@ -43,4 +50,27 @@ impl Error {
 pub(crate) fn unavailable() -> domain::Error {
     domain::Error::new(Reason::Unavailable, "the service is not available now; try again after the pause")
         .retry_after(Duration::from_secs(1))
+}
+
+/// Tells a caller of a vendor's refusal.
+fn refusal(error: &VendorError) -> domain::Error {
+    let reason = if error.retry == Retry::Never { Reason::VendorRefused } else { Reason::VendorUnavailable };
+    let kind = match error.kind {
+        FailureKind::Other => "OTHER",
+        FailureKind::Unauthorized => "UNAUTHORIZED",
+        FailureKind::Forbidden => "FORBIDDEN",
+        FailureKind::OutOfQuota => "OUT_OF_QUOTA",
+        FailureKind::RateLimited => "RATE_LIMITED",
+        FailureKind::Unavailable => "UNAVAILABLE",
+        FailureKind::NotFound => "NOT_FOUND",
+        FailureKind::InputTooLong => "INPUT_TOO_LONG",
+        FailureKind::BadAnswer => "BAD_ANSWER",
+        FailureKind::Cancelled => "CANCELLED",
+    };
+    let refusal =
+        domain::Error::new(reason, error.to_string()).with("vendor", error.vendor).with("kind", kind);
+    match error.retry {
+        Retry::After(pause) => refusal.retry_after(pause),
+        _ => refusal,
+    }
 }

@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
     Error as Refusal, IntegrationId, Reason, Timestamp, WorkspaceId,
-    connection::{CheckStep, Connection, Connector},
+    connection::{CheckOutcome, CheckStep, Connector},
     error::Violations,
-    integration::{Finding, Health, Integration, MAX_CREDENTIAL_BYTES, MAX_SETTINGS_BYTES, after_check},
-    vendor::Vendors,
+    integration::{
+        AUTHORIZE, CREDENTIALS_STEP, Finding, Health, Integration, MAX_CREDENTIAL_BYTES, MAX_SETTINGS_BYTES,
+        after_check,
+    },
+    vendor::{FailureKind, VendorError, Vendors},
     workspace::{Level, Service},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -50,6 +53,15 @@ pub struct IntegrationPatch {
     pub settings: Option<Value>,
     /// Those that are named; an empty one is taken away.
     pub credentials: Option<Credentials>,
+}
+
+/// What something was found out about: a state of an integration, and of its tokens where it has any.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject {
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) id: IntegrationId,
+    pub(crate) generation: i64,
+    pub(crate) pair: Option<i64>,
 }
 
 pub(crate) fn not_found(id: IntegrationId) -> Refusal {
@@ -178,6 +190,7 @@ impl App {
                 health: Health::Unknown,
                 last_error: None,
                 checked_at: None,
+                grant: None,
                 created_at: now,
                 updated_at: now,
             },
@@ -295,7 +308,7 @@ impl App {
         Ok((tx, sealed.ok_or_else(|| not_found(id))?))
     }
 
-    async fn save_integration(
+    pub(crate) async fn save_integration(
         &self,
         mut tx: store::Tx,
         workspace: WorkspaceId,
@@ -319,6 +332,7 @@ impl App {
             return Err(Refusal::new(Reason::IntegrationInUse, detail).into());
         }
         store::integrations::delete(&mut tx, workspace, id).await?;
+        store::grants::delete(&mut tx, workspace, id).await?;
         self.tell(&mut tx, workspace, "integration.deleted", id.0).await?;
         store::commit(tx).await?;
         self.forget();
@@ -328,12 +342,13 @@ impl App {
     /// Gives an integration a fresh data key.
     pub async fn rotate_integration(&self, caller: &Caller, id: IntegrationId) -> Result<Integration, Error> {
         let workspace = caller.require(Service::Integrations, Level::Admin)?;
-        let (tx, mut sealed) = self.lock_integration(workspace, id).await?;
+        let (mut tx, mut sealed) = self.lock_integration(workspace, id).await?;
         let credentials = self.open(workspace, &sealed)?;
         let (key, data_key) = self.inner.sealer.fresh_data_key(workspace, id.0, DATA_KEY)?;
         sealed.credentials = seal(&key, workspace, id, &credentials)?;
         sealed.data_key = data_key;
         sealed.integration.updated_at = self.now();
+        self.reseal_grant(&mut tx, workspace, id, None).await?;
         self.save_integration(tx, workspace, sealed).await
     }
 
@@ -344,19 +359,24 @@ impl App {
         id: IntegrationId,
     ) -> Result<(Integration, Vec<CheckStep>), Error> {
         let workspace = caller.require(Service::Integrations, Level::Write)?;
-        let mut tx = self.store().workspace(workspace).await?;
-        let sealed = store::integrations::find(&mut tx, workspace, id, Keep::Free).await?;
-        store::commit(tx).await?;
-        let sealed = sealed.ok_or_else(|| not_found(id))?;
-        let connector = self.connector(&sealed.integration.vendor)?;
-        let connection = Connection {
-            credentials: self.open(workspace, &sealed)?,
-            settings: sealed.integration.settings.clone(),
+        let held = self.held(workspace, id).await?.ok_or_else(|| not_found(id))?;
+        let integration = &held.sealed.integration;
+        let connector = self.connector(&integration.vendor)?;
+        let mut subject = Subject { workspace, id, generation: integration.generation, pair: None };
+        let steps = match self.account_of(workspace, &held).await {
+            Ok(account) => {
+                subject.pair = account.pair();
+                connector.check(&account.connection).await
+            }
+            Err(Error::Vendor(error)) => vec![not_let_in(&error)],
+            Err(error) => return Err(error),
         };
-        let steps = connector.check(&connection).await;
         let now = self.now();
         let finding = after_check(&steps, now);
-        self.note_finding(workspace, id, sealed.integration.generation, &finding, Some(now)).await?;
+        self.note_finding(subject, &finding, Some(now)).await?;
+        if let (Health::Healthy, Some(pair)) = (finding.0, subject.pair) {
+            self.prove(workspace, id, pair).await;
+        }
         Ok((self.get_integration_of(workspace, id).await?, steps))
     }
 
@@ -371,45 +391,67 @@ impl App {
         Ok(sealed.ok_or_else(|| not_found(id))?.integration)
     }
 
-    /// Keeps what was found out about a generation of an integration; tells of it where its health is another now.
+    /// Keeps what was found out about an integration; tells of it where its health is another now.
     pub(crate) async fn note_finding(
         &self,
-        workspace: WorkspaceId,
-        id: IntegrationId,
-        generation: i64,
+        subject: Subject,
         finding: &Finding,
         checked_at: Option<Timestamp>,
     ) -> Result<(), Error> {
+        let Subject { workspace, id, generation, pair } = subject;
         let mut tx = self.store().workspace(workspace).await?;
+        let state = (generation, pair);
         let changed =
-            store::integrations::set_health(&mut tx, workspace, id, generation, finding, checked_at).await?;
+            store::integrations::set_health(&mut tx, workspace, id, state, finding, checked_at).await?;
         if changed {
-            let (health, trouble) = finding;
-            let text = |text: Option<&String>| text.map(|text| text.replace('\0', "")).unwrap_or_default();
-            let event = NewEvent {
-                id: self.id(),
-                kind: "integration.health_changed",
-                dialogue: None,
-                subject: id.0,
-                data: json!({
-                    "health": health.as_str(),
-                    "last_error": text(trouble.as_ref().map(|trouble| &trouble.detail)),
-                    "remedy": text(trouble.as_ref().map(|trouble| &trouble.remedy)),
-                }),
-                at: self.now(),
-            };
-            store::events::insert(&mut tx, workspace, &event).await?;
-            store::notify_configuration(&mut tx, workspace).await?;
-            tracing::info!(
-                workspace.id = %workspace, integration.id = %id, health = health.as_str(),
-                error = trouble.as_ref().map(|trouble| &*trouble.detail), "an integration's health is another now"
-            );
+            self.tell_health(&mut tx, workspace, id, finding).await?;
         }
         store::commit(tx).await?;
         if changed {
             self.forget();
         }
         Ok(())
+    }
+
+    /// Writes an event about an integration's health, and has every process forget what it cached.
+    pub(crate) async fn tell_health(
+        &self,
+        tx: &mut store::Tx,
+        workspace: WorkspaceId,
+        id: IntegrationId,
+        (health, trouble): &Finding,
+    ) -> Result<(), Error> {
+        let text = |text: Option<&String>| text.map(|text| text.replace('\0', "")).unwrap_or_default();
+        let event = NewEvent {
+            id: self.id(),
+            kind: "integration.health_changed",
+            dialogue: None,
+            subject: id.0,
+            data: json!({
+                "health": health.as_str(),
+                "last_error": text(trouble.as_ref().map(|trouble| &trouble.detail)),
+                "remedy": text(trouble.as_ref().map(|trouble| &trouble.remedy)),
+            }),
+            at: self.now(),
+        };
+        store::events::insert(tx, workspace, &event).await?;
+        store::notify_configuration(tx, workspace).await?;
+        tracing::info!(
+            workspace.id = %workspace, integration.id = %id, health = health.as_str(),
+            error = trouble.as_ref().map(|trouble| &*trouble.detail), "an integration's health is another now"
+        );
+        Ok(())
+    }
+}
+
+/// A check that doesn't get as far as the vendor's own steps: the tokens can't be had.
+fn not_let_in(error: &VendorError) -> CheckStep {
+    let person = error.kind == FailureKind::Unauthorized;
+    CheckStep {
+        name: if person { CREDENTIALS_STEP } else { "tokens" },
+        outcome: CheckOutcome::Failed,
+        detail: error.to_string(),
+        remedy: if person { AUTHORIZE } else { "try again later" }.to_owned(),
     }
 }
 

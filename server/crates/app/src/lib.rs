@@ -22,6 +22,7 @@ mod jobs;
 mod logs;
 pub mod models;
 mod numberer;
+mod oauth;
 mod prompt;
 mod requests;
 pub mod sealing;
@@ -100,6 +101,8 @@ struct Inner {
     routes: inbound::RouteCache,
     integrations: engines::IntegrationCache,
     models: models::ModelCache,
+    doors: oauth::renewal::Doors,
+    renewing: tokio::sync::Semaphore,
     inbox: inbound::Inbox,
     stop: CancellationToken,
 }
@@ -127,6 +130,8 @@ impl App {
                 routes: inbound::RouteCache::new(),
                 integrations: engines::new_cache(),
                 models: models::new_cache(),
+                doors: oauth::renewal::new_doors(),
+                renewing: tokio::sync::Semaphore::new(oauth::renewal::AT_ONCE),
                 store,
                 clock,
                 ids,

@@ -9,13 +9,11 @@ use std::{
 use domain::{
     Error as Refusal, IntegrationId, Reason, Timestamp, WorkspaceId,
     engine::{CompletionModel, Model},
-    vendor::{FailureKind, Retry, VendorError},
     workspace::{Level, Service},
 };
 use moka::sync::Cache;
-use store::integrations::SealedIntegration;
 
-use crate::{App, Caller, Error};
+use crate::{App, Caller, Error, engines::Held};
 
 /// From when on the vendor is asked anew.
 const FRESH: Duration = Duration::from_hours(24);
@@ -57,7 +55,7 @@ struct Question {
     vendor: String,
     engine: Arc<dyn CompletionModel>,
     /// The integration whose account is asked. `None`: the operator's.
-    source: Option<Arc<SealedIntegration>>,
+    source: Option<Arc<Held>>,
     shelf: Arc<Shelf>,
     came_at: Timestamp,
 }
@@ -76,28 +74,6 @@ impl Shelf {
     }
 }
 
-/// Tells a caller of a vendor's refusal.
-fn refusal(error: &VendorError) -> Refusal {
-    let reason = if error.retry == Retry::Never { Reason::VendorRefused } else { Reason::VendorUnavailable };
-    let kind = match error.kind {
-        FailureKind::Other => "OTHER",
-        FailureKind::Unauthorized => "UNAUTHORIZED",
-        FailureKind::Forbidden => "FORBIDDEN",
-        FailureKind::OutOfQuota => "OUT_OF_QUOTA",
-        FailureKind::RateLimited => "RATE_LIMITED",
-        FailureKind::Unavailable => "UNAVAILABLE",
-        FailureKind::NotFound => "NOT_FOUND",
-        FailureKind::InputTooLong => "INPUT_TOO_LONG",
-        FailureKind::BadAnswer => "BAD_ANSWER",
-        FailureKind::Cancelled => "CANCELLED",
-    };
-    let refusal = Refusal::new(reason, error.to_string()).with("vendor", error.vendor).with("kind", kind);
-    match error.retry {
-        Retry::After(pause) => refusal.retry_after(pause),
-        _ => refusal,
-    }
-}
-
 impl App {
     /// Lists the models of a vendor, as the account sees them that an agent with this integration would use.
     pub async fn list_models(
@@ -113,9 +89,9 @@ impl App {
         };
         let source = match integration {
             Some(id) => {
-                let found = self.integration(workspace, id).await?;
+                let found = self.held(workspace, id).await?;
                 let found = found.ok_or_else(|| crate::integrations::not_found(id))?;
-                let with = &found.integration.vendor;
+                let with = &found.sealed.integration.vendor;
                 if *with != vendor {
                     let detail = format!("is an integration with {with}, not with {vendor}");
                     return Err(Refusal::field(Reason::FieldInvalid, "integration_id", detail).into());
@@ -124,7 +100,8 @@ impl App {
             }
             None => None,
         };
-        let state = source.as_ref().map(|found| (found.integration.id, found.integration.generation));
+        let state = source.as_ref().map(|found| &found.sealed.integration);
+        let state = state.map(|integration| (integration.id, integration.generation));
         let key = (workspace, vendor.clone(), state);
         let shelf = self.inner.models.get_with(key, Arc::default);
         let now = self.now();
@@ -170,8 +147,8 @@ impl App {
             return Ok(listed);
         }
         let account = match source {
-            Some(sealed) => self.account_of(*workspace, sealed)?,
-            None => self.operators(vendor).map_err(|error| refusal(&error))?,
+            Some(held) => self.account_of(*workspace, held).await?,
+            None => self.operators(vendor).map_err(Error::Vendor)?,
         };
         let listed = engine.list_models(&account.connection).await;
         self.note_call(&account, listed.as_ref().map(drop)).await;
@@ -184,7 +161,7 @@ impl App {
             }
             Err(error) => {
                 *locked(&shelf.failed_at) = Some(self.now());
-                Err(refusal(&error).into())
+                Err(Error::Vendor(error))
             }
         }
     }

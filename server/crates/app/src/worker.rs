@@ -61,6 +61,7 @@ pub struct Running {
     numberer: JoinHandle<()>,
     feeder: JoinHandle<()>,
     rewrapper: JoinHandle<()>,
+    renewer: JoinHandle<()>,
     tasks: TaskTracker,
     give_up: CancellationToken,
     app: App,
@@ -81,6 +82,7 @@ impl Running {
         let _ = self.numberer.await;
         let _ = self.feeder.await;
         let _ = self.rewrapper.await;
+        let _ = self.renewer.await;
         if let Err(error) =
             store::queue::retire(self.app.store().pool(), self.app.inner.worker, self.app.now()).await
         {
@@ -354,6 +356,7 @@ pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
         ],
         numberer: tokio::spawn(numberer::run(app.clone())),
         feeder: tokio::spawn(feeder::run(app.clone())),
+        renewer: tokio::spawn(jobs::renew_grants::run(app.clone())),
         rewrapper: tokio::spawn(jobs::rewrap_secrets::run(app.clone())),
         tasks,
         give_up,

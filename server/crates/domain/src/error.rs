@@ -84,6 +84,9 @@ reasons! {
     SecretKeyMissing = "SECRET_KEY_MISSING", FailedPrecondition;
     VendorRefused = "VENDOR_REFUSED", FailedPrecondition;
     VendorUnavailable = "VENDOR_UNAVAILABLE", Unavailable;
+    AuthorizationInvalid = "AUTHORIZATION_INVALID", InvalidArgument;
+    AuthorizationRefused = "AUTHORIZATION_REFUSED", FailedPrecondition;
+    CapabilityMissing = "CAPABILITY_MISSING", Unimplemented;
     RouteNotFound = "ROUTE_NOT_FOUND", NotFound;
     MethodNotAllowed = "METHOD_NOT_ALLOWED", Unimplemented;
     AgentInUse = "AGENT_IN_USE", FailedPrecondition;

@@ -17,6 +17,11 @@ pub const MAX_SETTINGS_BYTES: usize = 65_536;
 /// The step of a check whose failure means that the vendor wants other credentials.
 pub const CREDENTIALS_STEP: &str = "credentials";
 
+/// What to do when the vendor refuses the credentials.
+pub const REPLACE: &str = "give the integration valid credentials with UpdateIntegration, then check it";
+/// What to do when the vendor refuses what a person granted.
+pub const AUTHORIZE: &str = "authorize the integration with StartAuthorization";
+
 /// A workspace's connection to one vendor, without its credentials.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Integration {
@@ -38,10 +43,23 @@ pub struct Integration {
     pub last_error: Option<Trouble>,
     /// When it was last checked. `None`: never.
     pub checked_at: Option<Timestamp>,
+    /// What a person granted. `None`: nothing.
+    pub grant: Option<Grant>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+}
+
+/// What a person granted, without the tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grant {
+    /// When the person consented.
+    pub granted_at: Timestamp,
+    /// When the tokens were renewed last.
+    pub refreshed_at: Timestamp,
+    /// When the access token stops working. `None`: not told.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// What went wrong with an integration.
@@ -92,11 +110,10 @@ pub type Finding = (Health, Option<Trouble>);
 
 /// What a call tells of the integration it was made with. `None`: nothing. Only a refusal of the credentials is the
 /// integration's own trouble; that a vendor is down or busy says nothing of it.
-pub fn after_call(result: Result<(), &VendorError>, at: Timestamp) -> Option<Finding> {
+pub fn after_call(result: Result<(), &VendorError>, remedy: &str, at: Timestamp) -> Option<Finding> {
     match result {
         Ok(()) => Some((Health::Healthy, None)),
         Err(error) if error.kind == FailureKind::Unauthorized => {
-            let remedy = "give the integration valid credentials with UpdateIntegration, then check it";
             let trouble = Trouble { detail: error.to_string(), remedy: remedy.to_owned(), at };
             Some((Health::NeedsAuthorization, Some(trouble)))
         }
@@ -147,9 +164,9 @@ mod tests {
             applied: Applied::No,
             retry: Retry::Never,
         };
-        assert_eq!(after_call(Err(&failed(FailureKind::Unavailable)), at), None);
-        assert_eq!(after_call(Err(&failed(FailureKind::OutOfQuota)), at), None);
-        let (health, _) = after_call(Err(&failed(FailureKind::Unauthorized)), at).unwrap();
+        assert_eq!(after_call(Err(&failed(FailureKind::Unavailable)), REPLACE, at), None);
+        assert_eq!(after_call(Err(&failed(FailureKind::OutOfQuota)), REPLACE, at), None);
+        let (health, _) = after_call(Err(&failed(FailureKind::Unauthorized)), REPLACE, at).unwrap();
         assert_eq!(health, Health::NeedsAuthorization);
         assert_eq!(Health::parse(health.as_str()), Some(health));
     }

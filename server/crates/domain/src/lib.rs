@@ -22,6 +22,7 @@ pub mod inbound;
 pub mod integration;
 pub mod language;
 pub mod new_message;
+pub mod oauth;
 pub mod part;
 pub mod policy;
 pub mod profile;

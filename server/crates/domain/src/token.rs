@@ -24,6 +24,8 @@ pub enum TokenKind {
     Agent,
     /// A channel's token, carried by our deliveries.
     Channel,
+    /// The state of an authorization, carried by people whom a vendor sends back.
+    Authorization,
 }
 
 impl TokenKind {
@@ -33,6 +35,7 @@ impl TokenKind {
             Self::WorkspaceKey => "sbk",
             Self::Agent => "sba",
             Self::Channel => "sbc",
+            Self::Authorization => "sbs",
         }
     }
 }

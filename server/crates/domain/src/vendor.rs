@@ -11,6 +11,7 @@ use crate::{
     dialogue::Role,
     engine::CompletionModel,
     inbound::{InboundEvent, RawRequest, Verified},
+    oauth::OAuthProvider,
 };
 
 /// An outside company, or a kind of endpoint, that we talk to.
@@ -30,6 +31,8 @@ pub struct Vendor {
     pub engine: Option<Arc<dyn CompletionModel>>,
     /// Connects a workspace to it. `None`: it needs no account.
     pub connector: Option<Arc<dyn Connector>>,
+    /// Lets people authorize us there. `None`: credentials are all it takes.
+    pub oauth: Option<Arc<dyn OAuthProvider>>,
 }
 
 impl fmt::Debug for Vendor {

@@ -11,6 +11,7 @@
 //! that is no model and has an address of its own answers through `listener`, as `generic_http` does.
 #![warn(missing_docs)]
 
+pub mod amocrm;
 mod body;
 mod clock;
 mod fault;

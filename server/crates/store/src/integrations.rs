@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::{
     IntegrationId, Timestamp, WorkspaceId,
-    integration::{Finding, Health, Integration, Trouble},
+    integration::{Finding, Grant, Health, Integration, Trouble},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -44,6 +44,9 @@ struct IntegrationRow {
     remedy: Option<String>,
     last_error_at: Option<Timestamp>,
     checked_at: Option<Timestamp>,
+    granted_at: Option<Timestamp>,
+    refreshed_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -72,6 +75,11 @@ impl TryFrom<IntegrationRow> for SealedIntegration {
                     at,
                 }),
                 checked_at: row.checked_at,
+                grant: row.granted_at.zip(row.refreshed_at).map(|(granted_at, refreshed_at)| Grant {
+                    granted_at,
+                    refreshed_at,
+                    expires_at: row.expires_at,
+                }),
                 created_at: row.created_at,
                 updated_at: row.updated_at,
             },
@@ -81,8 +89,11 @@ impl TryFrom<IntegrationRow> for SealedIntegration {
     }
 }
 
-const INTEGRATION: &str = "id, vendor, display_name, settings, data_key_sealed, credentials_sealed, credentials_set, \
-                           generation, health, last_error, remedy, last_error_at, checked_at, created_at, updated_at";
+const INTEGRATION: &str = "i.id, i.vendor, i.display_name, i.settings, i.data_key_sealed, i.credentials_sealed, \
+                           i.credentials_set, i.generation, i.health, i.last_error, i.remedy, i.last_error_at, i.checked_at, \
+                           i.created_at, i.updated_at, g.granted_at, g.refreshed_at, g.expires_at";
+const FROM: &str =
+    "integrations i left join integration_grants g on g.workspace_id = i.workspace_id and g.id = i.id";
 
 /// What selects integrations.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -144,11 +155,11 @@ pub async fn find(
 ) -> Result<Option<SealedIntegration>, Error> {
     let lock = match keep {
         Keep::Free => "",
-        Keep::There => "for key share",
-        Keep::Unchanged => "for update",
+        Keep::There => "for key share of i",
+        Keep::Unchanged => "for update of i",
     };
     let row: Option<IntegrationRow> = sqlx::query_as(AssertSqlSafe(format!(
-        "select {INTEGRATION} from integrations where workspace_id = $1 and id = $2 {lock}"
+        "select {INTEGRATION} from {FROM} where i.workspace_id = $1 and i.id = $2 {lock}"
     )))
     .bind(workspace.0)
     .bind(id.0)
@@ -166,9 +177,9 @@ pub async fn list(
     limit: usize,
 ) -> Result<Vec<Integration>, Error> {
     let rows: Vec<IntegrationRow> = sqlx::query_as(AssertSqlSafe(format!(
-        "select {INTEGRATION} from integrations
-         where workspace_id = $1 and ($2::uuid is null or id > $2) and ($3::text is null or vendor = $3)
-         order by id limit $4"
+        "select {INTEGRATION} from {FROM}
+         where i.workspace_id = $1 and ($2::uuid is null or i.id > $2) and ($3::text is null or i.vendor = $3)
+         order by i.id limit $4"
     )))
     .bind(workspace.0)
     .bind(after.map(|id| id.0))
@@ -213,13 +224,13 @@ pub async fn update(
     Ok(())
 }
 
-/// Writes what was found out about a generation of an integration, and when it was checked, if that is how. Answers whether
-/// its health is another now; a generation that has passed is left alone.
+/// Writes what was found out about a generation of an integration, or about a pair of its tokens, and when it was checked, if
+/// that is how. Answers whether its health is another now; a generation or a pair that has passed is left alone.
 pub async fn set_health(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     id: IntegrationId,
-    generation: i64,
+    (generation, pair): (i64, Option<i64>),
     (health, trouble): &Finding,
     checked_at: Option<Timestamp>,
 ) -> Result<bool, Error> {
@@ -227,6 +238,9 @@ pub async fn set_health(
         "with before as (
              select health from integrations
              where workspace_id = $1 and id = $2 and generation = $3 and (health <> $4 or $8::timestamptz is not null)
+                 and ($9::bigint is null or exists (
+                     select 1 from integration_grants g where g.workspace_id = $1 and g.id = $2 and g.version = $9
+                 ))
              for update
          )
          update integrations i
@@ -242,6 +256,7 @@ pub async fn set_health(
     .bind(trouble.as_ref().map(|trouble| trouble.remedy.replace('\0', "")))
     .bind(trouble.as_ref().map(|trouble| trouble.at))
     .bind(checked_at)
+    .bind(pair)
     .fetch_optional(conn)
     .await?;
     Ok(before.is_some_and(|before| before != health.as_str()))

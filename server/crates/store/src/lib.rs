@@ -3,7 +3,7 @@
 //! One file per noun, with functions that take the connection first and the workspace second. A use case in `app` opens
 //! the transaction with [`Store::workspace`], which sets the workspace that row-level security compares with, and commits
 //! it. What crosses workspaces by nature (gathered writes, claims) calls the `system_…` functions of the migrations and
-//! stands in [`record`], [`queue`], [`numberer`], [`endpoints`] and [`secrets`].
+//! stands in [`record`], [`queue`], [`numberer`], [`endpoints`], [`secrets`] and [`grants`].
 //!
 //! The room knows nothing of vendors, wire types or decisions. A missing row is `Ok(None)`; the use case decides whether
 //! that is an error. `now()` appears for leases only; business time is a parameter.
@@ -19,6 +19,7 @@ pub mod endpoints;
 pub mod engine_notes;
 pub mod error;
 pub mod events;
+pub mod grants;
 pub mod inbound_webhooks;
 pub mod integrations;
 pub mod numberer;

@@ -18,8 +18,9 @@ pub struct Column {
 }
 
 /// All of them. The function `system_sealed_otherwise` knows the same.
-pub const COLUMNS: [Column; 5] = [
+pub const COLUMNS: [Column; 6] = [
     Column { table: "integrations", name: "data_key_sealed", place: "integrations.data_key" },
+    Column { table: "integration_grants", name: "data_key_sealed", place: "integration_grants.data_key" },
     Column { table: "channels", name: "token_sealed", place: "channels.token" },
     Column { table: "channels", name: "signing_secret_sealed", place: "channels.signing_secret" },
     Column { table: "webhook_endpoints", name: "secret_sealed", place: "webhook_endpoints.secret" },

@@ -39,6 +39,7 @@ pub fn vendor(http: HttpClient, headers: Headers) -> Vendor {
         sender: Some(endpoint),
         engine: None,
         connector: None,
+        oauth: None,
     }
 }
 

@@ -16,6 +16,7 @@
 use domain::vendor::Vendors;
 
 mod account;
+pub mod amocrm;
 mod conversation;
 pub mod event_poster;
 pub mod generic_http;
@@ -40,6 +41,7 @@ pub fn all(http: http::HttpClient, settings: Settings) -> Vendors {
     Vendors::new(vec![
         generic_http::vendor(http.clone(), settings.generic_http),
         mock::vendor(),
+        amocrm::vendor(http.clone()),
         openai::vendor(http),
     ])
 }

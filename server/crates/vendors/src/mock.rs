@@ -29,6 +29,7 @@ pub fn vendor() -> Vendor {
         sender: None,
         engine: Some(Arc::new(Mock)),
         connector: None,
+        oauth: None,
     }
 }
 

@@ -49,6 +49,7 @@ pub fn vendor(http: HttpClient) -> Vendor {
         sender: None,
         engine: Some(engine.clone()),
         connector: Some(engine),
+        oauth: None,
     }
 }
 

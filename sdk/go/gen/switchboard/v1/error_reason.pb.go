@@ -202,6 +202,25 @@ const (
 	// {"type": "about:blank", "title": "Service Unavailable", "status": 503, "reason": "VENDOR_UNAVAILABLE", "detail": "acme: list_models failed: it is down", "metadata": {"kind": "UNAVAILABLE", "vendor": "acme"}}
 	// ```
 	ErrorReason_ERROR_REASON_VENDOR_UNAVAILABLE ErrorReason = 54
+	// A person came back from a vendor's page with a state that is not ours, was used before, or is older than ten minutes; or
+	// the integration was changed meanwhile. Nothing was granted: begin anew.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "AUTHORIZATION_INVALID", "detail": "this authorization was used before; begin anew with StartAuthorization"}
+	// ```
+	ErrorReason_ERROR_REASON_AUTHORIZATION_INVALID ErrorReason = 55
+	// A person came back from a vendor's page without having granted anything.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "AUTHORIZATION_REFUSED", "detail": "the vendor answered access_denied; nothing was granted", "metadata": {"error": "access_denied"}}
+	// ```
+	ErrorReason_ERROR_REASON_AUTHORIZATION_REFUSED ErrorReason = 56
+	// The vendor can't do what was asked.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Not Implemented", "status": 501, "reason": "CAPABILITY_MISSING", "detail": "acme is not authorized by a person; give it its credentials", "metadata": {"vendor": "acme"}}
+	// ```
+	ErrorReason_ERROR_REASON_CAPABILITY_MISSING ErrorReason = 57
 	// No route of the HTTP shim has this path.
 	//
 	// ```json
@@ -332,6 +351,9 @@ var (
 		52: "ERROR_REASON_SECRET_KEY_MISSING",
 		53: "ERROR_REASON_VENDOR_REFUSED",
 		54: "ERROR_REASON_VENDOR_UNAVAILABLE",
+		55: "ERROR_REASON_AUTHORIZATION_INVALID",
+		56: "ERROR_REASON_AUTHORIZATION_REFUSED",
+		57: "ERROR_REASON_CAPABILITY_MISSING",
 		20: "ERROR_REASON_ROUTE_NOT_FOUND",
 		21: "ERROR_REASON_METHOD_NOT_ALLOWED",
 		22: "ERROR_REASON_AGENT_IN_USE",
@@ -379,6 +401,9 @@ var (
 		"ERROR_REASON_SECRET_KEY_MISSING":        52,
 		"ERROR_REASON_VENDOR_REFUSED":            53,
 		"ERROR_REASON_VENDOR_UNAVAILABLE":        54,
+		"ERROR_REASON_AUTHORIZATION_INVALID":     55,
+		"ERROR_REASON_AUTHORIZATION_REFUSED":     56,
+		"ERROR_REASON_CAPABILITY_MISSING":        57,
 		"ERROR_REASON_ROUTE_NOT_FOUND":           20,
 		"ERROR_REASON_METHOD_NOT_ALLOWED":        21,
 		"ERROR_REASON_AGENT_IN_USE":              22,
@@ -429,7 +454,7 @@ var File_switchboard_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"!switchboard/v1/error_reason.proto\x12\x0eswitchboard.v1*\xa9\f\n" +
+	"!switchboard/v1/error_reason.proto\x12\x0eswitchboard.v1*\x9e\r\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_FIELD_INVALID\x10\x01\x12#\n" +
@@ -460,7 +485,10 @@ const file_switchboard_v1_error_reason_proto_rawDesc = "" +
 	"\x1fERROR_REASON_INTEGRATION_IN_USE\x103\x12#\n" +
 	"\x1fERROR_REASON_SECRET_KEY_MISSING\x104\x12\x1f\n" +
 	"\x1bERROR_REASON_VENDOR_REFUSED\x105\x12#\n" +
-	"\x1fERROR_REASON_VENDOR_UNAVAILABLE\x106\x12 \n" +
+	"\x1fERROR_REASON_VENDOR_UNAVAILABLE\x106\x12&\n" +
+	"\"ERROR_REASON_AUTHORIZATION_INVALID\x107\x12&\n" +
+	"\"ERROR_REASON_AUTHORIZATION_REFUSED\x108\x12#\n" +
+	"\x1fERROR_REASON_CAPABILITY_MISSING\x109\x12 \n" +
 	"\x1cERROR_REASON_ROUTE_NOT_FOUND\x10\x14\x12#\n" +
 	"\x1fERROR_REASON_METHOD_NOT_ALLOWED\x10\x15\x12\x1d\n" +
 	"\x19ERROR_REASON_AGENT_IN_USE\x10\x16\x12!\n" +

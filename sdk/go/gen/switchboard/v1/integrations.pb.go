@@ -172,7 +172,9 @@ type Integration struct {
 	// Output only. When it was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Output only. When it was last changed; its health doesn't count.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// Output only. What a person granted by OAuth 2.0. Not set: nothing.
+	Grant         *Grant `protobuf:"bytes,14,opt,name=grant,proto3" json:"grant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -298,6 +300,77 @@ func (x *Integration) GetUpdateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Integration) GetGrant() *Grant {
+	if x != nil {
+		return x.Grant
+	}
+	return nil
+}
+
+// What a person granted by OAuth 2.0, without the tokens.
+type Grant struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When the person consented.
+	GrantTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=grant_time,json=grantTime,proto3" json:"grant_time,omitempty"`
+	// When the tokens were renewed last.
+	RefreshTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=refresh_time,json=refreshTime,proto3" json:"refresh_time,omitempty"`
+	// When the access token stops working. Not set: the vendor didn't say.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Grant) Reset() {
+	*x = Grant{}
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Grant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Grant) ProtoMessage() {}
+
+func (x *Grant) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Grant.ProtoReflect.Descriptor instead.
+func (*Grant) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Grant) GetGrantTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.GrantTime
+	}
+	return nil
+}
+
+func (x *Grant) GetRefreshTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RefreshTime
+	}
+	return nil
+}
+
+func (x *Grant) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
 // What is known of a credential.
 type CredentialState struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -313,7 +386,7 @@ type CredentialState struct {
 
 func (x *CredentialState) Reset() {
 	*x = CredentialState{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[1]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -325,7 +398,7 @@ func (x *CredentialState) String() string {
 func (*CredentialState) ProtoMessage() {}
 
 func (x *CredentialState) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[1]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -338,7 +411,7 @@ func (x *CredentialState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CredentialState.ProtoReflect.Descriptor instead.
 func (*CredentialState) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{1}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *CredentialState) GetName() string {
@@ -375,7 +448,7 @@ type CreateIntegrationRequest struct {
 
 func (x *CreateIntegrationRequest) Reset() {
 	*x = CreateIntegrationRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[2]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -387,7 +460,7 @@ func (x *CreateIntegrationRequest) String() string {
 func (*CreateIntegrationRequest) ProtoMessage() {}
 
 func (x *CreateIntegrationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[2]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -400,7 +473,7 @@ func (x *CreateIntegrationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIntegrationRequest.ProtoReflect.Descriptor instead.
 func (*CreateIntegrationRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{2}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CreateIntegrationRequest) GetIntegration() *Integration {
@@ -428,7 +501,7 @@ type CreateIntegrationResponse struct {
 
 func (x *CreateIntegrationResponse) Reset() {
 	*x = CreateIntegrationResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[3]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -440,7 +513,7 @@ func (x *CreateIntegrationResponse) String() string {
 func (*CreateIntegrationResponse) ProtoMessage() {}
 
 func (x *CreateIntegrationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[3]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -453,7 +526,7 @@ func (x *CreateIntegrationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIntegrationResponse.ProtoReflect.Descriptor instead.
 func (*CreateIntegrationResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{3}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CreateIntegrationResponse) GetIntegration() *Integration {
@@ -474,7 +547,7 @@ type GetIntegrationRequest struct {
 
 func (x *GetIntegrationRequest) Reset() {
 	*x = GetIntegrationRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[4]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -486,7 +559,7 @@ func (x *GetIntegrationRequest) String() string {
 func (*GetIntegrationRequest) ProtoMessage() {}
 
 func (x *GetIntegrationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[4]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -499,7 +572,7 @@ func (x *GetIntegrationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIntegrationRequest.ProtoReflect.Descriptor instead.
 func (*GetIntegrationRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{4}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetIntegrationRequest) GetId() string {
@@ -520,7 +593,7 @@ type GetIntegrationResponse struct {
 
 func (x *GetIntegrationResponse) Reset() {
 	*x = GetIntegrationResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[5]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -532,7 +605,7 @@ func (x *GetIntegrationResponse) String() string {
 func (*GetIntegrationResponse) ProtoMessage() {}
 
 func (x *GetIntegrationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[5]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -545,7 +618,7 @@ func (x *GetIntegrationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIntegrationResponse.ProtoReflect.Descriptor instead.
 func (*GetIntegrationResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{5}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetIntegrationResponse) GetIntegration() *Integration {
@@ -570,7 +643,7 @@ type ListIntegrationsRequest struct {
 
 func (x *ListIntegrationsRequest) Reset() {
 	*x = ListIntegrationsRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[6]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -582,7 +655,7 @@ func (x *ListIntegrationsRequest) String() string {
 func (*ListIntegrationsRequest) ProtoMessage() {}
 
 func (x *ListIntegrationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[6]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -595,7 +668,7 @@ func (x *ListIntegrationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIntegrationsRequest.ProtoReflect.Descriptor instead.
 func (*ListIntegrationsRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{6}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListIntegrationsRequest) GetPageSize() int32 {
@@ -632,7 +705,7 @@ type ListIntegrationsResponse struct {
 
 func (x *ListIntegrationsResponse) Reset() {
 	*x = ListIntegrationsResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[7]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -644,7 +717,7 @@ func (x *ListIntegrationsResponse) String() string {
 func (*ListIntegrationsResponse) ProtoMessage() {}
 
 func (x *ListIntegrationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[7]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -657,7 +730,7 @@ func (x *ListIntegrationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIntegrationsResponse.ProtoReflect.Descriptor instead.
 func (*ListIntegrationsResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{7}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListIntegrationsResponse) GetIntegrations() []*Integration {
@@ -687,7 +760,7 @@ type UpdateIntegrationRequest struct {
 
 func (x *UpdateIntegrationRequest) Reset() {
 	*x = UpdateIntegrationRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[8]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -699,7 +772,7 @@ func (x *UpdateIntegrationRequest) String() string {
 func (*UpdateIntegrationRequest) ProtoMessage() {}
 
 func (x *UpdateIntegrationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[8]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -712,7 +785,7 @@ func (x *UpdateIntegrationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateIntegrationRequest.ProtoReflect.Descriptor instead.
 func (*UpdateIntegrationRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{8}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UpdateIntegrationRequest) GetIntegration() *Integration {
@@ -740,7 +813,7 @@ type UpdateIntegrationResponse struct {
 
 func (x *UpdateIntegrationResponse) Reset() {
 	*x = UpdateIntegrationResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[9]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -752,7 +825,7 @@ func (x *UpdateIntegrationResponse) String() string {
 func (*UpdateIntegrationResponse) ProtoMessage() {}
 
 func (x *UpdateIntegrationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[9]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -765,7 +838,7 @@ func (x *UpdateIntegrationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateIntegrationResponse.ProtoReflect.Descriptor instead.
 func (*UpdateIntegrationResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{9}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UpdateIntegrationResponse) GetIntegration() *Integration {
@@ -786,7 +859,7 @@ type DeleteIntegrationRequest struct {
 
 func (x *DeleteIntegrationRequest) Reset() {
 	*x = DeleteIntegrationRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[10]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -798,7 +871,7 @@ func (x *DeleteIntegrationRequest) String() string {
 func (*DeleteIntegrationRequest) ProtoMessage() {}
 
 func (x *DeleteIntegrationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[10]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -811,7 +884,7 @@ func (x *DeleteIntegrationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteIntegrationRequest.ProtoReflect.Descriptor instead.
 func (*DeleteIntegrationRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{10}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteIntegrationRequest) GetId() string {
@@ -830,7 +903,7 @@ type DeleteIntegrationResponse struct {
 
 func (x *DeleteIntegrationResponse) Reset() {
 	*x = DeleteIntegrationResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[11]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -842,7 +915,7 @@ func (x *DeleteIntegrationResponse) String() string {
 func (*DeleteIntegrationResponse) ProtoMessage() {}
 
 func (x *DeleteIntegrationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[11]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -855,7 +928,7 @@ func (x *DeleteIntegrationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteIntegrationResponse.ProtoReflect.Descriptor instead.
 func (*DeleteIntegrationResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{11}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{12}
 }
 
 // Asks for a check.
@@ -869,7 +942,7 @@ type CheckIntegrationRequest struct {
 
 func (x *CheckIntegrationRequest) Reset() {
 	*x = CheckIntegrationRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[12]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -881,7 +954,7 @@ func (x *CheckIntegrationRequest) String() string {
 func (*CheckIntegrationRequest) ProtoMessage() {}
 
 func (x *CheckIntegrationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[12]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -894,7 +967,7 @@ func (x *CheckIntegrationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckIntegrationRequest.ProtoReflect.Descriptor instead.
 func (*CheckIntegrationRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{12}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CheckIntegrationRequest) GetId() string {
@@ -917,7 +990,7 @@ type CheckIntegrationResponse struct {
 
 func (x *CheckIntegrationResponse) Reset() {
 	*x = CheckIntegrationResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[13]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +1002,7 @@ func (x *CheckIntegrationResponse) String() string {
 func (*CheckIntegrationResponse) ProtoMessage() {}
 
 func (x *CheckIntegrationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[13]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +1015,7 @@ func (x *CheckIntegrationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckIntegrationResponse.ProtoReflect.Descriptor instead.
 func (*CheckIntegrationResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{13}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CheckIntegrationResponse) GetIntegration() *Integration {
@@ -976,7 +1049,7 @@ type CheckStep struct {
 
 func (x *CheckStep) Reset() {
 	*x = CheckStep{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[14]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +1061,7 @@ func (x *CheckStep) String() string {
 func (*CheckStep) ProtoMessage() {}
 
 func (x *CheckStep) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[14]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +1074,7 @@ func (x *CheckStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStep.ProtoReflect.Descriptor instead.
 func (*CheckStep) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{14}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CheckStep) GetName() string {
@@ -1043,7 +1116,7 @@ type RotateIntegrationRequest struct {
 
 func (x *RotateIntegrationRequest) Reset() {
 	*x = RotateIntegrationRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[15]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1055,7 +1128,7 @@ func (x *RotateIntegrationRequest) String() string {
 func (*RotateIntegrationRequest) ProtoMessage() {}
 
 func (x *RotateIntegrationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[15]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1068,7 +1141,7 @@ func (x *RotateIntegrationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateIntegrationRequest.ProtoReflect.Descriptor instead.
 func (*RotateIntegrationRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{15}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RotateIntegrationRequest) GetId() string {
@@ -1089,7 +1162,7 @@ type RotateIntegrationResponse struct {
 
 func (x *RotateIntegrationResponse) Reset() {
 	*x = RotateIntegrationResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[16]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1101,7 +1174,7 @@ func (x *RotateIntegrationResponse) String() string {
 func (*RotateIntegrationResponse) ProtoMessage() {}
 
 func (x *RotateIntegrationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[16]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1114,12 +1187,113 @@ func (x *RotateIntegrationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateIntegrationResponse.ProtoReflect.Descriptor instead.
 func (*RotateIntegrationResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{16}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RotateIntegrationResponse) GetIntegration() *Integration {
 	if x != nil {
 		return x.Integration
+	}
+	return nil
+}
+
+// Asks for an authorization.
+type StartAuthorizationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The integration's id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartAuthorizationRequest) Reset() {
+	*x = StartAuthorizationRequest{}
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartAuthorizationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartAuthorizationRequest) ProtoMessage() {}
+
+func (x *StartAuthorizationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartAuthorizationRequest.ProtoReflect.Descriptor instead.
+func (*StartAuthorizationRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *StartAuthorizationRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// An authorization that has begun.
+type StartAuthorizationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The vendor's page, to be opened in the browser of a person who may give access to the account.
+	AuthorizeUrl string `protobuf:"bytes,1,opt,name=authorize_url,json=authorizeUrl,proto3" json:"authorize_url,omitempty"`
+	// Until when that person may come back.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartAuthorizationResponse) Reset() {
+	*x = StartAuthorizationResponse{}
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartAuthorizationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartAuthorizationResponse) ProtoMessage() {}
+
+func (x *StartAuthorizationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartAuthorizationResponse.ProtoReflect.Descriptor instead.
+func (*StartAuthorizationResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *StartAuthorizationResponse) GetAuthorizeUrl() string {
+	if x != nil {
+		return x.AuthorizeUrl
+	}
+	return ""
+}
+
+func (x *StartAuthorizationResponse) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
 	}
 	return nil
 }
@@ -1133,7 +1307,7 @@ type ListVendorsRequest struct {
 
 func (x *ListVendorsRequest) Reset() {
 	*x = ListVendorsRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[17]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1145,7 +1319,7 @@ func (x *ListVendorsRequest) String() string {
 func (*ListVendorsRequest) ProtoMessage() {}
 
 func (x *ListVendorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[17]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1158,7 +1332,7 @@ func (x *ListVendorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVendorsRequest.ProtoReflect.Descriptor instead.
 func (*ListVendorsRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{17}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{20}
 }
 
 // The vendors, all of them.
@@ -1172,7 +1346,7 @@ type ListVendorsResponse struct {
 
 func (x *ListVendorsResponse) Reset() {
 	*x = ListVendorsResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[18]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1184,7 +1358,7 @@ func (x *ListVendorsResponse) String() string {
 func (*ListVendorsResponse) ProtoMessage() {}
 
 func (x *ListVendorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[18]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1197,7 +1371,7 @@ func (x *ListVendorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVendorsResponse.ProtoReflect.Descriptor instead.
 func (*ListVendorsResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{18}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListVendorsResponse) GetVendors() []*Vendor {
@@ -1216,8 +1390,8 @@ type Vendor struct {
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// Where its API is described.
 	DocsUrl string `protobuf:"bytes,3,opt,name=docs_url,json=docsUrl,proto3" json:"docs_url,omitempty"`
-	// What it can do: `receive` messages, `send` messages, be an `engine`, be connected by an integration (`connect`).
-	// Others may come.
+	// What it can do: `receive` messages, `send` messages, be an `engine`, be connected by an integration (`connect`), be
+	// let into by a person (`authorize`: see StartAuthorization). Others may come.
 	Capabilities []string `protobuf:"bytes,4,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	// JSON Schema (2020-12) of an integration's `settings`: what a form can be drawn from. Not set: it can't be connected.
 	SettingsSchema *structpb.Struct `protobuf:"bytes,5,opt,name=settings_schema,json=settingsSchema,proto3" json:"settings_schema,omitempty"`
@@ -1229,7 +1403,7 @@ type Vendor struct {
 
 func (x *Vendor) Reset() {
 	*x = Vendor{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[19]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1241,7 +1415,7 @@ func (x *Vendor) String() string {
 func (*Vendor) ProtoMessage() {}
 
 func (x *Vendor) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[19]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1254,7 +1428,7 @@ func (x *Vendor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Vendor.ProtoReflect.Descriptor instead.
 func (*Vendor) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{19}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Vendor) GetId() string {
@@ -1316,7 +1490,7 @@ type CredentialField struct {
 
 func (x *CredentialField) Reset() {
 	*x = CredentialField{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[20]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1328,7 +1502,7 @@ func (x *CredentialField) String() string {
 func (*CredentialField) ProtoMessage() {}
 
 func (x *CredentialField) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[20]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1341,7 +1515,7 @@ func (x *CredentialField) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CredentialField.ProtoReflect.Descriptor instead.
 func (*CredentialField) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{20}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CredentialField) GetName() string {
@@ -1376,7 +1550,7 @@ var File_switchboard_v1_integrations_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_integrations_proto_rawDesc = "" +
 	"\n" +
-	"!switchboard/v1/integrations.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd6\x05\n" +
+	"!switchboard/v1/integrations.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x06\n" +
 	"\vIntegration\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06vendor\x18\x02 \x01(\tR\x06vendor\x12!\n" +
@@ -1395,10 +1569,17 @@ const file_switchboard_v1_integrations_proto_rawDesc = "" +
 	"\vcreate_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\x1a>\n" +
+	"updateTime\x12+\n" +
+	"\x05grant\x18\x0e \x01(\v2\x15.switchboard.v1.GrantR\x05grant\x1a>\n" +
 	"\x10CredentialsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"n\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbe\x01\n" +
+	"\x05Grant\x129\n" +
+	"\n" +
+	"grant_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tgrantTime\x12=\n" +
+	"\frefresh_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\vrefreshTime\x12;\n" +
+	"\vexpire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"n\n" +
 	"\x0fCredentialState\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03set\x18\x02 \x01(\bR\x03set\x125\n" +
@@ -1443,7 +1624,13 @@ const file_switchboard_v1_integrations_proto_rawDesc = "" +
 	"\x18RotateIntegrationRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"Z\n" +
 	"\x19RotateIntegrationResponse\x12=\n" +
-	"\vintegration\x18\x01 \x01(\v2\x1b.switchboard.v1.IntegrationR\vintegration\"\x14\n" +
+	"\vintegration\x18\x01 \x01(\v2\x1b.switchboard.v1.IntegrationR\vintegration\"+\n" +
+	"\x19StartAuthorizationRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"~\n" +
+	"\x1aStartAuthorizationResponse\x12#\n" +
+	"\rauthorize_url\x18\x01 \x01(\tR\fauthorizeUrl\x12;\n" +
+	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"\x14\n" +
 	"\x12ListVendorsRequest\"G\n" +
 	"\x13ListVendorsResponse\x120\n" +
 	"\avendors\x18\x01 \x03(\v2\x16.switchboard.v1.VendorR\avendors\"\x8a\x02\n" +
@@ -1469,7 +1656,7 @@ const file_switchboard_v1_integrations_proto_rawDesc = "" +
 	"\x19CHECK_OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14CHECK_OUTCOME_PASSED\x10\x01\x12\x18\n" +
 	"\x14CHECK_OUTCOME_FAILED\x10\x02\x12\x19\n" +
-	"\x15CHECK_OUTCOME_SKIPPED\x10\x032\xc4\x06\n" +
+	"\x15CHECK_OUTCOME_SKIPPED\x10\x032\xb1\a\n" +
 	"\x13IntegrationsService\x12h\n" +
 	"\x11CreateIntegration\x12(.switchboard.v1.CreateIntegrationRequest\x1a).switchboard.v1.CreateIntegrationResponse\x12_\n" +
 	"\x0eGetIntegration\x12%.switchboard.v1.GetIntegrationRequest\x1a&.switchboard.v1.GetIntegrationResponse\x12e\n" +
@@ -1477,7 +1664,8 @@ const file_switchboard_v1_integrations_proto_rawDesc = "" +
 	"\x11UpdateIntegration\x12(.switchboard.v1.UpdateIntegrationRequest\x1a).switchboard.v1.UpdateIntegrationResponse\x12h\n" +
 	"\x11DeleteIntegration\x12(.switchboard.v1.DeleteIntegrationRequest\x1a).switchboard.v1.DeleteIntegrationResponse\x12e\n" +
 	"\x10CheckIntegration\x12'.switchboard.v1.CheckIntegrationRequest\x1a(.switchboard.v1.CheckIntegrationResponse\x12h\n" +
-	"\x11RotateIntegration\x12(.switchboard.v1.RotateIntegrationRequest\x1a).switchboard.v1.RotateIntegrationResponse\x12V\n" +
+	"\x11RotateIntegration\x12(.switchboard.v1.RotateIntegrationRequest\x1a).switchboard.v1.RotateIntegrationResponse\x12k\n" +
+	"\x12StartAuthorization\x12).switchboard.v1.StartAuthorizationRequest\x1a*.switchboard.v1.StartAuthorizationResponse\x12V\n" +
 	"\vListVendors\x12\".switchboard.v1.ListVendorsRequest\x1a#.switchboard.v1.ListVendorsResponseB\xb9\x01\n" +
 	"\x12com.switchboard.v1B\x11IntegrationsProtoP\x01Z7switchboard.dev/sdk/go/gen/switchboard/v1;switchboardv1\xa2\x02\x03SXX\xaa\x02\x0eSwitchboard.V1\xca\x02\x0eSwitchboard\\V1\xe2\x02\x1aSwitchboard\\V1\\GPBMetadata\xea\x02\x0fSwitchboard::V1b\x06proto3"
 
@@ -1494,81 +1682,91 @@ func file_switchboard_v1_integrations_proto_rawDescGZIP() []byte {
 }
 
 var file_switchboard_v1_integrations_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_switchboard_v1_integrations_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_switchboard_v1_integrations_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_switchboard_v1_integrations_proto_goTypes = []any{
-	(IntegrationHealth)(0),            // 0: switchboard.v1.IntegrationHealth
-	(CheckOutcome)(0),                 // 1: switchboard.v1.CheckOutcome
-	(*Integration)(nil),               // 2: switchboard.v1.Integration
-	(*CredentialState)(nil),           // 3: switchboard.v1.CredentialState
-	(*CreateIntegrationRequest)(nil),  // 4: switchboard.v1.CreateIntegrationRequest
-	(*CreateIntegrationResponse)(nil), // 5: switchboard.v1.CreateIntegrationResponse
-	(*GetIntegrationRequest)(nil),     // 6: switchboard.v1.GetIntegrationRequest
-	(*GetIntegrationResponse)(nil),    // 7: switchboard.v1.GetIntegrationResponse
-	(*ListIntegrationsRequest)(nil),   // 8: switchboard.v1.ListIntegrationsRequest
-	(*ListIntegrationsResponse)(nil),  // 9: switchboard.v1.ListIntegrationsResponse
-	(*UpdateIntegrationRequest)(nil),  // 10: switchboard.v1.UpdateIntegrationRequest
-	(*UpdateIntegrationResponse)(nil), // 11: switchboard.v1.UpdateIntegrationResponse
-	(*DeleteIntegrationRequest)(nil),  // 12: switchboard.v1.DeleteIntegrationRequest
-	(*DeleteIntegrationResponse)(nil), // 13: switchboard.v1.DeleteIntegrationResponse
-	(*CheckIntegrationRequest)(nil),   // 14: switchboard.v1.CheckIntegrationRequest
-	(*CheckIntegrationResponse)(nil),  // 15: switchboard.v1.CheckIntegrationResponse
-	(*CheckStep)(nil),                 // 16: switchboard.v1.CheckStep
-	(*RotateIntegrationRequest)(nil),  // 17: switchboard.v1.RotateIntegrationRequest
-	(*RotateIntegrationResponse)(nil), // 18: switchboard.v1.RotateIntegrationResponse
-	(*ListVendorsRequest)(nil),        // 19: switchboard.v1.ListVendorsRequest
-	(*ListVendorsResponse)(nil),       // 20: switchboard.v1.ListVendorsResponse
-	(*Vendor)(nil),                    // 21: switchboard.v1.Vendor
-	(*CredentialField)(nil),           // 22: switchboard.v1.CredentialField
-	nil,                               // 23: switchboard.v1.Integration.CredentialsEntry
-	(*structpb.Struct)(nil),           // 24: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),     // 25: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),     // 26: google.protobuf.FieldMask
+	(IntegrationHealth)(0),             // 0: switchboard.v1.IntegrationHealth
+	(CheckOutcome)(0),                  // 1: switchboard.v1.CheckOutcome
+	(*Integration)(nil),                // 2: switchboard.v1.Integration
+	(*Grant)(nil),                      // 3: switchboard.v1.Grant
+	(*CredentialState)(nil),            // 4: switchboard.v1.CredentialState
+	(*CreateIntegrationRequest)(nil),   // 5: switchboard.v1.CreateIntegrationRequest
+	(*CreateIntegrationResponse)(nil),  // 6: switchboard.v1.CreateIntegrationResponse
+	(*GetIntegrationRequest)(nil),      // 7: switchboard.v1.GetIntegrationRequest
+	(*GetIntegrationResponse)(nil),     // 8: switchboard.v1.GetIntegrationResponse
+	(*ListIntegrationsRequest)(nil),    // 9: switchboard.v1.ListIntegrationsRequest
+	(*ListIntegrationsResponse)(nil),   // 10: switchboard.v1.ListIntegrationsResponse
+	(*UpdateIntegrationRequest)(nil),   // 11: switchboard.v1.UpdateIntegrationRequest
+	(*UpdateIntegrationResponse)(nil),  // 12: switchboard.v1.UpdateIntegrationResponse
+	(*DeleteIntegrationRequest)(nil),   // 13: switchboard.v1.DeleteIntegrationRequest
+	(*DeleteIntegrationResponse)(nil),  // 14: switchboard.v1.DeleteIntegrationResponse
+	(*CheckIntegrationRequest)(nil),    // 15: switchboard.v1.CheckIntegrationRequest
+	(*CheckIntegrationResponse)(nil),   // 16: switchboard.v1.CheckIntegrationResponse
+	(*CheckStep)(nil),                  // 17: switchboard.v1.CheckStep
+	(*RotateIntegrationRequest)(nil),   // 18: switchboard.v1.RotateIntegrationRequest
+	(*RotateIntegrationResponse)(nil),  // 19: switchboard.v1.RotateIntegrationResponse
+	(*StartAuthorizationRequest)(nil),  // 20: switchboard.v1.StartAuthorizationRequest
+	(*StartAuthorizationResponse)(nil), // 21: switchboard.v1.StartAuthorizationResponse
+	(*ListVendorsRequest)(nil),         // 22: switchboard.v1.ListVendorsRequest
+	(*ListVendorsResponse)(nil),        // 23: switchboard.v1.ListVendorsResponse
+	(*Vendor)(nil),                     // 24: switchboard.v1.Vendor
+	(*CredentialField)(nil),            // 25: switchboard.v1.CredentialField
+	nil,                                // 26: switchboard.v1.Integration.CredentialsEntry
+	(*structpb.Struct)(nil),            // 27: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),      // 28: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),      // 29: google.protobuf.FieldMask
 }
 var file_switchboard_v1_integrations_proto_depIdxs = []int32{
-	24, // 0: switchboard.v1.Integration.settings:type_name -> google.protobuf.Struct
-	23, // 1: switchboard.v1.Integration.credentials:type_name -> switchboard.v1.Integration.CredentialsEntry
-	3,  // 2: switchboard.v1.Integration.credential_states:type_name -> switchboard.v1.CredentialState
+	27, // 0: switchboard.v1.Integration.settings:type_name -> google.protobuf.Struct
+	26, // 1: switchboard.v1.Integration.credentials:type_name -> switchboard.v1.Integration.CredentialsEntry
+	4,  // 2: switchboard.v1.Integration.credential_states:type_name -> switchboard.v1.CredentialState
 	0,  // 3: switchboard.v1.Integration.health:type_name -> switchboard.v1.IntegrationHealth
-	25, // 4: switchboard.v1.Integration.last_error_time:type_name -> google.protobuf.Timestamp
-	25, // 5: switchboard.v1.Integration.check_time:type_name -> google.protobuf.Timestamp
-	25, // 6: switchboard.v1.Integration.create_time:type_name -> google.protobuf.Timestamp
-	25, // 7: switchboard.v1.Integration.update_time:type_name -> google.protobuf.Timestamp
-	25, // 8: switchboard.v1.CredentialState.set_time:type_name -> google.protobuf.Timestamp
-	2,  // 9: switchboard.v1.CreateIntegrationRequest.integration:type_name -> switchboard.v1.Integration
-	2,  // 10: switchboard.v1.CreateIntegrationResponse.integration:type_name -> switchboard.v1.Integration
-	2,  // 11: switchboard.v1.GetIntegrationResponse.integration:type_name -> switchboard.v1.Integration
-	2,  // 12: switchboard.v1.ListIntegrationsResponse.integrations:type_name -> switchboard.v1.Integration
-	2,  // 13: switchboard.v1.UpdateIntegrationRequest.integration:type_name -> switchboard.v1.Integration
-	26, // 14: switchboard.v1.UpdateIntegrationRequest.update_mask:type_name -> google.protobuf.FieldMask
-	2,  // 15: switchboard.v1.UpdateIntegrationResponse.integration:type_name -> switchboard.v1.Integration
-	2,  // 16: switchboard.v1.CheckIntegrationResponse.integration:type_name -> switchboard.v1.Integration
-	16, // 17: switchboard.v1.CheckIntegrationResponse.steps:type_name -> switchboard.v1.CheckStep
-	1,  // 18: switchboard.v1.CheckStep.outcome:type_name -> switchboard.v1.CheckOutcome
-	2,  // 19: switchboard.v1.RotateIntegrationResponse.integration:type_name -> switchboard.v1.Integration
-	21, // 20: switchboard.v1.ListVendorsResponse.vendors:type_name -> switchboard.v1.Vendor
-	24, // 21: switchboard.v1.Vendor.settings_schema:type_name -> google.protobuf.Struct
-	22, // 22: switchboard.v1.Vendor.credential_fields:type_name -> switchboard.v1.CredentialField
-	4,  // 23: switchboard.v1.IntegrationsService.CreateIntegration:input_type -> switchboard.v1.CreateIntegrationRequest
-	6,  // 24: switchboard.v1.IntegrationsService.GetIntegration:input_type -> switchboard.v1.GetIntegrationRequest
-	8,  // 25: switchboard.v1.IntegrationsService.ListIntegrations:input_type -> switchboard.v1.ListIntegrationsRequest
-	10, // 26: switchboard.v1.IntegrationsService.UpdateIntegration:input_type -> switchboard.v1.UpdateIntegrationRequest
-	12, // 27: switchboard.v1.IntegrationsService.DeleteIntegration:input_type -> switchboard.v1.DeleteIntegrationRequest
-	14, // 28: switchboard.v1.IntegrationsService.CheckIntegration:input_type -> switchboard.v1.CheckIntegrationRequest
-	17, // 29: switchboard.v1.IntegrationsService.RotateIntegration:input_type -> switchboard.v1.RotateIntegrationRequest
-	19, // 30: switchboard.v1.IntegrationsService.ListVendors:input_type -> switchboard.v1.ListVendorsRequest
-	5,  // 31: switchboard.v1.IntegrationsService.CreateIntegration:output_type -> switchboard.v1.CreateIntegrationResponse
-	7,  // 32: switchboard.v1.IntegrationsService.GetIntegration:output_type -> switchboard.v1.GetIntegrationResponse
-	9,  // 33: switchboard.v1.IntegrationsService.ListIntegrations:output_type -> switchboard.v1.ListIntegrationsResponse
-	11, // 34: switchboard.v1.IntegrationsService.UpdateIntegration:output_type -> switchboard.v1.UpdateIntegrationResponse
-	13, // 35: switchboard.v1.IntegrationsService.DeleteIntegration:output_type -> switchboard.v1.DeleteIntegrationResponse
-	15, // 36: switchboard.v1.IntegrationsService.CheckIntegration:output_type -> switchboard.v1.CheckIntegrationResponse
-	18, // 37: switchboard.v1.IntegrationsService.RotateIntegration:output_type -> switchboard.v1.RotateIntegrationResponse
-	20, // 38: switchboard.v1.IntegrationsService.ListVendors:output_type -> switchboard.v1.ListVendorsResponse
-	31, // [31:39] is the sub-list for method output_type
-	23, // [23:31] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	28, // 4: switchboard.v1.Integration.last_error_time:type_name -> google.protobuf.Timestamp
+	28, // 5: switchboard.v1.Integration.check_time:type_name -> google.protobuf.Timestamp
+	28, // 6: switchboard.v1.Integration.create_time:type_name -> google.protobuf.Timestamp
+	28, // 7: switchboard.v1.Integration.update_time:type_name -> google.protobuf.Timestamp
+	3,  // 8: switchboard.v1.Integration.grant:type_name -> switchboard.v1.Grant
+	28, // 9: switchboard.v1.Grant.grant_time:type_name -> google.protobuf.Timestamp
+	28, // 10: switchboard.v1.Grant.refresh_time:type_name -> google.protobuf.Timestamp
+	28, // 11: switchboard.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
+	28, // 12: switchboard.v1.CredentialState.set_time:type_name -> google.protobuf.Timestamp
+	2,  // 13: switchboard.v1.CreateIntegrationRequest.integration:type_name -> switchboard.v1.Integration
+	2,  // 14: switchboard.v1.CreateIntegrationResponse.integration:type_name -> switchboard.v1.Integration
+	2,  // 15: switchboard.v1.GetIntegrationResponse.integration:type_name -> switchboard.v1.Integration
+	2,  // 16: switchboard.v1.ListIntegrationsResponse.integrations:type_name -> switchboard.v1.Integration
+	2,  // 17: switchboard.v1.UpdateIntegrationRequest.integration:type_name -> switchboard.v1.Integration
+	29, // 18: switchboard.v1.UpdateIntegrationRequest.update_mask:type_name -> google.protobuf.FieldMask
+	2,  // 19: switchboard.v1.UpdateIntegrationResponse.integration:type_name -> switchboard.v1.Integration
+	2,  // 20: switchboard.v1.CheckIntegrationResponse.integration:type_name -> switchboard.v1.Integration
+	17, // 21: switchboard.v1.CheckIntegrationResponse.steps:type_name -> switchboard.v1.CheckStep
+	1,  // 22: switchboard.v1.CheckStep.outcome:type_name -> switchboard.v1.CheckOutcome
+	2,  // 23: switchboard.v1.RotateIntegrationResponse.integration:type_name -> switchboard.v1.Integration
+	28, // 24: switchboard.v1.StartAuthorizationResponse.expire_time:type_name -> google.protobuf.Timestamp
+	24, // 25: switchboard.v1.ListVendorsResponse.vendors:type_name -> switchboard.v1.Vendor
+	27, // 26: switchboard.v1.Vendor.settings_schema:type_name -> google.protobuf.Struct
+	25, // 27: switchboard.v1.Vendor.credential_fields:type_name -> switchboard.v1.CredentialField
+	5,  // 28: switchboard.v1.IntegrationsService.CreateIntegration:input_type -> switchboard.v1.CreateIntegrationRequest
+	7,  // 29: switchboard.v1.IntegrationsService.GetIntegration:input_type -> switchboard.v1.GetIntegrationRequest
+	9,  // 30: switchboard.v1.IntegrationsService.ListIntegrations:input_type -> switchboard.v1.ListIntegrationsRequest
+	11, // 31: switchboard.v1.IntegrationsService.UpdateIntegration:input_type -> switchboard.v1.UpdateIntegrationRequest
+	13, // 32: switchboard.v1.IntegrationsService.DeleteIntegration:input_type -> switchboard.v1.DeleteIntegrationRequest
+	15, // 33: switchboard.v1.IntegrationsService.CheckIntegration:input_type -> switchboard.v1.CheckIntegrationRequest
+	18, // 34: switchboard.v1.IntegrationsService.RotateIntegration:input_type -> switchboard.v1.RotateIntegrationRequest
+	20, // 35: switchboard.v1.IntegrationsService.StartAuthorization:input_type -> switchboard.v1.StartAuthorizationRequest
+	22, // 36: switchboard.v1.IntegrationsService.ListVendors:input_type -> switchboard.v1.ListVendorsRequest
+	6,  // 37: switchboard.v1.IntegrationsService.CreateIntegration:output_type -> switchboard.v1.CreateIntegrationResponse
+	8,  // 38: switchboard.v1.IntegrationsService.GetIntegration:output_type -> switchboard.v1.GetIntegrationResponse
+	10, // 39: switchboard.v1.IntegrationsService.ListIntegrations:output_type -> switchboard.v1.ListIntegrationsResponse
+	12, // 40: switchboard.v1.IntegrationsService.UpdateIntegration:output_type -> switchboard.v1.UpdateIntegrationResponse
+	14, // 41: switchboard.v1.IntegrationsService.DeleteIntegration:output_type -> switchboard.v1.DeleteIntegrationResponse
+	16, // 42: switchboard.v1.IntegrationsService.CheckIntegration:output_type -> switchboard.v1.CheckIntegrationResponse
+	19, // 43: switchboard.v1.IntegrationsService.RotateIntegration:output_type -> switchboard.v1.RotateIntegrationResponse
+	21, // 44: switchboard.v1.IntegrationsService.StartAuthorization:output_type -> switchboard.v1.StartAuthorizationResponse
+	23, // 45: switchboard.v1.IntegrationsService.ListVendors:output_type -> switchboard.v1.ListVendorsResponse
+	37, // [37:46] is the sub-list for method output_type
+	28, // [28:37] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_integrations_proto_init() }
@@ -1582,7 +1780,7 @@ func file_switchboard_v1_integrations_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_integrations_proto_rawDesc), len(file_switchboard_v1_integrations_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   22,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

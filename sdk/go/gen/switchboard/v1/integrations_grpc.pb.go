@@ -19,14 +19,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	IntegrationsService_CreateIntegration_FullMethodName = "/switchboard.v1.IntegrationsService/CreateIntegration"
-	IntegrationsService_GetIntegration_FullMethodName    = "/switchboard.v1.IntegrationsService/GetIntegration"
-	IntegrationsService_ListIntegrations_FullMethodName  = "/switchboard.v1.IntegrationsService/ListIntegrations"
-	IntegrationsService_UpdateIntegration_FullMethodName = "/switchboard.v1.IntegrationsService/UpdateIntegration"
-	IntegrationsService_DeleteIntegration_FullMethodName = "/switchboard.v1.IntegrationsService/DeleteIntegration"
-	IntegrationsService_CheckIntegration_FullMethodName  = "/switchboard.v1.IntegrationsService/CheckIntegration"
-	IntegrationsService_RotateIntegration_FullMethodName = "/switchboard.v1.IntegrationsService/RotateIntegration"
-	IntegrationsService_ListVendors_FullMethodName       = "/switchboard.v1.IntegrationsService/ListVendors"
+	IntegrationsService_CreateIntegration_FullMethodName  = "/switchboard.v1.IntegrationsService/CreateIntegration"
+	IntegrationsService_GetIntegration_FullMethodName     = "/switchboard.v1.IntegrationsService/GetIntegration"
+	IntegrationsService_ListIntegrations_FullMethodName   = "/switchboard.v1.IntegrationsService/ListIntegrations"
+	IntegrationsService_UpdateIntegration_FullMethodName  = "/switchboard.v1.IntegrationsService/UpdateIntegration"
+	IntegrationsService_DeleteIntegration_FullMethodName  = "/switchboard.v1.IntegrationsService/DeleteIntegration"
+	IntegrationsService_CheckIntegration_FullMethodName   = "/switchboard.v1.IntegrationsService/CheckIntegration"
+	IntegrationsService_RotateIntegration_FullMethodName  = "/switchboard.v1.IntegrationsService/RotateIntegration"
+	IntegrationsService_StartAuthorization_FullMethodName = "/switchboard.v1.IntegrationsService/StartAuthorization"
+	IntegrationsService_ListVendors_FullMethodName        = "/switchboard.v1.IntegrationsService/ListVendors"
 )
 
 // IntegrationsServiceClient is the client API for IntegrationsService service.
@@ -57,6 +58,11 @@ type IntegrationsServiceClient interface {
 	// Gives an integration a fresh data key and encrypts its credentials anew with it, all or nothing. The credentials stay
 	// what they are. Reasons: INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING.
 	RotateIntegration(ctx context.Context, in *RotateIntegrationRequest, opts ...grpc.CallOption) (*RotateIntegrationResponse, error)
+	// Begins an authorization by OAuth 2.0: gives the page on which a person lets the workspace into an account. The vendor
+	// sends them back to `GET /oauth/callback` of the public listener, once and within ten minutes; what they granted is then
+	// kept, and renewed ahead of its end for as long as the vendor does. Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING,
+	// SECRET_KEY_MISSING.
+	StartAuthorization(ctx context.Context, in *StartAuthorizationRequest, opts ...grpc.CallOption) (*StartAuthorizationResponse, error)
 	// Lists the vendors that this server knows, and what each wants to know before it can be called.
 	ListVendors(ctx context.Context, in *ListVendorsRequest, opts ...grpc.CallOption) (*ListVendorsResponse, error)
 }
@@ -139,6 +145,16 @@ func (c *integrationsServiceClient) RotateIntegration(ctx context.Context, in *R
 	return out, nil
 }
 
+func (c *integrationsServiceClient) StartAuthorization(ctx context.Context, in *StartAuthorizationRequest, opts ...grpc.CallOption) (*StartAuthorizationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StartAuthorizationResponse)
+	err := c.cc.Invoke(ctx, IntegrationsService_StartAuthorization_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *integrationsServiceClient) ListVendors(ctx context.Context, in *ListVendorsRequest, opts ...grpc.CallOption) (*ListVendorsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListVendorsResponse)
@@ -177,6 +193,11 @@ type IntegrationsServiceServer interface {
 	// Gives an integration a fresh data key and encrypts its credentials anew with it, all or nothing. The credentials stay
 	// what they are. Reasons: INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING.
 	RotateIntegration(context.Context, *RotateIntegrationRequest) (*RotateIntegrationResponse, error)
+	// Begins an authorization by OAuth 2.0: gives the page on which a person lets the workspace into an account. The vendor
+	// sends them back to `GET /oauth/callback` of the public listener, once and within ten minutes; what they granted is then
+	// kept, and renewed ahead of its end for as long as the vendor does. Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING,
+	// SECRET_KEY_MISSING.
+	StartAuthorization(context.Context, *StartAuthorizationRequest) (*StartAuthorizationResponse, error)
 	// Lists the vendors that this server knows, and what each wants to know before it can be called.
 	ListVendors(context.Context, *ListVendorsRequest) (*ListVendorsResponse, error)
 	mustEmbedUnimplementedIntegrationsServiceServer()
@@ -209,6 +230,9 @@ func (UnimplementedIntegrationsServiceServer) CheckIntegration(context.Context, 
 }
 func (UnimplementedIntegrationsServiceServer) RotateIntegration(context.Context, *RotateIntegrationRequest) (*RotateIntegrationResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RotateIntegration not implemented")
+}
+func (UnimplementedIntegrationsServiceServer) StartAuthorization(context.Context, *StartAuthorizationRequest) (*StartAuthorizationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method StartAuthorization not implemented")
 }
 func (UnimplementedIntegrationsServiceServer) ListVendors(context.Context, *ListVendorsRequest) (*ListVendorsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListVendors not implemented")
@@ -360,6 +384,24 @@ func _IntegrationsService_RotateIntegration_Handler(srv interface{}, ctx context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _IntegrationsService_StartAuthorization_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StartAuthorizationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IntegrationsServiceServer).StartAuthorization(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IntegrationsService_StartAuthorization_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IntegrationsServiceServer).StartAuthorization(ctx, req.(*StartAuthorizationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _IntegrationsService_ListVendors_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListVendorsRequest)
 	if err := dec(in); err != nil {
@@ -412,6 +454,10 @@ var IntegrationsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RotateIntegration",
 			Handler:    _IntegrationsService_RotateIntegration_Handler,
+		},
+		{
+			MethodName: "StartAuthorization",
+			Handler:    _IntegrationsService_StartAuthorization_Handler,
 		},
 		{
 			MethodName: "ListVendors",

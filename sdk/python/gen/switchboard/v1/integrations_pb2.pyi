@@ -37,7 +37,7 @@ CHECK_OUTCOME_FAILED: CheckOutcome
 CHECK_OUTCOME_SKIPPED: CheckOutcome
 
 class Integration(_message.Message):
-    __slots__ = ("id", "vendor", "display_name", "settings", "credentials", "credential_states", "health", "last_error", "remedy", "last_error_time", "check_time", "create_time", "update_time")
+    __slots__ = ("id", "vendor", "display_name", "settings", "credentials", "credential_states", "health", "last_error", "remedy", "last_error_time", "check_time", "create_time", "update_time", "grant")
     class CredentialsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +58,7 @@ class Integration(_message.Message):
     CHECK_TIME_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    GRANT_FIELD_NUMBER: _ClassVar[int]
     id: str
     vendor: str
     display_name: str
@@ -71,7 +72,18 @@ class Integration(_message.Message):
     check_time: _timestamp_pb2.Timestamp
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., vendor: _Optional[str] = ..., display_name: _Optional[str] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., credentials: _Optional[_Mapping[str, str]] = ..., credential_states: _Optional[_Iterable[_Union[CredentialState, _Mapping]]] = ..., health: _Optional[_Union[IntegrationHealth, str]] = ..., last_error: _Optional[str] = ..., remedy: _Optional[str] = ..., last_error_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., check_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    grant: Grant
+    def __init__(self, id: _Optional[str] = ..., vendor: _Optional[str] = ..., display_name: _Optional[str] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., credentials: _Optional[_Mapping[str, str]] = ..., credential_states: _Optional[_Iterable[_Union[CredentialState, _Mapping]]] = ..., health: _Optional[_Union[IntegrationHealth, str]] = ..., last_error: _Optional[str] = ..., remedy: _Optional[str] = ..., last_error_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., check_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., grant: _Optional[_Union[Grant, _Mapping]] = ...) -> None: ...
+
+class Grant(_message.Message):
+    __slots__ = ("grant_time", "refresh_time", "expire_time")
+    GRANT_TIME_FIELD_NUMBER: _ClassVar[int]
+    REFRESH_TIME_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    grant_time: _timestamp_pb2.Timestamp
+    refresh_time: _timestamp_pb2.Timestamp
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, grant_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., refresh_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CredentialState(_message.Message):
     __slots__ = ("name", "set", "set_time")
@@ -188,6 +200,20 @@ class RotateIntegrationResponse(_message.Message):
     INTEGRATION_FIELD_NUMBER: _ClassVar[int]
     integration: Integration
     def __init__(self, integration: _Optional[_Union[Integration, _Mapping]] = ...) -> None: ...
+
+class StartAuthorizationRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class StartAuthorizationResponse(_message.Message):
+    __slots__ = ("authorize_url", "expire_time")
+    AUTHORIZE_URL_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    authorize_url: str
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, authorize_url: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ListVendorsRequest(_message.Message):
     __slots__ = ()

@@ -71,6 +71,11 @@ class IntegrationsServiceStub:
                 request_serializer=switchboard_dot_v1_dot_integrations__pb2.RotateIntegrationRequest.SerializeToString,
                 response_deserializer=switchboard_dot_v1_dot_integrations__pb2.RotateIntegrationResponse.FromString,
                 _registered_method=True)
+        self.StartAuthorization = channel.unary_unary(
+                '/switchboard.v1.IntegrationsService/StartAuthorization',
+                request_serializer=switchboard_dot_v1_dot_integrations__pb2.StartAuthorizationRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_integrations__pb2.StartAuthorizationResponse.FromString,
+                _registered_method=True)
         self.ListVendors = channel.unary_unary(
                 '/switchboard.v1.IntegrationsService/ListVendors',
                 request_serializer=switchboard_dot_v1_dot_integrations__pb2.ListVendorsRequest.SerializeToString,
@@ -139,6 +144,16 @@ class IntegrationsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StartAuthorization(self, request, context):
+        """Begins an authorization by OAuth 2.0: gives the page on which a person lets the workspace into an account. The vendor
+        sends them back to `GET /oauth/callback` of the public listener, once and within ten minutes; what they granted is then
+        kept, and renewed ahead of its end for as long as the vendor does. Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING,
+        SECRET_KEY_MISSING.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListVendors(self, request, context):
         """Lists the vendors that this server knows, and what each wants to know before it can be called.
         """
@@ -183,6 +198,11 @@ def add_IntegrationsServiceServicer_to_server(servicer, server):
                     servicer.RotateIntegration,
                     request_deserializer=switchboard_dot_v1_dot_integrations__pb2.RotateIntegrationRequest.FromString,
                     response_serializer=switchboard_dot_v1_dot_integrations__pb2.RotateIntegrationResponse.SerializeToString,
+            ),
+            'StartAuthorization': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartAuthorization,
+                    request_deserializer=switchboard_dot_v1_dot_integrations__pb2.StartAuthorizationRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_integrations__pb2.StartAuthorizationResponse.SerializeToString,
             ),
             'ListVendors': grpc.unary_unary_rpc_method_handler(
                     servicer.ListVendors,
@@ -381,6 +401,33 @@ class IntegrationsService:
             '/switchboard.v1.IntegrationsService/RotateIntegration',
             switchboard_dot_v1_dot_integrations__pb2.RotateIntegrationRequest.SerializeToString,
             switchboard_dot_v1_dot_integrations__pb2.RotateIntegrationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartAuthorization(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.IntegrationsService/StartAuthorization',
+            switchboard_dot_v1_dot_integrations__pb2.StartAuthorizationRequest.SerializeToString,
+            switchboard_dot_v1_dot_integrations__pb2.StartAuthorizationResponse.FromString,
             options,
             channel_credentials,
             insecure,

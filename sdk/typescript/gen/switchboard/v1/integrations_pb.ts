@@ -12,7 +12,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file switchboard/v1/integrations.proto.
  */
 export const file_switchboard_v1_integrations: GenFile = /*@__PURE__*/
-  fileDesc("CiFzd2l0Y2hib2FyZC92MS9pbnRlZ3JhdGlvbnMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIrsECgtJbnRlZ3JhdGlvbhIKCgJpZBgBIAEoCRIOCgZ2ZW5kb3IYAiABKAkSFAoMZGlzcGxheV9uYW1lGAMgASgJEikKCHNldHRpbmdzGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBJBCgtjcmVkZW50aWFscxgFIAMoCzIsLnN3aXRjaGJvYXJkLnYxLkludGVncmF0aW9uLkNyZWRlbnRpYWxzRW50cnkSOgoRY3JlZGVudGlhbF9zdGF0ZXMYBiADKAsyHy5zd2l0Y2hib2FyZC52MS5DcmVkZW50aWFsU3RhdGUSMQoGaGVhbHRoGAcgASgOMiEuc3dpdGNoYm9hcmQudjEuSW50ZWdyYXRpb25IZWFsdGgSEgoKbGFzdF9lcnJvchgIIAEoCRIOCgZyZW1lZHkYCSABKAkSMwoPbGFzdF9lcnJvcl90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpjaGVja190aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtjcmVhdGVfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGjIKEENyZWRlbnRpYWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJaCg9DcmVkZW50aWFsU3RhdGUSDAoEbmFtZRgBIAEoCRILCgNzZXQYAiABKAgSLAoIc2V0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImAKGENyZWF0ZUludGVncmF0aW9uUmVxdWVzdBIwCgtpbnRlZ3JhdGlvbhgBIAEoCzIbLnN3aXRjaGJvYXJkLnYxLkludGVncmF0aW9uEhIKCnJlcXVlc3RfaWQYAiABKAkiTQoZQ3JlYXRlSW50ZWdyYXRpb25SZXNwb25zZRIwCgtpbnRlZ3JhdGlvbhgBIAEoCzIbLnN3aXRjaGJvYXJkLnYxLkludGVncmF0aW9uIiMKFUdldEludGVncmF0aW9uUmVxdWVzdBIKCgJpZBgBIAEoCSJKChZHZXRJbnRlZ3JhdGlvblJlc3BvbnNlEjAKC2ludGVncmF0aW9uGAEgASgLMhsuc3dpdGNoYm9hcmQudjEuSW50ZWdyYXRpb24iUAoXTGlzdEludGVncmF0aW9uc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSDgoGdmVuZG9yGAMgASgJImYKGExpc3RJbnRlZ3JhdGlvbnNSZXNwb25zZRIxCgxpbnRlZ3JhdGlvbnMYASADKAsyGy5zd2l0Y2hib2FyZC52MS5JbnRlZ3JhdGlvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkifQoYVXBkYXRlSW50ZWdyYXRpb25SZXF1ZXN0EjAKC2ludGVncmF0aW9uGAEgASgLMhsuc3dpdGNoYm9hcmQudjEuSW50ZWdyYXRpb24SLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIk0KGVVwZGF0ZUludGVncmF0aW9uUmVzcG9uc2USMAoLaW50ZWdyYXRpb24YASABKAsyGy5zd2l0Y2hib2FyZC52MS5JbnRlZ3JhdGlvbiImChhEZWxldGVJbnRlZ3JhdGlvblJlcXVlc3QSCgoCaWQYASABKAkiGwoZRGVsZXRlSW50ZWdyYXRpb25SZXNwb25zZSIlChdDaGVja0ludGVncmF0aW9uUmVxdWVzdBIKCgJpZBgBIAEoCSJ2ChhDaGVja0ludGVncmF0aW9uUmVzcG9uc2USMAoLaW50ZWdyYXRpb24YASABKAsyGy5zd2l0Y2hib2FyZC52MS5JbnRlZ3JhdGlvbhIoCgVzdGVwcxgCIAMoCzIZLnN3aXRjaGJvYXJkLnYxLkNoZWNrU3RlcCJoCglDaGVja1N0ZXASDAoEbmFtZRgBIAEoCRItCgdvdXRjb21lGAIgASgOMhwuc3dpdGNoYm9hcmQudjEuQ2hlY2tPdXRjb21lEg4KBmRldGFpbBgDIAEoCRIOCgZyZW1lZHkYBCABKAkiJgoYUm90YXRlSW50ZWdyYXRpb25SZXF1ZXN0EgoKAmlkGAEgASgJIk0KGVJvdGF0ZUludGVncmF0aW9uUmVzcG9uc2USMAoLaW50ZWdyYXRpb24YASABKAsyGy5zd2l0Y2hib2FyZC52MS5JbnRlZ3JhdGlvbiIUChJMaXN0VmVuZG9yc1JlcXVlc3QiPgoTTGlzdFZlbmRvcnNSZXNwb25zZRInCgd2ZW5kb3JzGAEgAygLMhYuc3dpdGNoYm9hcmQudjEuVmVuZG9yIsABCgZWZW5kb3ISCgoCaWQYASABKAkSFAoMZGlzcGxheV9uYW1lGAIgASgJEhAKCGRvY3NfdXJsGAMgASgJEhQKDGNhcGFiaWxpdGllcxgEIAMoCRIwCg9zZXR0aW5nc19zY2hlbWEYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjoKEWNyZWRlbnRpYWxfZmllbGRzGAYgAygLMh8uc3dpdGNoYm9hcmQudjEuQ3JlZGVudGlhbEZpZWxkIlwKD0NyZWRlbnRpYWxGaWVsZBIMCgRuYW1lGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCRIQCghyZXF1aXJlZBgEIAEoCCrDAQoRSW50ZWdyYXRpb25IZWFsdGgSIgoeSU5URUdSQVRJT05fSEVBTFRIX1VOU1BFQ0lGSUVEEAASHgoaSU5URUdSQVRJT05fSEVBTFRIX1VOS05PV04QARIeChpJTlRFR1JBVElPTl9IRUFMVEhfSEVBTFRIWRACEh4KGklOVEVHUkFUSU9OX0hFQUxUSF9GQUlMSU5HEAMSKgomSU5URUdSQVRJT05fSEVBTFRIX05FRURTX0FVVEhPUklaQVRJT04QBCp8CgxDaGVja091dGNvbWUSHQoZQ0hFQ0tfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhgKFENIRUNLX09VVENPTUVfUEFTU0VEEAESGAoUQ0hFQ0tfT1VUQ09NRV9GQUlMRUQQAhIZChVDSEVDS19PVVRDT01FX1NLSVBQRUQQAzLEBgoTSW50ZWdyYXRpb25zU2VydmljZRJoChFDcmVhdGVJbnRlZ3JhdGlvbhIoLnN3aXRjaGJvYXJkLnYxLkNyZWF0ZUludGVncmF0aW9uUmVxdWVzdBopLnN3aXRjaGJvYXJkLnYxLkNyZWF0ZUludGVncmF0aW9uUmVzcG9uc2USXwoOR2V0SW50ZWdyYXRpb24SJS5zd2l0Y2hib2FyZC52MS5HZXRJbnRlZ3JhdGlvblJlcXVlc3QaJi5zd2l0Y2hib2FyZC52MS5HZXRJbnRlZ3JhdGlvblJlc3BvbnNlEmUKEExpc3RJbnRlZ3JhdGlvbnMSJy5zd2l0Y2hib2FyZC52MS5MaXN0SW50ZWdyYXRpb25zUmVxdWVzdBooLnN3aXRjaGJvYXJkLnYxLkxpc3RJbnRlZ3JhdGlvbnNSZXNwb25zZRJoChFVcGRhdGVJbnRlZ3JhdGlvbhIoLnN3aXRjaGJvYXJkLnYxLlVwZGF0ZUludGVncmF0aW9uUmVxdWVzdBopLnN3aXRjaGJvYXJkLnYxLlVwZGF0ZUludGVncmF0aW9uUmVzcG9uc2USaAoRRGVsZXRlSW50ZWdyYXRpb24SKC5zd2l0Y2hib2FyZC52MS5EZWxldGVJbnRlZ3JhdGlvblJlcXVlc3QaKS5zd2l0Y2hib2FyZC52MS5EZWxldGVJbnRlZ3JhdGlvblJlc3BvbnNlEmUKEENoZWNrSW50ZWdyYXRpb24SJy5zd2l0Y2hib2FyZC52MS5DaGVja0ludGVncmF0aW9uUmVxdWVzdBooLnN3aXRjaGJvYXJkLnYxLkNoZWNrSW50ZWdyYXRpb25SZXNwb25zZRJoChFSb3RhdGVJbnRlZ3JhdGlvbhIoLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUludGVncmF0aW9uUmVxdWVzdBopLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUludGVncmF0aW9uUmVzcG9uc2USVgoLTGlzdFZlbmRvcnMSIi5zd2l0Y2hib2FyZC52MS5MaXN0VmVuZG9yc1JlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5MaXN0VmVuZG9yc1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("CiFzd2l0Y2hib2FyZC92MS9pbnRlZ3JhdGlvbnMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIuEECgtJbnRlZ3JhdGlvbhIKCgJpZBgBIAEoCRIOCgZ2ZW5kb3IYAiABKAkSFAoMZGlzcGxheV9uYW1lGAMgASgJEikKCHNldHRpbmdzGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBJBCgtjcmVkZW50aWFscxgFIAMoCzIsLnN3aXRjaGJvYXJkLnYxLkludGVncmF0aW9uLkNyZWRlbnRpYWxzRW50cnkSOgoRY3JlZGVudGlhbF9zdGF0ZXMYBiADKAsyHy5zd2l0Y2hib2FyZC52MS5DcmVkZW50aWFsU3RhdGUSMQoGaGVhbHRoGAcgASgOMiEuc3dpdGNoYm9hcmQudjEuSW50ZWdyYXRpb25IZWFsdGgSEgoKbGFzdF9lcnJvchgIIAEoCRIOCgZyZW1lZHkYCSABKAkSMwoPbGFzdF9lcnJvcl90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpjaGVja190aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtjcmVhdGVfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiQKBWdyYW50GA4gASgLMhUuc3dpdGNoYm9hcmQudjEuR3JhbnQaMgoQQ3JlZGVudGlhbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpoBCgVHcmFudBIuCgpncmFudF90aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxyZWZyZXNoX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJaCg9DcmVkZW50aWFsU3RhdGUSDAoEbmFtZRgBIAEoCRILCgNzZXQYAiABKAgSLAoIc2V0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImAKGENyZWF0ZUludGVncmF0aW9uUmVxdWVzdBIwCgtpbnRlZ3JhdGlvbhgBIAEoCzIbLnN3aXRjaGJvYXJkLnYxLkludGVncmF0aW9uEhIKCnJlcXVlc3RfaWQYAiABKAkiTQoZQ3JlYXRlSW50ZWdyYXRpb25SZXNwb25zZRIwCgtpbnRlZ3JhdGlvbhgBIAEoCzIbLnN3aXRjaGJvYXJkLnYxLkludGVncmF0aW9uIiMKFUdldEludGVncmF0aW9uUmVxdWVzdBIKCgJpZBgBIAEoCSJKChZHZXRJbnRlZ3JhdGlvblJlc3BvbnNlEjAKC2ludGVncmF0aW9uGAEgASgLMhsuc3dpdGNoYm9hcmQudjEuSW50ZWdyYXRpb24iUAoXTGlzdEludGVncmF0aW9uc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSDgoGdmVuZG9yGAMgASgJImYKGExpc3RJbnRlZ3JhdGlvbnNSZXNwb25zZRIxCgxpbnRlZ3JhdGlvbnMYASADKAsyGy5zd2l0Y2hib2FyZC52MS5JbnRlZ3JhdGlvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkifQoYVXBkYXRlSW50ZWdyYXRpb25SZXF1ZXN0EjAKC2ludGVncmF0aW9uGAEgASgLMhsuc3dpdGNoYm9hcmQudjEuSW50ZWdyYXRpb24SLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIk0KGVVwZGF0ZUludGVncmF0aW9uUmVzcG9uc2USMAoLaW50ZWdyYXRpb24YASABKAsyGy5zd2l0Y2hib2FyZC52MS5JbnRlZ3JhdGlvbiImChhEZWxldGVJbnRlZ3JhdGlvblJlcXVlc3QSCgoCaWQYASABKAkiGwoZRGVsZXRlSW50ZWdyYXRpb25SZXNwb25zZSIlChdDaGVja0ludGVncmF0aW9uUmVxdWVzdBIKCgJpZBgBIAEoCSJ2ChhDaGVja0ludGVncmF0aW9uUmVzcG9uc2USMAoLaW50ZWdyYXRpb24YASABKAsyGy5zd2l0Y2hib2FyZC52MS5JbnRlZ3JhdGlvbhIoCgVzdGVwcxgCIAMoCzIZLnN3aXRjaGJvYXJkLnYxLkNoZWNrU3RlcCJoCglDaGVja1N0ZXASDAoEbmFtZRgBIAEoCRItCgdvdXRjb21lGAIgASgOMhwuc3dpdGNoYm9hcmQudjEuQ2hlY2tPdXRjb21lEg4KBmRldGFpbBgDIAEoCRIOCgZyZW1lZHkYBCABKAkiJgoYUm90YXRlSW50ZWdyYXRpb25SZXF1ZXN0EgoKAmlkGAEgASgJIk0KGVJvdGF0ZUludGVncmF0aW9uUmVzcG9uc2USMAoLaW50ZWdyYXRpb24YASABKAsyGy5zd2l0Y2hib2FyZC52MS5JbnRlZ3JhdGlvbiInChlTdGFydEF1dGhvcml6YXRpb25SZXF1ZXN0EgoKAmlkGAEgASgJImQKGlN0YXJ0QXV0aG9yaXphdGlvblJlc3BvbnNlEhUKDWF1dGhvcml6ZV91cmwYASABKAkSLwoLZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhQKEkxpc3RWZW5kb3JzUmVxdWVzdCI+ChNMaXN0VmVuZG9yc1Jlc3BvbnNlEicKB3ZlbmRvcnMYASADKAsyFi5zd2l0Y2hib2FyZC52MS5WZW5kb3IiwAEKBlZlbmRvchIKCgJpZBgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSEAoIZG9jc191cmwYAyABKAkSFAoMY2FwYWJpbGl0aWVzGAQgAygJEjAKD3NldHRpbmdzX3NjaGVtYRgFIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSOgoRY3JlZGVudGlhbF9maWVsZHMYBiADKAsyHy5zd2l0Y2hib2FyZC52MS5DcmVkZW50aWFsRmllbGQiXAoPQ3JlZGVudGlhbEZpZWxkEgwKBG5hbWUYASABKAkSFAoMZGlzcGxheV9uYW1lGAIgASgJEhMKC2Rlc2NyaXB0aW9uGAMgASgJEhAKCHJlcXVpcmVkGAQgASgIKsMBChFJbnRlZ3JhdGlvbkhlYWx0aBIiCh5JTlRFR1JBVElPTl9IRUFMVEhfVU5TUEVDSUZJRUQQABIeChpJTlRFR1JBVElPTl9IRUFMVEhfVU5LTk9XThABEh4KGklOVEVHUkFUSU9OX0hFQUxUSF9IRUFMVEhZEAISHgoaSU5URUdSQVRJT05fSEVBTFRIX0ZBSUxJTkcQAxIqCiZJTlRFR1JBVElPTl9IRUFMVEhfTkVFRFNfQVVUSE9SSVpBVElPThAEKnwKDENoZWNrT3V0Y29tZRIdChlDSEVDS19PVVRDT01FX1VOU1BFQ0lGSUVEEAASGAoUQ0hFQ0tfT1VUQ09NRV9QQVNTRUQQARIYChRDSEVDS19PVVRDT01FX0ZBSUxFRBACEhkKFUNIRUNLX09VVENPTUVfU0tJUFBFRBADMrEHChNJbnRlZ3JhdGlvbnNTZXJ2aWNlEmgKEUNyZWF0ZUludGVncmF0aW9uEiguc3dpdGNoYm9hcmQudjEuQ3JlYXRlSW50ZWdyYXRpb25SZXF1ZXN0Gikuc3dpdGNoYm9hcmQudjEuQ3JlYXRlSW50ZWdyYXRpb25SZXNwb25zZRJfCg5HZXRJbnRlZ3JhdGlvbhIlLnN3aXRjaGJvYXJkLnYxLkdldEludGVncmF0aW9uUmVxdWVzdBomLnN3aXRjaGJvYXJkLnYxLkdldEludGVncmF0aW9uUmVzcG9uc2USZQoQTGlzdEludGVncmF0aW9ucxInLnN3aXRjaGJvYXJkLnYxLkxpc3RJbnRlZ3JhdGlvbnNSZXF1ZXN0Giguc3dpdGNoYm9hcmQudjEuTGlzdEludGVncmF0aW9uc1Jlc3BvbnNlEmgKEVVwZGF0ZUludGVncmF0aW9uEiguc3dpdGNoYm9hcmQudjEuVXBkYXRlSW50ZWdyYXRpb25SZXF1ZXN0Gikuc3dpdGNoYm9hcmQudjEuVXBkYXRlSW50ZWdyYXRpb25SZXNwb25zZRJoChFEZWxldGVJbnRlZ3JhdGlvbhIoLnN3aXRjaGJvYXJkLnYxLkRlbGV0ZUludGVncmF0aW9uUmVxdWVzdBopLnN3aXRjaGJvYXJkLnYxLkRlbGV0ZUludGVncmF0aW9uUmVzcG9uc2USZQoQQ2hlY2tJbnRlZ3JhdGlvbhInLnN3aXRjaGJvYXJkLnYxLkNoZWNrSW50ZWdyYXRpb25SZXF1ZXN0Giguc3dpdGNoYm9hcmQudjEuQ2hlY2tJbnRlZ3JhdGlvblJlc3BvbnNlEmgKEVJvdGF0ZUludGVncmF0aW9uEiguc3dpdGNoYm9hcmQudjEuUm90YXRlSW50ZWdyYXRpb25SZXF1ZXN0Gikuc3dpdGNoYm9hcmQudjEuUm90YXRlSW50ZWdyYXRpb25SZXNwb25zZRJrChJTdGFydEF1dGhvcml6YXRpb24SKS5zd2l0Y2hib2FyZC52MS5TdGFydEF1dGhvcml6YXRpb25SZXF1ZXN0Giouc3dpdGNoYm9hcmQudjEuU3RhcnRBdXRob3JpemF0aW9uUmVzcG9uc2USVgoLTGlzdFZlbmRvcnMSIi5zd2l0Y2hib2FyZC52MS5MaXN0VmVuZG9yc1JlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5MaXN0VmVuZG9yc1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * A workspace's connection to one vendor.
@@ -112,6 +112,13 @@ export type Integration = Message<"switchboard.v1.Integration"> & {
    * @generated from field: google.protobuf.Timestamp update_time = 13;
    */
   updateTime?: Timestamp | undefined;
+
+  /**
+   * Output only. What a person granted by OAuth 2.0. Not set: nothing.
+   *
+   * @generated from field: switchboard.v1.Grant grant = 14;
+   */
+  grant?: Grant | undefined;
 };
 
 /**
@@ -120,6 +127,41 @@ export type Integration = Message<"switchboard.v1.Integration"> & {
  */
 export const IntegrationSchema: GenMessage<Integration> = /*@__PURE__*/
   messageDesc(file_switchboard_v1_integrations, 0);
+
+/**
+ * What a person granted by OAuth 2.0, without the tokens.
+ *
+ * @generated from message switchboard.v1.Grant
+ */
+export type Grant = Message<"switchboard.v1.Grant"> & {
+  /**
+   * When the person consented.
+   *
+   * @generated from field: google.protobuf.Timestamp grant_time = 1;
+   */
+  grantTime?: Timestamp | undefined;
+
+  /**
+   * When the tokens were renewed last.
+   *
+   * @generated from field: google.protobuf.Timestamp refresh_time = 2;
+   */
+  refreshTime?: Timestamp | undefined;
+
+  /**
+   * When the access token stops working. Not set: the vendor didn't say.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 3;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.Grant.
+ * Use `create(GrantSchema)` to create a new message.
+ */
+export const GrantSchema: GenMessage<Grant> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_integrations, 1);
 
 /**
  * What is known of a credential.
@@ -154,7 +196,7 @@ export type CredentialState = Message<"switchboard.v1.CredentialState"> & {
  * Use `create(CredentialStateSchema)` to create a new message.
  */
 export const CredentialStateSchema: GenMessage<CredentialState> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 1);
+  messageDesc(file_switchboard_v1_integrations, 2);
 
 /**
  * Asks for a new integration.
@@ -182,7 +224,7 @@ export type CreateIntegrationRequest = Message<"switchboard.v1.CreateIntegration
  * Use `create(CreateIntegrationRequestSchema)` to create a new message.
  */
 export const CreateIntegrationRequestSchema: GenMessage<CreateIntegrationRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 2);
+  messageDesc(file_switchboard_v1_integrations, 3);
 
 /**
  * The new integration.
@@ -203,7 +245,7 @@ export type CreateIntegrationResponse = Message<"switchboard.v1.CreateIntegratio
  * Use `create(CreateIntegrationResponseSchema)` to create a new message.
  */
 export const CreateIntegrationResponseSchema: GenMessage<CreateIntegrationResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 3);
+  messageDesc(file_switchboard_v1_integrations, 4);
 
 /**
  * Asks for one integration.
@@ -224,7 +266,7 @@ export type GetIntegrationRequest = Message<"switchboard.v1.GetIntegrationReques
  * Use `create(GetIntegrationRequestSchema)` to create a new message.
  */
 export const GetIntegrationRequestSchema: GenMessage<GetIntegrationRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 4);
+  messageDesc(file_switchboard_v1_integrations, 5);
 
 /**
  * One integration.
@@ -245,7 +287,7 @@ export type GetIntegrationResponse = Message<"switchboard.v1.GetIntegrationRespo
  * Use `create(GetIntegrationResponseSchema)` to create a new message.
  */
 export const GetIntegrationResponseSchema: GenMessage<GetIntegrationResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 5);
+  messageDesc(file_switchboard_v1_integrations, 6);
 
 /**
  * Asks for a page of integrations.
@@ -280,7 +322,7 @@ export type ListIntegrationsRequest = Message<"switchboard.v1.ListIntegrationsRe
  * Use `create(ListIntegrationsRequestSchema)` to create a new message.
  */
 export const ListIntegrationsRequestSchema: GenMessage<ListIntegrationsRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 6);
+  messageDesc(file_switchboard_v1_integrations, 7);
 
 /**
  * A page of integrations.
@@ -308,7 +350,7 @@ export type ListIntegrationsResponse = Message<"switchboard.v1.ListIntegrationsR
  * Use `create(ListIntegrationsResponseSchema)` to create a new message.
  */
 export const ListIntegrationsResponseSchema: GenMessage<ListIntegrationsResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 7);
+  messageDesc(file_switchboard_v1_integrations, 8);
 
 /**
  * Asks for a change of an integration.
@@ -336,7 +378,7 @@ export type UpdateIntegrationRequest = Message<"switchboard.v1.UpdateIntegration
  * Use `create(UpdateIntegrationRequestSchema)` to create a new message.
  */
 export const UpdateIntegrationRequestSchema: GenMessage<UpdateIntegrationRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 8);
+  messageDesc(file_switchboard_v1_integrations, 9);
 
 /**
  * The changed integration.
@@ -357,7 +399,7 @@ export type UpdateIntegrationResponse = Message<"switchboard.v1.UpdateIntegratio
  * Use `create(UpdateIntegrationResponseSchema)` to create a new message.
  */
 export const UpdateIntegrationResponseSchema: GenMessage<UpdateIntegrationResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 9);
+  messageDesc(file_switchboard_v1_integrations, 10);
 
 /**
  * Asks for the deletion of an integration.
@@ -378,7 +420,7 @@ export type DeleteIntegrationRequest = Message<"switchboard.v1.DeleteIntegration
  * Use `create(DeleteIntegrationRequestSchema)` to create a new message.
  */
 export const DeleteIntegrationRequestSchema: GenMessage<DeleteIntegrationRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 10);
+  messageDesc(file_switchboard_v1_integrations, 11);
 
 /**
  * The integration is gone.
@@ -393,7 +435,7 @@ export type DeleteIntegrationResponse = Message<"switchboard.v1.DeleteIntegratio
  * Use `create(DeleteIntegrationResponseSchema)` to create a new message.
  */
 export const DeleteIntegrationResponseSchema: GenMessage<DeleteIntegrationResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 11);
+  messageDesc(file_switchboard_v1_integrations, 12);
 
 /**
  * Asks for a check.
@@ -414,7 +456,7 @@ export type CheckIntegrationRequest = Message<"switchboard.v1.CheckIntegrationRe
  * Use `create(CheckIntegrationRequestSchema)` to create a new message.
  */
 export const CheckIntegrationRequestSchema: GenMessage<CheckIntegrationRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 12);
+  messageDesc(file_switchboard_v1_integrations, 13);
 
 /**
  * What a check found.
@@ -442,7 +484,7 @@ export type CheckIntegrationResponse = Message<"switchboard.v1.CheckIntegrationR
  * Use `create(CheckIntegrationResponseSchema)` to create a new message.
  */
 export const CheckIntegrationResponseSchema: GenMessage<CheckIntegrationResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 13);
+  messageDesc(file_switchboard_v1_integrations, 14);
 
 /**
  * One step of a check.
@@ -484,7 +526,7 @@ export type CheckStep = Message<"switchboard.v1.CheckStep"> & {
  * Use `create(CheckStepSchema)` to create a new message.
  */
 export const CheckStepSchema: GenMessage<CheckStep> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 14);
+  messageDesc(file_switchboard_v1_integrations, 15);
 
 /**
  * Asks for a fresh data key.
@@ -505,7 +547,7 @@ export type RotateIntegrationRequest = Message<"switchboard.v1.RotateIntegration
  * Use `create(RotateIntegrationRequestSchema)` to create a new message.
  */
 export const RotateIntegrationRequestSchema: GenMessage<RotateIntegrationRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 15);
+  messageDesc(file_switchboard_v1_integrations, 16);
 
 /**
  * The data key is a fresh one.
@@ -526,7 +568,56 @@ export type RotateIntegrationResponse = Message<"switchboard.v1.RotateIntegratio
  * Use `create(RotateIntegrationResponseSchema)` to create a new message.
  */
 export const RotateIntegrationResponseSchema: GenMessage<RotateIntegrationResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 16);
+  messageDesc(file_switchboard_v1_integrations, 17);
+
+/**
+ * Asks for an authorization.
+ *
+ * @generated from message switchboard.v1.StartAuthorizationRequest
+ */
+export type StartAuthorizationRequest = Message<"switchboard.v1.StartAuthorizationRequest"> & {
+  /**
+   * Required. The integration's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message switchboard.v1.StartAuthorizationRequest.
+ * Use `create(StartAuthorizationRequestSchema)` to create a new message.
+ */
+export const StartAuthorizationRequestSchema: GenMessage<StartAuthorizationRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_integrations, 18);
+
+/**
+ * An authorization that has begun.
+ *
+ * @generated from message switchboard.v1.StartAuthorizationResponse
+ */
+export type StartAuthorizationResponse = Message<"switchboard.v1.StartAuthorizationResponse"> & {
+  /**
+   * The vendor's page, to be opened in the browser of a person who may give access to the account.
+   *
+   * @generated from field: string authorize_url = 1;
+   */
+  authorizeUrl: string;
+
+  /**
+   * Until when that person may come back.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 2;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.StartAuthorizationResponse.
+ * Use `create(StartAuthorizationResponseSchema)` to create a new message.
+ */
+export const StartAuthorizationResponseSchema: GenMessage<StartAuthorizationResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_integrations, 19);
 
 /**
  * Asks for the vendors.
@@ -541,7 +632,7 @@ export type ListVendorsRequest = Message<"switchboard.v1.ListVendorsRequest"> & 
  * Use `create(ListVendorsRequestSchema)` to create a new message.
  */
 export const ListVendorsRequestSchema: GenMessage<ListVendorsRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 17);
+  messageDesc(file_switchboard_v1_integrations, 20);
 
 /**
  * The vendors, all of them.
@@ -562,7 +653,7 @@ export type ListVendorsResponse = Message<"switchboard.v1.ListVendorsResponse"> 
  * Use `create(ListVendorsResponseSchema)` to create a new message.
  */
 export const ListVendorsResponseSchema: GenMessage<ListVendorsResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 18);
+  messageDesc(file_switchboard_v1_integrations, 21);
 
 /**
  * An outside company, or a kind of endpoint, that the server can talk to.
@@ -592,8 +683,8 @@ export type Vendor = Message<"switchboard.v1.Vendor"> & {
   docsUrl: string;
 
   /**
-   * What it can do: `receive` messages, `send` messages, be an `engine`, be connected by an integration (`connect`).
-   * Others may come.
+   * What it can do: `receive` messages, `send` messages, be an `engine`, be connected by an integration (`connect`), be
+   * let into by a person (`authorize`: see StartAuthorization). Others may come.
    *
    * @generated from field: repeated string capabilities = 4;
    */
@@ -619,7 +710,7 @@ export type Vendor = Message<"switchboard.v1.Vendor"> & {
  * Use `create(VendorSchema)` to create a new message.
  */
 export const VendorSchema: GenMessage<Vendor> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 19);
+  messageDesc(file_switchboard_v1_integrations, 22);
 
 /**
  * A credential that a vendor wants.
@@ -661,7 +752,7 @@ export type CredentialField = Message<"switchboard.v1.CredentialField"> & {
  * Use `create(CredentialFieldSchema)` to create a new message.
  */
 export const CredentialFieldSchema: GenMessage<CredentialField> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 20);
+  messageDesc(file_switchboard_v1_integrations, 23);
 
 /**
  * Whether an integration works, as far as is known.
@@ -835,6 +926,19 @@ export const IntegrationsService: GenService<{
     methodKind: "unary";
     input: typeof RotateIntegrationRequestSchema;
     output: typeof RotateIntegrationResponseSchema;
+  },
+  /**
+   * Begins an authorization by OAuth 2.0: gives the page on which a person lets the workspace into an account. The vendor
+   * sends them back to `GET /oauth/callback` of the public listener, once and within ten minutes; what they granted is then
+   * kept, and renewed ahead of its end for as long as the vendor does. Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING,
+   * SECRET_KEY_MISSING.
+   *
+   * @generated from rpc switchboard.v1.IntegrationsService.StartAuthorization
+   */
+  startAuthorization: {
+    methodKind: "unary";
+    input: typeof StartAuthorizationRequestSchema;
+    output: typeof StartAuthorizationResponseSchema;
   },
   /**
    * Lists the vendors that this server knows, and what each wants to know before it can be called.

@@ -4,5 +4,6 @@ mod ask_engine;
 pub(crate) mod deliver;
 pub(crate) mod dispatch_event;
 mod history;
+pub(crate) mod renew_grants;
 pub(crate) mod rewrap_secrets;
 pub(crate) mod run_turn;

@@ -1,0 +1,448 @@
+//! amoCRM and Kommo: one product under two names. For now, how a workspace is let into an account, by OAuth 2.0.
+//! <https://www.amocrm.ru/developers/content/oauth/step-by-step> (read 2026-11-20)
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use domain::{
+    FieldViolation, Reason, SystemClock, Timestamp,
+    clock::Clock as _,
+    connection::{CheckOutcome, CheckStep, Connection, Connector, CredentialField},
+    integration::{AUTHORIZE, CREDENTIALS_STEP},
+    oauth::{ACCESS_TOKEN, Consent, OAuthProvider, Tokens},
+    vendor::{Applied, FailureKind, Retry, Vendor, VendorError},
+};
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::http::{Call, HttpClient, Patience};
+
+/// Gives the vendor.
+pub fn vendor(http: HttpClient) -> Vendor {
+    let amocrm = Arc::new(AmoCrm { http });
+    Vendor {
+        id: ID,
+        name: "amoCRM / Kommo",
+        docs: "https://www.amocrm.ru/developers",
+        receiver: None,
+        sender: None,
+        engine: None,
+        connector: Some(Arc::clone(&amocrm) as _),
+        oauth: Some(amocrm),
+    }
+}
+
+const ID: &str = "amocrm";
+/// What the vendor's own library waits for, at most.
+const PATIENCE: Patience = Patience {
+    head: Duration::from_secs(20),
+    idle: Duration::from_secs(5),
+    whole: Duration::from_secs(20),
+    most_bytes: 256 * 1024,
+};
+
+/// An integration's settings.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    /// The domain that accounts are under.
+    #[serde(default)]
+    base_domain: BaseDomain,
+    /// The account: the first part of its host.
+    subdomain: String,
+    /// The integration's id at the vendor.
+    client_id: String,
+    /// The redirect address of the integration at the vendor, to the byte.
+    redirect_url: String,
+    /// In the place of `https://{subdomain}.{base_domain}`: a proxy, or the simulator.
+    #[serde(default)]
+    base_url: Option<String>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+enum BaseDomain {
+    #[default]
+    #[serde(rename = "amocrm.ru")]
+    AmoCrmRu,
+    #[serde(rename = "amocrm.com")]
+    AmoCrmCom,
+    #[serde(rename = "kommo.com")]
+    KommoCom,
+}
+
+impl BaseDomain {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::AmoCrmRu => "amocrm.ru",
+            Self::AmoCrmCom => "amocrm.com",
+            Self::KommoCom => "kommo.com",
+        }
+    }
+
+    /// Where people consent.
+    const fn consent_url(self) -> &'static str {
+        match self {
+            Self::AmoCrmRu | Self::AmoCrmCom => "https://www.amocrm.ru/oauth",
+            Self::KommoCom => "https://www.kommo.com/oauth",
+        }
+    }
+}
+
+impl Settings {
+    fn read(settings: &Value) -> Result<Self, Vec<FieldViolation>> {
+        let Value::Object(members) = settings else {
+            return Err(vec![FieldViolation::new("settings", "must be an object")]);
+        };
+        let mut bad = Vec::new();
+        let mut add =
+            |name: &str, detail: &str| bad.push(FieldViolation::new(format!("settings.{name}"), detail));
+        for (name, value) in members {
+            let text = value.as_str();
+            let is_url =
+                |text: &str| Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+            match name.as_str() {
+                "base_domain" if BaseDomain::deserialize(value).is_err() => {
+                    add(name, "must be amocrm.ru, amocrm.com or kommo.com");
+                }
+                "subdomain" if !text.is_some_and(is_label) => {
+                    add(name, "must be the first part of the account's host, such as acme");
+                }
+                "client_id" if text.is_none_or(|text| text.is_empty() || text.len() > 100) => {
+                    add(name, "must be the integration's id, 1 to 100 characters");
+                }
+                "redirect_url" | "base_url" if !text.is_some_and(is_url) => {
+                    add(name, "must be an absolute http or https URL");
+                }
+                "base_domain" | "subdomain" | "client_id" | "redirect_url" | "base_url" => {}
+                _ => add(
+                    name,
+                    "is not a setting of this vendor; it knows base_domain, subdomain, client_id, redirect_url and \
+                     base_url",
+                ),
+            }
+        }
+        for name in ["subdomain", "client_id", "redirect_url"] {
+            if !members.contains_key(name) {
+                add(name, "is required");
+            }
+        }
+        if !bad.is_empty() {
+            return Err(bad);
+        }
+        Self::deserialize(settings).map_err(|_| vec![FieldViolation::new("settings", "can't be read")])
+    }
+
+    /// The account's host.
+    fn host(&self) -> String {
+        format!("{}.{}", self.subdomain, self.base_domain.as_str())
+    }
+
+    fn base_url(&self) -> String {
+        match &self.base_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("https://{}", self.host()),
+        }
+    }
+
+    fn consent_url(&self) -> String {
+        match &self.base_url {
+            Some(url) => format!("{}/oauth", url.trim_end_matches('/')),
+            None => self.base_domain.consent_url().to_owned(),
+        }
+    }
+}
+
+/// Whether it can be a part of a host's name (RFC 1035): what is put into a URL must not lead elsewhere.
+fn is_label(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+struct AmoCrm {
+    http: HttpClient,
+}
+
+#[async_trait]
+impl Connector for AmoCrm {
+    fn settings_schema(&self) -> Value {
+        json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "type": "object",
+            "properties": {
+                "base_domain": {
+                    "type": "string", "enum": ["amocrm.ru", "amocrm.com", "kommo.com"], "default": "amocrm.ru",
+                    "title": "Domain", "description": "The domain that the account is under."
+                },
+                "subdomain": {
+                    "type": "string", "minLength": 1, "maxLength": 63, "title": "Account",
+                    "description": "The first part of the account's host: acme of acme.amocrm.ru."
+                },
+                "client_id": {
+                    "type": "string", "minLength": 1, "maxLength": 100, "title": "Integration id",
+                    "description": "From the integration's page, the tab with keys and scopes."
+                },
+                "redirect_url": {
+                    "type": "string", "format": "uri", "title": "Redirect URL",
+                    "description": "This server's /oauth/callback as the browser reaches it, written exactly as in the integration's settings."
+                },
+                "base_url": {
+                    "type": "string", "format": "uri", "title": "Address",
+                    "description": "In the place of the account's own address: a proxy, or a simulator."
+                }
+            },
+            "required": ["subdomain", "client_id", "redirect_url"],
+            "additionalProperties": false
+        })
+    }
+
+    fn credentials(&self) -> &'static [CredentialField] {
+        const FIELDS: &[CredentialField] = &[CredentialField {
+            name: "client_secret",
+            title: "Secret key",
+            description: "From the integration's page, the tab with keys and scopes.",
+            required: true,
+        }];
+        FIELDS
+    }
+
+    fn check_settings(&self, settings: &Value) -> Result<(), Vec<FieldViolation>> {
+        Settings::read(settings).map(drop)
+    }
+
+    fn targets(&self, settings: &Value) -> Vec<(&'static str, String)> {
+        let read = Settings::read(settings).ok();
+        read.and_then(|settings| settings.base_url).map(|url| ("base_url", url)).into_iter().collect()
+    }
+
+    async fn check_target(&self, url: &str) -> Result<(), (Reason, String)> {
+        self.http.check_target(url).await
+    }
+
+    async fn check(&self, connection: &Connection) -> Vec<CheckStep> {
+        let step = |outcome, detail: String, remedy: &str| {
+            vec![CheckStep { name: CREDENTIALS_STEP, outcome, detail, remedy: remedy.to_owned() }]
+        };
+        match self.account(connection).await {
+            Ok(name) => step(CheckOutcome::Passed, format!("the account {name} lets us in"), ""),
+            Err(error) if error.kind == FailureKind::Unauthorized => {
+                step(CheckOutcome::Failed, error.to_string(), AUTHORIZE)
+            }
+            Err(error) => vec![CheckStep {
+                name: "account",
+                outcome: CheckOutcome::Failed,
+                detail: error.to_string(),
+                remedy: match error.kind {
+                    FailureKind::OutOfQuota => "pay for the account",
+                    FailureKind::Forbidden => "have an administrator of the account consent",
+                    FailureKind::NotFound => "correct the setting subdomain",
+                    _ => "try again later",
+                }
+                .to_owned(),
+            }],
+        }
+    }
+}
+
+impl AmoCrm {
+    /// Gives the account's name.
+    async fn account(&self, connection: &Connection) -> Result<String, VendorError> {
+        #[derive(Deserialize)]
+        struct Account {
+            name: String,
+        }
+        let settings = settings(connection, "check")?;
+        let token = connection.credential(ACCESS_TOKEN).map(ExposeSecret::expose_secret).unwrap_or_default();
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
+            failed("check", FailureKind::Unauthorized, "the access token is none", Retry::Never)
+        })?;
+        value.set_sensitive(true);
+        let url = format!("{}/api/v4/account", settings.base_url());
+        let body = self
+            .call("check", Method::GET, &url, HeaderMap::from_iter([(AUTHORIZATION, value)]), Bytes::new())
+            .await?;
+        let account: Account = serde_json::from_slice(&body).map_err(|_| bad_answer("check"))?;
+        Ok(account.name.chars().take(100).collect())
+    }
+
+    async fn call(
+        &self,
+        operation: &'static str,
+        method: Method,
+        url: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Bytes, VendorError> {
+        let now = SystemClock.now();
+        let call = Call { vendor: ID, operation, method, url, headers, body, now };
+        let mut opened = self.http.open(&call, PATIENCE).await?;
+        if opened.status == StatusCode::OK {
+            return opened.whole().await;
+        }
+        // The body of a refusal may hold what we sent.
+        let (_, refusal) = opened.refusal(&call).await;
+        Err(VendorError { excerpt: None, ..refusal })
+    }
+
+    /// Asks for a pair. <https://www.amocrm.ru/developers/content/oauth/oauth> (read 2026-11-20)
+    async fn tokens(
+        &self,
+        operation: &'static str,
+        connection: &Connection,
+        (grant_type, name, secret): (&str, &str, &SecretString),
+        now: Timestamp,
+    ) -> Result<Tokens, VendorError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            access_token: String,
+            refresh_token: String,
+            expires_in: u64,
+        }
+        let settings = settings(connection, operation)?;
+        let client_secret =
+            connection.credential("client_secret").map(ExposeSecret::expose_secret).unwrap_or_default();
+        let body = json!({
+            "client_id": settings.client_id,
+            "client_secret": client_secret,
+            "grant_type": grant_type,
+            name: secret.expose_secret(),
+            "redirect_uri": settings.redirect_url,
+        });
+        let url = format!("{}/oauth2/access_token", settings.base_url());
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let answer = self.call(operation, Method::POST, &url, headers, body.to_string().into()).await;
+        let answer = answer.map_err(|error| match error.http_status {
+            // A spent or revoked token is answered with either.
+            Some(400 | 401) => VendorError { kind: FailureKind::Unauthorized, retry: Retry::Never, ..error },
+            _ => error,
+        })?;
+        let answer: Answer = serde_json::from_slice(&answer).map_err(|_| bad_answer(operation))?;
+        Ok(Tokens {
+            access: answer.access_token.into(),
+            refresh: Some(answer.refresh_token.into()),
+            expires_at: Some(now + Duration::from_secs(answer.expires_in)),
+        })
+    }
+}
+
+#[async_trait]
+impl OAuthProvider for AmoCrm {
+    fn pkce(&self) -> bool {
+        false
+    }
+
+    fn redirect_url(&self, connection: &Connection) -> String {
+        Settings::read(&connection.settings).map(|settings| settings.redirect_url).unwrap_or_default()
+    }
+
+    /// Scopes and redirect address stand in the integration's settings at the vendor, not in the query.
+    fn authorize_url(&self, connection: &Connection, state: &str, _challenge: Option<&str>) -> String {
+        let Ok(settings) = Settings::read(&connection.settings) else { return String::new() };
+        let parameters = [("client_id", settings.client_id.as_str()), ("state", state), ("mode", "popup")];
+        Url::parse_with_params(&settings.consent_url(), parameters).map(String::from).unwrap_or_default()
+    }
+
+    async fn exchange(&self, connection: &Connection, consent: &Consent) -> Result<Tokens, VendorError> {
+        let settings = settings(connection, "exchange")?;
+        // Whoever consented says for which account; the client secret goes to no other.
+        if let Some(referer) = consent.parameters.get("referer") {
+            let host = referer.trim_start_matches("https://").trim_end_matches('/');
+            if !host.eq_ignore_ascii_case(&settings.host()) {
+                let detail = format!("the consent is for another account than {}", settings.host());
+                return Err(failed("exchange", FailureKind::Forbidden, &detail, Retry::Never));
+            }
+        }
+        let code = ("authorization_code", "code", &consent.code);
+        self.tokens("exchange", connection, code, consent.now).await
+    }
+
+    async fn refresh(
+        &self,
+        connection: &Connection,
+        refresh: &SecretString,
+        now: Timestamp,
+    ) -> Result<Tokens, VendorError> {
+        self.tokens("refresh", connection, ("refresh_token", "refresh_token", refresh), now).await
+    }
+}
+
+fn settings(connection: &Connection, operation: &'static str) -> Result<Settings, VendorError> {
+    Settings::read(&connection.settings)
+        .map_err(|_| failed(operation, FailureKind::Other, "the settings are not valid", Retry::Never))
+}
+
+fn bad_answer(operation: &'static str) -> VendorError {
+    let error = failed(operation, FailureKind::BadAnswer, "the answer can't be read", Retry::Backoff);
+    VendorError { applied: Applied::Maybe, ..error }
+}
+
+fn failed(operation: &'static str, kind: FailureKind, detail: &str, retry: Retry) -> VendorError {
+    VendorError {
+        vendor: ID,
+        operation,
+        kind,
+        http_status: None,
+        detail: detail.to_owned(),
+        excerpt: None,
+        applied: Applied::No,
+        retry,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Value {
+        json!({ "subdomain": "acme", "client_id": "3f0a", "redirect_url": "https://app.example/oauth/callback" })
+    }
+
+    #[test]
+    fn settings_name_what_is_wrong() {
+        assert!(Settings::read(&good()).is_ok());
+        let fields = |settings: Value| -> Vec<String> {
+            Settings::read(&settings).unwrap_err().into_iter().map(|bad| bad.field).collect()
+        };
+        assert_eq!(fields(json!({})), ["settings.subdomain", "settings.client_id", "settings.redirect_url"]);
+        for (name, value) in [
+            ("subdomain", json!("acme.evil.example/")),
+            ("subdomain", json!("a@b")),
+            ("base_domain", json!("evil.example")),
+            ("redirect_url", json!("javascript:alert(1)")),
+            ("colour", json!("red")),
+        ] {
+            let mut settings = good();
+            settings[name] = value;
+            assert_eq!(fields(settings), [format!("settings.{name}")]);
+        }
+    }
+
+    #[test]
+    fn people_are_sent_to_the_page_of_their_domain() {
+        let amocrm = AmoCrm { http: HttpClient::new(crate::http::Settings::default()) };
+        let mut connection = Connection { settings: good(), ..Connection::default() };
+        let url = amocrm.authorize_url(&connection, "a state", None);
+        assert_eq!(url, "https://www.amocrm.ru/oauth?client_id=3f0a&state=a+state&mode=popup");
+        connection.settings["base_domain"] = json!("kommo.com");
+        assert!(amocrm.authorize_url(&connection, "s", None).starts_with("https://www.kommo.com/oauth?"));
+    }
+
+    #[tokio::test]
+    async fn a_consent_for_another_account_is_refused_before_the_secret_is_sent() {
+        let amocrm = AmoCrm { http: HttpClient::new(crate::http::Settings::default()) };
+        let connection = Connection { settings: good(), ..Connection::default() };
+        let parameters = [("referer".to_owned(), "evil.amocrm.ru".to_owned())].into();
+        let code = "c".to_owned().into();
+        let consent = Consent { code, verifier: None, parameters, now: Timestamp::UNIX_EPOCH };
+        let refused = amocrm.exchange(&connection, &consent).await.unwrap_err();
+        assert_eq!((refused.kind, refused.applied), (FailureKind::Forbidden, Applied::No));
+    }
+}
