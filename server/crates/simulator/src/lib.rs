@@ -11,6 +11,7 @@
 //! that is no model and has an address of its own answers through `listener`, as `generic_http` does.
 #![warn(missing_docs)]
 
+mod anthropic;
 mod body;
 mod clock;
 mod fault;
@@ -32,5 +33,8 @@ pub use vendor::{KEY, Vendor};
 
 /// Every vendor of models, each once.
 fn mounts() -> Vec<simulator::Mount> {
-    vec![simulator::Mount { id: "openai", base_path: "/v1", api: Arc::new(openai::OpenAi) }]
+    vec![
+        simulator::Mount { id: "anthropic", base_path: "", api: Arc::new(anthropic::Anthropic) },
+        simulator::Mount { id: "openai", base_path: "/v1", api: Arc::new(openai::OpenAi) },
+    ]
 }

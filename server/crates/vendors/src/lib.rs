@@ -16,6 +16,7 @@
 use domain::vendor::Vendors;
 
 mod account;
+pub mod anthropic;
 mod conversation;
 pub mod event_poster;
 pub mod generic_http;
@@ -37,6 +38,7 @@ pub struct Settings {
 /// Gives every vendor, each once.
 pub fn all(http: http::HttpClient, settings: Settings) -> Vendors {
     Vendors::new(vec![
+        anthropic::vendor(http.clone()),
         generic_http::vendor(http.clone(), settings.generic_http),
         mock::vendor(),
         openai::vendor(http),
