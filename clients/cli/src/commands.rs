@@ -84,6 +84,9 @@ pub enum Agents {
         /// The engine's vendor.
         #[arg(long, default_value = "mock")]
         engine: String,
+        /// The vendor's model. Empty, where it has only one.
+        #[arg(long, default_value = "")]
+        model: String,
         /// What the model is told before each dialogue.
         #[arg(long, default_value = "")]
         instructions: String,
@@ -222,8 +225,8 @@ fn agent(agent: &v1::Agent, token: &str) -> Row {
 
 async fn agents(client: &Client, output: Output, command: Agents) -> anyhow::Result<()> {
     match command {
-        Agents::Create { name, engine, instructions } => {
-            let engine = Some(v1::Engine { vendor: engine, ..v1::Engine::default() });
+        Agents::Create { name, engine, model, instructions } => {
+            let engine = Some(v1::Engine { vendor: engine, model, ..v1::Engine::default() });
             let new = v1::Agent { display_name: name, instructions, engine, ..v1::Agent::default() };
             let request = v1::CreateAgentRequest { agent: Some(new), request_id: String::new() };
             let made = client.agents().create_agent(request).await?.into_inner();

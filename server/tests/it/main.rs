@@ -7,6 +7,7 @@ mod control;
 mod deliveries;
 mod dialogues;
 mod endpoints;
+mod engines;
 mod error_reasons;
 mod events;
 mod foreign_ids;
