@@ -9,5 +9,6 @@ pub mod error;
 pub mod grpc;
 pub mod http;
 pub mod keys;
+pub mod simulate;
 pub mod start;
 pub mod telemetry;

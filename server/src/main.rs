@@ -1,11 +1,11 @@
-//! The binary: `serve`, `demo`, `migrate`, `keys`, and the client commands of `switchboard-cli`.
+//! The binary: `serve`, `demo`, `simulate`, `migrate`, `keys`, and the client commands of `switchboard-cli`.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use switchboard_server::{
     config::{Config, Roles},
-    demo, keys, start, telemetry,
+    demo, keys, simulate, start, telemetry,
 };
 
 #[derive(Parser)]
@@ -27,6 +27,8 @@ enum Command {
     },
     /// Shows a conversation: a server, an agent, a channel and a small messenger; you write as the customer.
     Demo,
+    /// Serves the APIs of the engines' vendors on loopback, with a scripted model behind them.
+    Simulate(simulate::Options),
     /// Brings the database up to date, as its owner.
     Migrate,
     /// Creates, lists and revokes API keys, straight in the database.
@@ -66,6 +68,7 @@ async fn main() -> ExitCode {
             start::serve(&config).await
         }
         Command::Demo => demo::run(&config).await,
+        Command::Simulate(options) => simulate::run(&options).await,
         Command::Migrate => migrate(&config).await,
         Command::Keys(command) => keys::run(&config, cli.options.output(), command).await,
         Command::Client(_) => unreachable!("client commands returned above"),

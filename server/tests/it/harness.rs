@@ -308,8 +308,12 @@ impl World {
 
     /// Gives the route's agent other settings of the mock engine.
     pub(crate) async fn set_engine(&self, route: &Route, settings: Value) {
-        let agent =
-            v1::Agent { id: route.agent_id.clone(), engine: Some(mock(&settings)), ..v1::Agent::default() };
+        self.set_vendor(route, mock(&settings)).await;
+    }
+
+    /// Gives the route's agent another engine.
+    pub(crate) async fn set_vendor(&self, route: &Route, engine: v1::Engine) {
+        let agent = v1::Agent { id: route.agent_id.clone(), engine: Some(engine), ..v1::Agent::default() };
         self.update_agent(agent, "engine").await.unwrap();
     }
 

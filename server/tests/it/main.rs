@@ -8,6 +8,7 @@ mod control;
 mod deliveries;
 mod dialogues;
 mod endpoints;
+mod engines;
 mod error_reasons;
 mod events;
 mod fake_engine;

@@ -168,7 +168,10 @@ async fn the_calls_of_the_readme_work_in_their_order() {
     let reader = Reader {
         home,
         data,
-        addresses: ["127.0.0.1:8000", "127.0.0.1:50051"].into_iter().zip(addresses).collect(),
+        addresses: ["127.0.0.1:8000", "127.0.0.1:50051", "127.0.0.1:4010"]
+            .into_iter()
+            .zip(addresses.into_iter().chain(["127.0.0.1:0".to_owned()]))
+            .collect(),
         known: BTreeMap::new(),
         variables: String::new(),
     };
@@ -263,6 +266,7 @@ fn type_all(mut reader: Reader) {
             // Whatever it finds: this machine may know nobody outside.
             "integrations" => assert!(reader.run(command).starts_with("STEP")),
             "watch" => watch(&reader, command),
+            "simulate" => simulate(&reader, command),
             "grpcurl" => {
                 check_grpcurl(command);
                 if Command::new("grpcurl").arg("-version").output().is_ok() {
@@ -285,10 +289,26 @@ fn type_all(mut reader: Reader) {
         ("integrations", 3),
         ("new_message", 1),
         ("send", 1),
+        ("simulate", 1),
         ("vendors", 1),
         ("watch", 1),
     ];
     assert_eq!(typed, BTreeMap::from(wanted), "nothing of the README was left out");
+}
+
+/// The simulator says with which variables a server uses it.
+fn simulate(reader: &Reader, command: &str) {
+    let mut child = reader.sh(&format!("exec {command}")).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let said: Vec<_> = lines.take_while(|line| !line.contains("Ctrl-C")).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let said = said.join("\n");
+    for variable in
+        ["OPENAI_BASE_URL=http://127.0.0.1:", "ANTHROPIC_API_KEY=", "SWITCHBOARD_ALLOW_PRIVATE_TARGETS="]
+    {
+        assert!(said.contains(variable), "{variable} is missing in\n{said}");
+    }
 }
 
 /// Watching ends when the person has seen enough.

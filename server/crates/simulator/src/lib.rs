@@ -12,6 +12,7 @@
 #![warn(missing_docs)]
 
 pub mod amocrm;
+mod anthropic;
 mod body;
 mod clock;
 mod fault;
@@ -33,5 +34,8 @@ pub use vendor::{KEY, Vendor};
 
 /// Every vendor of models, each once.
 fn mounts() -> Vec<simulator::Mount> {
-    vec![simulator::Mount { id: "openai", base_path: "/v1", api: Arc::new(openai::OpenAi) }]
+    vec![
+        simulator::Mount { id: "anthropic", base_path: "", api: Arc::new(anthropic::Anthropic) },
+        simulator::Mount { id: "openai", base_path: "/v1", api: Arc::new(openai::OpenAi) },
+    ]
 }

@@ -12,7 +12,8 @@
 //! | `/recite` | says everything that it was given |
 //! | `/tool <tool> <name> <value>` | calls the tool with these arguments, or with the JSON object that follows its name, then says what it gave |
 //!
-//! Texts of the customer that begin with `⟦` are notes of the caller, and no messages.
+//! A blank line parts one message of the customer from the next. Texts that begin with `⟦` are notes of the caller, and
+//! no messages.
 
 use std::{
     collections::HashSet,
@@ -110,6 +111,7 @@ impl Model<'_> {
         tools: &[String],
         most: Option<u64>,
     ) -> Result<Said, Refusal> {
+        let given = &parted(given);
         let newest = given.iter().rev().find_map(|given| match given {
             Given::User(text) if !is_note(text) => Some(text.as_str()),
             _ => None,
@@ -268,6 +270,15 @@ fn split(text: &str) -> (&str, &str) {
     text.split_once(char::is_whitespace).map_or((text, ""), |(word, rest)| (word, rest.trim_start()))
 }
 
+/// Takes the messages of the customer apart, which callers may have joined.
+fn parted(given: &[Given]) -> Vec<Given> {
+    let parts = given.iter().flat_map(|given| match given {
+        Given::User(text) => text.split("\n\n").map(|part| Given::User(part.to_owned())).collect(),
+        other => vec![other.clone()],
+    });
+    parts.collect()
+}
+
 fn is_note(text: &str) -> bool {
     text.starts_with('⟦')
 }
@@ -326,8 +337,7 @@ mod tests {
             Given::System("Be kind.".into()),
             user("hello"),
             Given::Assistant("hi".into()),
-            user("are you"),
-            user("⟦colleague⟧ a moment"),
+            user("are you\n\n⟦colleague⟧ a moment"),
             Given::Image("image/png".into()),
             user("there?"),
         ];

@@ -4,7 +4,7 @@
 //!
 //! | route | what it does |
 //! | --- | --- |
-//! | `GET /control` | the vendors with their base URLs, and the clock |
+//! | `GET /control` | the vendors with their base URLs and how many calls they had, and the clock |
 //! | `GET /control/calls/{vendor}` | the vendor's calls, credentials left out |
 //! | `POST /control/faults/{vendor}` | adds a fault: `{"fault": {"retry_after": 7}, "times": 2}`; without `times` until healed |
 //! | `DELETE /control/faults/{vendor}` | heals it |
@@ -167,7 +167,15 @@ impl Room {
         let vendors: Vec<_> = self
             .vendors
             .iter()
-            .map(|vendor| json!({ "id": vendor.id(), "base_url": vendor.base_url(), "api_key": KEY }))
+            .map(|vendor| {
+                let counts = vendor.counts();
+                json!({
+                    "id": vendor.id(),
+                    "base_url": vendor.base_url(),
+                    "api_key": KEY,
+                    "calls": { "begun": counts.begun, "ended": counts.ended, "hung_up": counts.hung_up },
+                })
+            })
             .collect();
         json!({ "vendors": vendors, "unix_seconds": self.clock.unix_seconds() })
     }

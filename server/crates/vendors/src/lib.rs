@@ -17,6 +17,7 @@ use domain::vendor::Vendors;
 
 mod account;
 pub mod amocrm;
+pub mod anthropic;
 mod conversation;
 pub mod event_poster;
 pub mod generic_http;
@@ -39,6 +40,7 @@ pub struct Settings {
 /// Gives every vendor, each once.
 pub fn all(http: http::HttpClient, settings: Settings) -> Vendors {
     Vendors::new(vec![
+        anthropic::vendor(http.clone()),
         generic_http::vendor(http.clone(), settings.generic_http),
         mock::vendor(),
         amocrm::vendor(http.clone()),

@@ -12,6 +12,10 @@ use super::{Call, retry_after, root};
 /// How long the end of a body may take once the answer in it is whole.
 const DRAIN_PATIENCE: Duration = Duration::from_millis(5);
 
+/// How much of a refusal is read, and for how long.
+const MAX_REFUSAL_BYTES: usize = 64 * 1024;
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How long a call may take, part by part.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
@@ -106,7 +110,15 @@ impl Opened {
     /// Reads a refusal: its body, as much as comes, and what its status says where the vendor's own rules know nothing
     /// better.
     pub(crate) async fn refusal(&mut self, call: &Call<'_>) -> (Bytes, VendorError) {
-        let body = self.whole().await.unwrap_or_default();
+        let mut body = BytesMut::new();
+        let begun = Instant::now();
+        while body.len() < MAX_REFUSAL_BYTES && begun.elapsed() < REFUSAL_PATIENCE {
+            match timeout_at(begun + REFUSAL_PATIENCE, self.chunk()).await {
+                Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
+                _ => break,
+            }
+        }
+        let body = body.freeze();
         let error = call.refused(&self.host, self.status, self.advice, &body);
         (body, error)
     }
