@@ -12,11 +12,20 @@
 
 use domain::vendor::Vendors;
 
+mod account;
+mod conversation;
+pub mod dify;
 pub mod event_poster;
+pub mod gemini;
 pub mod generic_http;
 pub mod http;
+pub mod manus;
 pub mod mock;
+mod refusal;
+mod settings;
 mod signature;
+mod sse;
+mod transcript;
 
 /// What the vendors need to be told by the operator.
 #[derive(Debug, Clone, Default)]
@@ -27,5 +36,11 @@ pub struct Settings {
 
 /// Gives every vendor, each once.
 pub fn all(http: http::HttpClient, settings: Settings) -> Vendors {
-    Vendors::new(vec![generic_http::vendor(http, settings.generic_http), mock::vendor()])
+    Vendors::new(vec![
+        generic_http::vendor(http.clone(), settings.generic_http),
+        dify::vendor(http.clone()),
+        gemini::vendor(http.clone()),
+        manus::vendor(http),
+        mock::vendor(),
+    ])
 }
