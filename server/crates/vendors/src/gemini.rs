@@ -50,13 +50,6 @@ const LIST_MODELS: &str = "list models";
 const MOST_PAGES: usize = 20;
 /// How many bytes of an answer are read, streamed or not.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
-const LISTING: Patience = Patience {
-    head: Duration::from_secs(10),
-    idle: Duration::from_secs(5),
-    whole: Duration::from_secs(15),
-    most_bytes: 8 * 1024 * 1024,
-};
-
 /// What a connection may set.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -217,7 +210,7 @@ impl Gemini {
                 path.push_str("&pageToken=");
                 path.extend(url::form_urlencoded::byte_serialize(token.as_bytes()));
             }
-            let mut opened = self.call(LIST_MODELS, connection, &path, None, LISTING, now).await?;
+            let mut opened = self.call(LIST_MODELS, connection, &path, None, account::LISTING, now).await?;
             let body = opened.whole().await?;
             let Some((page, next)) = answer::models(&body) else {
                 return Err(opened.bad("the list of models can't be read".to_owned()));

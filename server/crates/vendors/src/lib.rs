@@ -5,6 +5,9 @@
 //! asks through the traits of [`domain::vendor`]. [`http`] is the only client: it bounds time and size and keeps calls
 //! away from private addresses.
 //!
+//! Vendors of models share how a dialogue is put to them ([`conversation`]), how events are read from a stream ([`sse`]),
+//! and what an account has ([`account`]).
+//!
 //! To add a vendor: its file, in the order vendor, settings, receive, send, wire structs, errors, tests; its `mod` and its
 //! row in [`all`]; samples of what it sends in `fixtures/<vendor>/`, where `tests/contract.rs` finds them; and its other
 //! half in `simulator`.
@@ -21,6 +24,7 @@ pub mod generic_http;
 pub mod http;
 pub mod manus;
 pub mod mock;
+pub mod openai;
 mod refusal;
 mod settings;
 mod signature;
@@ -40,7 +44,8 @@ pub fn all(http: http::HttpClient, settings: Settings) -> Vendors {
         generic_http::vendor(http.clone(), settings.generic_http),
         dify::vendor(http.clone()),
         gemini::vendor(http.clone()),
-        manus::vendor(http),
+        manus::vendor(http.clone()),
         mock::vendor(),
+        openai::vendor(http),
     ])
 }

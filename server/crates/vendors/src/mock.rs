@@ -17,6 +17,8 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::settings;
+
 /// Gives the vendor.
 pub fn vendor() -> Vendor {
     Vendor {
@@ -71,27 +73,14 @@ fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, 
 
 impl Settings {
     /// Reads the settings; null is none.
-    fn read(settings: &Value) -> Result<Self, Vec<FieldViolation>> {
-        let members = match settings {
-            Value::Null => return Ok(Self::default()),
-            Value::Object(members) => members,
-            _ => return Err(vec![FieldViolation::new("settings", "must be an object")]),
-        };
-        Self::deserialize(settings).map_err(|_| {
-            // serde stops at the first mistake. Members don't depend on each other, so each is tried alone.
-            let wrong =
-                members.iter().filter(|(name, value)| Self::deserialize(json!({*name: value})).is_err());
-            wrong
-                .map(|(name, _)| {
-                    let detail = match name.as_str() {
-                        "delay_ms" => "must be a number of milliseconds, 0 to 600000",
-                        "fail" => "must be `never`, `once` or `always`",
-                        _ => "is not a setting of this engine; it knows `delay_ms` and `fail`",
-                    };
-                    FieldViolation::new(format!("settings.{name}"), detail)
-                })
-                .collect()
-        })
+    fn read(given: &Value) -> Result<Self, Vec<FieldViolation>> {
+        settings::read(
+            given,
+            &[
+                ("delay_ms", "must be a number of milliseconds, 0 to 600000"),
+                ("fail", "must be `never`, `once` or `always`"),
+            ],
+        )
     }
 }
 
