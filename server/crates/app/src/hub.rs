@@ -177,7 +177,8 @@ pub(crate) async fn start(app: &App) -> Result<(), Error> {
                     }
                     "switchboard_dialogues" => {
                         // Its own runs this process has disturbed before it told the others.
-                        let (from, dialogues) = notification.payload().split_once(':').unwrap_or_default();
+                        let payload = notification.payload();
+                        let (from, dialogues) = payload.split_once(':').unwrap_or(("", payload));
                         if from != own {
                             for dialogue in dialogues.split(',').filter_map(|id| id.parse().ok()) {
                                 app.inner.hub.disturb_own(dialogue);
