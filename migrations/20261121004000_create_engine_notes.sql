@@ -10,7 +10,20 @@ create table engine_notes (
 comment on table engine_notes is 'What an engine noted of a dialogue, such as the vendor''s conversation.';
 comment on column engine_notes.engine is 'The vendor, and the integration where there is one: `dify` or `dify:<id>`. Another account knows nothing of it.';
 comment on column engine_notes.notes is 'The vendor''s own; nobody else reads it.';
+-- By what they hold: an engine's call to us names no dialogue.
+create index engine_notes_notes_idx on engine_notes using gin (notes jsonb_path_ops);
 call protect_table('engine_notes');
+
+-- The dialogues in which an engine's notes hold this, of any workspace: an engine's call names what it is about in the
+-- vendor's words. At most a few: a vendor's names are unique.
+create function system_find_noted(p_engine text, p_part jsonb)
+returns table (workspace_id uuid, dialogue_id uuid)
+language sql stable security definer
+set search_path = public, pg_temp
+begin atomic
+    select n.workspace_id, n.dialogue_id from engine_notes n where n.notes @> p_part and n.engine = p_engine limit 10;
+end;
+call hand_to_system('system_find_noted(text, jsonb)');
 
 -- Lets turns wait for their engine: its notes are kept, the run is WAITING, the job is due when the engine is to be asked
 -- again, and the key is given back. A turn that newer messages have superseded, or whose agent no longer holds the dialogue,

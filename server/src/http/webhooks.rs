@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use app::inbound::Accepted;
 use axum::{
-    extract::{Request, State},
+    extract::{OriginalUri, Path, Request, State},
     response::Response,
 };
 use domain::{Error, Reason, new_message::NewMessage};
@@ -132,6 +132,29 @@ pub(super) async fn hook(
     let raw = body::read(request, &shim.settings).await?;
     let accepted = shim.app.receive_hook(channel, raw).await?.refuse_conflict()?;
     Ok(processed(&accepted, None))
+}
+
+/// Accepts what the vendor of an engine calls the operator's account for: that something it worked on has ended. The vendor's
+/// signature is required. Nothing is taken from the body but what it is about; the vendor is asked again.
+#[utoipa::path(post, path = "/hooks/engines/{vendor}", tag = "webhooks",
+    params(("vendor" = String, Path, description = "The vendor's id: `manus`.")),
+    responses((status = 204), (status = 401, description = "AUTH_MISSING, SIGNATURE_INVALID"),
+        (status = 404, description = "ROUTE_NOT_FOUND"), (status = 422, description = "FIELD_INVALID"),
+        (status = 503, description = "UNAVAILABLE")))]
+pub(super) async fn engine_hook(
+    State(shim): State<Shim>,
+    vendor: PathText,
+    OriginalUri(uri): OriginalUri,
+    request: Request,
+) -> Result<StatusCode, Problem> {
+    let vendor = vendor.map(|Path(text)| text).unwrap_or_default();
+    let raw = body::read(request, &shim.settings).await?;
+    // A signature covers the URL that was called. What stands before us may have ended TLS, so either scheme will do.
+    let host = raw.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let path = uri.path_and_query().map(|path| path.as_str()).unwrap_or_default();
+    let urls = ["https", "http"].map(|scheme| format!("{scheme}://{host}{path}"));
+    shim.app.engine_hook(&vendor, raw, &urls).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 #[cfg(test)]

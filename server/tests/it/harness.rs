@@ -317,6 +317,13 @@ impl World {
         self.update_agent(agent, "engine").await.unwrap();
     }
 
+    /// Gives the route's agent another engine.
+    pub(crate) async fn set_vendor(&self, route: &Route, vendor: &str, model: &str, settings: Value) {
+        let engine = v1::Engine { vendor: vendor.to_owned(), model: model.to_owned(), ..mock(&settings) };
+        let agent = v1::Agent { id: route.agent_id.clone(), engine: Some(engine), ..v1::Agent::default() };
+        self.update_agent(agent, "engine").await.unwrap();
+    }
+
     async fn update_agent(&self, agent: v1::Agent, path: &str) -> Result<(), Status> {
         let request = v1::UpdateAgentRequest {
             agent: Some(agent),
@@ -401,18 +408,31 @@ impl World {
 }
 
 fn mock(settings: &Value) -> v1::Engine {
-    let settings = settings.as_object().unwrap().iter().map(|(name, value)| {
-        let kind = match value {
-            Value::Number(number) => prost_types::value::Kind::NumberValue(number.as_f64().unwrap()),
-            value => prost_types::value::Kind::StringValue(value.as_str().unwrap().to_owned()),
-        };
-        (name.clone(), prost_types::Value { kind: Some(kind) })
-    });
+    let settings =
+        settings.as_object().unwrap().iter().map(|(name, value)| (name.clone(), prost_value(value)));
     v1::Engine {
         vendor: "mock".to_owned(),
         settings: Some(prost_types::Struct { fields: settings.collect() }),
         ..v1::Engine::default()
     }
+}
+
+fn prost_value(value: &Value) -> prost_types::Value {
+    use prost_types::value::Kind;
+    let kind = match value {
+        Value::Null => Kind::NullValue(0),
+        Value::Bool(value) => Kind::BoolValue(*value),
+        Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap()),
+        Value::String(text) => Kind::StringValue(text.clone()),
+        Value::Array(items) => {
+            Kind::ListValue(prost_types::ListValue { values: items.iter().map(prost_value).collect() })
+        }
+        Value::Object(members) => {
+            let fields = members.iter().map(|(name, value)| (name.clone(), prost_value(value)));
+            Kind::StructValue(prost_types::Struct { fields: fields.collect() })
+        }
+    };
+    prost_types::Value { kind: Some(kind) }
 }
 
 /// A plain HTTP client.

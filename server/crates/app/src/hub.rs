@@ -189,8 +189,13 @@ pub(crate) async fn start(app: &App) -> Result<(), Error> {
                         app.inner.hub.tell_events(notification.payload().parse().ok());
                     }
                     "switchboard_dialogues" => {
-                        for dialogue in notification.payload().split(',').filter_map(|id| id.parse().ok()) {
-                            app.inner.hub.disturb_own(dialogue);
+                        // Its own runs this process has disturbed before it told the others.
+                        let payload = notification.payload();
+                        let (from, dialogues) = payload.split_once(':').unwrap_or(("", payload));
+                        if from != own {
+                            for dialogue in dialogues.split(',').filter_map(|id| id.parse().ok()) {
+                                app.inner.hub.disturb_own(dialogue);
+                            }
                         }
                     }
                     _ => app.forget(),
@@ -223,11 +228,12 @@ async fn tell_others(app: App) {
             () = app.inner.hub.untold.notified() => {}
         }
         let disturbed = std::mem::take(&mut *app.inner.hub.disturbed());
-        if !disturbed.is_empty() {
-            app.wake_turns(&disturbed).await;
-        }
         if let Err(error) = app.store().notify_work(&own, &disturbed).await {
             tracing::debug!(error = %error, "other processes could not be told of work; they will find it");
+        }
+        // After that: whoever asks anew must not be disturbed by what made it ask.
+        if !disturbed.is_empty() {
+            app.wake_turns(&disturbed).await;
         }
         tokio::time::sleep(BREATH).await;
     }

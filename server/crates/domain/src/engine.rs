@@ -6,7 +6,11 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    DialogueId, FieldViolation, Timestamp, connection::Connection, dialogue::Message, vendor::VendorError,
+    DialogueId, FieldViolation, Timestamp,
+    connection::Connection,
+    dialogue::Message,
+    inbound::RawRequest,
+    vendor::{VendorError, VerifyError},
 };
 
 /// Writes answers.
@@ -30,6 +34,11 @@ pub trait CompletionModel: Send + Sync {
         cancelled: &CancellationToken,
     ) -> Result<Outcome, VendorError>;
 
+    /// Reads the vendor's calls to us. `None`: it makes none.
+    fn hook(&self) -> Option<&dyn EngineHook> {
+        None
+    }
+
     /// Lists the models that can be asked. Empty where the vendor has no such list.
     async fn list_models(&self, connection: &Connection) -> Result<Vec<Model>, VendorError>;
 
@@ -42,6 +51,37 @@ pub trait CompletionModel: Send + Sync {
     ) -> Result<(), VendorError> {
         Ok(())
     }
+}
+
+/// Reads what a vendor calls us for while turns wait for it. Its calls are hints: the engine is asked again before anything
+/// is done.
+#[async_trait]
+pub trait EngineHook: Send + Sync {
+    /// Checks who sent a call, over its raw bytes, and gives what the notes of the dialogues hold that it is about. `None`:
+    /// it is about nothing that anybody waits for.
+    ///
+    /// `urls`: what the vendor may have called us by; a signature may cover it.
+    async fn read(
+        &self,
+        connection: &Connection,
+        request: &RawRequest,
+        urls: &[String],
+        now: Timestamp,
+    ) -> Result<Option<Value>, HookError>;
+}
+
+/// A vendor's call was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum HookError {
+    /// Its sender could not be made out.
+    #[error(transparent)]
+    Unverified(#[from] VerifyError),
+    /// The vendor's key, which its sender is made out by, could not be read.
+    #[error("the vendor's public key could not be read")]
+    NoKey(#[source] VendorError),
+    /// It is the vendor's and could not be understood.
+    #[error("the call could not be understood")]
+    NotUnderstood,
 }
 
 /// A model that can be asked.

@@ -15,10 +15,14 @@ pub mod amocrm;
 mod anthropic;
 mod body;
 mod clock;
+mod dify;
 mod fault;
+mod gemini;
 pub mod generic_http;
 mod ledger;
 mod listener;
+mod manus;
+mod marked;
 mod model;
 mod openai;
 mod simulator;
@@ -36,6 +40,9 @@ pub use vendor::{KEY, Vendor};
 fn mounts() -> Vec<simulator::Mount> {
     vec![
         simulator::Mount { id: "anthropic", base_path: "", api: Arc::new(anthropic::Anthropic) },
+        simulator::Mount { id: "dify", base_path: "/v1", api: Arc::new(dify::Dify::default()) },
+        simulator::Mount { id: "gemini", base_path: "/v1beta", api: Arc::new(gemini::Gemini) },
+        simulator::Mount { id: "manus", base_path: "", api: Arc::new(manus::Manus::default()) },
         simulator::Mount { id: "openai", base_path: "/v1", api: Arc::new(openai::OpenAi) },
     ]
 }

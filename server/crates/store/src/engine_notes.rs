@@ -2,7 +2,8 @@
 
 use domain::{DialogueId, Timestamp, WorkerId, WorkspaceId};
 use serde_json::Value;
-use sqlx::{PgConnection, types::Json};
+use sqlx::{PgConnection, PgPool, types::Json};
+use uuid::Uuid;
 
 use crate::{Error, turns::ClaimedTurn};
 
@@ -22,6 +23,20 @@ pub async fn find(
     .fetch_optional(conn)
     .await?;
     Ok(notes.map(|notes| notes.0))
+}
+
+/// Finds the dialogues, of any workspace, in which the notes of an engine hold this.
+pub async fn find_by(
+    pool: &PgPool,
+    engine: &str,
+    part: &Value,
+) -> Result<Vec<(WorkspaceId, DialogueId)>, Error> {
+    let rows: Vec<(Uuid, Uuid)> = sqlx::query_as("select * from system_find_noted($1, $2)")
+        .bind(engine)
+        .bind(Json(part))
+        .fetch_all(pool)
+        .await?;
+    Ok(rows.into_iter().map(|(workspace, dialogue)| (workspace.into(), dialogue.into())).collect())
 }
 
 /// Keeps the notes of an engine in place of its earlier ones. Answers whether the claim still held.

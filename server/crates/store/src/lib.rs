@@ -129,7 +129,7 @@ impl Store {
             .collect();
         sqlx::query(
             "select pg_notify('switchboard_work', $1)
-             union all select pg_notify('switchboard_dialogues', list) from unnest($2::text[]) list",
+             union all select pg_notify('switchboard_dialogues', $1 || ':' || list) from unnest($2::text[]) list",
         )
         .bind(from)
         .bind(lists)

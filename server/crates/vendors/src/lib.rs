@@ -19,16 +19,20 @@ mod account;
 pub mod amocrm;
 pub mod anthropic;
 mod conversation;
+pub mod dify;
 pub mod event_poster;
+pub mod gemini;
 pub mod generic_http;
 pub mod http;
 pub mod http_tool;
+pub mod manus;
 pub mod mock;
 pub mod openai;
 mod refusal;
 mod settings;
 mod signature;
 mod sse;
+mod transcript;
 
 /// What the vendors need to be told by the operator.
 #[derive(Debug, Clone, Default)]
@@ -42,6 +46,9 @@ pub fn all(http: http::HttpClient, settings: Settings) -> Vendors {
     Vendors::new(vec![
         anthropic::vendor(http.clone()),
         generic_http::vendor(http.clone(), settings.generic_http),
+        dify::vendor(http.clone()),
+        gemini::vendor(http.clone()),
+        manus::vendor(http.clone()),
         mock::vendor(),
         amocrm::vendor(http.clone()),
         openai::vendor(http),
