@@ -6,6 +6,7 @@
 //!
 //! To add a row: a line in `row.rs`, and its measurement in the function of its group, below or in a file named like it.
 
+mod engines;
 mod growth;
 mod grpc;
 pub mod http;
@@ -165,6 +166,7 @@ impl Bench {
                 Group::Webhooks => self.webhooks().await,
                 Group::Recovery => self.recovery().await,
                 Group::Idle => self.idle().await,
+                Group::Engines => self.engines().await,
                 Group::Growth => self.growth().await,
             };
             if let Err(error) = measured {

@@ -29,6 +29,8 @@ pub enum Group {
     Recovery,
     /// Nothing to do.
     Idle,
+    /// Engines of vendors.
+    Engines,
     /// Messages come in where many are stored.
     Growth,
 }
@@ -47,6 +49,7 @@ impl Group {
         Self::Webhooks,
         Self::Recovery,
         Self::Idle,
+        Self::Engines,
         Self::Growth,
     ];
 }
@@ -101,6 +104,9 @@ pub const MEASURES: &[Measure] = &[
     measure("watch_rss_mib", "MiB", Group::Watch, Target::AtMost(256.0)),
     measure("webhooks_out", "deliveries/s", Group::Webhooks, Target::AtLeast(3_000.0)),
     measure("recovery_s", "s", Group::Recovery, Target::AtMost(5.0)),
+    measure("engine_overhead_ms", "ms", Group::Engines, Target::AtMost(1.0)),
+    measure("engine_cpu_ratio", "ms", Group::Engines, Target::RatioAtMost(1.05)),
+    measure("waiting_turns_rss_mib", "MiB", Group::Engines, Target::AtMost(200.0)),
     measure("get_dialogue", "calls/s", Group::Reads, Target::None),
     measure("models_cached_ms", "ms", Group::Reads, Target::AtMost(1.0)),
     measure("idle_tps", "tx/s", Group::Idle, Target::AtMost(10.0)),

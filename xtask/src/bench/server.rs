@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
-use switchboard_sdk::v1::{Agent, Channel, CreateAgentRequest, CreateChannelRequest, Engine};
+use switchboard_sdk::v1::{Agent, Channel, CreateAgentRequest, CreateChannelRequest};
 use switchboard_sdk::{Client, tonic::Request};
 use tempfile::TempDir;
 
@@ -84,6 +84,16 @@ pub struct Server {
 impl Server {
     /// Starts the program on a data directory and waits until it is ready.
     pub fn start(program: &Path, data: &DataDir, roles: &str) -> anyhow::Result<Self> {
+        Self::start_with(program, data, roles, &[])
+    }
+
+    /// The same with further variables of its environment.
+    pub fn start_with(
+        program: &Path,
+        data: &DataDir,
+        roles: &str,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let listeners = data.file("listeners");
         if listeners.exists() {
             fs::remove_file(&listeners)?;
@@ -99,6 +109,7 @@ impl Server {
             .env("SWITCHBOARD_GRPC_ADDR", "127.0.0.1:0")
             .env("SWITCHBOARD_ALLOW_PRIVATE_TARGETS", "all")
             .env("SWITCHBOARD_ROLES", roles)
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
@@ -153,7 +164,10 @@ impl Server {
     /// The same with the policy and the engine's settings of the given agent.
     pub async fn customers_of(&self, agent: Agent, url: String, chats: u64) -> anyhow::Result<Customers> {
         let client = Client::connect(&self.grpc, &self.api_key).await?;
-        let engine = Engine { vendor: "mock".to_owned(), ..agent.engine.unwrap_or_default() };
+        let mut engine = agent.engine.unwrap_or_default();
+        if engine.vendor.is_empty() {
+            "mock".clone_into(&mut engine.vendor);
+        }
         let agent = Agent { display_name: "Bench".to_owned(), engine: Some(engine), ..agent };
         let request = CreateAgentRequest { agent: Some(agent), ..CreateAgentRequest::default() };
         let created = client.agents().create_agent(Request::new(request)).await?.into_inner();
