@@ -41,6 +41,7 @@ pub fn vendor(http: HttpClient) -> Vendor {
         receiver: None,
         sender: None,
         engine: Some(engine.clone()),
+        oauth: None,
         connector: Some(engine),
     }
 }

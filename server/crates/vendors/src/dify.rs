@@ -44,6 +44,7 @@ pub fn vendor(http: HttpClient) -> Vendor {
         receiver: None,
         sender: None,
         engine: Some(dify.clone()),
+        oauth: None,
         connector: Some(dify),
     }
 }

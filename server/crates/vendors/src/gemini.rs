@@ -37,6 +37,7 @@ pub fn vendor(http: HttpClient) -> Vendor {
         receiver: None,
         sender: None,
         engine: Some(gemini.clone()),
+        oauth: None,
         connector: Some(gemini),
     }
 }

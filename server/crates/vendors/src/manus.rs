@@ -32,6 +32,7 @@ pub fn vendor(http: HttpClient) -> Vendor {
         receiver: None,
         sender: None,
         engine: Some(manus.clone()),
+        oauth: None,
         connector: Some(manus),
     }
 }

@@ -92,7 +92,7 @@ pub(super) fn put_together(
         },
         model: answered_by,
         carry,
-        notes: None,
+        ..Answer::default()
     }
 }
 
