@@ -33,7 +33,7 @@ create table runs (
     workspace_id uuid not null,
     turn_id uuid not null,
     number integer not null,
-    state text not null check (state in ('STARTED', 'ANSWERED', 'SUPERSEDED', 'LOST', 'FAILED')),
+    state text not null check (state in ('STARTED', 'WAITING', 'ANSWERED', 'SUPERSEDED', 'LOST', 'FAILED')),
     request jsonb not null,
     input_tokens bigint not null default 0,
     output_tokens bigint not null default 0,
@@ -43,6 +43,7 @@ create table runs (
     primary key (workspace_id, turn_id, number)
 ) with (fillfactor = 80);
 comment on table runs is 'The tries of the engine at a turn.';
+comment on column runs.state is 'WAITING: the engine works on it, nobody holds the turn, and its job says when to ask again.';
 comment on column runs.request is 'What the engine was given: engine, instructions, tools, and the history by its numbers (messages never change).';
 comment on column runs.error is 'Why it failed; NULL otherwise.';
 call protect_table('runs');

@@ -174,6 +174,7 @@ pub async fn build_app(
         inbox_capacity: config.inbox_capacity,
         concurrency: config.concurrency,
         hook_concurrency: config.hook_concurrency,
+        longest_wait: config.longest_wait,
         engines: config.engines.clone(),
         lease: config.lease,
         inbound_token_header: config.inbound_token_header.clone(),

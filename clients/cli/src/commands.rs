@@ -51,7 +51,12 @@ pub enum Command {
         /// Waits so many seconds for the reply, and prints it.
         #[arg(long, default_value_t = 0)]
         wait: u64,
-        /// What to say; `-` reads it from standard input.
+        /// What the message carries beside, as `image=https://example.com/a.png`: image, audio, video, file or location.
+        /// May be given several times.
+        #[arg(long = "part", value_parser = part)]
+        parts: Vec<v1::MessagePart>,
+        /// What to say; `-` reads it from standard input. May be left out where there are parts.
+        #[arg(required_unless_present = "parts", default_value = "", hide_default_value = true)]
         text: String,
     },
     /// Streams events as they are recorded, until it is ended.
@@ -170,7 +175,7 @@ pub(crate) async fn run(options: &Options, command: Command) -> anyhow::Result<(
         Command::Deliveries(command) => deliveries::run(&client, output, command).await,
         Command::Endpoints(command) => endpoints::endpoints(&client, output, command).await,
         Command::Dispatches(command) => endpoints::dispatches(&client, output, command).await,
-        Command::Send { channel, chat, message_id, employee, wait, text } => {
+        Command::Send { channel, chat, message_id, employee, wait, parts, text } => {
             let sender = if employee { v1::MessageSender::Employee } else { v1::MessageSender::Customer };
             let mut said = text;
             if said == "-" {
@@ -183,6 +188,7 @@ pub(crate) async fn run(options: &Options, command: Command) -> anyhow::Result<(
                 message_id,
                 text: said,
                 sender: sender.into(),
+                parts,
             };
             send(&client, output, request, Duration::from_secs(wait)).await
         }
@@ -379,6 +385,15 @@ async fn show(client: &Client, output: Output, id: String) -> anyhow::Result<()>
     println!();
     print(output, &["TURN", "STATE", "REASON"], &rows);
     Ok(())
+}
+
+fn part(text: &str) -> Result<v1::MessagePart, String> {
+    let known = "write it as image=URL, audio=URL, video=URL, file=URL or location=geo:LATITUDE,LONGITUDE";
+    let (kind, url) = text.split_once('=').ok_or(known)?;
+    let kind = v1::PartKind::from_str_name(&format!("PART_KIND_{}", kind.to_uppercase()))
+        .filter(|kind| *kind != v1::PartKind::Unspecified)
+        .ok_or(known)?;
+    Ok(v1::MessagePart { kind: kind.into(), url: url.to_owned(), ..v1::MessagePart::default() })
 }
 
 async fn send(

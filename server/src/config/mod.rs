@@ -71,6 +71,9 @@ pub struct Config {
     pub lease: Duration,
     /// `SWITCHBOARD_SHUTDOWN_SECONDS`: how long work in hand may take to end. Default 20.
     pub shutdown: Duration,
+    /// `SWITCHBOARD_ENGINE_WAIT_SECONDS`: how long a turn may wait for an engine that works on its answer by itself (Manus).
+    /// After that the run has failed. 1 to 86,400, default 1,800.
+    pub longest_wait: Duration,
     /// The operator's own accounts at engines, used by agents that name no integration: `OPENAI_API_KEY`,
     /// `ANTHROPIC_API_KEY`, `GEMINI_API_KEY`, `MANUS_API_KEY` and `DIFY_API_KEY`, and each vendor's `…_BASE_URL`. Not set:
     /// such agents fail.
@@ -213,6 +216,11 @@ impl Config {
                 "SWITCHBOARD_SHUTDOWN_SECONDS",
                 Duration::from_secs(20),
                 seconds(0..=3_600),
+            ),
+            longest_wait: reader.parse(
+                "SWITCHBOARD_ENGINE_WAIT_SECONDS",
+                Duration::from_mins(30),
+                seconds(1..=86_400),
             ),
             engines: ["openai", "anthropic", "gemini", "manus", "dify"]
                 .into_iter()

@@ -47,7 +47,7 @@ pub(super) fn read(wire: &mut v1::Agent) -> Result<(Profile, Vec<HeaderValue>), 
     let http = toolbox.unwrap_or_default().http;
     let header_values = http
         .iter()
-        .flat_map(|tool| tool.headers.iter().map(|header| (tool, header)))
+        .flat_map(|tool| tool.headers.iter().map(move |header| (tool, header)))
         .filter(|(_, header)| !header.value.is_empty())
         .map(|(tool, header)| HeaderValue {
             tool: tool.name.clone(),

@@ -273,7 +273,8 @@ impl World {
         self.update_agent(agent, "engine").await.unwrap();
     }
 
-    async fn update_agent(&self, agent: v1::Agent, path: &str) -> Result<(), Status> {
+    /// Changes one field of an agent.
+    pub(crate) async fn update_agent(&self, agent: v1::Agent, path: &str) -> Result<(), Status> {
         let request = v1::UpdateAgentRequest {
             agent: Some(agent),
             update_mask: Some(prost_types::FieldMask { paths: vec![path.to_owned()] }),
@@ -356,7 +357,7 @@ impl World {
     }
 }
 
-fn mock(settings: &Value) -> v1::Engine {
+pub(crate) fn mock(settings: &Value) -> v1::Engine {
     let settings = settings.as_object().unwrap().iter().map(|(name, value)| {
         let kind = match value {
             Value::Number(number) => prost_types::value::Kind::NumberValue(number.as_f64().unwrap()),

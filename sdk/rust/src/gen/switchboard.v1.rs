@@ -1301,7 +1301,7 @@ pub mod agents_service_server {
     }
 }
 /// One message of a dialogue. Messages are never changed after they are recorded.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Message {
     /// Output only. UUIDv7 of the message.
     #[prost(string, tag = "1")]
@@ -1315,7 +1315,7 @@ pub struct Message {
     /// Output only. Who wrote it.
     #[prost(enumeration = "MessageRole", tag = "4")]
     pub role: i32,
-    /// Output only. The text, UTF-8, 1 to 65,536 bytes.
+    /// Output only. The text, UTF-8, up to 65,536 bytes; empty only where there are parts.
     #[prost(string, tag = "5")]
     pub text: ::prost::alloc::string::String,
     /// Output only. The id under which the outside world knows the message: what the caller gave (or the UUID generated for
@@ -1328,6 +1328,25 @@ pub struct Message {
     /// Output only. When it was recorded.
     #[prost(message, optional, tag = "8")]
     pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. What it carries beside its text.
+    #[prost(message, repeated, tag = "9")]
+    pub parts: ::prost::alloc::vec::Vec<MessagePart>,
+}
+/// What a message carries beside its text.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MessagePart {
+    /// Required. What it is.
+    #[prost(enumeration = "PartKind", tag = "1")]
+    pub kind: i32,
+    /// Required. Where it is: an `http` or `https` URL of up to 2,048 characters; of a location, a `geo:` URI (RFC 5870).
+    #[prost(string, tag = "2")]
+    pub url: ::prost::alloc::string::String,
+    /// Its media type, such as `image/png`, up to 255 characters. Empty: not told.
+    #[prost(string, tag = "3")]
+    pub media_type: ::prost::alloc::string::String,
+    /// The name of the file or of the place, up to 255 characters. Empty: it has none.
+    #[prost(string, tag = "4")]
+    pub name: ::prost::alloc::string::String,
 }
 /// Who wrote a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -1366,6 +1385,51 @@ impl MessageRole {
             "MESSAGE_ROLE_ASSISTANT" => Some(Self::Assistant),
             "MESSAGE_ROLE_EMPLOYEE" => Some(Self::Employee),
             "MESSAGE_ROLE_SYSTEM" => Some(Self::System),
+            _ => None,
+        }
+    }
+}
+/// What a part of a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PartKind {
+    /// Not set.
+    Unspecified = 0,
+    /// A picture. Engines that see are given it.
+    Image = 1,
+    /// A recording of sound.
+    Audio = 2,
+    /// A recording of pictures.
+    Video = 3,
+    /// Any other file.
+    File = 4,
+    /// A place.
+    Location = 5,
+}
+impl PartKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PART_KIND_UNSPECIFIED",
+            Self::Image => "PART_KIND_IMAGE",
+            Self::Audio => "PART_KIND_AUDIO",
+            Self::Video => "PART_KIND_VIDEO",
+            Self::File => "PART_KIND_FILE",
+            Self::Location => "PART_KIND_LOCATION",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PART_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "PART_KIND_IMAGE" => Some(Self::Image),
+            "PART_KIND_AUDIO" => Some(Self::Audio),
+            "PART_KIND_VIDEO" => Some(Self::Video),
+            "PART_KIND_FILE" => Some(Self::File),
+            "PART_KIND_LOCATION" => Some(Self::Location),
             _ => None,
         }
     }
@@ -3085,6 +3149,8 @@ pub enum RunState {
     Failed = 4,
     /// A newer message was added to the turn, or control changed; another run followed. Final.
     Superseded = 5,
+    /// The engine works on it by itself, for minutes perhaps, and is asked again from time to time.
+    Waiting = 6,
 }
 impl RunState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -3099,6 +3165,7 @@ impl RunState {
             Self::Lost => "RUN_STATE_LOST",
             Self::Failed => "RUN_STATE_FAILED",
             Self::Superseded => "RUN_STATE_SUPERSEDED",
+            Self::Waiting => "RUN_STATE_WAITING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -3110,6 +3177,7 @@ impl RunState {
             "RUN_STATE_LOST" => Some(Self::Lost),
             "RUN_STATE_FAILED" => Some(Self::Failed),
             "RUN_STATE_SUPERSEDED" => Some(Self::Superseded),
+            "RUN_STATE_WAITING" => Some(Self::Waiting),
             _ => None,
         }
     }
@@ -5486,7 +5554,7 @@ pub struct InboundWebhook {
     pub receive_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// One message from outside.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReceiveMessageRequest {
     /// Required. The channel's id.
     #[prost(string, tag = "1")]
@@ -5498,12 +5566,15 @@ pub struct ReceiveMessageRequest {
     /// repeat is a new message.
     #[prost(string, tag = "3")]
     pub message_id: ::prost::alloc::string::String,
-    /// Required. The text, 1 to 65,536 bytes, without U+0000.
+    /// Required, unless there are parts. The text, 1 to 65,536 bytes, without U+0000.
     #[prost(string, tag = "4")]
     pub text: ::prost::alloc::string::String,
     /// Required. Who wrote it.
     #[prost(enumeration = "MessageSender", tag = "5")]
     pub sender: i32,
+    /// What it carries beside its text, up to 10 parts.
+    #[prost(message, repeated, tag = "6")]
+    pub parts: ::prost::alloc::vec::Vec<MessagePart>,
 }
 /// The message is committed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

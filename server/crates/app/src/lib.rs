@@ -18,6 +18,7 @@ mod gather;
 mod hub;
 pub mod inbound;
 mod jobs;
+mod logs;
 mod numberer;
 mod prompt;
 mod requests;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub concurrency: usize,
     /// How many dispatches to endpoints one worker works on at once, beside the rest.
     pub hook_concurrency: usize,
+    /// How long a turn may wait for an engine that answers later.
+    pub longest_wait: Duration,
     /// The operator's own accounts at engines, by vendor: for agents that name no integration.
     pub engines: BTreeMap<String, Connection>,
     /// How long a worker that fell silent keeps its work.

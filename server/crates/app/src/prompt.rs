@@ -131,6 +131,7 @@ mod tests {
             seq: 1,
             role: Role::User,
             text: text.to_owned(),
+            parts: Vec::new(),
             external_id: "1".to_owned(),
             turn: None,
             created_at: Timestamp::UNIX_EPOCH,

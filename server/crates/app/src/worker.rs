@@ -20,6 +20,7 @@ use store::{
     dispatches::{self, ClaimedDispatch, StartedDispatch},
     queue::{Claim, Lane, Lanes},
     turns::{self, BegunTurn, ClaimedTurn, Committed},
+    waits::{self, Wait},
 };
 use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -40,6 +41,7 @@ pub(crate) struct Worker {
     pub(crate) begin: Gather<Begin>,
     pub(crate) reply: Gather<CommitReply>,
     pub(crate) settle_turn: Gather<SettleTurn>,
+    pub(crate) wait: Gather<WaitTurn>,
     pub(crate) start: Gather<StartAttempt>,
     pub(crate) settle: Gather<SettleAttempt>,
     pub(crate) start_hook: Gather<StartDispatch>,
@@ -149,6 +151,28 @@ impl Write for SettleTurn {
     async fn write(&self, items: &[turns::Settlement], kept: &mut Kept) -> Result<Vec<bool>, store::Error> {
         let Self(app) = self;
         let answers = turns::settle(kept.connection().await?, app.inner.worker, items, app.now()).await?;
+        app.inner.hub.tell_work();
+        Ok(answers)
+    }
+}
+
+/// Lets turns wait for their engine.
+pub(crate) struct WaitTurn(App);
+
+impl Write for WaitTurn {
+    type Item = Wait;
+    type Answer = bool;
+
+    const REPEATABLE: bool = false;
+    const NAME: &str = "wait_turn";
+
+    fn dialogue(item: &Wait) -> DialogueId {
+        item.claim.dialogue
+    }
+
+    async fn write(&self, items: &[Wait], kept: &mut Kept) -> Result<Vec<bool>, store::Error> {
+        let Self(app) = self;
+        let answers = waits::wait(kept.connection().await?, app.inner.worker, items, app.now()).await?;
         app.inner.hub.tell_work();
         Ok(answers)
     }
@@ -289,6 +313,7 @@ pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
         begin: gather(app, Begin(app.clone())),
         reply: gather(app, CommitReply(app.clone())),
         settle_turn: gather(app, SettleTurn(app.clone())),
+        wait: gather_by(app, 1, WaitTurn(app.clone())),
         start: gather(app, StartAttempt(app.clone())),
         settle: gather(app, SettleAttempt(app.clone())),
         // Dialogues first: endpoints get one writer each, and leave connections for the rest.

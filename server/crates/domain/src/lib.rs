@@ -21,6 +21,7 @@ pub mod ids;
 pub mod inbound;
 pub mod language;
 pub mod new_message;
+pub mod part;
 pub mod policy;
 pub mod profile;
 pub mod schedule;

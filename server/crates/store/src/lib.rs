@@ -16,6 +16,7 @@ pub mod deliveries;
 pub mod dialogues;
 pub mod dispatches;
 pub mod endpoints;
+pub mod engine_notes;
 pub mod error;
 pub mod events;
 pub mod inbound_webhooks;
@@ -25,6 +26,7 @@ pub mod queue;
 pub mod record;
 pub mod request_ids;
 pub mod turns;
+pub mod waits;
 pub mod workspaces;
 
 use domain::{DialogueId, WorkspaceId, fail_point};
@@ -105,12 +107,16 @@ impl Store {
 
     /// Tells every process that listens that there may be work, `from` whom, and in which dialogues a run has become
     /// pointless.
-    pub async fn notify_work(&self, from: &str, disturbed: &[DialogueId]) -> Result<(), Error> {
+    pub async fn notify_work(
+        &self,
+        from: &str,
+        disturbed: &[(WorkspaceId, DialogueId)],
+    ) -> Result<(), Error> {
         // A notification holds 8,000 bytes.
         const MOST: usize = 200;
         let lists: Vec<String> = disturbed
             .chunks(MOST)
-            .map(|ids| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+            .map(|ids| ids.iter().map(|(_, id)| id.to_string()).collect::<Vec<_>>().join(","))
             .collect();
         sqlx::query(
             "select pg_notify('switchboard_work', $1)

@@ -195,6 +195,8 @@ pub struct BegunTurn {
     pub history: Vec<Message>,
     /// The steps of earlier runs, from which this one goes on. A step without results has tools to run.
     pub steps: Vec<OpenStep>,
+    /// Since when this run has waited for its engine. `None`: it begins.
+    pub waiting_since: Option<Timestamp>,
 }
 
 /// What instructions may speak of.
@@ -274,9 +276,10 @@ struct BegunRow {
     facts: Json<DialogueFacts>,
     fallback: bool,
     max_text_chars: Option<i32>,
+    waiting_since: Option<Timestamp>,
 }
 
-/// Begins runs. Answers for each item in turn; `None`: the claim was lost, or the turn is closed.
+/// Begins runs, and goes on with those that wait for their engine. Answers for each item in turn; `None`: the claim was lost, or the turn is closed.
 pub async fn begin(
     conn: &mut PgConnection,
     worker: WorkerId,
@@ -330,6 +333,7 @@ pub async fn begin(
             },
             history: row.history.0,
             steps: row.steps.0,
+            waiting_since: row.waiting_since,
         });
     }
     Ok(answers)
@@ -343,7 +347,7 @@ pub async fn earlier_messages(
 ) -> Result<Vec<Message>, Error> {
     let rows: Json<Vec<Message>> = sqlx::query_scalar(
         "select coalesce(jsonb_agg(jsonb_build_object('id', m.id, 'dialogue', m.dialogue_id, 'seq', m.seq, 'role', m.role,
-             'text', m.body, 'external_id', m.external_id, 'turn', m.turn_id, 'created_at', m.created_at) order by m.seq), '[]')
+             'text', m.body, 'parts', m.parts, 'external_id', m.external_id, 'turn', m.turn_id, 'created_at', m.created_at) order by m.seq), '[]')
          from messages m
          where m.workspace_id = $1 and m.dialogue_id = $2 and m.turn_id = $3 and m.role = 'USER' and m.seq < $4",
     )

@@ -12,7 +12,7 @@ import type { Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file switchboard/v1/common.proto.
  */
 export const file_switchboard_v1_common: GenFile = /*@__PURE__*/
-  fileDesc("Chtzd2l0Y2hib2FyZC92MS9jb21tb24ucHJvdG8SDnN3aXRjaGJvYXJkLnYxIscBCgdNZXNzYWdlEgoKAmlkGAEgASgJEhMKC2RpYWxvZ3VlX2lkGAIgASgJEgsKA3NlcRgDIAEoAxIpCgRyb2xlGAQgASgOMhsuc3dpdGNoYm9hcmQudjEuTWVzc2FnZVJvbGUSDAoEdGV4dBgFIAEoCRITCgtleHRlcm5hbF9pZBgGIAEoCRIPCgd0dXJuX2lkGAcgASgJEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCqSAQoLTWVzc2FnZVJvbGUSHAoYTUVTU0FHRV9ST0xFX1VOU1BFQ0lGSUVEEAASFQoRTUVTU0FHRV9ST0xFX1VTRVIQARIaChZNRVNTQUdFX1JPTEVfQVNTSVNUQU5UEAISGQoVTUVTU0FHRV9ST0xFX0VNUExPWUVFEAMSFwoTTUVTU0FHRV9ST0xFX1NZU1RFTRAEYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("Chtzd2l0Y2hib2FyZC92MS9jb21tb24ucHJvdG8SDnN3aXRjaGJvYXJkLnYxIvMBCgdNZXNzYWdlEgoKAmlkGAEgASgJEhMKC2RpYWxvZ3VlX2lkGAIgASgJEgsKA3NlcRgDIAEoAxIpCgRyb2xlGAQgASgOMhsuc3dpdGNoYm9hcmQudjEuTWVzc2FnZVJvbGUSDAoEdGV4dBgFIAEoCRITCgtleHRlcm5hbF9pZBgGIAEoCRIPCgd0dXJuX2lkGAcgASgJEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgVwYXJ0cxgJIAMoCzIbLnN3aXRjaGJvYXJkLnYxLk1lc3NhZ2VQYXJ0ImQKC01lc3NhZ2VQYXJ0EiYKBGtpbmQYASABKA4yGC5zd2l0Y2hib2FyZC52MS5QYXJ0S2luZBILCgN1cmwYAiABKAkSEgoKbWVkaWFfdHlwZRgDIAEoCRIMCgRuYW1lGAQgASgJKpIBCgtNZXNzYWdlUm9sZRIcChhNRVNTQUdFX1JPTEVfVU5TUEVDSUZJRUQQABIVChFNRVNTQUdFX1JPTEVfVVNFUhABEhoKFk1FU1NBR0VfUk9MRV9BU1NJU1RBTlQQAhIZChVNRVNTQUdFX1JPTEVfRU1QTE9ZRUUQAxIXChNNRVNTQUdFX1JPTEVfU1lTVEVNEAQqkAEKCFBhcnRLaW5kEhkKFVBBUlRfS0lORF9VTlNQRUNJRklFRBAAEhMKD1BBUlRfS0lORF9JTUFHRRABEhMKD1BBUlRfS0lORF9BVURJTxACEhMKD1BBUlRfS0lORF9WSURFTxADEhIKDlBBUlRfS0lORF9GSUxFEAQSFgoSUEFSVF9LSU5EX0xPQ0FUSU9OEAViBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * One message of a dialogue. Messages are never changed after they are recorded.
@@ -49,7 +49,7 @@ export type Message = Message$1<"switchboard.v1.Message"> & {
   role: MessageRole;
 
   /**
-   * Output only. The text, UTF-8, 1 to 65,536 bytes.
+   * Output only. The text, UTF-8, up to 65,536 bytes; empty only where there are parts.
    *
    * @generated from field: string text = 5;
    */
@@ -76,6 +76,13 @@ export type Message = Message$1<"switchboard.v1.Message"> & {
    * @generated from field: google.protobuf.Timestamp create_time = 8;
    */
   createTime?: Timestamp | undefined;
+
+  /**
+   * Output only. What it carries beside its text.
+   *
+   * @generated from field: repeated switchboard.v1.MessagePart parts = 9;
+   */
+  parts: MessagePart[];
 };
 
 /**
@@ -84,6 +91,48 @@ export type Message = Message$1<"switchboard.v1.Message"> & {
  */
 export const MessageSchema: GenMessage<Message> = /*@__PURE__*/
   messageDesc(file_switchboard_v1_common, 0);
+
+/**
+ * What a message carries beside its text.
+ *
+ * @generated from message switchboard.v1.MessagePart
+ */
+export type MessagePart = Message$1<"switchboard.v1.MessagePart"> & {
+  /**
+   * Required. What it is.
+   *
+   * @generated from field: switchboard.v1.PartKind kind = 1;
+   */
+  kind: PartKind;
+
+  /**
+   * Required. Where it is: an `http` or `https` URL of up to 2,048 characters; of a location, a `geo:` URI (RFC 5870).
+   *
+   * @generated from field: string url = 2;
+   */
+  url: string;
+
+  /**
+   * Its media type, such as `image/png`, up to 255 characters. Empty: not told.
+   *
+   * @generated from field: string media_type = 3;
+   */
+  mediaType: string;
+
+  /**
+   * The name of the file or of the place, up to 255 characters. Empty: it has none.
+   *
+   * @generated from field: string name = 4;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message switchboard.v1.MessagePart.
+ * Use `create(MessagePartSchema)` to create a new message.
+ */
+export const MessagePartSchema: GenMessage<MessagePart> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_common, 1);
 
 /**
  * Who wrote a message.
@@ -132,4 +181,59 @@ export enum MessageRole {
  */
 export const MessageRoleSchema: GenEnum<MessageRole> = /*@__PURE__*/
   enumDesc(file_switchboard_v1_common, 0);
+
+/**
+ * What a part of a message is.
+ *
+ * @generated from enum switchboard.v1.PartKind
+ */
+export enum PartKind {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: PART_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A picture. Engines that see are given it.
+   *
+   * @generated from enum value: PART_KIND_IMAGE = 1;
+   */
+  IMAGE = 1,
+
+  /**
+   * A recording of sound.
+   *
+   * @generated from enum value: PART_KIND_AUDIO = 2;
+   */
+  AUDIO = 2,
+
+  /**
+   * A recording of pictures.
+   *
+   * @generated from enum value: PART_KIND_VIDEO = 3;
+   */
+  VIDEO = 3,
+
+  /**
+   * Any other file.
+   *
+   * @generated from enum value: PART_KIND_FILE = 4;
+   */
+  FILE = 4,
+
+  /**
+   * A place.
+   *
+   * @generated from enum value: PART_KIND_LOCATION = 5;
+   */
+  LOCATION = 5,
+}
+
+/**
+ * Describes the enum switchboard.v1.PartKind.
+ */
+export const PartKindSchema: GenEnum<PartKind> = /*@__PURE__*/
+  enumDesc(file_switchboard_v1_common, 1);
 

@@ -1,20 +1,25 @@
 //! Runs a turn: decide, ask the engine, run its tools, commit the reply, and send it.
 
+use std::{sync::Arc, time::Duration};
+
 use domain::{
+    connection::Connection,
     decide::{TurnDecision, TurnFacts, decide_turn, not_held},
     delivery::Author,
-    dialogue::{Role, Status},
-    engine::{Answer, Outcome, Step, ToolCall, Usage},
+    dialogue::{Message, Role, Status},
+    engine::{Answer, Completion, CompletionModel, Outcome, Step, ToolCall, Usage},
     fail_point,
     policy::{OnFailure, OnLate},
     turn::TurnState,
     vendor::{FailureKind, Retry, VendorError},
 };
 use rand::RngExt;
+use serde_json::Value;
 use store::{
     control::{Change, NewMessage},
     deliveries::ClaimedDelivery,
     turns::{BegunTurn, ClaimedTurn, Committed, Reply, Settlement, Stepped},
+    waits::Wait,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +28,7 @@ use super::{
     history::{note_window, whole_turn},
 };
 use crate::{
-    Error, prompt,
+    App, Error, engines, prompt,
     tools::{self, Calling, Toolset},
     worker::Worker,
 };
@@ -38,7 +43,9 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
     let Some(begun) = worker.begin.write(claim).await? else { return Ok(()) };
     // What was begun in the agent's hours is ended after them.
     let closed = begun.profile.schedule.as_ref().filter(|schedule| {
-        begun.steps.is_empty() && !schedule.is_open(&begun.profile.zone(), worker.app.now())
+        begun.steps.is_empty()
+            && begun.waiting_since.is_none()
+            && !schedule.is_open(&begun.profile.zone(), worker.app.now())
     });
     let facts = TurnFacts {
         outside: closed.map(|schedule| schedule.outside),
@@ -47,7 +54,11 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
         status: begun.status,
         late: begun.late.then_some(begun.policy.on_late),
     };
-    match decide_turn(facts) {
+    let decision = decide_turn(facts);
+    if decision != TurnDecision::Run && begun.waiting_since.is_some() {
+        abandon(worker, &claim, &begun).await?;
+    }
+    match decision {
         TurnDecision::Run => {}
         TurnDecision::Silent(reason) => {
             return settle(worker, claim, begun.run, TurnState::Silent, Some(reason), None).await;
@@ -71,6 +82,12 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
     match ended {
         Ended::Lost => Ok(()),
         Ended::Failed(error) => fail(worker, claim, begun, &error).await,
+        Ended::Waiting { notes, pause } => {
+            let run_at = worker.app.now() + pause;
+            let engine = engines::notes_key(&begun.engine);
+            worker.wait.write(Wait { claim, run: begun.run, engine, notes, run_at }).await?;
+            Ok(())
+        }
         Ended::Superseded => {
             let reason = begun.fallback.then_some(FALLBACK_ENGINE);
             settle(worker, claim, begun.run, TurnState::Running, reason, None).await
@@ -85,21 +102,22 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
 }
 
 /// Postgres holds no U+0000, and no messenger shows one.
-fn cleaned(mut answer: Answer) -> Answer {
-    fn clean(value: &mut serde_json::Value) {
-        match value {
-            serde_json::Value::String(text) => *text = text.replace('\0', ""),
-            serde_json::Value::Array(items) => items.iter_mut().for_each(clean),
-            serde_json::Value::Object(members) => {
-                let renamed = std::mem::take(members).into_iter().map(|(name, mut value)| {
-                    clean(&mut value);
-                    (name.replace('\0', ""), value)
-                });
-                *members = renamed.collect();
-            }
-            _ => {}
+fn clean(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = text.replace('\0', ""),
+        Value::Array(items) => items.iter_mut().for_each(clean),
+        Value::Object(members) => {
+            let renamed = std::mem::take(members).into_iter().map(|(name, mut value)| {
+                clean(&mut value);
+                (name.replace('\0', ""), value)
+            });
+            *members = renamed.collect();
         }
+        _ => {}
     }
+}
+
+fn cleaned(mut answer: Answer) -> Answer {
     answer.text = answer.text.replace('\0', "");
     answer.model = answer.model.replace('\0', "");
     answer.carry.as_mut().map(clean);
@@ -118,38 +136,63 @@ enum Ended {
     Failed(VendorError),
     /// The model gave the dialogue to people, for this reason.
     HandedOver(String),
+    /// The engine works on it, and is asked again after the pause.
+    Waiting {
+        notes: Value,
+        pause: Duration,
+    },
     /// A newer message, or a change of control, made the answer pointless.
     Superseded,
     /// The claim is somebody else's.
     Lost,
 }
 
-async fn answer(
-    worker: &Worker,
+fn failure(kind: FailureKind, detail: &str) -> VendorError {
+    VendorError {
+        vendor: "switchboard",
+        operation: "complete",
+        kind,
+        http_status: None,
+        detail: detail.to_owned(),
+        excerpt: None,
+        applied: domain::vendor::Applied::No,
+        retry: Retry::Never,
+    }
+}
+
+/// An engine, and what it is asked.
+struct Question {
+    engine: Arc<dyn CompletionModel>,
+    connection: Connection,
+    request: Completion,
+    /// All of the history that the window may be cut out of.
+    history: Vec<Message>,
+    toolset: Toolset,
+}
+
+/// Puts the question together, without the steps of earlier runs. The inner error: why there is nobody to ask.
+async fn question(
+    app: &App,
     claim: &ClaimedTurn,
     begun: &BegunTurn,
-    pointless: &CancellationToken,
-) -> Result<Ended, Error> {
-    let failed = |detail: &str, retry| {
-        Ended::Failed(VendorError {
-            vendor: "switchboard",
-            operation: "complete",
-            kind: FailureKind::Other,
-            http_status: None,
-            detail: detail.to_owned(),
-            excerpt: None,
-            applied: domain::vendor::Applied::No,
-            retry,
-        })
-    };
-    let app = &worker.app;
+) -> Result<Result<Question, VendorError>, Error> {
+    let nobody = |detail: &str| Ok(Err(failure(FailureKind::Other, detail)));
     let Some(engine) = app.inner.vendors.get(&begun.engine.vendor).and_then(|vendor| vendor.engine.clone())
     else {
-        return Ok(failed("the agent's engine is not known to this server", Retry::Never));
+        return nobody("the agent's engine is not known to this server");
     };
     let connection = match app.connection(&begun.engine) {
         Ok(connection) => connection,
-        Err(why) => return Ok(failed(&why, Retry::Never)),
+        Err(why) => return nobody(&why),
+    };
+    let notes = if engine.keeps_notes() {
+        let mut tx = app.store().workspace(claim.workspace).await?;
+        let key = engines::notes_key(&begun.engine);
+        let notes = store::engine_notes::find(&mut tx, claim.workspace, claim.dialogue, &key).await?;
+        store::commit(tx).await?;
+        notes
+    } else {
+        None
     };
     let history = whole_turn(app, claim, begun).await?;
     let toolset = Toolset::of(&begun.profile);
@@ -167,43 +210,73 @@ async fn answer(
         tools: toolset.specs(),
         run: begun.run,
         at: app.now(),
-        notes: None,
+        notes,
     };
-    let mut request = prompt::build(facts.clone());
-    if request.history.len() < history.len() {
+    let request = prompt::build(facts);
+    if request.history.len() < history.len() && begun.waiting_since.is_none() {
         note_window(app, claim, begun.run, &request, "history.max_tokens").await?;
     }
+    Ok(Ok(Question { engine, connection, request, history, toolset }))
+}
+
+/// Has an engine stop what it works on for a turn that nobody waits for any more. That it can't be reached changes nothing.
+async fn abandon(worker: &Worker, claim: &ClaimedTurn, begun: &BegunTurn) -> Result<(), Error> {
+    if let Ok(question) = question(&worker.app, claim, begun).await? {
+        stop(&question).await;
+    }
+    Ok(())
+}
+
+async fn stop(Question { engine, connection, request, .. }: &Question) {
+    let stopped = CancellationToken::new();
+    stopped.cancel();
+    // What is answered to nobody is nothing; the notes still name what was stopped.
+    let _ = engine.complete(connection, request, &stopped).await;
+}
+
+async fn answer(
+    worker: &Worker,
+    claim: &ClaimedTurn,
+    begun: &BegunTurn,
+    pointless: &CancellationToken,
+) -> Result<Ended, Error> {
+    let app = &worker.app;
+    let mut question = match question(app, claim, begun).await? {
+        Ok(question) => question,
+        Err(error) => return Ok(Ended::Failed(error)),
+    };
     // An earlier run may have committed steps; one may wait for its tools.
     for open in &begun.steps {
-        let results = match &open.results {
-            Some(results) => results.clone(),
-            None => {
-                let calls = &open.answer.tool_calls;
-                let Some(results) =
-                    toolset.run(&calling(worker, claim, begun, request.steps.len() + 1, calls)).await?
-                else {
-                    return Ok(Ended::Lost);
-                };
-                results
-            }
+        let results = if let Some(results) = &open.results {
+            results.clone()
+        } else {
+            let step = question.request.steps.len() + 1;
+            let calling = calling(worker, claim, begun, step, &open.answer.tool_calls);
+            let Some(results) = question.toolset.run(&calling).await? else { return Ok(Ended::Lost) };
+            results
         };
-        request.steps.push(prompt::known_step(open, results, &begun.engine));
-        if let Some(why) = request.steps.last().and_then(tools::handed_over) {
+        question.request.steps.push(prompt::known_step(open, results, &begun.engine));
+        if let Some(why) = question.request.steps.last().and_then(tools::handed_over) {
             return Ok(Ended::HandedOver(why));
         }
     }
     let mut halved = false;
-    while request.steps.len() < MOST_STEPS {
+    while question.request.steps.len() < MOST_STEPS {
         fail_point::reached("engine", "before");
-        let answer = engine.complete(&connection, &request, pointless).await;
+        let answer = question.engine.complete(&question.connection, &question.request, pointless).await;
         fail_point::reached("engine", "after");
         let answer = match answer {
             Ok(Outcome::Answered(answer)) => cleaned(answer),
-            Ok(Outcome::Waiting { .. }) => {
-                return Ok(failed(
-                    "the engine wants to be asked again, which is not known here",
-                    Retry::Never,
-                ));
+            Ok(Outcome::Waiting { mut notes, pause }) => {
+                clean(&mut notes);
+                let since = begun.waiting_since.unwrap_or(question.request.at);
+                if app.now() - since < app.inner.settings.longest_wait {
+                    return Ok(Ended::Waiting { notes, pause });
+                }
+                question.request.notes = Some(notes);
+                stop(&question).await;
+                let detail = "the engine did not answer within the longest wait; it was told to stop";
+                return Ok(Ended::Failed(failure(FailureKind::Unavailable, detail)));
             }
             Err(_) if pointless.is_cancelled() && !worker.give_up.is_cancelled() => {
                 return Ok(Ended::Superseded);
@@ -211,16 +284,26 @@ async fn answer(
             // Tokens were only estimated, and tools may have given much.
             Err(error) if error.kind == FailureKind::InputTooLong && !halved => {
                 halved = true;
-                let window = begun.profile.history.half_of(&history);
-                request.history = window.cut(&history).to_vec();
-                note_window(app, claim, begun.run, &request, "input_too_long").await?;
+                let window = begun.profile.history.half_of(&question.history);
+                question.request.history = window.cut(&question.history).to_vec();
+                note_window(app, claim, begun.run, &question.request, "input_too_long").await?;
                 continue;
             }
             Err(error) => return Ok(Ended::Failed(error)),
         };
+        if let Some(notes) = &answer.notes {
+            // Whatever becomes of the answer: the vendor's conversation has moved on.
+            let mut tx = app.store().workspace(claim.workspace).await?;
+            let key = engines::notes_key(&begun.engine);
+            if !store::engine_notes::set(&mut tx, worker.id, claim, &key, notes, app.now()).await? {
+                return Ok(Ended::Lost);
+            }
+            store::commit(tx).await?;
+            question.request.notes = Some(notes.clone());
+        }
         if answer.tool_calls.is_empty() {
-            request.steps.push(Step { answer, results: Vec::new() });
-            return Ok(Ended::Answered(request.steps));
+            question.request.steps.push(Step { answer, results: Vec::new() });
+            return Ok(Ended::Answered(question.request.steps));
         }
         // The answer is committed before its tools run, and they with their results: neither is ever done twice.
         let mut tx = app.store().workspace(claim.workspace).await?;
@@ -230,16 +313,19 @@ async fn answer(
             Stepped::Lost => return Ok(Ended::Lost),
         }
         store::commit(tx).await?;
-        match toolset.run(&calling(worker, claim, begun, request.steps.len() + 1, &answer.tool_calls)).await?
+        match question
+            .toolset
+            .run(&calling(worker, claim, begun, question.request.steps.len() + 1, &answer.tool_calls))
+            .await?
         {
-            Some(results) => request.steps.push(Step { answer, results }),
+            Some(results) => question.request.steps.push(Step { answer, results }),
             None => return Ok(Ended::Lost),
         }
-        if let Some(why) = request.steps.last().and_then(tools::handed_over) {
+        if let Some(why) = question.request.steps.last().and_then(tools::handed_over) {
             return Ok(Ended::HandedOver(why));
         }
     }
-    Ok(failed("the engine called tools without end", Retry::Never))
+    Ok(Ended::Failed(failure(FailureKind::Other, "the engine called tools without end")))
 }
 
 /// The calls of the turn's so-manyth step.

@@ -119,7 +119,7 @@ impl Toolset {
     /// Whether a call would change anything. A tool that isn't there changes nothing.
     #[expect(dead_code, reason = "previews ask for it")]
     pub(crate) fn has_effect(&self, call: &ToolCall) -> bool {
-        self.find(call).is_ok_and(|tool| tool.effect())
+        self.find(call).is_ok_and(Tool::effect)
     }
 
     /// Finds the tool of a call, and checks what it is called with. The error is for the engine, which may do better next
