@@ -27,6 +27,8 @@ pub struct Config {
     pub postgres_bin: Option<PathBuf>,
     /// `SWITCHBOARD_KEYRING`: the key ring, `kid:<base64>` each, newest first. Not set: a file in the data directory.
     pub keyring: Option<SecretString>,
+    /// `SWITCHBOARD_KEYRING_FILE`: a file with the key ring, a key a line, in place of `SWITCHBOARD_KEYRING`.
+    pub keyring_file: Option<PathBuf>,
     /// `SWITCHBOARD_HTTP_ADDR`: the public HTTP listener. Default `0.0.0.0:8000`.
     pub http_addr: SocketAddr,
     /// `SWITCHBOARD_GRPC_ADDR`: the internal gRPC listener. Default `127.0.0.1:50051`.
@@ -152,6 +154,7 @@ impl Config {
             data_dir: reader.text("SWITCHBOARD_DATA_DIR").map(Into::into),
             postgres_bin: reader.text("SWITCHBOARD_POSTGRES_BIN").map(Into::into),
             keyring: reader.text("SWITCHBOARD_KEYRING").map(Into::into),
+            keyring_file: reader.text("SWITCHBOARD_KEYRING_FILE").map(Into::into),
             http_addr: reader.parse("SWITCHBOARD_HTTP_ADDR", everywhere, addr),
             grpc_addr: reader.parse("SWITCHBOARD_GRPC_ADDR", localhost(50_051), addr),
             grpc_tls: reader.pair("SWITCHBOARD_GRPC_TLS_CERT", "SWITCHBOARD_GRPC_TLS_KEY"),
@@ -240,6 +243,11 @@ impl Config {
             #[cfg(feature = "failpoints")]
             fail_points: reader.text("SWITCHBOARD_FAIL_POINTS").unwrap_or_default(),
         };
+        if config.keyring.is_some() && config.keyring_file.is_some() {
+            reader
+                .mistakes
+                .push("SWITCHBOARD_KEYRING_FILE: must not be set with SWITCHBOARD_KEYRING".to_owned());
+        }
         if reader.mistakes.is_empty() { Ok(config) } else { Err(reader.mistakes.join("\n")) }
     }
 

@@ -7,6 +7,7 @@ mod convert;
 mod dialogues;
 mod endpoints;
 mod events;
+mod integrations;
 mod profiles;
 mod server;
 mod webhooks;

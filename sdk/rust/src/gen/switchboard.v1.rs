@@ -255,6 +255,10 @@ pub struct Engine {
     /// takes) and `fail` (`never`, `once`: the first run of every turn, `always`).
     #[prost(message, optional, tag = "5")]
     pub settings: ::core::option::Option<::prost_types::Struct>,
+    /// The workspace's integration with this vendor, whose account is used. Empty: the operator's own account, from the
+    /// server's environment; `mock` needs none.
+    #[prost(string, tag = "6")]
+    pub integration_id: ::prost::alloc::string::String,
 }
 /// Asks for a new agent.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -355,6 +359,45 @@ pub struct RotateAgentTokenResponse {
     /// The token. Shown only here.
     #[prost(string, tag = "2")]
     pub token: ::prost::alloc::string::String,
+}
+/// Asks for the models of an engine.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListModelsRequest {
+    /// Required. The engine's vendor.
+    #[prost(string, tag = "1")]
+    pub vendor: ::prost::alloc::string::String,
+    /// The workspace's integration with this vendor, whose account is asked. Empty: the operator's own account.
+    #[prost(string, tag = "2")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// Asks the vendor now, whatever is kept.
+    #[prost(bool, tag = "3")]
+    pub refresh: bool,
+}
+/// The models of an engine.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListModelsResponse {
+    /// The models, as the vendor orders them. Empty where the vendor has no such list.
+    #[prost(message, repeated, tag = "1")]
+    pub models: ::prost::alloc::vec::Vec<Model>,
+    /// When the vendor said so.
+    #[prost(message, optional, tag = "2")]
+    pub fetch_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// A model that can be asked.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Model {
+    /// What `engine.model` is set to.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Its name for people. Empty: only the id.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// The longest input in its tokens. Not set: not told.
+    #[prost(int64, optional, tag = "3")]
+    pub max_input_tokens: ::core::option::Option<i64>,
+    /// The longest output in its tokens. Not set: not told.
+    #[prost(int64, optional, tag = "4")]
+    pub max_output_tokens: ::core::option::Option<i64>,
 }
 /// A day of the week.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -844,6 +887,33 @@ pub mod agents_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Lists the models that an engine can be set to. What the vendor said is kept for 24 hours; after that it is still the
+        /// answer while the server asks anew. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING, VENDOR_REFUSED,
+        /// VENDOR_UNAVAILABLE.
+        pub async fn list_models(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListModelsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListModelsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.AgentsService/ListModels",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("switchboard.v1.AgentsService", "ListModels"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -909,6 +979,16 @@ pub mod agents_service_server {
             request: tonic::Request<super::RotateAgentTokenRequest>,
         ) -> std::result::Result<
             tonic::Response<super::RotateAgentTokenResponse>,
+            tonic::Status,
+        >;
+        /// Lists the models that an engine can be set to. What the vendor said is kept for 24 hours; after that it is still the
+        /// answer while the server asks anew. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING, VENDOR_REFUSED,
+        /// VENDOR_UNAVAILABLE.
+        async fn list_models(
+            &self,
+            request: tonic::Request<super::ListModelsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListModelsResponse>,
             tonic::Status,
         >;
     }
@@ -1245,6 +1325,51 @@ pub mod agents_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RotateAgentTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.AgentsService/ListModels" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListModelsSvc<T: AgentsService>(pub Arc<T>);
+                    impl<
+                        T: AgentsService,
+                    > tonic::server::UnaryService<super::ListModelsRequest>
+                    for ListModelsSvc<T> {
+                        type Response = super::ListModelsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListModelsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgentsService>::list_models(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListModelsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -4825,6 +4950,37 @@ pub enum ErrorReason {
     /// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "EVENT_NOT_FOUND", "detail": "event 0198c0de-0000-7000-8000-00000000000c was not found"}
     /// ```
     EventNotFound = 38,
+    /// The integration does not exist in this workspace.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "INTEGRATION_NOT_FOUND", "detail": "integration 0198c0de-0000-7000-8000-00000000000d was not found"}
+    /// ```
+    IntegrationNotFound = 50,
+    /// Agents still use the integration. Give them another engine first.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "INTEGRATION_IN_USE", "detail": "integration 0198c0de-0000-7000-8000-00000000000d is used by 2 agents; give them another engine first"}
+    /// ```
+    IntegrationInUse = 51,
+    /// A secret was encrypted with a key that the server's key ring lacks. Nothing was changed; the operator puts the key
+    /// back into SWITCHBOARD_KEYRING, behind the newest one.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "SECRET_KEY_MISSING", "detail": "the server's key ring lacks the key k0, with which this secret was encrypted; the operator must put it back", "metadata": {"kid": "k0"}}
+    /// ```
+    SecretKeyMissing = 52,
+    /// The vendor refused the call, and would again: the credentials are wrong, the account may not do this, or must pay.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "VENDOR_REFUSED", "detail": "acme: list_models failed: the key was revoked", "metadata": {"kind": "UNAUTHORIZED", "vendor": "acme"}}
+    /// ```
+    VendorRefused = 53,
+    /// The vendor gave no usable answer. Trying again later can help.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Service Unavailable", "status": 503, "reason": "VENDOR_UNAVAILABLE", "detail": "acme: list_models failed: it is down", "metadata": {"kind": "UNAVAILABLE", "vendor": "acme"}}
+    /// ```
+    VendorUnavailable = 54,
     /// No route of the HTTP shim has this path.
     ///
     /// ```text,json
@@ -4953,6 +5109,11 @@ impl ErrorReason {
             Self::EndpointNotFound => "ERROR_REASON_ENDPOINT_NOT_FOUND",
             Self::DispatchNotFound => "ERROR_REASON_DISPATCH_NOT_FOUND",
             Self::EventNotFound => "ERROR_REASON_EVENT_NOT_FOUND",
+            Self::IntegrationNotFound => "ERROR_REASON_INTEGRATION_NOT_FOUND",
+            Self::IntegrationInUse => "ERROR_REASON_INTEGRATION_IN_USE",
+            Self::SecretKeyMissing => "ERROR_REASON_SECRET_KEY_MISSING",
+            Self::VendorRefused => "ERROR_REASON_VENDOR_REFUSED",
+            Self::VendorUnavailable => "ERROR_REASON_VENDOR_UNAVAILABLE",
             Self::RouteNotFound => "ERROR_REASON_ROUTE_NOT_FOUND",
             Self::MethodNotAllowed => "ERROR_REASON_METHOD_NOT_ALLOWED",
             Self::AgentInUse => "ERROR_REASON_AGENT_IN_USE",
@@ -5000,6 +5161,11 @@ impl ErrorReason {
             "ERROR_REASON_ENDPOINT_NOT_FOUND" => Some(Self::EndpointNotFound),
             "ERROR_REASON_DISPATCH_NOT_FOUND" => Some(Self::DispatchNotFound),
             "ERROR_REASON_EVENT_NOT_FOUND" => Some(Self::EventNotFound),
+            "ERROR_REASON_INTEGRATION_NOT_FOUND" => Some(Self::IntegrationNotFound),
+            "ERROR_REASON_INTEGRATION_IN_USE" => Some(Self::IntegrationInUse),
+            "ERROR_REASON_SECRET_KEY_MISSING" => Some(Self::SecretKeyMissing),
+            "ERROR_REASON_VENDOR_REFUSED" => Some(Self::VendorRefused),
+            "ERROR_REASON_VENDOR_UNAVAILABLE" => Some(Self::VendorUnavailable),
             "ERROR_REASON_ROUTE_NOT_FOUND" => Some(Self::RouteNotFound),
             "ERROR_REASON_METHOD_NOT_ALLOWED" => Some(Self::MethodNotAllowed),
             "ERROR_REASON_AGENT_IN_USE" => Some(Self::AgentInUse),
@@ -5032,8 +5198,9 @@ pub struct Event {
     /// person, a program or Switchboard), `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.failed` (an attempt
     /// failed, another follows), `delivery.uncertain` (it may have arrived, another follows), `delivery.held`,
     /// `delivery.resolved`, `delivery.withheld`, `delivery.dead`, `delivery.retried`, `webhook.quarantined`, `endpoint.created`,
-    /// `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why). Dispatches to endpoints
-    /// leave no events: they would be dispatched in turn.
+    /// `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why),
+    /// `integration.created`, `integration.updated`, `integration.deleted`, `integration.health_changed` (`data`: `health`,
+    /// `last_error`, `remedy`). Dispatches to endpoints leave no events: they would be dispatched in turn.
     #[prost(string, tag = "2")]
     pub r#type: ::prost::alloc::string::String,
     /// Output only. The place after this event: give it to Watch or ListEvents to go on from here.
@@ -5513,6 +5680,1252 @@ pub mod events_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "switchboard.v1.EventsService";
     impl<T> tonic::server::NamedService for EventsServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// A workspace's connection to one vendor.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Integration {
+    /// Output only. UUIDv7 of the integration.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Required. Immutable. The vendor's id, of ListVendors.
+    #[prost(string, tag = "2")]
+    pub vendor: ::prost::alloc::string::String,
+    /// Required. A name for people, 1 to 200 characters.
+    #[prost(string, tag = "3")]
+    pub display_name: ::prost::alloc::string::String,
+    /// The vendor's own settings, as its `settings_schema` says; an unknown member is an error.
+    #[prost(message, optional, tag = "4")]
+    pub settings: ::core::option::Option<::prost_types::Struct>,
+    /// Input only. Credentials by name, of the vendor's `credential_fields`; each up to 16,384 bytes. On an update each one that
+    /// is named replaces what is kept under its name, an empty one takes it away, and the others stay. Never read back.
+    #[prost(btree_map = "string, string", tag = "5")]
+    pub credentials: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// Output only. Which credentials are set, by name.
+    #[prost(message, repeated, tag = "6")]
+    pub credential_states: ::prost::alloc::vec::Vec<CredentialState>,
+    /// Output only. Whether it works, as far as is known.
+    #[prost(enumeration = "IntegrationHealth", tag = "7")]
+    pub health: i32,
+    /// Output only. What went wrong last, in one sentence without secrets. Empty while nothing has since `health` was UNKNOWN or
+    /// HEALTHY.
+    #[prost(string, tag = "8")]
+    pub last_error: ::prost::alloc::string::String,
+    /// Output only. What to do about it.
+    #[prost(string, tag = "9")]
+    pub remedy: ::prost::alloc::string::String,
+    /// Output only. When that went wrong.
+    #[prost(message, optional, tag = "10")]
+    pub last_error_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. When it was last checked. Not set: never.
+    #[prost(message, optional, tag = "11")]
+    pub check_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. When it was created.
+    #[prost(message, optional, tag = "12")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. When it was last changed; its health doesn't count.
+    #[prost(message, optional, tag = "13")]
+    pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// What is known of a credential.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CredentialState {
+    /// Its name, of the vendor's `credential_fields`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Whether it is set.
+    #[prost(bool, tag = "2")]
+    pub set: bool,
+    /// Since when. Not set: it isn't.
+    #[prost(message, optional, tag = "3")]
+    pub set_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Asks for a new integration.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateIntegrationRequest {
+    /// Required. The integration to make; output-only fields are ignored.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+    /// A UUID of the caller's choice that makes a repeat safe. Empty: no protection against repeats.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// The new integration.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateIntegrationResponse {
+    /// The integration as stored.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+}
+/// Asks for one integration.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetIntegrationRequest {
+    /// Required. The integration's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// One integration.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetIntegrationResponse {
+    /// The integration.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+}
+/// Asks for a page of integrations.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListIntegrationsRequest {
+    /// How many at most. 0: 50. Above 1,000: 1,000.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// The `next_page_token` of the page before. Empty: the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Only those of this vendor. Empty: of any.
+    #[prost(string, tag = "3")]
+    pub vendor: ::prost::alloc::string::String,
+}
+/// A page of integrations.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListIntegrationsResponse {
+    /// The page.
+    #[prost(message, repeated, tag = "1")]
+    pub integrations: ::prost::alloc::vec::Vec<Integration>,
+    /// Gives the next page. Empty: this is the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Asks for a change of an integration.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateIntegrationRequest {
+    /// Required. The integration with its `id` and the new values.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+    /// Required. Which fields to change: `display_name`, `settings` (as a whole), `credentials` (those that are named).
+    #[prost(message, optional, tag = "2")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+}
+/// The changed integration.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateIntegrationResponse {
+    /// The integration as stored now.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+}
+/// Asks for the deletion of an integration.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteIntegrationRequest {
+    /// Required. The integration's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// The integration is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteIntegrationResponse {}
+/// Asks for a check.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckIntegrationRequest {
+    /// Required. The integration's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// What a check found.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CheckIntegrationResponse {
+    /// The integration with the health that follows from it.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+    /// What was tried, in order.
+    #[prost(message, repeated, tag = "2")]
+    pub steps: ::prost::alloc::vec::Vec<CheckStep>,
+}
+/// One step of a check.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckStep {
+    /// What was tried, such as `credentials`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// What came of it.
+    #[prost(enumeration = "CheckOutcome", tag = "2")]
+    pub outcome: i32,
+    /// What was seen, in one sentence.
+    #[prost(string, tag = "3")]
+    pub detail: ::prost::alloc::string::String,
+    /// What to do about it. Empty: nothing.
+    #[prost(string, tag = "4")]
+    pub remedy: ::prost::alloc::string::String,
+}
+/// Asks for a fresh data key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateIntegrationRequest {
+    /// Required. The integration's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// The data key is a fresh one.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RotateIntegrationResponse {
+    /// The integration.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+}
+/// Asks for the vendors.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListVendorsRequest {}
+/// The vendors, all of them.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListVendorsResponse {
+    /// Each vendor once.
+    #[prost(message, repeated, tag = "1")]
+    pub vendors: ::prost::alloc::vec::Vec<Vendor>,
+}
+/// An outside company, or a kind of endpoint, that the server can talk to.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Vendor {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Its name for people.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// Where its API is described.
+    #[prost(string, tag = "3")]
+    pub docs_url: ::prost::alloc::string::String,
+    /// What it can do: `receive` messages, `send` messages, be an `engine`, be connected by an integration (`connect`).
+    /// Others may come.
+    #[prost(string, repeated, tag = "4")]
+    pub capabilities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// JSON Schema (2020-12) of an integration's `settings`: what a form can be drawn from. Not set: it can't be connected.
+    #[prost(message, optional, tag = "5")]
+    pub settings_schema: ::core::option::Option<::prost_types::Struct>,
+    /// The credentials it wants.
+    #[prost(message, repeated, tag = "6")]
+    pub credential_fields: ::prost::alloc::vec::Vec<CredentialField>,
+}
+/// A credential that a vendor wants.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CredentialField {
+    /// Its name in `credentials`, such as `api_key`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Its name for people.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// What it is and where it is found.
+    #[prost(string, tag = "3")]
+    pub description: ::prost::alloc::string::String,
+    /// Whether nothing works without it.
+    #[prost(bool, tag = "4")]
+    pub required: bool,
+}
+/// Whether an integration works, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum IntegrationHealth {
+    /// Not used.
+    Unspecified = 0,
+    /// It was not tried since it was made or changed.
+    Unknown = 1,
+    /// It worked when it was last tried.
+    Healthy = 2,
+    /// A check found something that doesn't work.
+    Failing = 3,
+    /// The vendor refused the credentials: nothing works until there are others.
+    NeedsAuthorization = 4,
+}
+impl IntegrationHealth {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "INTEGRATION_HEALTH_UNSPECIFIED",
+            Self::Unknown => "INTEGRATION_HEALTH_UNKNOWN",
+            Self::Healthy => "INTEGRATION_HEALTH_HEALTHY",
+            Self::Failing => "INTEGRATION_HEALTH_FAILING",
+            Self::NeedsAuthorization => "INTEGRATION_HEALTH_NEEDS_AUTHORIZATION",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "INTEGRATION_HEALTH_UNSPECIFIED" => Some(Self::Unspecified),
+            "INTEGRATION_HEALTH_UNKNOWN" => Some(Self::Unknown),
+            "INTEGRATION_HEALTH_HEALTHY" => Some(Self::Healthy),
+            "INTEGRATION_HEALTH_FAILING" => Some(Self::Failing),
+            "INTEGRATION_HEALTH_NEEDS_AUTHORIZATION" => Some(Self::NeedsAuthorization),
+            _ => None,
+        }
+    }
+}
+/// What came of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CheckOutcome {
+    /// Not used.
+    Unspecified = 0,
+    /// It works.
+    Passed = 1,
+    /// It doesn't.
+    Failed = 2,
+    /// It was not tried, because an earlier one failed.
+    Skipped = 3,
+}
+impl CheckOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CHECK_OUTCOME_UNSPECIFIED",
+            Self::Passed => "CHECK_OUTCOME_PASSED",
+            Self::Failed => "CHECK_OUTCOME_FAILED",
+            Self::Skipped => "CHECK_OUTCOME_SKIPPED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CHECK_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "CHECK_OUTCOME_PASSED" => Some(Self::Passed),
+            "CHECK_OUTCOME_FAILED" => Some(Self::Failed),
+            "CHECK_OUTCOME_SKIPPED" => Some(Self::Skipped),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+#[cfg(feature = "client")]
+pub mod integrations_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Integrations: a workspace's connections to vendors. Reading needs `integrations:read`, changing and checking
+    /// `integrations:write`, rotating `integrations:admin`.
+    #[derive(Debug, Clone)]
+    pub struct IntegrationsServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl IntegrationsServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> IntegrationsServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> IntegrationsServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            IntegrationsServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Connects the workspace to a vendor: keeps settings and credentials, and calls nobody; CheckIntegration does. With a
+        /// `request_id`, a repeat within 24 hours answers with the integration that the first call made. Reasons: FIELD_INVALID,
+        /// TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+        pub async fn create_integration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateIntegrationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/CreateIntegration",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "CreateIntegration",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Reads one integration, without its credentials. Reasons: INTEGRATION_NOT_FOUND.
+        pub async fn get_integration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetIntegrationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/GetIntegration",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "GetIntegration",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists integrations, oldest first. Reasons: FIELD_INVALID, PAGE_TOKEN_INVALID.
+        pub async fn list_integrations(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListIntegrationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListIntegrationsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/ListIntegrations",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "ListIntegrations",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes the fields named in the mask, all or none. Other settings or credentials make its health UNKNOWN until it is
+        /// used or checked. Calls that are under way finish with what they began with. Reasons: INTEGRATION_NOT_FOUND,
+        /// FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN, SECRET_KEY_MISSING.
+        pub async fn update_integration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateIntegrationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/UpdateIntegration",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "UpdateIntegration",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes an integration that no agent uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
+        /// INTEGRATION_IN_USE.
+        pub async fn delete_integration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteIntegrationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/DeleteIntegration",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "DeleteIntegration",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Tries an integration step by step, and keeps what came of it as its health. Changes nothing at the vendor. Reasons:
+        /// INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING.
+        pub async fn check_integration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CheckIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckIntegrationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/CheckIntegration",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "CheckIntegration",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives an integration a fresh data key and encrypts its credentials anew with it, all or nothing. The credentials stay
+        /// what they are. Reasons: INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING.
+        pub async fn rotate_integration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RotateIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateIntegrationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/RotateIntegration",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "RotateIntegration",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the vendors that this server knows, and what each wants to know before it can be called.
+        pub async fn list_vendors(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListVendorsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListVendorsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/ListVendors",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.IntegrationsService", "ListVendors"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+#[cfg(feature = "server")]
+pub mod integrations_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with IntegrationsServiceServer.
+    #[async_trait]
+    pub trait IntegrationsService: std::marker::Send + std::marker::Sync + 'static {
+        /// Connects the workspace to a vendor: keeps settings and credentials, and calls nobody; CheckIntegration does. With a
+        /// `request_id`, a repeat within 24 hours answers with the integration that the first call made. Reasons: FIELD_INVALID,
+        /// TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+        async fn create_integration(
+            &self,
+            request: tonic::Request<super::CreateIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateIntegrationResponse>,
+            tonic::Status,
+        >;
+        /// Reads one integration, without its credentials. Reasons: INTEGRATION_NOT_FOUND.
+        async fn get_integration(
+            &self,
+            request: tonic::Request<super::GetIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetIntegrationResponse>,
+            tonic::Status,
+        >;
+        /// Lists integrations, oldest first. Reasons: FIELD_INVALID, PAGE_TOKEN_INVALID.
+        async fn list_integrations(
+            &self,
+            request: tonic::Request<super::ListIntegrationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListIntegrationsResponse>,
+            tonic::Status,
+        >;
+        /// Changes the fields named in the mask, all or none. Other settings or credentials make its health UNKNOWN until it is
+        /// used or checked. Calls that are under way finish with what they began with. Reasons: INTEGRATION_NOT_FOUND,
+        /// FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN, SECRET_KEY_MISSING.
+        async fn update_integration(
+            &self,
+            request: tonic::Request<super::UpdateIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateIntegrationResponse>,
+            tonic::Status,
+        >;
+        /// Deletes an integration that no agent uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
+        /// INTEGRATION_IN_USE.
+        async fn delete_integration(
+            &self,
+            request: tonic::Request<super::DeleteIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteIntegrationResponse>,
+            tonic::Status,
+        >;
+        /// Tries an integration step by step, and keeps what came of it as its health. Changes nothing at the vendor. Reasons:
+        /// INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING.
+        async fn check_integration(
+            &self,
+            request: tonic::Request<super::CheckIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckIntegrationResponse>,
+            tonic::Status,
+        >;
+        /// Gives an integration a fresh data key and encrypts its credentials anew with it, all or nothing. The credentials stay
+        /// what they are. Reasons: INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING.
+        async fn rotate_integration(
+            &self,
+            request: tonic::Request<super::RotateIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateIntegrationResponse>,
+            tonic::Status,
+        >;
+        /// Lists the vendors that this server knows, and what each wants to know before it can be called.
+        async fn list_vendors(
+            &self,
+            request: tonic::Request<super::ListVendorsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListVendorsResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Integrations: a workspace's connections to vendors. Reading needs `integrations:read`, changing and checking
+    /// `integrations:write`, rotating `integrations:admin`.
+    #[derive(Debug)]
+    pub struct IntegrationsServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> IntegrationsServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for IntegrationsServiceServer<T>
+    where
+        T: IntegrationsService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/switchboard.v1.IntegrationsService/CreateIntegration" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::CreateIntegrationRequest>
+                    for CreateIntegrationSvc<T> {
+                        type Response = super::CreateIntegrationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateIntegrationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::create_integration(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateIntegrationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/GetIntegration" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::GetIntegrationRequest>
+                    for GetIntegrationSvc<T> {
+                        type Response = super::GetIntegrationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetIntegrationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::get_integration(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetIntegrationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/ListIntegrations" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListIntegrationsSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::ListIntegrationsRequest>
+                    for ListIntegrationsSvc<T> {
+                        type Response = super::ListIntegrationsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListIntegrationsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::list_integrations(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListIntegrationsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/UpdateIntegration" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::UpdateIntegrationRequest>
+                    for UpdateIntegrationSvc<T> {
+                        type Response = super::UpdateIntegrationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateIntegrationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::update_integration(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateIntegrationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/DeleteIntegration" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::DeleteIntegrationRequest>
+                    for DeleteIntegrationSvc<T> {
+                        type Response = super::DeleteIntegrationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteIntegrationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::delete_integration(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteIntegrationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/CheckIntegration" => {
+                    #[allow(non_camel_case_types)]
+                    struct CheckIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::CheckIntegrationRequest>
+                    for CheckIntegrationSvc<T> {
+                        type Response = super::CheckIntegrationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CheckIntegrationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::check_integration(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CheckIntegrationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/RotateIntegration" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::RotateIntegrationRequest>
+                    for RotateIntegrationSvc<T> {
+                        type Response = super::RotateIntegrationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RotateIntegrationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::rotate_integration(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateIntegrationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/ListVendors" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListVendorsSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::ListVendorsRequest>
+                    for ListVendorsSvc<T> {
+                        type Response = super::ListVendorsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListVendorsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::list_vendors(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListVendorsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for IntegrationsServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "switchboard.v1.IntegrationsService";
+    impl<T> tonic::server::NamedService for IntegrationsServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
@@ -7627,7 +9040,7 @@ pub struct ApiKey {
     #[prost(string, tag = "3")]
     pub display_name: ::prost::alloc::string::String,
     /// Required. What it may do: `<service>:<level>`, service one of `agents`, `channels`, `dialogues`, `webhooks`,
-    /// `events`, `workspaces`, level one of `read`, `write` (includes read), `admin` (includes write). At least one.
+    /// `events`, `integrations`, `workspaces`, level one of `read`, `write` (includes read), `admin` (includes write). At least one.
     #[prost(string, repeated, tag = "4")]
     pub scopes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// When it stops working. Not set: never.

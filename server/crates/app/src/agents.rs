@@ -14,7 +14,7 @@ use domain::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
-use store::events::NewEvent;
+use store::{agent_secrets::AgentSecret, events::NewEvent};
 
 use crate::{App, Caller, Error, Page, PageRequest, requests::check_name, tools};
 
@@ -119,6 +119,12 @@ fn nobody() -> Engine {
     }
 }
 
+/// Who writes for an agent, first to last, and where they stand in a request.
+fn engines_of(agent: &Agent) -> impl Iterator<Item = (&Engine, &'static str)> {
+    std::iter::once((&agent.engine, "agent.engine"))
+        .chain(agent.profile.fallback_engine.iter().map(|engine| (engine, "agent.fallback_engine")))
+}
+
 /// Where a URL leads. `None`: it can't be read.
 fn origin(url: &str) -> Option<url::Origin> {
     url::Url::parse(url).ok().map(|url| url.origin())
@@ -172,14 +178,7 @@ impl App {
                 violations.add(format!("{at}.{}", bad.field), bad.detail);
             }
         } else {
-            let known: Vec<_> = self
-                .inner
-                .vendors
-                .iter()
-                .filter(|vendor| vendor.engine.is_some())
-                .map(|vendor| vendor.id)
-                .collect();
-            violations.add(format!("{at}.vendor"), format!("must be one of: {}", known.join(", ")));
+            violations.add(format!("{at}.vendor"), self.engines_are());
         }
     }
 
@@ -218,10 +217,12 @@ impl App {
                     let usable = http::HeaderValue::try_from(given.value.expose_secret()).is_ok()
                         && given.value.expose_secret().len() <= 8_192;
                     violations.require(usable, &field, "must be the value of a header, up to 8,192 bytes");
-                    let sealed = self.inner.sealer.seal(workspace, agent.id.0, &name, &given.value)?;
-                    store::agent_secrets::put(tx, workspace, agent.id, &name, &sealed).await?;
+                    let id = self.id();
+                    let sealed = self.inner.sealer.seal(workspace, id, tools::SECRET_PLACE, &given.value)?;
+                    let secret = AgentSecret { id, name: name.clone(), sealed };
+                    store::agent_secrets::put(tx, workspace, agent.id, &secret).await?;
                 } else {
-                    let kept = same_place && known.iter().any(|(known, _)| *known == name);
+                    let kept = same_place && known.iter().any(|known| known.name == name);
                     violations.require(
                         kept,
                         &field,
@@ -234,6 +235,13 @@ impl App {
         violations.finish()?;
         store::agent_secrets::keep(tx, workspace, agent.id, &names).await?;
         Ok(())
+    }
+
+    /// Says which vendors are engines.
+    pub(crate) fn engines_are(&self) -> String {
+        let engines = self.inner.vendors.iter().filter(|vendor| vendor.engine.is_some());
+        let known: Vec<_> = engines.map(|vendor| vendor.id).collect();
+        format!("must be one of: {}", known.join(", "))
     }
 
     /// Creates an agent and gives its token, once: a repeat by `request_id` gets none.
@@ -267,6 +275,9 @@ impl App {
         if let Some(first) = first {
             let agent = store::agents::find(&mut tx, workspace, first, false).await?;
             return Ok((agent.ok_or_else(|| not_found(first))?, None));
+        }
+        for (engine, field) in engines_of(&agent) {
+            self.check_integration_of(&mut tx, workspace, engine, field).await?;
         }
         store::agents::insert(&mut tx, workspace, &agent, token.hash).await?;
         self.keep_headers(&mut tx, workspace, &agent, &[], &new.header_values).await?;
@@ -313,6 +324,7 @@ impl App {
         let tools_before = agent.profile.http_tools.clone();
         let header_values = patch.profile.header_values.clone();
         let toolbox_changes = patch.profile.toolbox.is_some();
+        let engine_changes = [patch.engine.is_some(), patch.profile.fallback_engine.is_some()];
         patch.profile.apply(&mut agent.profile);
         agent.display_name = patch.display_name.unwrap_or(agent.display_name);
         agent.instructions = patch.instructions.unwrap_or(agent.instructions);
@@ -321,6 +333,11 @@ impl App {
         agent.active = patch.active.unwrap_or(agent.active);
         agent.updated_at = self.now();
         self.check_agent(&agent, true)?;
+        for ((engine, field), changes) in engines_of(&agent).zip(engine_changes) {
+            if changes {
+                self.check_integration_of(&mut tx, workspace, engine, field).await?;
+            }
+        }
         if toolbox_changes {
             self.keep_headers(&mut tx, workspace, &agent, &tools_before, &header_values).await?;
         }

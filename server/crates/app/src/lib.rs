@@ -17,8 +17,10 @@ mod feeder;
 mod gather;
 mod hub;
 pub mod inbound;
+pub mod integrations;
 mod jobs;
 mod logs;
+pub mod models;
 mod numberer;
 mod prompt;
 mod requests;
@@ -96,6 +98,8 @@ struct Inner {
     hub: Arc<Hub>,
     keys: caller::KeyCache,
     routes: inbound::RouteCache,
+    integrations: engines::IntegrationCache,
+    models: models::ModelCache,
     inbox: inbound::Inbox,
     stop: CancellationToken,
 }
@@ -121,6 +125,8 @@ impl App {
                 worker: ids.next(),
                 keys: caller::new_cache(),
                 routes: inbound::RouteCache::new(),
+                integrations: engines::new_cache(),
+                models: models::new_cache(),
                 store,
                 clock,
                 ids,
@@ -140,6 +146,11 @@ impl App {
     /// The present moment.
     pub fn now(&self) -> Timestamp {
         self.inner.clock.now()
+    }
+
+    /// The vendors that this server knows.
+    pub fn vendors(&self) -> &Vendors {
+        &self.inner.vendors
     }
 
     /// Whether the database answers.
@@ -163,7 +174,9 @@ impl App {
     /// Forgets what was cached of configuration; the next use reads it again.
     fn forget(&self) {
         self.inner.keys.invalidate_all();
-        self.inner.routes.forget();
+        // First told, then forgotten: who reads meanwhile hears of it and keeps nothing.
         self.inner.hub.tell_configuration();
+        self.inner.routes.forget();
+        self.inner.integrations.invalidate_all();
     }
 }

@@ -19,6 +19,7 @@ pub mod event;
 pub mod fail_point;
 pub mod ids;
 pub mod inbound;
+pub mod integration;
 pub mod language;
 pub mod new_message;
 pub mod part;

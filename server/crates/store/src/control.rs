@@ -32,15 +32,8 @@ pub async fn change(
     change: &Change,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    let changed = set_aside(conn, workspace, change, now).await?;
-    if changed && change.status != Status::Pending {
-        // A run of the agent's has become pointless.
-        sqlx::query("select pg_notify('switchboard_dialogues', $1)")
-            .bind(change.dialogue.to_string())
-            .execute(&mut *conn)
-            .await?;
-    }
-    Ok(changed)
+    let changed = change_control(conn, workspace, change, now).await?;
+    told(conn, change, changed).await
 }
 
 /// Does the same for the agent itself, whose run goes on.
@@ -50,7 +43,18 @@ pub async fn set_aside(
     change: &Change,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    let changed = sqlx::query_scalar("select change_control($1, $2, $3, $4, $5, $6, $7)")
+    let changed = change_control(conn, workspace, change, now).await?;
+    sqlx::query("select pg_notify('switchboard_work', '')").execute(conn).await?;
+    Ok(changed)
+}
+
+async fn change_control(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    change: &Change,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar("select change_control($1, $2, $3, $4, $5, $6, $7)")
         .bind(workspace.0)
         .bind(change.dialogue.0)
         .bind(change.status.as_str())
@@ -58,8 +62,40 @@ pub async fn set_aside(
         .bind(&change.by)
         .bind(change.returns_at)
         .bind(now)
+        .fetch_one(conn)
+        .await?)
+}
+
+/// Notes that a person has said something: where `takes`, that makes the change; a human who holds the dialogue already
+/// holds it for the agreed span from now on. Answers whether the holder changed.
+pub async fn person_spoke(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    change: &Change,
+    takes: bool,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let changed = sqlx::query_scalar("select person_spoke($1, $2, $3, $4, $5, $6, $7)")
+        .bind(workspace.0)
+        .bind(change.dialogue.0)
+        .bind(takes)
+        .bind(&change.reason)
+        .bind(&change.by)
+        .bind(change.returns_at)
+        .bind(now)
         .fetch_one(&mut *conn)
         .await?;
+    told(conn, change, changed).await
+}
+
+async fn told(conn: &mut PgConnection, change: &Change, changed: bool) -> Result<bool, Error> {
+    if changed && change.status != Status::Pending {
+        // A run of the agent's has become pointless.
+        sqlx::query("select pg_notify('switchboard_dialogues', $1)")
+            .bind(change.dialogue.to_string())
+            .execute(&mut *conn)
+            .await?;
+    }
     sqlx::query("select pg_notify('switchboard_work', '')").execute(conn).await?;
     Ok(changed)
 }

@@ -3,7 +3,7 @@
 //! One file per noun, with functions that take the connection first and the workspace second. A use case in `app` opens
 //! the transaction with [`Store::workspace`], which sets the workspace that row-level security compares with, and commits
 //! it. What crosses workspaces by nature (gathered writes, claims) calls the `system_…` functions of the migrations and
-//! stands in [`record`], [`queue`], [`numberer`] and [`endpoints`].
+//! stands in [`record`], [`queue`], [`numberer`], [`endpoints`] and [`secrets`].
 //!
 //! The room knows nothing of vendors, wire types or decisions. A missing row is `Ok(None)`; the use case decides whether
 //! that is an error. `now()` appears for leases only; business time is a parameter.
@@ -20,11 +20,13 @@ pub mod engine_notes;
 pub mod error;
 pub mod events;
 pub mod inbound_webhooks;
+pub mod integrations;
 pub mod numberer;
 pub mod page;
 pub mod queue;
 pub mod record;
 pub mod request_ids;
+pub mod secrets;
 pub mod turns;
 pub mod waits;
 pub mod workspaces;
@@ -62,7 +64,13 @@ impl Store {
             .max_connections(max_connections)
             .after_connect(|conn, _| {
                 Box::pin(async move {
-                    conn.execute("set role switchboard_app; set timezone = 'UTC'").await?;
+                    // Nothing that we ask takes a tenth of this. A process that was frozen in the midst of a transaction
+                    // must not keep rows locked from those that took over its work, nor a bad plan a connection.
+                    conn.execute(
+                        "set role switchboard_app; set timezone = 'UTC';
+                         set idle_in_transaction_session_timeout = '15s'; set statement_timeout = '60s'",
+                    )
+                    .await?;
                     Ok(())
                 })
             })

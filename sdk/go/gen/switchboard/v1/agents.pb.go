@@ -531,7 +531,10 @@ type Engine struct {
 	MaxOutputTokens *int32 `protobuf:"varint,4,opt,name=max_output_tokens,json=maxOutputTokens,proto3,oneof" json:"max_output_tokens,omitempty"`
 	// The vendor's own settings; an unknown member is an error. `mock` knows `delay_ms` (0 to 600,000: how long each answer
 	// takes) and `fail` (`never`, `once`: the first run of every turn, `always`).
-	Settings      *structpb.Struct `protobuf:"bytes,5,opt,name=settings,proto3" json:"settings,omitempty"`
+	Settings *structpb.Struct `protobuf:"bytes,5,opt,name=settings,proto3" json:"settings,omitempty"`
+	// The workspace's integration with this vendor, whose account is used. Empty: the operator's own account, from the
+	// server's environment; `mock` needs none.
+	IntegrationId string `protobuf:"bytes,6,opt,name=integration_id,json=integrationId,proto3" json:"integration_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -599,6 +602,13 @@ func (x *Engine) GetSettings() *structpb.Struct {
 		return x.Settings
 	}
 	return nil
+}
+
+func (x *Engine) GetIntegrationId() string {
+	if x != nil {
+		return x.IntegrationId
+	}
+	return ""
 }
 
 // Asks for a new agent.
@@ -1199,6 +1209,198 @@ func (x *RotateAgentTokenResponse) GetToken() string {
 	return ""
 }
 
+// Asks for the models of an engine.
+type ListModelsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The engine's vendor.
+	Vendor string `protobuf:"bytes,1,opt,name=vendor,proto3" json:"vendor,omitempty"`
+	// The workspace's integration with this vendor, whose account is asked. Empty: the operator's own account.
+	IntegrationId string `protobuf:"bytes,2,opt,name=integration_id,json=integrationId,proto3" json:"integration_id,omitempty"`
+	// Asks the vendor now, whatever is kept.
+	Refresh       bool `protobuf:"varint,3,opt,name=refresh,proto3" json:"refresh,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListModelsRequest) Reset() {
+	*x = ListModelsRequest{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListModelsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListModelsRequest) ProtoMessage() {}
+
+func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
+func (*ListModelsRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ListModelsRequest) GetVendor() string {
+	if x != nil {
+		return x.Vendor
+	}
+	return ""
+}
+
+func (x *ListModelsRequest) GetIntegrationId() string {
+	if x != nil {
+		return x.IntegrationId
+	}
+	return ""
+}
+
+func (x *ListModelsRequest) GetRefresh() bool {
+	if x != nil {
+		return x.Refresh
+	}
+	return false
+}
+
+// The models of an engine.
+type ListModelsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The models, as the vendor orders them. Empty where the vendor has no such list.
+	Models []*Model `protobuf:"bytes,1,rep,name=models,proto3" json:"models,omitempty"`
+	// When the vendor said so.
+	FetchTime     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=fetch_time,json=fetchTime,proto3" json:"fetch_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListModelsResponse) Reset() {
+	*x = ListModelsResponse{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListModelsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListModelsResponse) ProtoMessage() {}
+
+func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
+func (*ListModelsResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListModelsResponse) GetModels() []*Model {
+	if x != nil {
+		return x.Models
+	}
+	return nil
+}
+
+func (x *ListModelsResponse) GetFetchTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FetchTime
+	}
+	return nil
+}
+
+// A model that can be asked.
+type Model struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What `engine.model` is set to.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Its name for people. Empty: only the id.
+	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// The longest input in its tokens. Not set: not told.
+	MaxInputTokens *int64 `protobuf:"varint,3,opt,name=max_input_tokens,json=maxInputTokens,proto3,oneof" json:"max_input_tokens,omitempty"`
+	// The longest output in its tokens. Not set: not told.
+	MaxOutputTokens *int64 `protobuf:"varint,4,opt,name=max_output_tokens,json=maxOutputTokens,proto3,oneof" json:"max_output_tokens,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Model) Reset() {
+	*x = Model{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Model) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Model) ProtoMessage() {}
+
+func (x *Model) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Model.ProtoReflect.Descriptor instead.
+func (*Model) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Model) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Model) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *Model) GetMaxInputTokens() int64 {
+	if x != nil && x.MaxInputTokens != nil {
+		return *x.MaxInputTokens
+	}
+	return 0
+}
+
+func (x *Model) GetMaxOutputTokens() int64 {
+	if x != nil && x.MaxOutputTokens != nil {
+		return *x.MaxOutputTokens
+	}
+	return 0
+}
+
 var File_switchboard_v1_agents_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_agents_proto_rawDesc = "" +
@@ -1233,13 +1435,14 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	" \x01(\x0e2\x18.switchboard.v1.TakeoverR\btakeover\x12<\n" +
 	"\freturn_after\x18\v \x01(\v2\x19.google.protobuf.DurationR\vreturnAfter\x12(\n" +
 	"\x10hand_over_notice\x18\f \x01(\tR\x0ehandOverNoticeB\x0f\n" +
-	"\r_max_restarts\"\xe9\x01\n" +
+	"\r_max_restarts\"\x90\x02\n" +
 	"\x06Engine\x12\x16\n" +
 	"\x06vendor\x18\x01 \x01(\tR\x06vendor\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12%\n" +
 	"\vtemperature\x18\x03 \x01(\x01H\x00R\vtemperature\x88\x01\x01\x12/\n" +
 	"\x11max_output_tokens\x18\x04 \x01(\x05H\x01R\x0fmaxOutputTokens\x88\x01\x01\x123\n" +
-	"\bsettings\x18\x05 \x01(\v2\x17.google.protobuf.StructR\bsettingsB\x0e\n" +
+	"\bsettings\x18\x05 \x01(\v2\x17.google.protobuf.StructR\bsettings\x12%\n" +
+	"\x0eintegration_id\x18\x06 \x01(\tR\rintegrationIdB\x0e\n" +
 	"\f_temperatureB\x14\n" +
 	"\x12_max_output_tokens\"`\n" +
 	"\x12CreateAgentRequest\x12+\n" +
@@ -1273,7 +1476,22 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"]\n" +
 	"\x18RotateAgentTokenResponse\x12+\n" +
 	"\x05agent\x18\x01 \x01(\v2\x15.switchboard.v1.AgentR\x05agent\x12\x14\n" +
-	"\x05token\x18\x02 \x01(\tR\x05token*e\n" +
+	"\x05token\x18\x02 \x01(\tR\x05token\"l\n" +
+	"\x11ListModelsRequest\x12\x16\n" +
+	"\x06vendor\x18\x01 \x01(\tR\x06vendor\x12%\n" +
+	"\x0eintegration_id\x18\x02 \x01(\tR\rintegrationId\x12\x18\n" +
+	"\arefresh\x18\x03 \x01(\bR\arefresh\"~\n" +
+	"\x12ListModelsResponse\x12-\n" +
+	"\x06models\x18\x01 \x03(\v2\x15.switchboard.v1.ModelR\x06models\x129\n" +
+	"\n" +
+	"fetch_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tfetchTime\"\xc5\x01\n" +
+	"\x05Model\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
+	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12-\n" +
+	"\x10max_input_tokens\x18\x03 \x01(\x03H\x00R\x0emaxInputTokens\x88\x01\x01\x12/\n" +
+	"\x11max_output_tokens\x18\x04 \x01(\x03H\x01R\x0fmaxOutputTokens\x88\x01\x01B\x13\n" +
+	"\x11_max_input_tokensB\x14\n" +
+	"\x12_max_output_tokens*e\n" +
 	"\fNewerMessage\x12\x1d\n" +
 	"\x19NEWER_MESSAGE_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17NEWER_MESSAGE_NEXT_TURN\x10\x01\x12\x19\n" +
@@ -1292,7 +1510,7 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\x14TAKEOVER_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10TAKEOVER_BY_DOOR\x10\x01\x12\x19\n" +
 	"\x15TAKEOVER_TAKE_CONTROL\x10\x02\x12\x18\n" +
-	"\x14TAKEOVER_RECORD_ONLY\x10\x032\xa2\x04\n" +
+	"\x14TAKEOVER_RECORD_ONLY\x10\x032\xf7\x04\n" +
 	"\rAgentsService\x12V\n" +
 	"\vCreateAgent\x12\".switchboard.v1.CreateAgentRequest\x1a#.switchboard.v1.CreateAgentResponse\x12M\n" +
 	"\bGetAgent\x12\x1f.switchboard.v1.GetAgentRequest\x1a .switchboard.v1.GetAgentResponse\x12S\n" +
@@ -1300,7 +1518,9 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"ListAgents\x12!.switchboard.v1.ListAgentsRequest\x1a\".switchboard.v1.ListAgentsResponse\x12V\n" +
 	"\vUpdateAgent\x12\".switchboard.v1.UpdateAgentRequest\x1a#.switchboard.v1.UpdateAgentResponse\x12V\n" +
 	"\vDeleteAgent\x12\".switchboard.v1.DeleteAgentRequest\x1a#.switchboard.v1.DeleteAgentResponse\x12e\n" +
-	"\x10RotateAgentToken\x12'.switchboard.v1.RotateAgentTokenRequest\x1a(.switchboard.v1.RotateAgentTokenResponseB\xb3\x01\n" +
+	"\x10RotateAgentToken\x12'.switchboard.v1.RotateAgentTokenRequest\x1a(.switchboard.v1.RotateAgentTokenResponse\x12S\n" +
+	"\n" +
+	"ListModels\x12!.switchboard.v1.ListModelsRequest\x1a\".switchboard.v1.ListModelsResponseB\xb3\x01\n" +
 	"\x12com.switchboard.v1B\vAgentsProtoP\x01Z7switchboard.dev/sdk/go/gen/switchboard/v1;switchboardv1\xa2\x02\x03SXX\xaa\x02\x0eSwitchboard.V1\xca\x02\x0eSwitchboard\\V1\xe2\x02\x1aSwitchboard\\V1\\GPBMetadata\xea\x02\x0fSwitchboard::V1b\x06proto3"
 
 var (
@@ -1316,7 +1536,7 @@ func file_switchboard_v1_agents_proto_rawDescGZIP() []byte {
 }
 
 var file_switchboard_v1_agents_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_switchboard_v1_agents_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_switchboard_v1_agents_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_switchboard_v1_agents_proto_goTypes = []any{
 	(NewerMessage)(0),                // 0: switchboard.v1.NewerMessage
 	(OnFailure)(0),                   // 1: switchboard.v1.OnFailure
@@ -1337,50 +1557,57 @@ var file_switchboard_v1_agents_proto_goTypes = []any{
 	(*DeleteAgentResponse)(nil),      // 16: switchboard.v1.DeleteAgentResponse
 	(*RotateAgentTokenRequest)(nil),  // 17: switchboard.v1.RotateAgentTokenRequest
 	(*RotateAgentTokenResponse)(nil), // 18: switchboard.v1.RotateAgentTokenResponse
-	(*timestamppb.Timestamp)(nil),    // 19: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 20: google.protobuf.Duration
-	(*structpb.Struct)(nil),          // 21: google.protobuf.Struct
-	(*fieldmaskpb.FieldMask)(nil),    // 22: google.protobuf.FieldMask
+	(*ListModelsRequest)(nil),        // 19: switchboard.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),       // 20: switchboard.v1.ListModelsResponse
+	(*Model)(nil),                    // 21: switchboard.v1.Model
+	(*timestamppb.Timestamp)(nil),    // 22: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 23: google.protobuf.Duration
+	(*structpb.Struct)(nil),          // 24: google.protobuf.Struct
+	(*fieldmaskpb.FieldMask)(nil),    // 25: google.protobuf.FieldMask
 }
 var file_switchboard_v1_agents_proto_depIdxs = []int32{
 	6,  // 0: switchboard.v1.Agent.engine:type_name -> switchboard.v1.Engine
-	19, // 1: switchboard.v1.Agent.create_time:type_name -> google.protobuf.Timestamp
-	19, // 2: switchboard.v1.Agent.update_time:type_name -> google.protobuf.Timestamp
+	22, // 1: switchboard.v1.Agent.create_time:type_name -> google.protobuf.Timestamp
+	22, // 2: switchboard.v1.Agent.update_time:type_name -> google.protobuf.Timestamp
 	5,  // 3: switchboard.v1.Agent.reply_policy:type_name -> switchboard.v1.ReplyPolicy
-	20, // 4: switchboard.v1.ReplyPolicy.quiet_window:type_name -> google.protobuf.Duration
-	20, // 5: switchboard.v1.ReplyPolicy.longest_wait:type_name -> google.protobuf.Duration
+	23, // 4: switchboard.v1.ReplyPolicy.quiet_window:type_name -> google.protobuf.Duration
+	23, // 5: switchboard.v1.ReplyPolicy.longest_wait:type_name -> google.protobuf.Duration
 	0,  // 6: switchboard.v1.ReplyPolicy.newer_message:type_name -> switchboard.v1.NewerMessage
 	1,  // 7: switchboard.v1.ReplyPolicy.on_failure:type_name -> switchboard.v1.OnFailure
-	20, // 8: switchboard.v1.ReplyPolicy.late_after:type_name -> google.protobuf.Duration
+	23, // 8: switchboard.v1.ReplyPolicy.late_after:type_name -> google.protobuf.Duration
 	2,  // 9: switchboard.v1.ReplyPolicy.on_late:type_name -> switchboard.v1.OnLate
 	3,  // 10: switchboard.v1.ReplyPolicy.takeover:type_name -> switchboard.v1.Takeover
-	20, // 11: switchboard.v1.ReplyPolicy.return_after:type_name -> google.protobuf.Duration
-	21, // 12: switchboard.v1.Engine.settings:type_name -> google.protobuf.Struct
+	23, // 11: switchboard.v1.ReplyPolicy.return_after:type_name -> google.protobuf.Duration
+	24, // 12: switchboard.v1.Engine.settings:type_name -> google.protobuf.Struct
 	4,  // 13: switchboard.v1.CreateAgentRequest.agent:type_name -> switchboard.v1.Agent
 	4,  // 14: switchboard.v1.CreateAgentResponse.agent:type_name -> switchboard.v1.Agent
 	4,  // 15: switchboard.v1.GetAgentResponse.agent:type_name -> switchboard.v1.Agent
 	4,  // 16: switchboard.v1.ListAgentsResponse.agents:type_name -> switchboard.v1.Agent
 	4,  // 17: switchboard.v1.UpdateAgentRequest.agent:type_name -> switchboard.v1.Agent
-	22, // 18: switchboard.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
+	25, // 18: switchboard.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
 	4,  // 19: switchboard.v1.UpdateAgentResponse.agent:type_name -> switchboard.v1.Agent
 	4,  // 20: switchboard.v1.RotateAgentTokenResponse.agent:type_name -> switchboard.v1.Agent
-	7,  // 21: switchboard.v1.AgentsService.CreateAgent:input_type -> switchboard.v1.CreateAgentRequest
-	9,  // 22: switchboard.v1.AgentsService.GetAgent:input_type -> switchboard.v1.GetAgentRequest
-	11, // 23: switchboard.v1.AgentsService.ListAgents:input_type -> switchboard.v1.ListAgentsRequest
-	13, // 24: switchboard.v1.AgentsService.UpdateAgent:input_type -> switchboard.v1.UpdateAgentRequest
-	15, // 25: switchboard.v1.AgentsService.DeleteAgent:input_type -> switchboard.v1.DeleteAgentRequest
-	17, // 26: switchboard.v1.AgentsService.RotateAgentToken:input_type -> switchboard.v1.RotateAgentTokenRequest
-	8,  // 27: switchboard.v1.AgentsService.CreateAgent:output_type -> switchboard.v1.CreateAgentResponse
-	10, // 28: switchboard.v1.AgentsService.GetAgent:output_type -> switchboard.v1.GetAgentResponse
-	12, // 29: switchboard.v1.AgentsService.ListAgents:output_type -> switchboard.v1.ListAgentsResponse
-	14, // 30: switchboard.v1.AgentsService.UpdateAgent:output_type -> switchboard.v1.UpdateAgentResponse
-	16, // 31: switchboard.v1.AgentsService.DeleteAgent:output_type -> switchboard.v1.DeleteAgentResponse
-	18, // 32: switchboard.v1.AgentsService.RotateAgentToken:output_type -> switchboard.v1.RotateAgentTokenResponse
-	27, // [27:33] is the sub-list for method output_type
-	21, // [21:27] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	21, // 21: switchboard.v1.ListModelsResponse.models:type_name -> switchboard.v1.Model
+	22, // 22: switchboard.v1.ListModelsResponse.fetch_time:type_name -> google.protobuf.Timestamp
+	7,  // 23: switchboard.v1.AgentsService.CreateAgent:input_type -> switchboard.v1.CreateAgentRequest
+	9,  // 24: switchboard.v1.AgentsService.GetAgent:input_type -> switchboard.v1.GetAgentRequest
+	11, // 25: switchboard.v1.AgentsService.ListAgents:input_type -> switchboard.v1.ListAgentsRequest
+	13, // 26: switchboard.v1.AgentsService.UpdateAgent:input_type -> switchboard.v1.UpdateAgentRequest
+	15, // 27: switchboard.v1.AgentsService.DeleteAgent:input_type -> switchboard.v1.DeleteAgentRequest
+	17, // 28: switchboard.v1.AgentsService.RotateAgentToken:input_type -> switchboard.v1.RotateAgentTokenRequest
+	19, // 29: switchboard.v1.AgentsService.ListModels:input_type -> switchboard.v1.ListModelsRequest
+	8,  // 30: switchboard.v1.AgentsService.CreateAgent:output_type -> switchboard.v1.CreateAgentResponse
+	10, // 31: switchboard.v1.AgentsService.GetAgent:output_type -> switchboard.v1.GetAgentResponse
+	12, // 32: switchboard.v1.AgentsService.ListAgents:output_type -> switchboard.v1.ListAgentsResponse
+	14, // 33: switchboard.v1.AgentsService.UpdateAgent:output_type -> switchboard.v1.UpdateAgentResponse
+	16, // 34: switchboard.v1.AgentsService.DeleteAgent:output_type -> switchboard.v1.DeleteAgentResponse
+	18, // 35: switchboard.v1.AgentsService.RotateAgentToken:output_type -> switchboard.v1.RotateAgentTokenResponse
+	20, // 36: switchboard.v1.AgentsService.ListModels:output_type -> switchboard.v1.ListModelsResponse
+	30, // [30:37] is the sub-list for method output_type
+	23, // [23:30] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_agents_proto_init() }
@@ -1391,13 +1618,14 @@ func file_switchboard_v1_agents_proto_init() {
 	file_switchboard_v1_agents_proto_msgTypes[0].OneofWrappers = []any{}
 	file_switchboard_v1_agents_proto_msgTypes[1].OneofWrappers = []any{}
 	file_switchboard_v1_agents_proto_msgTypes[2].OneofWrappers = []any{}
+	file_switchboard_v1_agents_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_agents_proto_rawDesc), len(file_switchboard_v1_agents_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   15,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

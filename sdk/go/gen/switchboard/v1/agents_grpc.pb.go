@@ -25,6 +25,7 @@ const (
 	AgentsService_UpdateAgent_FullMethodName      = "/switchboard.v1.AgentsService/UpdateAgent"
 	AgentsService_DeleteAgent_FullMethodName      = "/switchboard.v1.AgentsService/DeleteAgent"
 	AgentsService_RotateAgentToken_FullMethodName = "/switchboard.v1.AgentsService/RotateAgentToken"
+	AgentsService_ListModels_FullMethodName       = "/switchboard.v1.AgentsService/ListModels"
 )
 
 // AgentsServiceClient is the client API for AgentsService service.
@@ -34,20 +35,24 @@ const (
 // Agents: who answers. Reading needs `agents:read`, changing `agents:write`, rotating a token `agents:admin`.
 type AgentsServiceClient interface {
 	// Creates an agent and shows its token, once. With a `request_id`, a repeat within 24 hours answers with the agent that
-	// the first call made, without the token. Reasons: FIELD_INVALID, REQUEST_ID_REUSED.
+	// the first call made, without the token. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, REQUEST_ID_REUSED.
 	CreateAgent(ctx context.Context, in *CreateAgentRequest, opts ...grpc.CallOption) (*CreateAgentResponse, error)
 	// Reads one agent. Reasons: AGENT_NOT_FOUND.
 	GetAgent(ctx context.Context, in *GetAgentRequest, opts ...grpc.CallOption) (*GetAgentResponse, error)
 	// Lists agents, oldest first. Reasons: PAGE_TOKEN_INVALID.
 	ListAgents(ctx context.Context, in *ListAgentsRequest, opts ...grpc.CallOption) (*ListAgentsResponse, error)
 	// Changes the fields named in the mask, all or none. Turns that run already finish with what they began with. Reasons:
-	// AGENT_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
+	// AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
 	UpdateAgent(ctx context.Context, in *UpdateAgentRequest, opts ...grpc.CallOption) (*UpdateAgentResponse, error)
 	// Deletes an agent that no channel uses. Its dialogues stay. Reasons: AGENT_NOT_FOUND, AGENT_IN_USE.
 	DeleteAgent(ctx context.Context, in *DeleteAgentRequest, opts ...grpc.CallOption) (*DeleteAgentResponse, error)
 	// Replaces the agent's token and shows the new one, once. The old one stops working within a second. Reasons:
 	// AGENT_NOT_FOUND.
 	RotateAgentToken(ctx context.Context, in *RotateAgentTokenRequest, opts ...grpc.CallOption) (*RotateAgentTokenResponse, error)
+	// Lists the models that an engine can be set to. What the vendor said is kept for 24 hours; after that it is still the
+	// answer while the server asks anew. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING, VENDOR_REFUSED,
+	// VENDOR_UNAVAILABLE.
+	ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error)
 }
 
 type agentsServiceClient struct {
@@ -118,6 +123,16 @@ func (c *agentsServiceClient) RotateAgentToken(ctx context.Context, in *RotateAg
 	return out, nil
 }
 
+func (c *agentsServiceClient) ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListModelsResponse)
+	err := c.cc.Invoke(ctx, AgentsService_ListModels_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AgentsServiceServer is the server API for AgentsService service.
 // All implementations must embed UnimplementedAgentsServiceServer
 // for forward compatibility.
@@ -125,20 +140,24 @@ func (c *agentsServiceClient) RotateAgentToken(ctx context.Context, in *RotateAg
 // Agents: who answers. Reading needs `agents:read`, changing `agents:write`, rotating a token `agents:admin`.
 type AgentsServiceServer interface {
 	// Creates an agent and shows its token, once. With a `request_id`, a repeat within 24 hours answers with the agent that
-	// the first call made, without the token. Reasons: FIELD_INVALID, REQUEST_ID_REUSED.
+	// the first call made, without the token. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, REQUEST_ID_REUSED.
 	CreateAgent(context.Context, *CreateAgentRequest) (*CreateAgentResponse, error)
 	// Reads one agent. Reasons: AGENT_NOT_FOUND.
 	GetAgent(context.Context, *GetAgentRequest) (*GetAgentResponse, error)
 	// Lists agents, oldest first. Reasons: PAGE_TOKEN_INVALID.
 	ListAgents(context.Context, *ListAgentsRequest) (*ListAgentsResponse, error)
 	// Changes the fields named in the mask, all or none. Turns that run already finish with what they began with. Reasons:
-	// AGENT_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
+	// AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
 	UpdateAgent(context.Context, *UpdateAgentRequest) (*UpdateAgentResponse, error)
 	// Deletes an agent that no channel uses. Its dialogues stay. Reasons: AGENT_NOT_FOUND, AGENT_IN_USE.
 	DeleteAgent(context.Context, *DeleteAgentRequest) (*DeleteAgentResponse, error)
 	// Replaces the agent's token and shows the new one, once. The old one stops working within a second. Reasons:
 	// AGENT_NOT_FOUND.
 	RotateAgentToken(context.Context, *RotateAgentTokenRequest) (*RotateAgentTokenResponse, error)
+	// Lists the models that an engine can be set to. What the vendor said is kept for 24 hours; after that it is still the
+	// answer while the server asks anew. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING, VENDOR_REFUSED,
+	// VENDOR_UNAVAILABLE.
+	ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error)
 	mustEmbedUnimplementedAgentsServiceServer()
 }
 
@@ -166,6 +185,9 @@ func (UnimplementedAgentsServiceServer) DeleteAgent(context.Context, *DeleteAgen
 }
 func (UnimplementedAgentsServiceServer) RotateAgentToken(context.Context, *RotateAgentTokenRequest) (*RotateAgentTokenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RotateAgentToken not implemented")
+}
+func (UnimplementedAgentsServiceServer) ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListModels not implemented")
 }
 func (UnimplementedAgentsServiceServer) mustEmbedUnimplementedAgentsServiceServer() {}
 func (UnimplementedAgentsServiceServer) testEmbeddedByValue()                       {}
@@ -296,6 +318,24 @@ func _AgentsService_RotateAgentToken_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AgentsService_ListModels_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListModelsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentsServiceServer).ListModels(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentsService_ListModels_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentsServiceServer).ListModels(ctx, req.(*ListModelsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AgentsService_ServiceDesc is the grpc.ServiceDesc for AgentsService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -326,6 +366,10 @@ var AgentsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RotateAgentToken",
 			Handler:    _AgentsService_RotateAgentToken_Handler,
+		},
+		{
+			MethodName: "ListModels",
+			Handler:    _AgentsService_ListModels_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -35,8 +35,9 @@ type Event struct {
 	// person, a program or Switchboard), `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.failed` (an attempt
 	// failed, another follows), `delivery.uncertain` (it may have arrived, another follows), `delivery.held`,
 	// `delivery.resolved`, `delivery.withheld`, `delivery.dead`, `delivery.retried`, `webhook.quarantined`, `endpoint.created`,
-	// `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why). Dispatches to endpoints
-	// leave no events: they would be dispatched in turn.
+	// `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why),
+	// `integration.created`, `integration.updated`, `integration.deleted`, `integration.health_changed` (`data`: `health`,
+	// `last_error`, `remedy`). Dispatches to endpoints leave no events: they would be dispatched in turn.
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
 	// Output only. The place after this event: give it to Watch or ListEvents to go on from here.
 	Cursor string `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`

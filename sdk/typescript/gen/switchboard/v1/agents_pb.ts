@@ -12,7 +12,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file switchboard/v1/agents.proto.
  */
 export const file_switchboard_v1_agents: GenFile = /*@__PURE__*/
-  fileDesc("Chtzd2l0Y2hib2FyZC92MS9hZ2VudHMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIrICCgVBZ2VudBIKCgJpZBgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSFAoMaW5zdHJ1Y3Rpb25zGAMgASgJEiYKBmVuZ2luZRgEIAEoCzIWLnN3aXRjaGJvYXJkLnYxLkVuZ2luZRITCgZhY3RpdmUYBSABKAhIAIgBARIUCgx0b2tlbl9zdWZmaXgYBiABKAkSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCgxyZXBseV9wb2xpY3kYCSABKAsyGy5zd2l0Y2hib2FyZC52MS5SZXBseVBvbGljeUIJCgdfYWN0aXZlIvsDCgtSZXBseVBvbGljeRIvCgxxdWlldF93aW5kb3cYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoMbG9uZ2VzdF93YWl0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjMKDW5ld2VyX21lc3NhZ2UYAyABKA4yHC5zd2l0Y2hib2FyZC52MS5OZXdlck1lc3NhZ2USGQoMbWF4X3Jlc3RhcnRzGAQgASgFSACIAQESLQoKb25fZmFpbHVyZRgFIAEoDjIZLnN3aXRjaGJvYXJkLnYxLk9uRmFpbHVyZRIVCg1mYWxsYmFja190ZXh0GAYgASgJEi0KCmxhdGVfYWZ0ZXIYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJwoHb25fbGF0ZRgIIAEoDjIWLnN3aXRjaGJvYXJkLnYxLk9uTGF0ZRIUCgxhcG9sb2d5X3RleHQYCSABKAkSKgoIdGFrZW92ZXIYCiABKA4yGC5zd2l0Y2hib2FyZC52MS5UYWtlb3ZlchIvCgxyZXR1cm5fYWZ0ZXIYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGAoQaGFuZF9vdmVyX25vdGljZRgMIAEoCUIPCg1fbWF4X3Jlc3RhcnRzIrIBCgZFbmdpbmUSDgoGdmVuZG9yGAEgASgJEg0KBW1vZGVsGAIgASgJEhgKC3RlbXBlcmF0dXJlGAMgASgBSACIAQESHgoRbWF4X291dHB1dF90b2tlbnMYBCABKAVIAYgBARIpCghzZXR0aW5ncxgFIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCDgoMX3RlbXBlcmF0dXJlQhQKEl9tYXhfb3V0cHV0X3Rva2VucyJOChJDcmVhdGVBZ2VudFJlcXVlc3QSJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBISCgpyZXF1ZXN0X2lkGAIgASgJIkoKE0NyZWF0ZUFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBINCgV0b2tlbhgCIAEoCSIdCg9HZXRBZ2VudFJlcXVlc3QSCgoCaWQYASABKAkiOAoQR2V0QWdlbnRSZXNwb25zZRIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50IjoKEUxpc3RBZ2VudHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIlQKEkxpc3RBZ2VudHNSZXNwb25zZRIlCgZhZ2VudHMYASADKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiawoSVXBkYXRlQWdlbnRSZXF1ZXN0EiQKBWFnZW50GAEgASgLMhUuc3dpdGNoYm9hcmQudjEuQWdlbnQSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIjsKE1VwZGF0ZUFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudCIgChJEZWxldGVBZ2VudFJlcXVlc3QSCgoCaWQYASABKAkiFQoTRGVsZXRlQWdlbnRSZXNwb25zZSIlChdSb3RhdGVBZ2VudFRva2VuUmVxdWVzdBIKCgJpZBgBIAEoCSJPChhSb3RhdGVBZ2VudFRva2VuUmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBINCgV0b2tlbhgCIAEoCSplCgxOZXdlck1lc3NhZ2USHQoZTkVXRVJfTUVTU0FHRV9VTlNQRUNJRklFRBAAEhsKF05FV0VSX01FU1NBR0VfTkVYVF9UVVJOEAESGQoVTkVXRVJfTUVTU0FHRV9SRVNUQVJUEAIqewoJT25GYWlsdXJlEhoKFk9OX0ZBSUxVUkVfVU5TUEVDSUZJRUQQABIaChZPTl9GQUlMVVJFX1NUQVlfU0lMRU5UEAESHAoYT05fRkFJTFVSRV9GQUxMQkFDS19URVhUEAISGAoUT05fRkFJTFVSRV9IQU5EX09WRVIQAypjCgZPbkxhdGUSFwoTT05fTEFURV9VTlNQRUNJRklFRBAAEhIKDk9OX0xBVEVfQU5TV0VSEAESFQoRT05fTEFURV9BUE9MT0dJU0UQAhIVChFPTl9MQVRFX0hBTkRfT1ZFUhADKm8KCFRha2VvdmVyEhgKFFRBS0VPVkVSX1VOU1BFQ0lGSUVEEAASFAoQVEFLRU9WRVJfQllfRE9PUhABEhkKFVRBS0VPVkVSX1RBS0VfQ09OVFJPTBACEhgKFFRBS0VPVkVSX1JFQ09SRF9PTkxZEAMyogQKDUFnZW50c1NlcnZpY2USVgoLQ3JlYXRlQWdlbnQSIi5zd2l0Y2hib2FyZC52MS5DcmVhdGVBZ2VudFJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5DcmVhdGVBZ2VudFJlc3BvbnNlEk0KCEdldEFnZW50Eh8uc3dpdGNoYm9hcmQudjEuR2V0QWdlbnRSZXF1ZXN0GiAuc3dpdGNoYm9hcmQudjEuR2V0QWdlbnRSZXNwb25zZRJTCgpMaXN0QWdlbnRzEiEuc3dpdGNoYm9hcmQudjEuTGlzdEFnZW50c1JlcXVlc3QaIi5zd2l0Y2hib2FyZC52MS5MaXN0QWdlbnRzUmVzcG9uc2USVgoLVXBkYXRlQWdlbnQSIi5zd2l0Y2hib2FyZC52MS5VcGRhdGVBZ2VudFJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5VcGRhdGVBZ2VudFJlc3BvbnNlElYKC0RlbGV0ZUFnZW50EiIuc3dpdGNoYm9hcmQudjEuRGVsZXRlQWdlbnRSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuRGVsZXRlQWdlbnRSZXNwb25zZRJlChBSb3RhdGVBZ2VudFRva2VuEicuc3dpdGNoYm9hcmQudjEuUm90YXRlQWdlbnRUb2tlblJlcXVlc3QaKC5zd2l0Y2hib2FyZC52MS5Sb3RhdGVBZ2VudFRva2VuUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("Chtzd2l0Y2hib2FyZC92MS9hZ2VudHMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIrICCgVBZ2VudBIKCgJpZBgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSFAoMaW5zdHJ1Y3Rpb25zGAMgASgJEiYKBmVuZ2luZRgEIAEoCzIWLnN3aXRjaGJvYXJkLnYxLkVuZ2luZRITCgZhY3RpdmUYBSABKAhIAIgBARIUCgx0b2tlbl9zdWZmaXgYBiABKAkSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCgxyZXBseV9wb2xpY3kYCSABKAsyGy5zd2l0Y2hib2FyZC52MS5SZXBseVBvbGljeUIJCgdfYWN0aXZlIvsDCgtSZXBseVBvbGljeRIvCgxxdWlldF93aW5kb3cYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoMbG9uZ2VzdF93YWl0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjMKDW5ld2VyX21lc3NhZ2UYAyABKA4yHC5zd2l0Y2hib2FyZC52MS5OZXdlck1lc3NhZ2USGQoMbWF4X3Jlc3RhcnRzGAQgASgFSACIAQESLQoKb25fZmFpbHVyZRgFIAEoDjIZLnN3aXRjaGJvYXJkLnYxLk9uRmFpbHVyZRIVCg1mYWxsYmFja190ZXh0GAYgASgJEi0KCmxhdGVfYWZ0ZXIYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJwoHb25fbGF0ZRgIIAEoDjIWLnN3aXRjaGJvYXJkLnYxLk9uTGF0ZRIUCgxhcG9sb2d5X3RleHQYCSABKAkSKgoIdGFrZW92ZXIYCiABKA4yGC5zd2l0Y2hib2FyZC52MS5UYWtlb3ZlchIvCgxyZXR1cm5fYWZ0ZXIYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGAoQaGFuZF9vdmVyX25vdGljZRgMIAEoCUIPCg1fbWF4X3Jlc3RhcnRzIsoBCgZFbmdpbmUSDgoGdmVuZG9yGAEgASgJEg0KBW1vZGVsGAIgASgJEhgKC3RlbXBlcmF0dXJlGAMgASgBSACIAQESHgoRbWF4X291dHB1dF90b2tlbnMYBCABKAVIAYgBARIpCghzZXR0aW5ncxgFIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSFgoOaW50ZWdyYXRpb25faWQYBiABKAlCDgoMX3RlbXBlcmF0dXJlQhQKEl9tYXhfb3V0cHV0X3Rva2VucyJOChJDcmVhdGVBZ2VudFJlcXVlc3QSJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBISCgpyZXF1ZXN0X2lkGAIgASgJIkoKE0NyZWF0ZUFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBINCgV0b2tlbhgCIAEoCSIdCg9HZXRBZ2VudFJlcXVlc3QSCgoCaWQYASABKAkiOAoQR2V0QWdlbnRSZXNwb25zZRIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50IjoKEUxpc3RBZ2VudHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIlQKEkxpc3RBZ2VudHNSZXNwb25zZRIlCgZhZ2VudHMYASADKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiawoSVXBkYXRlQWdlbnRSZXF1ZXN0EiQKBWFnZW50GAEgASgLMhUuc3dpdGNoYm9hcmQudjEuQWdlbnQSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIjsKE1VwZGF0ZUFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudCIgChJEZWxldGVBZ2VudFJlcXVlc3QSCgoCaWQYASABKAkiFQoTRGVsZXRlQWdlbnRSZXNwb25zZSIlChdSb3RhdGVBZ2VudFRva2VuUmVxdWVzdBIKCgJpZBgBIAEoCSJPChhSb3RhdGVBZ2VudFRva2VuUmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBINCgV0b2tlbhgCIAEoCSJMChFMaXN0TW9kZWxzUmVxdWVzdBIOCgZ2ZW5kb3IYASABKAkSFgoOaW50ZWdyYXRpb25faWQYAiABKAkSDwoHcmVmcmVzaBgDIAEoCCJrChJMaXN0TW9kZWxzUmVzcG9uc2USJQoGbW9kZWxzGAEgAygLMhUuc3dpdGNoYm9hcmQudjEuTW9kZWwSLgoKZmV0Y2hfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikwEKBU1vZGVsEgoKAmlkGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCRIdChBtYXhfaW5wdXRfdG9rZW5zGAMgASgDSACIAQESHgoRbWF4X291dHB1dF90b2tlbnMYBCABKANIAYgBAUITChFfbWF4X2lucHV0X3Rva2Vuc0IUChJfbWF4X291dHB1dF90b2tlbnMqZQoMTmV3ZXJNZXNzYWdlEh0KGU5FV0VSX01FU1NBR0VfVU5TUEVDSUZJRUQQABIbChdORVdFUl9NRVNTQUdFX05FWFRfVFVSThABEhkKFU5FV0VSX01FU1NBR0VfUkVTVEFSVBACKnsKCU9uRmFpbHVyZRIaChZPTl9GQUlMVVJFX1VOU1BFQ0lGSUVEEAASGgoWT05fRkFJTFVSRV9TVEFZX1NJTEVOVBABEhwKGE9OX0ZBSUxVUkVfRkFMTEJBQ0tfVEVYVBACEhgKFE9OX0ZBSUxVUkVfSEFORF9PVkVSEAMqYwoGT25MYXRlEhcKE09OX0xBVEVfVU5TUEVDSUZJRUQQABISCg5PTl9MQVRFX0FOU1dFUhABEhUKEU9OX0xBVEVfQVBPTE9HSVNFEAISFQoRT05fTEFURV9IQU5EX09WRVIQAypvCghUYWtlb3ZlchIYChRUQUtFT1ZFUl9VTlNQRUNJRklFRBAAEhQKEFRBS0VPVkVSX0JZX0RPT1IQARIZChVUQUtFT1ZFUl9UQUtFX0NPTlRST0wQAhIYChRUQUtFT1ZFUl9SRUNPUkRfT05MWRADMvcECg1BZ2VudHNTZXJ2aWNlElYKC0NyZWF0ZUFnZW50EiIuc3dpdGNoYm9hcmQudjEuQ3JlYXRlQWdlbnRSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuQ3JlYXRlQWdlbnRSZXNwb25zZRJNCghHZXRBZ2VudBIfLnN3aXRjaGJvYXJkLnYxLkdldEFnZW50UmVxdWVzdBogLnN3aXRjaGJvYXJkLnYxLkdldEFnZW50UmVzcG9uc2USUwoKTGlzdEFnZW50cxIhLnN3aXRjaGJvYXJkLnYxLkxpc3RBZ2VudHNSZXF1ZXN0GiIuc3dpdGNoYm9hcmQudjEuTGlzdEFnZW50c1Jlc3BvbnNlElYKC1VwZGF0ZUFnZW50EiIuc3dpdGNoYm9hcmQudjEuVXBkYXRlQWdlbnRSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuVXBkYXRlQWdlbnRSZXNwb25zZRJWCgtEZWxldGVBZ2VudBIiLnN3aXRjaGJvYXJkLnYxLkRlbGV0ZUFnZW50UmVxdWVzdBojLnN3aXRjaGJvYXJkLnYxLkRlbGV0ZUFnZW50UmVzcG9uc2USZQoQUm90YXRlQWdlbnRUb2tlbhInLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUFnZW50VG9rZW5SZXF1ZXN0Giguc3dpdGNoYm9hcmQudjEuUm90YXRlQWdlbnRUb2tlblJlc3BvbnNlElMKCkxpc3RNb2RlbHMSIS5zd2l0Y2hib2FyZC52MS5MaXN0TW9kZWxzUmVxdWVzdBoiLnN3aXRjaGJvYXJkLnYxLkxpc3RNb2RlbHNSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * The configured AI that answers on channels (`chat_bot` in the REST contract).
@@ -234,6 +234,14 @@ export type Engine = Message<"switchboard.v1.Engine"> & {
    * @generated from field: google.protobuf.Struct settings = 5;
    */
   settings?: JsonObject | undefined;
+
+  /**
+   * The workspace's integration with this vendor, whose account is used. Empty: the operator's own account, from the
+   * server's environment; `mock` needs none.
+   *
+   * @generated from field: string integration_id = 6;
+   */
+  integrationId: string;
 };
 
 /**
@@ -533,6 +541,111 @@ export const RotateAgentTokenResponseSchema: GenMessage<RotateAgentTokenResponse
   messageDesc(file_switchboard_v1_agents, 14);
 
 /**
+ * Asks for the models of an engine.
+ *
+ * @generated from message switchboard.v1.ListModelsRequest
+ */
+export type ListModelsRequest = Message<"switchboard.v1.ListModelsRequest"> & {
+  /**
+   * Required. The engine's vendor.
+   *
+   * @generated from field: string vendor = 1;
+   */
+  vendor: string;
+
+  /**
+   * The workspace's integration with this vendor, whose account is asked. Empty: the operator's own account.
+   *
+   * @generated from field: string integration_id = 2;
+   */
+  integrationId: string;
+
+  /**
+   * Asks the vendor now, whatever is kept.
+   *
+   * @generated from field: bool refresh = 3;
+   */
+  refresh: boolean;
+};
+
+/**
+ * Describes the message switchboard.v1.ListModelsRequest.
+ * Use `create(ListModelsRequestSchema)` to create a new message.
+ */
+export const ListModelsRequestSchema: GenMessage<ListModelsRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 15);
+
+/**
+ * The models of an engine.
+ *
+ * @generated from message switchboard.v1.ListModelsResponse
+ */
+export type ListModelsResponse = Message<"switchboard.v1.ListModelsResponse"> & {
+  /**
+   * The models, as the vendor orders them. Empty where the vendor has no such list.
+   *
+   * @generated from field: repeated switchboard.v1.Model models = 1;
+   */
+  models: Model[];
+
+  /**
+   * When the vendor said so.
+   *
+   * @generated from field: google.protobuf.Timestamp fetch_time = 2;
+   */
+  fetchTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.ListModelsResponse.
+ * Use `create(ListModelsResponseSchema)` to create a new message.
+ */
+export const ListModelsResponseSchema: GenMessage<ListModelsResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 16);
+
+/**
+ * A model that can be asked.
+ *
+ * @generated from message switchboard.v1.Model
+ */
+export type Model = Message<"switchboard.v1.Model"> & {
+  /**
+   * What `engine.model` is set to.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Its name for people. Empty: only the id.
+   *
+   * @generated from field: string display_name = 2;
+   */
+  displayName: string;
+
+  /**
+   * The longest input in its tokens. Not set: not told.
+   *
+   * @generated from field: optional int64 max_input_tokens = 3;
+   */
+  maxInputTokens?: bigint | undefined;
+
+  /**
+   * The longest output in its tokens. Not set: not told.
+   *
+   * @generated from field: optional int64 max_output_tokens = 4;
+   */
+  maxOutputTokens?: bigint | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.Model.
+ * Use `create(ModelSchema)` to create a new message.
+ */
+export const ModelSchema: GenMessage<Model> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 17);
+
+/**
  * What a customer's message does that comes while a turn runs.
  *
  * @generated from enum switchboard.v1.NewerMessage
@@ -699,7 +812,7 @@ export const TakeoverSchema: GenEnum<Takeover> = /*@__PURE__*/
 export const AgentsService: GenService<{
   /**
    * Creates an agent and shows its token, once. With a `request_id`, a repeat within 24 hours answers with the agent that
-   * the first call made, without the token. Reasons: FIELD_INVALID, REQUEST_ID_REUSED.
+   * the first call made, without the token. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, REQUEST_ID_REUSED.
    *
    * @generated from rpc switchboard.v1.AgentsService.CreateAgent
    */
@@ -730,7 +843,7 @@ export const AgentsService: GenService<{
   },
   /**
    * Changes the fields named in the mask, all or none. Turns that run already finish with what they began with. Reasons:
-   * AGENT_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
+   * AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
    *
    * @generated from rpc switchboard.v1.AgentsService.UpdateAgent
    */
@@ -759,6 +872,18 @@ export const AgentsService: GenService<{
     methodKind: "unary";
     input: typeof RotateAgentTokenRequestSchema;
     output: typeof RotateAgentTokenResponseSchema;
+  },
+  /**
+   * Lists the models that an engine can be set to. What the vendor said is kept for 24 hours; after that it is still the
+   * answer while the server asks anew. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING, VENDOR_REFUSED,
+   * VENDOR_UNAVAILABLE.
+   *
+   * @generated from rpc switchboard.v1.AgentsService.ListModels
+   */
+  listModels: {
+    methodKind: "unary";
+    input: typeof ListModelsRequestSchema;
+    output: typeof ListModelsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_switchboard_v1_agents, 0);

@@ -36,8 +36,9 @@ export type Event = Message<"switchboard.v1.Event"> & {
    * person, a program or Switchboard), `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.failed` (an attempt
    * failed, another follows), `delivery.uncertain` (it may have arrived, another follows), `delivery.held`,
    * `delivery.resolved`, `delivery.withheld`, `delivery.dead`, `delivery.retried`, `webhook.quarantined`, `endpoint.created`,
-   * `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why). Dispatches to endpoints
-   * leave no events: they would be dispatched in turn.
+   * `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why),
+   * `integration.created`, `integration.updated`, `integration.deleted`, `integration.health_changed` (`data`: `health`,
+   * `last_error`, `remedy`). Dispatches to endpoints leave no events: they would be dispatched in turn.
    *
    * @generated from field: string type = 2;
    */

@@ -3,4 +3,5 @@
 pub(crate) mod deliver;
 pub(crate) mod dispatch_event;
 mod history;
+pub(crate) mod rewrap_secrets;
 pub(crate) mod run_turn;

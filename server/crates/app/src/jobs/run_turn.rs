@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{
-    connection::Connection,
     decide::{TurnDecision, TurnFacts, decide_turn, not_held},
     delivery::Author,
     dialogue::{Message, Role, Status},
@@ -28,7 +27,9 @@ use super::{
     history::{note_window, whole_turn},
 };
 use crate::{
-    App, Error, engines, prompt,
+    App, Error,
+    engines::{self, Account},
+    prompt,
     tools::{self, Calling, Toolset},
     worker::Worker,
 };
@@ -102,7 +103,7 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
 }
 
 /// Postgres holds no U+0000, and no messenger shows one.
-fn clean(value: &mut Value) {
+pub(crate) fn clean(value: &mut Value) {
     match value {
         Value::String(text) => *text = text.replace('\0', ""),
         Value::Array(items) => items.iter_mut().for_each(clean),
@@ -163,7 +164,7 @@ fn failure(kind: FailureKind, detail: &str) -> VendorError {
 /// An engine, and what it is asked.
 struct Question {
     engine: Arc<dyn CompletionModel>,
-    connection: Connection,
+    account: Account,
     request: Completion,
     /// All of the history that the window may be cut out of.
     history: Vec<Message>,
@@ -181,9 +182,9 @@ async fn question(
     else {
         return nobody("the agent's engine is not known to this server");
     };
-    let connection = match app.connection(&begun.engine) {
-        Ok(connection) => connection,
-        Err(why) => return nobody(&why),
+    let account = match app.engine_account(claim.workspace, &begun.engine).await? {
+        Ok(account) => account,
+        Err(why) => return Ok(Err(why)),
     };
     let notes = if engine.keeps_notes() {
         let mut tx = app.store().workspace(claim.workspace).await?;
@@ -216,7 +217,7 @@ async fn question(
     if request.history.len() < history.len() && begun.waiting_since.is_none() {
         note_window(app, claim, begun.run, &request, "history.max_tokens").await?;
     }
-    Ok(Ok(Question { engine, connection, request, history, toolset }))
+    Ok(Ok(Question { engine, account, request, history, toolset }))
 }
 
 /// Has an engine stop what it works on for a turn that nobody waits for any more. That it can't be reached changes nothing.
@@ -227,11 +228,11 @@ async fn abandon(worker: &Worker, claim: &ClaimedTurn, begun: &BegunTurn) -> Res
     Ok(())
 }
 
-async fn stop(Question { engine, connection, request, .. }: &Question) {
+async fn stop(Question { engine, account, request, .. }: &Question) {
     let stopped = CancellationToken::new();
     stopped.cancel();
     // What is answered to nobody is nothing; the notes still name what was stopped.
-    let _ = engine.complete(connection, request, &stopped).await;
+    let _ = engine.complete(&account.connection, request, &stopped).await;
 }
 
 async fn answer(
@@ -263,8 +264,10 @@ async fn answer(
     let mut halved = false;
     while question.request.steps.len() < MOST_STEPS {
         fail_point::reached("engine", "before");
-        let answer = question.engine.complete(&question.connection, &question.request, pointless).await;
+        let answer =
+            question.engine.complete(&question.account.connection, &question.request, pointless).await;
         fail_point::reached("engine", "after");
+        app.note_call(&question.account, answer.as_ref().map(drop)).await;
         let answer = match answer {
             Ok(Outcome::Answered(answer)) => cleaned(answer),
             Ok(Outcome::Waiting { mut notes, pause }) => {
