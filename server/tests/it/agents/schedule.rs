@@ -72,25 +72,22 @@ async fn a_turn_waits_for_the_opening_and_gathers_messages_meanwhile() {
     let mut owner = world.owner().await;
     for (id, text) in [("m1", "one"), ("m2", "two")] {
         world.new_message(&route, &route.message(Some(id), text)).await;
-        until(|| async {
-            let turn = turns(&grpc, &route).await.pop()?;
-            Some(()).filter(|()| turn.state() == TurnState::Collecting)
+        // The next message comes once the turn waits: while one is looked at, another would be opened.
+        let days: f64 = until(|| async {
+            let mut conn = world.owner().await;
+            let waits: f64 = sqlx::query_scalar(
+                "select extract(epoch from next_run_at - clock_timestamp())::float8 / 86400 from job_keys
+                 where lane = 'turn' and next_run_at < 'infinity' and locked_by is null",
+            )
+            .fetch_optional(&mut conn)
+            .await
+            .unwrap()?;
+            Some(waits).filter(|waits| *waits > 1.0)
         })
         .await;
+        assert!((1.9..4.0).contains(&days), "{days}");
+        assert_eq!(turns(&grpc, &route).await[0].state(), TurnState::Collecting);
     }
-    let days: f64 = until(|| async {
-        let mut conn = world.owner().await;
-        let waits: f64 = sqlx::query_scalar(
-            "select extract(epoch from next_run_at - clock_timestamp())::float8 / 86400 from job_keys
-             where lane = 'turn' and next_run_at < 'infinity' and locked_by is null",
-        )
-        .fetch_optional(&mut conn)
-        .await
-        .unwrap()?;
-        Some(waits).filter(|waits| *waits > 1.0)
-    })
-    .await;
-    assert!((1.9..4.0).contains(&days), "{days}");
     assert!(receiver.received().is_empty());
 
     // The hours begin: nobody else has to come by.
