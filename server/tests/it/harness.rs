@@ -324,7 +324,8 @@ impl World {
         self.update_agent(agent, "engine").await.unwrap();
     }
 
-    async fn update_agent(&self, agent: v1::Agent, path: &str) -> Result<(), Status> {
+    /// Changes one field of an agent.
+    pub(crate) async fn update_agent(&self, agent: v1::Agent, path: &str) -> Result<(), Status> {
         let request = v1::UpdateAgentRequest {
             agent: Some(agent),
             update_mask: Some(prost_types::FieldMask { paths: vec![path.to_owned()] }),

@@ -1,6 +1,7 @@
 //! Stories through the public doors: real HTTP, real gRPC, real Postgres. One binary, one file per noun.
 #![allow(clippy::unwrap_used, reason = "a story that can't go on has failed")]
 
+mod agents;
 mod bad_input;
 mod canaries;
 mod channels;

@@ -14,7 +14,7 @@ use domain::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
-use store::events::NewEvent;
+use store::{agent_secrets::AgentSecret, events::NewEvent};
 
 use crate::{App, Caller, Error, Page, PageRequest, requests::check_name, tools};
 
@@ -117,6 +117,12 @@ fn nobody() -> Engine {
         max_output_tokens: None,
         settings: serde_json::Value::Null,
     }
+}
+
+/// Who writes for an agent, first to last, and where they stand in a request.
+fn engines_of(agent: &Agent) -> impl Iterator<Item = (&Engine, &'static str)> {
+    std::iter::once((&agent.engine, "agent.engine"))
+        .chain(agent.profile.fallback_engine.iter().map(|engine| (engine, "agent.fallback_engine")))
 }
 
 /// Where a URL leads. `None`: it can't be read.
@@ -232,10 +238,12 @@ impl App {
                     let usable = http::HeaderValue::try_from(given.value.expose_secret()).is_ok()
                         && given.value.expose_secret().len() <= 8_192;
                     violations.require(usable, &field, "must be the value of a header, up to 8,192 bytes");
-                    let sealed = self.inner.sealer.seal(workspace, agent.id.0, &name, &given.value)?;
-                    store::agent_secrets::put(tx, workspace, agent.id, &name, &sealed).await?;
+                    let id = self.id();
+                    let sealed = self.inner.sealer.seal(workspace, id, tools::SECRET_PLACE, &given.value)?;
+                    let secret = AgentSecret { id, name: name.clone(), sealed };
+                    store::agent_secrets::put(tx, workspace, agent.id, &secret).await?;
                 } else {
-                    let kept = same_place && known.iter().any(|(known, _)| *known == name);
+                    let kept = same_place && known.iter().any(|known| known.name == name);
                     violations.require(
                         kept,
                         &field,
@@ -328,6 +336,7 @@ impl App {
         let tools_before = agent.profile.http_tools.clone();
         let header_values = patch.profile.header_values.clone();
         let toolbox_changes = patch.profile.toolbox.is_some();
+        let engine_changes = [patch.engine.is_some(), patch.profile.fallback_engine.is_some()];
         patch.profile.apply(&mut agent.profile);
         agent.display_name = patch.display_name.unwrap_or(agent.display_name);
         agent.instructions = patch.instructions.unwrap_or(agent.instructions);

@@ -25,6 +25,8 @@ impl Default for HistoryWindow {
 
 /// What a message costs beside its text: its role and its borders.
 const TOKENS_PER_MESSAGE: i64 = 6;
+/// What an image, a recording or a file costs: about what vendors count for a picture of a screen.
+const TOKENS_PER_PART: i64 = 1_000;
 
 impl HistoryWindow {
     /// Names all that is wrong with it; `at` is its path in the request.
@@ -74,7 +76,8 @@ fn asked(history: &[Message]) -> usize {
 }
 
 fn message_tokens(message: &Message) -> i64 {
-    TOKENS_PER_MESSAGE + estimate_tokens(&message.text)
+    let parts = i64::try_from(message.parts.len()).unwrap_or(i64::MAX);
+    TOKENS_PER_MESSAGE + estimate_tokens(&message.text) + parts.saturating_mul(TOKENS_PER_PART)
 }
 
 /// Estimates the tokens of a text without any vendor's tokenizer: each has its own, and they change with the models.

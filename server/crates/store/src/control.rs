@@ -44,7 +44,18 @@ pub async fn set_aside(
     change: &Change,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    let changed = sqlx::query_scalar("select change_control($1, $2, $3, $4, $5, $6, $7)")
+    let changed = change_control(conn, workspace, change, now).await?;
+    sqlx::query("select pg_notify('switchboard_work', '')").execute(conn).await?;
+    Ok(changed)
+}
+
+async fn change_control(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    change: &Change,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar("select change_control($1, $2, $3, $4, $5, $6, $7)")
         .bind(workspace.0)
         .bind(change.dialogue.0)
         .bind(change.status.as_str())

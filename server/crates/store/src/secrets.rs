@@ -26,6 +26,7 @@ pub const COLUMNS: [Column; 6] = [
     Column { table: "webhook_endpoints", name: "secret_sealed", place: "webhook_endpoints.secret" },
     // The new one moves to the place of the old.
     Column { table: "webhook_endpoints", name: "previous_secret_sealed", place: "webhook_endpoints.secret" },
+    Column { table: "agent_secrets", name: "sealed", place: "agent_secrets.sealed" },
 ];
 
 /// Something encrypted.

@@ -347,7 +347,7 @@ pub async fn earlier_messages(
 ) -> Result<Vec<Message>, Error> {
     let rows: Json<Vec<Message>> = sqlx::query_scalar(
         "select coalesce(jsonb_agg(jsonb_build_object('id', m.id, 'dialogue', m.dialogue_id, 'seq', m.seq, 'role', m.role,
-             'text', m.body, 'external_id', m.external_id, 'turn', m.turn_id, 'created_at', m.created_at) order by m.seq), '[]')
+             'text', m.body, 'parts', m.parts, 'external_id', m.external_id, 'turn', m.turn_id, 'created_at', m.created_at) order by m.seq), '[]')
          from messages m
          where m.workspace_id = $1 and m.dialogue_id = $2 and m.turn_id = $3 and m.role = 'USER' and m.seq < $4",
     )

@@ -18,6 +18,9 @@ use crate::Error;
 /// What the model is told where nobody knows whether a call had its effect.
 const MAYBE: &str = "it is not known whether this was done; don't try it again, and say so where it matters";
 
+/// What headers' values are sealed for.
+pub(crate) const SECRET_PLACE: &str = "agent_secrets.sealed";
+
 /// What a header's value is kept under.
 pub(crate) fn secret_name(tool: &str, header: &str) -> String {
     format!("http.{tool}.{}", header.to_ascii_lowercase())
@@ -81,14 +84,13 @@ impl HttpEndpoint {
         let workspace = cx.claim.workspace;
         let mut tx = cx.app.store().workspace(workspace).await?;
         let prefix = secret_name(&tool.name, "");
-        let sealed = store::agent_secrets::list(&mut tx, workspace, cx.agent, &prefix).await?;
+        let secrets = store::agent_secrets::list(&mut tx, workspace, cx.agent, &prefix).await?;
         store::commit(tx).await?;
         let open = |header: &String| {
             let name = secret_name(&tool.name, header);
-            let (_, sealed) = sealed.iter().find(|(known, _)| *known == name)?;
-            Some(
-                cx.app.inner.sealer.open(workspace, cx.agent.0, &name, sealed).map(|it| (header.clone(), it)),
-            )
+            let secret = secrets.iter().find(|known| known.name == name)?;
+            let opened = cx.app.inner.sealer.open(workspace, secret.id, SECRET_PLACE, &secret.sealed);
+            Some(opened.map(|value| (header.clone(), value)))
         };
         // A header whose value is gone was taken away after this turn began.
         tool.headers.iter().filter_map(open).collect()

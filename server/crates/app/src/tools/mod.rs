@@ -26,8 +26,8 @@ use domain::{
 use serde_json::{Value, json};
 use store::turns::ClaimedTurn;
 
-pub(crate) use self::http::secret_name;
-use crate::{App, Error};
+pub(crate) use self::http::{SECRET_PLACE, secret_name};
+use crate::{App, Error, jobs::run_turn::clean};
 
 /// Something that a model can do.
 #[async_trait]
@@ -159,7 +159,7 @@ impl Toolset {
         let moment = store::dialogues::touch(&mut tx, claim.workspace, claim.dialogue, now).await?;
         let mut results = Vec::with_capacity(done.len());
         for outside in done {
-            results.push(match outside {
+            let mut result = match outside {
                 Ok((tool, cx, outside)) => {
                     let cx = Cx { now: moment.unwrap_or(now), ..cx };
                     match tool.apply(&mut tx, &cx, outside).await? {
@@ -168,7 +168,10 @@ impl Toolset {
                     }
                 }
                 Err(problem) => problem,
-            });
+            };
+            // An endpoint may answer with what Postgres doesn't hold.
+            clean(&mut result);
+            results.push(result);
         }
         if !store::turns::set_results(&mut tx, step.worker, claim, step.run, &results).await? {
             return Ok(None);
