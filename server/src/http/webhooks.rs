@@ -151,7 +151,7 @@ pub(super) async fn engine_hook(
     let raw = body::read(request, &shim.settings).await?;
     // A signature covers the URL that was called. What stands before us may have ended TLS, so either scheme will do.
     let host = raw.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let path = uri.path_and_query().map(|path| path.as_str()).unwrap_or_default();
+    let path = uri.path_and_query().map(http::uri::PathAndQuery::as_str).unwrap_or_default();
     let urls = ["https", "http"].map(|scheme| format!("{scheme}://{host}{path}"));
     shim.app.engine_hook(&vendor, raw, &urls).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -22,7 +22,7 @@ async fn world(simulator: &Simulator, mode: &str) -> World {
 
 async fn route(world: &World, receiver: &Receiver, settings: Value) -> Route {
     let route = world.route(receiver, json!({})).await;
-    world.set_vendor(&route, "dify", "", settings).await;
+    world.set_model(&route, "dify", "", settings).await;
     route
 }
 

@@ -21,7 +21,7 @@ async fn world(simulator: &Simulator) -> World {
 
 async fn route(world: &World, receiver: &Receiver, settings: Value) -> Route {
     let route = world.route(receiver, json!({})).await;
-    world.set_vendor(&route, "gemini", "gemini-3.6-flash", settings).await;
+    world.set_model(&route, "gemini", "gemini-3.6-flash", settings).await;
     route
 }
 

@@ -23,7 +23,7 @@ async fn simulator() -> Simulator {
 
 async fn route(world: &World, receiver: &Receiver, poll: f64) -> Route {
     let route = world.route(receiver, json!({})).await;
-    world.set_vendor(&route, "manus", "manus-1.6-lite", json!({ "poll_seconds": poll })).await;
+    world.set_model(&route, "manus", "manus-1.6-lite", json!({ "poll_seconds": poll })).await;
     route
 }
 
@@ -101,7 +101,7 @@ async fn a_newer_message_stops_what_the_task_works_on() {
         newest_turn(&world).await?.runs.last().filter(|run| run.state() == RunState::Waiting).cloned()
     })
     .await;
-    world.set_vendor(&route, "manus", "", json!({ "poll_seconds": 0.1 })).await;
+    world.set_model(&route, "manus", "", json!({ "poll_seconds": 0.1 })).await;
     world.new_message(&route, &route.message(Some("m2"), "or not")).await;
     assert_eq!(
         receiver.wait_for(1).await[0].json()["text"],

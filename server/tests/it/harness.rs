@@ -317,11 +317,10 @@ impl World {
         self.update_agent(agent, "engine").await.unwrap();
     }
 
-    /// Gives the route's agent another engine.
-    pub(crate) async fn set_vendor(&self, route: &Route, vendor: &str, model: &str, settings: Value) {
+    /// Gives the route's agent a model of a vendor, with settings.
+    pub(crate) async fn set_model(&self, route: &Route, vendor: &str, model: &str, settings: Value) {
         let engine = v1::Engine { vendor: vendor.to_owned(), model: model.to_owned(), ..mock(&settings) };
-        let agent = v1::Agent { id: route.agent_id.clone(), engine: Some(engine), ..v1::Agent::default() };
-        self.update_agent(agent, "engine").await.unwrap();
+        self.set_vendor(route, engine).await;
     }
 
     /// Changes one field of an agent.
@@ -408,7 +407,7 @@ impl World {
     }
 }
 
-fn mock(settings: &Value) -> v1::Engine {
+pub(crate) fn mock(settings: &Value) -> v1::Engine {
     let settings =
         settings.as_object().unwrap().iter().map(|(name, value)| (name.clone(), prost_value(value)));
     v1::Engine {

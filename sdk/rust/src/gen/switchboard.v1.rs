@@ -1621,8 +1621,8 @@ pub struct DeliveryPolicy {
     #[prost(message, optional, tag = "5")]
     pub quiet_hours: ::core::option::Option<QuietHours>,
     /// The longest text that the receiver takes in one message, in characters (Unicode code points), 20 to 65,536. A longer one is
-    /// split, at the end of a sentence where there is one, and sent in order as several deliveries of the one message. Not set:
-    /// what the vendor takes.
+    /// split, at the end of a sentence where there is one, and sent in order as several deliveries of the one message: to a `generic_http` receiver with the same `message_id`, and each
+    /// with a `webhook-id` of its own. Not set: what the vendor takes.
     #[prost(int32, optional, tag = "6")]
     pub max_text_chars: ::core::option::Option<i32>,
 }
@@ -4826,7 +4826,7 @@ pub enum ErrorReason {
     /// The update mask is empty or names a field that can't be changed.
     ///
     /// ```text,json
-    /// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "FIELD_MASK_INVALID", "detail": "update_mask: nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active", "errors": \[{"field": "update_mask", "detail": "nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active"}\]}
+    /// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "FIELD_MASK_INVALID", "detail": "update_mask: nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, time_zone, history, languages, schedule, toolbox, fallback_engine", "errors": \[{"field": "update_mask", "detail": "nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, time_zone, history, languages, schedule, toolbox, fallback_engine"}\]}
     /// ```
     FieldMaskInvalid = 2,
     /// The page token is not one of ours, or belongs to a list with other filters. Ask for the first page again.

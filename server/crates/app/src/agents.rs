@@ -196,9 +196,8 @@ impl App {
         workspace: WorkspaceId,
         agent: &Agent,
     ) -> Result<(), Error> {
-        self.check_integration_of(tx, workspace, &agent.engine, "agent.engine").await?;
-        if let Some(fallback) = &agent.profile.fallback_engine {
-            self.check_integration_of(tx, workspace, fallback, "agent.fallback_engine").await?;
+        for (engine, field) in engines_of(agent) {
+            self.check_integration_of(tx, workspace, engine, field).await?;
         }
         Ok(())
     }
@@ -336,7 +335,6 @@ impl App {
         let tools_before = agent.profile.http_tools.clone();
         let header_values = patch.profile.header_values.clone();
         let toolbox_changes = patch.profile.toolbox.is_some();
-        let engine_changes = [patch.engine.is_some(), patch.profile.fallback_engine.is_some()];
         patch.profile.apply(&mut agent.profile);
         agent.display_name = patch.display_name.unwrap_or(agent.display_name);
         agent.instructions = patch.instructions.unwrap_or(agent.instructions);

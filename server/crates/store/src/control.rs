@@ -44,7 +44,7 @@ pub async fn set_aside(
     change: &Change,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    let changed = change_control(conn, workspace, change, now).await?;
+    let changed = change_control(&mut *conn, workspace, change, now).await?;
     sqlx::query("select pg_notify('switchboard_work', '')").execute(conn).await?;
     Ok(changed)
 }
@@ -63,10 +63,8 @@ async fn change_control(
         .bind(&change.by)
         .bind(change.returns_at)
         .bind(now)
-        .fetch_one(&mut *conn)
-        .await?;
-    sqlx::query("select pg_notify('switchboard_work', '')").execute(conn).await?;
-    Ok(changed)
+        .fetch_one(conn)
+        .await?)
 }
 
 /// Notes that a person has said something: where `takes`, that makes the change; a human who holds the dialogue already

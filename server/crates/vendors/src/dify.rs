@@ -159,15 +159,14 @@ impl CompletionModel for Dify {
             settings::read(&request.engine.settings, &ENGINE_MEMBERS).map_err(|_| {
                 failure("complete", FailureKind::Other, "the agent's engine settings are not valid")
             })?;
-        let account = self.account(connection, request.at)?;
+        let account = Account::of(connection, request.at)?;
         let asking = Asking { dify: self, account, request, settings, task: Mutex::default() };
-        let answered = match cancelled.run_until_cancelled(asking.answer()).await {
-            Some(answered) => answered.map(Outcome::Answered),
-            None => {
-                asking.stop().await;
-                let error = failure("complete", FailureKind::Cancelled, "the run was cancelled");
-                Err(VendorError { retry: Retry::Backoff, ..error })
-            }
+        let answered = if let Some(answered) = cancelled.run_until_cancelled(asking.answer()).await {
+            answered.map(Outcome::Answered)
+        } else {
+            asking.stop().await;
+            let error = failure("complete", FailureKind::Cancelled, "the run was cancelled");
+            Err(VendorError { retry: Retry::Backoff, ..error })
         };
         answered.map_err(|error| account::redacted(error, connection))
     }
@@ -185,7 +184,7 @@ impl CompletionModel for Dify {
     ) -> Result<(), VendorError> {
         let Ok(notes) = serde_json::from_value::<Notes>(notes.clone()) else { return Ok(()) };
         // Only an advice for the pause is read against it.
-        let account = self.account(connection, Timestamp::UNIX_EPOCH)?;
+        let account = Account::of(connection, Timestamp::UNIX_EPOCH)?;
         let path = format!("conversations/{}", notes.conversation);
         let body = json!({ "user": dialogue.to_string() });
         let deleted = account.call(&self.http, "forget", Method::DELETE, &path, Some(&body), SHORT).await;
@@ -245,14 +244,14 @@ impl Account<'_> {
     }
 }
 
-impl Dify {
-    fn account<'a>(&self, connection: &'a Connection, now: Timestamp) -> Result<Account<'a>, VendorError> {
+impl<'a> Account<'a> {
+    fn of(connection: &'a Connection, now: Timestamp) -> Result<Self, VendorError> {
         let settings: ConnectionSettings = settings::read(&connection.settings, &CONNECTION_MEMBERS)
             .map_err(|_| {
                 failure("complete", FailureKind::Other, "the connection's settings are not valid")
             })?;
         let base_url = settings.base_url.unwrap_or_else(|| BASE_URL.to_owned());
-        Ok(Account { connection, base_url, now })
+        Ok(Self { connection, base_url, now })
     }
 }
 
@@ -364,7 +363,7 @@ impl Connector for Dify {
     }
 
     async fn check(&self, connection: &Connection) -> Vec<CheckStep> {
-        let asked = async { App::read(&self.http, &self.account(connection, Timestamp::UNIX_EPOCH)?).await };
+        let asked = async { App::read(&self.http, &Account::of(connection, Timestamp::UNIX_EPOCH)?).await };
         let app = match asked.await {
             Ok(app) => app,
             Err(error) => {

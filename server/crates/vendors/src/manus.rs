@@ -155,7 +155,7 @@ impl CompletionModel for Manus {
             Some(notes) => {
                 // A task goes on without us: whoever cancels finds it by the notes.
                 let look = cancelled.run_until_cancelled(asking.look(notes.clone())).await;
-                look.unwrap_or_else(|| asking.wait(notes, Some(Duration::ZERO)))
+                look.unwrap_or_else(|| Ok(asking.wait(&notes, Some(Duration::ZERO))))
             }
         }
     }
@@ -233,7 +233,7 @@ impl Asking<'_> {
             credits: 0,
             empty: 0,
         };
-        self.wait(notes, None)
+        Ok(self.wait(&notes, None))
     }
 
     /// Gives the task what was written since, and stops what it works on without that.
@@ -257,7 +257,7 @@ impl Asking<'_> {
             Err(error) => return Err(error),
         }
         let (through, run) = (newest(&self.request.history), self.request.run);
-        self.wait(Notes { through, run, working: true, after, empty: 0, ..notes }, None)
+        Ok(self.wait(&Notes { through, run, working: true, after, empty: 0, ..notes }, None))
     }
 
     /// Looks whether the task has an answer.
@@ -269,7 +269,7 @@ impl Asking<'_> {
             Err(error) if error.retry != Retry::Never => {
                 let pause = if let Retry::After(pause) = error.retry { pause } else { self.settings.poll };
                 tracing::debug!(vendor = ID, error = %error, "a task could not be looked at; it is tried again");
-                return self.wait(notes, Some(pause.max(self.settings.poll) * 2));
+                return Ok(self.wait(&notes, Some(pause.max(self.settings.poll) * 2)));
             }
             Err(error) => return Err(error),
         };
@@ -277,7 +277,7 @@ impl Asking<'_> {
         let again = notes.run != self.request.run;
         let Reached { status, text, trouble, credits, profile } = reached;
         match (status, text, trouble) {
-            (Status::Running, ..) => self.wait(Notes { empty: 0, ..notes }, None),
+            (Status::Running, ..) => Ok(self.wait(&Notes { empty: 0, ..notes }, None)),
             (Status::Stopped | Status::Waiting, Some(text), _) => {
                 let spent = (credits - notes.credits).max(0);
                 notes = Notes { working: false, credits, empty: 0, ..notes };
@@ -309,7 +309,7 @@ impl Asking<'_> {
                 Err(failure(FailureKind::BadAnswer, "the task ended with an error", Retry::Backoff))
             }
             (Status::Stopped, None, None) if notes.empty < MOST_EMPTY => {
-                self.wait(Notes { empty: notes.empty + 1, ..notes }, None)
+                Ok(self.wait(&Notes { empty: notes.empty + 1, ..notes }, None))
             }
             (Status::Stopped, None, None) if again => self.begin().await,
             (Status::Stopped, None, None) => {
@@ -319,10 +319,10 @@ impl Asking<'_> {
     }
 
     /// Waits: by our own schedule, spread so that dialogues don't march in step.
-    fn wait(&self, notes: Notes, pause: Option<Duration>) -> Result<Outcome, VendorError> {
+    fn wait(&self, notes: &Notes, pause: Option<Duration>) -> Outcome {
         let spread = f64::from(self.request.dialogue.0.as_bytes()[15]) / 510.0;
         let pause = pause.unwrap_or_else(|| self.settings.poll.mul_f64(1.0 + spread));
-        Ok(Outcome::Waiting { notes: json!(notes), pause })
+        Outcome::Waiting { notes: json!(notes), pause }
     }
 }
 

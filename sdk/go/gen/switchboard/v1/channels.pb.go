@@ -221,8 +221,8 @@ type DeliveryPolicy struct {
 	// When messages of programs (AUTOMATION) are withheld (`quiet_hours`). Not set: never.
 	QuietHours *QuietHours `protobuf:"bytes,5,opt,name=quiet_hours,json=quietHours,proto3" json:"quiet_hours,omitempty"`
 	// The longest text that the receiver takes in one message, in characters (Unicode code points), 20 to 65,536. A longer one is
-	// split, at the end of a sentence where there is one, and sent in order as several deliveries of the one message. Not set:
-	// what the vendor takes.
+	// split, at the end of a sentence where there is one, and sent in order as several deliveries of the one message: to a `generic_http` receiver with the same `message_id`, and each
+	// with a `webhook-id` of its own. Not set: what the vendor takes.
 	MaxTextChars  *int32 `protobuf:"varint,6,opt,name=max_text_chars,json=maxTextChars,proto3,oneof" json:"max_text_chars,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -147,8 +147,8 @@ export type DeliveryPolicy = Message<"switchboard.v1.DeliveryPolicy"> & {
 
   /**
    * The longest text that the receiver takes in one message, in characters (Unicode code points), 20 to 65,536. A longer one is
-   * split, at the end of a sentence where there is one, and sent in order as several deliveries of the one message. Not set:
-   * what the vendor takes.
+   * split, at the end of a sentence where there is one, and sent in order as several deliveries of the one message: to a `generic_http` receiver with the same `message_id`, and each
+   * with a `webhook-id` of its own. Not set: what the vendor takes.
    *
    * @generated from field: optional int32 max_text_chars = 6;
    */

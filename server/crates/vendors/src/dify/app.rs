@@ -70,9 +70,12 @@ fn texts(form: &[serde_json::Map<String, Value>]) -> HashSet<String> {
     texts.filter_map(|(_, field)| field["variable"].as_str().map(str::to_owned)).collect()
 }
 
-/// The apps that were asked for, by where they are and a digest of their key.
+/// The apps that were asked for.
 #[derive(Default)]
-pub(super) struct Apps(Mutex<Vec<([u8; 32], Timestamp, Arc<App>)>>);
+pub(super) struct Apps(Mutex<Vec<Known>>);
+
+/// An app by a digest of where it is and of its key, and when it was asked for.
+type Known = ([u8; 32], Timestamp, Arc<App>);
 
 impl Apps {
     pub(super) async fn get(

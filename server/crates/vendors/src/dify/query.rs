@@ -27,15 +27,12 @@ pub(super) fn body(
 ) -> Value {
     let history = &request.history;
     // A conversation knows its own answers.
-    let news: Vec<&Message> = match notes {
-        Some(notes) => history
-            .iter()
-            .filter(|message| message.seq > notes.through && message.role != Role::Assistant)
-            .collect(),
-        None => {
-            let last = history.iter().rposition(|message| message.role == Role::Assistant);
-            history[last.map_or(0, |at| at + 1)..].iter().collect()
-        }
+    let news: Vec<&Message> = if let Some(notes) = notes {
+        let newer = |message: &&Message| message.seq > notes.through && message.role != Role::Assistant;
+        history.iter().filter(newer).collect()
+    } else {
+        let last = history.iter().rposition(|message| message.role == Role::Assistant);
+        history[last.map_or(0, |at| at + 1)..].iter().collect()
     };
     let earlier = if notes.is_none() { &history[..history.len() - news.len()] } else { &[] };
     // Who said what is marked where it isn't the customer alone.

@@ -18,6 +18,7 @@ const MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
 /// An event of a stream, or a whole answer. Others, and what else these hold, mean nothing to us.
 #[derive(Default, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_field_names, reason = "named as on the wire")]
 struct Event {
     event: String,
     task_id: Option<String>,
@@ -41,6 +42,7 @@ struct Metadata {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_field_names, reason = "named as on the wire")]
 struct RawUsage {
     prompt_tokens: Option<i64>,
     completion_tokens: Option<i64>,

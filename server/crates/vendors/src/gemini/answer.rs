@@ -48,6 +48,7 @@ struct Feedback {
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "named as on the wire")]
 struct RawUsage {
     prompt_token_count: i64,
     tool_use_prompt_token_count: i64,
@@ -269,6 +270,7 @@ mod tests {
         all.finish("m")
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "written in place by those who call it")]
     fn piece(parts: Value, finish: Value) -> Value {
         json!({ "candidates": [{ "content": { "role": "model", "parts": parts }, "finishReason": finish }] })
     }

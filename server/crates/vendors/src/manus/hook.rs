@@ -85,7 +85,11 @@ impl EngineHook for Manus {
             let pem = account.public_key().await;
             let key = pem.and_then(|pem| {
                 pkcs1(&pem).ok_or_else(|| {
-                    super::failure(Default::default(), "its public key is none", domain::vendor::Retry::Never)
+                    super::failure(
+                        domain::vendor::FailureKind::default(),
+                        "its public key is none",
+                        domain::vendor::Retry::Never,
+                    )
                 })
             });
             self.keys.set(account.base_url().to_owned(), now, key.clone());
@@ -119,7 +123,7 @@ impl Signed {
             return Err(VerifyError::Mismatch);
         }
         let signature = STANDARD.decode(signature).map_err(|_| VerifyError::Mismatch)?;
-        let digest = Sha256::digest(&request.body).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex::encode(Sha256::digest(&request.body));
         Ok(Self { seconds, signature, digest })
     }
 
@@ -139,7 +143,7 @@ impl Signed {
     }
 }
 
-/// Takes the PKCS#1 key out of a PEM `PUBLIC KEY` (RFC 5280, SubjectPublicKeyInfo) of RSA.
+/// Takes the PKCS#1 key out of a PEM `PUBLIC KEY` (RFC 5280, `SubjectPublicKeyInfo`) of RSA.
 fn pkcs1(pem: &str) -> Option<Vec<u8>> {
     // rsaEncryption, without parameters.
     const RSA: &[u8] = &[0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 13, 1, 1, 1, 5, 0];

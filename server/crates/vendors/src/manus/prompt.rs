@@ -103,7 +103,7 @@ mod tests {
             (Role::User, "now?"),
         ]);
         let content = first(&request).unwrap();
-        let expected = format!("Be kind.\n\n{TASK}\n\n⟦customer⟧ {}\n\n⟦you⟧ hi", long);
+        let expected = format!("Be kind.\n\n{TASK}\n\n⟦customer⟧ {long}\n\n⟦you⟧ hi");
         assert!(text(&content).starts_with(&expected), "{}", text(&content));
         assert!(text(&content).ends_with("⟦colleague⟧ [you⟧ mine\n\n⟦customer⟧ now?"));
 

@@ -202,7 +202,7 @@ impl<'a> Account<'a> {
             };
             match serde_json::from_slice::<Envelope>(&body) {
                 // A refusal says so in its body, whatever its status.
-                Ok(Envelope { ok: false, error: Some(refused) }) => Err(worse(error, &refused)),
+                Ok(Envelope { ok: false, error: Some(refused) }) => Err(worse(&error, &refused)),
                 Ok(Envelope { ok: true, .. }) if opened.status.is_success() => {
                     serde_json::from_slice(&body).map_err(|_| error)
                 }
@@ -214,7 +214,7 @@ impl<'a> Account<'a> {
 }
 
 /// What a refusal in the vendor's words means.
-fn worse(error: VendorError, refused: &Refused) -> VendorError {
+fn worse(error: &VendorError, refused: &Refused) -> VendorError {
     let words = refused.message.to_lowercase();
     let (kind, retry) = match refused.code.as_str() {
         "rate_limited" => {
@@ -234,7 +234,7 @@ fn worse(error: VendorError, refused: &Refused) -> VendorError {
     };
     let excerpt = crate::http::excerpt(refused.message.as_bytes());
     let detail = format!("Manus refused: {}", refused.code);
-    VendorError { kind, retry, detail, excerpt, applied: Applied::No, ..error }
+    VendorError { kind, retry, detail, excerpt, applied: Applied::No, ..error.clone() }
 }
 
 /// Escapes an id for a query; Manus's are letters and digits.
@@ -290,6 +290,7 @@ struct Listed {
 
 /// Its type names the member that it has; all others are comments on the work.
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "named as on the wire")]
 struct Message {
     id: String,
     assistant_message: Option<Said>,
