@@ -18,7 +18,7 @@ pub struct Column {
 }
 
 /// All of them. The function `system_sealed_otherwise` knows the same.
-pub const COLUMNS: [Column; 6] = [
+pub const COLUMNS: [Column; 7] = [
     Column { table: "integrations", name: "data_key_sealed", place: "integrations.data_key" },
     Column { table: "integration_grants", name: "data_key_sealed", place: "integration_grants.data_key" },
     Column { table: "channels", name: "token_sealed", place: "channels.token" },

@@ -25,7 +25,7 @@ use crate::{
 const MOST_STEPS: usize = 8;
 
 /// Postgres holds no U+0000, and no messenger shows one.
-fn clean(value: &mut Value) {
+pub(crate) fn clean(value: &mut Value) {
     match value {
         Value::String(text) => *text = text.replace('\0', ""),
         Value::Array(items) => items.iter_mut().for_each(clean),

@@ -1,6 +1,6 @@
 //! What workers do: one file per job.
 
-mod ask_engine;
+pub(crate) mod ask_engine;
 pub(crate) mod deliver;
 pub(crate) mod dispatch_event;
 mod history;

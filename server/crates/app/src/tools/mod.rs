@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use store::turns::ClaimedTurn;
 
 pub(crate) use self::http::{SECRET_PLACE, secret_name};
-use crate::{App, Error, jobs::run_turn::clean};
+use crate::{App, Error, jobs::ask_engine::clean};
 
 /// Something that a model can do.
 #[async_trait]
