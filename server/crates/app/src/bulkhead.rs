@@ -17,9 +17,14 @@ use crate::hub::Hub;
 pub(crate) enum Bound {
     /// So many.
     Most(usize),
-    /// So many times what is free. One owner alone gets nearly all, and however many owners hang, something is left for the
-    /// next: with 3, one gets three quarters, two get three sevenths each, ten three thirty-firsts.
-    OfFree(usize),
+    /// So many times what is free beyond a reserve, and one at least. One owner alone gets nearly all: with 3, three quarters;
+    /// two get three sevenths each. However many owners hang, the reserve is left, a place each, to those who have none.
+    OfFree {
+        /// How many times.
+        times: usize,
+        /// What is kept for those who have no place yet.
+        reserve: usize,
+    },
 }
 
 /// Counts who is inside.
@@ -65,7 +70,7 @@ impl Bulkhead {
     pub(crate) fn full(&self, free: usize) -> Vec<Uuid> {
         let most = match self.bound {
             Bound::Most(most) => most,
-            Bound::OfFree(times) => free.saturating_mul(times),
+            Bound::OfFree { times, reserve } => free.saturating_sub(reserve).saturating_mul(times).max(1),
         };
         let mut inside = self.lock();
         let full: Vec<Uuid> =
@@ -79,7 +84,7 @@ impl Bulkhead {
         match self.bound {
             Bound::Most(most) => most,
             // So that one claim does not go far beyond the bound.
-            Bound::OfFree(times) => (free / (times + 1)).max(1),
+            Bound::OfFree { times, reserve } => (free.saturating_sub(reserve) / (times + 1)).max(1),
         }
     }
 }
@@ -131,8 +136,9 @@ mod tests {
     #[test]
     fn however_many_hang_something_is_left() {
         const PLACES: usize = 1_024;
+        const RESERVE: usize = 64;
         let hub = Arc::new(Hub::new());
-        let bulkhead = Bulkhead::new(Bound::OfFree(3), &hub, Hub::tell_hooks);
+        let bulkhead = Bulkhead::new(Bound::OfFree { times: 3, reserve: RESERVE }, &hub, Hub::tell_hooks);
         let mut inside = Vec::new();
         for owner in 1..=10 {
             let owner = Uuid::from_u128(owner);
@@ -145,6 +151,7 @@ mod tests {
             }
             assert!(inside.len() < PLACES, "{owner} took the last");
         }
+        assert!(PLACES - inside.len() > RESERVE - 10, "the reserve went to few");
         let first = bulkhead.lock().counts[&ONE];
         assert!((700..=800).contains(&first), "the first, alone, got {first}");
     }

@@ -308,6 +308,8 @@ fn gather_by<W: Write>(app: &App, writers: usize, write: W) -> Gather<W> {
 const ENDPOINTS_SHARE: usize = 4;
 /// A workspace gets so many times the places for turns and deliveries that are free.
 const WORKSPACES_SHARE: usize = 3;
+/// One of so many parts of them is kept for workspaces that have none.
+const WORKSPACES_RESERVE: usize = 16;
 
 /// Work that is claimed together, and has places of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -343,7 +345,8 @@ pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
     let give_up = worker.give_up.clone();
     let hub = &app.inner.hub;
     let (dialogues, hooks) = (app.inner.settings.concurrency, app.inner.settings.hook_concurrency);
-    let by_workspace = Bulkhead::new(Bound::OfFree(WORKSPACES_SHARE), hub, Hub::wake_work);
+    let share = Bound::OfFree { times: WORKSPACES_SHARE, reserve: dialogues / WORKSPACES_RESERVE };
+    let by_workspace = Bulkhead::new(share, hub, Hub::wake_work);
     let by_endpoint = Bulkhead::new(Bound::Most((hooks / ENDPOINTS_SHARE).max(1)), hub, Hub::tell_hooks);
     let tasks = TaskTracker::new();
     let dispatch =
