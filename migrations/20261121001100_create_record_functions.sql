@@ -13,6 +13,9 @@
 --
 -- `extended`: the message was added to a turn that was there, which may be running.
 --
+-- The transaction commits without waiting for the disk: the caller waits for `store::flush` before it answers anybody. Workers
+-- may go on with what they find at once, since their own commits wait, and the log never has a later commit without an earlier.
+--
 -- What every message needs is one statement; what only some need has statements of its own, because setting a statement up
 -- costs more than running it. Nobody is notified in here: commits that notify wait for each other.
 create function system_record(
@@ -46,29 +49,26 @@ declare
     v_speaking integer[];
     v_one integer;
 begin
-    with input as materialized (
-        select i.*, i.n::integer as ord
-        from unnest(
-            p_webhook, p_workspace, p_channel, p_dialogue, p_chat, p_dedup_key, p_digest, p_message,
-            p_external_id, p_role, p_body, p_turn, p_event, p_event_created, p_route, p_headers, p_raw, p_at
-        ) with ordinality as i (
-            webhook_id, workspace_id, channel_id, dialogue_id, chat, dedup_key, digest, message_id,
-            external_id, role, body, turn_id, event_id, event_created_id, route, headers, raw, at, n)
-    ),
-    keyed as (
+    perform set_config('synchronous_commit', 'off', true);
+
+    -- Only what is narrow goes through the steps; the rest is taken from the arrays by its number where it is written.
+    with keyed as (
         insert into message_keys (workspace_id, channel_id, dedup_key, digest, message_id, dialogue_id, created_at)
-        select i.workspace_id, i.channel_id, i.dedup_key, i.digest, i.message_id, i.dialogue_id, i.at
-        from input i order by i.workspace_id, i.channel_id, i.dedup_key
+        select p_workspace[n], p_channel[n], p_dedup_key[n], p_digest[n], p_message[n], p_dialogue[n], p_at[n]
+        from generate_subscripts(p_message, 1) n
+        order by 1, 2, 3
         on conflict do nothing
         returning message_id
     ),
+    input as materialized (
+        select n, p_workspace[n] as workspace_id, p_dialogue[n] as dialogue_id, p_role[n] = 'USER' as customer
+        from generate_subscripts(p_message, 1) n
+        where p_message[n] in (select k.message_id from keyed k)
+    ),
     fresh as materialized (
-        select i.*,
-               row_number() over dialogue as rank,
-               count(*) over (partition by i.workspace_id, i.dialogue_id) as size
+        select i.*, row_number() over dialogue as rank, count(*) over (partition by i.workspace_id, i.dialogue_id) as size
         from input i
-        where i.message_id in (select k.message_id from keyed k)
-        window dialogue as (partition by i.workspace_id, i.dialogue_id order by i.ord)
+        window dialogue as (partition by i.workspace_id, i.dialogue_id order by i.n)
     ),
     -- Creates, locks and numbers the dialogues in one go. A customer's message opens the collecting turn where there is
     -- none.
@@ -76,13 +76,16 @@ begin
         insert into dialogues as d (
             workspace_id, id, channel_id, chat, status, last_seq, last_customer_seq, version, collecting_turn_id,
             control_since, created_at, updated_at)
-        select f.workspace_id, f.dialogue_id, (array_agg(f.channel_id))[1], min(f.chat), 'PENDING', count(*),
-               coalesce(max(f.rank) filter (where f.role = 'USER'), 0), count(*),
-               (array_agg(f.turn_id) filter (where f.role = 'USER'))[1],
-               min(f.at), min(f.at), max(f.at)
-        from (select * from fresh order by workspace_id, dialogue_id, ord) f
-        group by f.workspace_id, f.dialogue_id
-        order by f.workspace_id, f.dialogue_id
+        select g.workspace_id, g.dialogue_id, p_channel[g.first], p_chat[g.first], 'PENDING', g.size, g.last_customer, g.size,
+               p_turn[g.first_customer], g.first_at, g.first_at, g.last_at
+        from (
+            select f.workspace_id, f.dialogue_id, min(f.n) as first, count(*) as size,
+                   coalesce(max(f.rank) filter (where f.customer), 0) as last_customer,
+                   min(f.n) filter (where f.customer) as first_customer, min(p_at[f.n]) as first_at, max(p_at[f.n]) as last_at
+            from fresh f
+            group by f.workspace_id, f.dialogue_id
+        ) g
+        order by g.workspace_id, g.dialogue_id
         on conflict (workspace_id, id) do update set
             last_seq = d.last_seq + excluded.last_seq,
             last_customer_seq = case when excluded.last_customer_seq > 0
@@ -93,45 +96,46 @@ begin
         returning d.workspace_id, d.id, d.last_seq, d.collecting_turn_id, d.updated_at, d.status, d.xmax = 0 as created
     ),
     placed as materialized (
-        select f.*, o.last_seq - f.size + f.rank as seq, o.created, o.collecting_turn_id, o.status,
+        select f.n, f.customer, o.created and f.rank = 1 as created, o.last_seq - f.size + f.rank as seq, o.collecting_turn_id, o.status,
                o.updated_at - (f.size - f.rank) * interval '1 microsecond' as moment
         from fresh f join opened o on o.workspace_id = f.workspace_id and o.id = f.dialogue_id
     ),
     written as (
         insert into messages (workspace_id, id, dialogue_id, seq, role, body, parts, external_id, turn_id, created_at)
-        select p.workspace_id, p.message_id, p.dialogue_id, p.seq, p.role, p.body, p_parts[p.ord], p.external_id,
-               case when p.role = 'USER' then p.collecting_turn_id end, p.moment
+        select p_workspace[p.n], p_message[p.n], p_dialogue[p.n], p.seq, p_role[p.n], p_body[p.n], p_parts[p.n],
+               p_external_id[p.n],
+               case when p.customer then p.collecting_turn_id end, p.moment
         from placed p
     ),
     told as (
         insert into events (workspace_id, id, kind, dialogue_id, subject_id, occurred_at)
-        select p.workspace_id, p.event_id, 'message.received', p.dialogue_id, p.message_id, p.moment
+        select p_workspace[p.n], p_event[p.n], 'message.received', p_dialogue[p.n], p_message[p.n], p.moment
         from placed p
         union all
-        select p.workspace_id, p.event_created_id, 'dialogue.created', p.dialogue_id, p.dialogue_id,
+        select p_workspace[p.n], p_event_created[p.n], 'dialogue.created', p_dialogue[p.n], p_dialogue[p.n],
                p.moment - interval '1 microsecond'
-        from placed p where p.created and p.rank = 1
+        from placed p where p.created
     ),
     noted as (
         insert into unnumbered_events (workspace_id, event_id, group_no, occurred_at)
-        select p.workspace_id, p.event_id, event_group(p.workspace_id), p.moment from placed p
+        select p_workspace[p.n], p_event[p.n], event_group(p_workspace[p.n]), p.moment from placed p
         union all
-        select p.workspace_id, p.event_created_id, event_group(p.workspace_id), p.moment - interval '1 microsecond'
-        from placed p where p.created and p.rank = 1
+        select p_workspace[p.n], p_event_created[p.n], event_group(p_workspace[p.n]), p.moment - interval '1 microsecond'
+        from placed p where p.created
     ),
     kept as (
         insert into inbound_webhooks (
             workspace_id, id, channel_id, route, headers, body, outcome, message_id, dialogue_id, received_at)
-        select p.workspace_id, p.webhook_id, p.channel_id, p.route, p.headers, p.raw, 'RECORDED', p.message_id,
-               p.dialogue_id, p.at
+        select p_workspace[p.n], p_webhook[p.n], p_channel[p.n], p_route[p.n], p_headers[p.n], p_raw[p.n], 'RECORDED',
+               p_message[p.n], p_dialogue[p.n], p_at[p.n]
         from placed p
     )
-    select array_agg(p.ord),
-           array_agg(p.ord) filter (where p.role = 'USER' and p.collecting_turn_id = p.turn_id),
-           array_agg(p.ord) filter (where p.role = 'USER' and p.collecting_turn_id <> p.turn_id),
-           array_agg(p.ord) filter (where p.role = 'USER' and p.status in ('SNOOZED', 'RESOLVED')),
-           array_agg(p.ord order by p.ord)
-               filter (where p_takes[p.ord] or p.role = 'EMPLOYEE' and p.status = 'OPEN')
+    select array_agg(p.n),
+           array_agg(p.n) filter (where p.customer and p.collecting_turn_id = p_turn[p.n]),
+           array_agg(p.n) filter (where p.customer and p.collecting_turn_id <> p_turn[p.n]),
+           array_agg(p.n) filter (where p.customer and p.status in ('SNOOZED', 'RESOLVED')),
+           array_agg(p.n order by p.n)
+               filter (where p_takes[p.n] or p_role[p.n] = 'EMPLOYEE' and p.status = 'OPEN')
     into v_fresh, v_opening, v_extending, v_reopening, v_speaking
     from placed p;
 

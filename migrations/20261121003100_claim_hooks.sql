@@ -1,7 +1,8 @@
 -- Claims due keys of dialogues' lanes, each with its head job, and raises their fences. Workspaces with due work share the
 -- claim evenly, so that one with a long backlog slows nobody; what they leave is for the next claim. The walk over workspaces
--- begins behind `p_after`, which callers move on; it serves 256 workspaces at most and looks at 10,000. None gets more than
--- `p_most` of it, and those in `p_busy` get nothing now: a workspace whose engine hangs does not fill the worker.
+-- begins behind `p_after`, which callers move on, and anew where nobody is left; it serves 256 workspaces at most and looks at
+-- 10,000. None gets more than `p_most` of it, and those in `p_busy` get nothing now: a workspace whose engine hangs does not
+-- fill the worker.
 --
 -- Only a worker that is known claims: the keys of any other would be swept by nobody. Heads are read by a statement of their
 -- own, when the keys are locked: the one that locks them may still see jobs that their last holder has done.
@@ -33,50 +34,55 @@ begin
         return;
     end if;
 
-    with recursive waiting (workspace_id, next_run_at, due, seen) as (
-        (select k.workspace_id, k.next_run_at, (k.next_run_at <= p_at)::integer, 1 from job_keys k
-         where k.locked_by is null and k.next_run_at < 'infinity' and k.lane <> 'hook' and k.workspace_id > p_after
-         order by k.workspace_id, k.next_run_at limit 1)
-        union all
-        (select f.workspace_id, f.next_run_at, w.due + (f.next_run_at <= p_at)::integer, w.seen + 1
-         from waiting w
-         cross join lateral (
-             -- The first of the next workspace is the one that is due first.
-             select k.workspace_id, k.next_run_at from job_keys k
-             where k.locked_by is null and k.next_run_at < 'infinity' and k.lane <> 'hook'
-                 and k.workspace_id > w.workspace_id
-             order by k.workspace_id, k.next_run_at limit 1) f
-         where w.due < 256 and w.seen < 10000)
-    ),
-    shares as materialized (
-        select w.workspace_id, least(p_most, greatest(1, p_limit / count(*) over ())) as share
-        from waiting w
-        where w.workspace_id <> all (p_busy) and w.next_run_at <= p_at
-    ),
-    due as materialized (
-        select k.workspace_id, k.subject_id, k.lane
-        from shares s
-        cross join lateral (
-            select j.workspace_id, j.subject_id, j.lane
-            from job_keys j
-            where j.workspace_id = s.workspace_id and j.locked_by is null and j.next_run_at < 'infinity'
-                and j.lane <> 'hook'
-                and j.next_run_at <= p_at
-            order by j.next_run_at
-            limit s.share
-            for update skip locked
-        ) k
-        limit p_limit
-    ),
-    locked as (
-        update job_keys k set locked_by = p_worker, fence = k.fence + 1
-        from due d
-        where k.workspace_id = d.workspace_id and k.subject_id = d.subject_id and k.lane = d.lane
-        returning k.workspace_id, k.subject_id, k.lane, k.fence
-    )
-    select array_agg(l.workspace_id), array_agg(l.subject_id), array_agg(l.lane), array_agg(l.fence)
-    into v_workspace, v_subject, v_lane, v_fence
-    from locked l;
+    loop
+        with recursive waiting (workspace_id, next_run_at, due, seen) as (
+            (select k.workspace_id, k.next_run_at, (k.next_run_at <= p_at)::integer, 1 from job_keys k
+             where k.locked_by is null and k.next_run_at < 'infinity' and k.lane <> 'hook' and k.workspace_id > p_after
+             order by k.workspace_id, k.next_run_at limit 1)
+            union all
+            (select f.workspace_id, f.next_run_at, w.due + (f.next_run_at <= p_at)::integer, w.seen + 1
+             from waiting w
+             cross join lateral (
+                 -- The first of the next workspace is the one that is due first.
+                 select k.workspace_id, k.next_run_at from job_keys k
+                 where k.locked_by is null and k.next_run_at < 'infinity' and k.lane <> 'hook'
+                     and k.workspace_id > w.workspace_id
+                 order by k.workspace_id, k.next_run_at limit 1) f
+             where w.due < 256 and w.seen < 10000)
+        ),
+        shares as materialized (
+            select w.workspace_id, least(p_most, greatest(1, p_limit / count(*) over ())) as share
+            from waiting w
+            where w.workspace_id <> all (p_busy) and w.next_run_at <= p_at
+        ),
+        due as materialized (
+            select k.workspace_id, k.subject_id, k.lane
+            from shares s
+            cross join lateral (
+                select j.workspace_id, j.subject_id, j.lane
+                from job_keys j
+                where j.workspace_id = s.workspace_id and j.locked_by is null and j.next_run_at < 'infinity'
+                    and j.lane <> 'hook'
+                    and j.next_run_at <= p_at
+                order by j.next_run_at
+                limit s.share
+                for update skip locked
+            ) k
+            limit p_limit
+        ),
+        locked as (
+            update job_keys k set locked_by = p_worker, fence = k.fence + 1
+            from due d
+            where k.workspace_id = d.workspace_id and k.subject_id = d.subject_id and k.lane = d.lane
+            returning k.workspace_id, k.subject_id, k.lane, k.fence
+        )
+        select array_agg(l.workspace_id), array_agg(l.subject_id), array_agg(l.lane), array_agg(l.fence)
+        into v_workspace, v_subject, v_lane, v_fence
+        from locked l;
+        -- Behind the last that was served nobody waits: the walk begins anew at once.
+        exit when v_subject is not null or p_after = '00000000-0000-0000-0000-000000000000';
+        p_after := '00000000-0000-0000-0000-000000000000';
+    end loop;
 
     return query
     select l.workspace_id, l.subject_id, l.lane, l.fence, j.id, j.target_id, j.failures
@@ -133,50 +139,55 @@ begin
         return;
     end if;
 
-    with recursive waiting (endpoint_id, next_run_at, due, seen) as (
-        (select k.endpoint_id, k.next_run_at, (k.next_run_at <= p_at)::integer, 1 from job_keys k
-         where k.locked_by is null and k.next_run_at < 'infinity' and k.lane = 'hook' and k.endpoint_id > p_after
-         order by k.endpoint_id, k.next_run_at limit 1)
-        union all
-        (select f.endpoint_id, f.next_run_at, w.due + (f.next_run_at <= p_at)::integer, w.seen + 1
-         from waiting w
-         cross join lateral (
-             -- The first of the next endpoint is the one that is due first.
-             select k.endpoint_id, k.next_run_at from job_keys k
-             where k.locked_by is null and k.next_run_at < 'infinity' and k.lane = 'hook'
-                 and k.endpoint_id > w.endpoint_id
-             order by k.endpoint_id, k.next_run_at limit 1) f
-         where w.due < 256 and w.seen < 10000)
-    ),
-    shares as materialized (
-        select w.endpoint_id, least(p_most, greatest(1, p_limit / count(*) over ())) as share
-        from waiting w
-        where w.endpoint_id <> all (p_busy) and w.next_run_at <= p_at
-    ),
-    due as materialized (
-        select k.workspace_id, k.subject_id, k.lane
-        from shares s
-        cross join lateral (
-            select j.workspace_id, j.subject_id, j.lane
-            from job_keys j
-            where j.endpoint_id = s.endpoint_id and j.locked_by is null and j.next_run_at < 'infinity'
-                and j.lane = 'hook'
-                and j.next_run_at <= p_at
-            order by j.next_run_at
-            limit s.share
-            for update skip locked
-        ) k
-        limit p_limit
-    ),
-    locked as (
-        update job_keys k set locked_by = p_worker, fence = k.fence + 1
-        from due d
-        where k.workspace_id = d.workspace_id and k.subject_id = d.subject_id and k.lane = d.lane
-        returning k.workspace_id, k.subject_id, k.lane, k.fence, k.endpoint_id
-    )
-    select array_agg(l.workspace_id), array_agg(l.subject_id), array_agg(l.lane), array_agg(l.fence), array_agg(l.endpoint_id)
-    into v_workspace, v_subject, v_lane, v_fence, v_endpoint
-    from locked l;
+    loop
+        with recursive waiting (endpoint_id, next_run_at, due, seen) as (
+            (select k.endpoint_id, k.next_run_at, (k.next_run_at <= p_at)::integer, 1 from job_keys k
+             where k.locked_by is null and k.next_run_at < 'infinity' and k.lane = 'hook' and k.endpoint_id > p_after
+             order by k.endpoint_id, k.next_run_at limit 1)
+            union all
+            (select f.endpoint_id, f.next_run_at, w.due + (f.next_run_at <= p_at)::integer, w.seen + 1
+             from waiting w
+             cross join lateral (
+                 -- The first of the next endpoint is the one that is due first.
+                 select k.endpoint_id, k.next_run_at from job_keys k
+                 where k.locked_by is null and k.next_run_at < 'infinity' and k.lane = 'hook'
+                     and k.endpoint_id > w.endpoint_id
+                 order by k.endpoint_id, k.next_run_at limit 1) f
+             where w.due < 256 and w.seen < 10000)
+        ),
+        shares as materialized (
+            select w.endpoint_id, least(p_most, greatest(1, p_limit / count(*) over ())) as share
+            from waiting w
+            where w.endpoint_id <> all (p_busy) and w.next_run_at <= p_at
+        ),
+        due as materialized (
+            select k.workspace_id, k.subject_id, k.lane
+            from shares s
+            cross join lateral (
+                select j.workspace_id, j.subject_id, j.lane
+                from job_keys j
+                where j.endpoint_id = s.endpoint_id and j.locked_by is null and j.next_run_at < 'infinity'
+                    and j.lane = 'hook'
+                    and j.next_run_at <= p_at
+                order by j.next_run_at
+                limit s.share
+                for update skip locked
+            ) k
+            limit p_limit
+        ),
+        locked as (
+            update job_keys k set locked_by = p_worker, fence = k.fence + 1
+            from due d
+            where k.workspace_id = d.workspace_id and k.subject_id = d.subject_id and k.lane = d.lane
+            returning k.workspace_id, k.subject_id, k.lane, k.fence, k.endpoint_id
+        )
+        select array_agg(l.workspace_id), array_agg(l.subject_id), array_agg(l.lane), array_agg(l.fence), array_agg(l.endpoint_id)
+        into v_workspace, v_subject, v_lane, v_fence, v_endpoint
+        from locked l;
+        -- Behind the last that was served nobody waits: the walk begins anew at once.
+        exit when v_subject is not null or p_after = '00000000-0000-0000-0000-000000000000';
+        p_after := '00000000-0000-0000-0000-000000000000';
+    end loop;
 
     return query
     select l.workspace_id, l.subject_id, l.lane, l.fence, j.id, j.target_id, j.failures, l.endpoint_id

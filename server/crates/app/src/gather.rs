@@ -1,11 +1,22 @@
 //! Gathered writes: what arrives while the last transaction was being flushed is written as the next one.
 //!
-//! Each caller waits for its own commit. There is no timer: an idle writer takes a single item at once, a busy one finds
-//! many. That is how throughput goes past one transaction per item without giving up durability.
+//! Each caller waits until its own commit is on disk. There is no timer: an idle writer takes a single item at once, a busy
+//! one finds many. That is how throughput goes past one transaction per item without giving up durability. Where a kind of
+//! write is flushed apart, the writer does not wait for the disk itself and goes on with the next batch.
 
 mod apart;
 
-use std::{collections::VecDeque, error::Error as _, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    error::Error as _,
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use domain::{DialogueId, fail_point};
 use store::{Kept, Store};
@@ -23,6 +34,10 @@ pub(crate) trait Write: Send + Sync + 'static {
     /// Whether a write whose connection broke, so that nobody knows whether it was committed, may be offered again. If
     /// not, the callers learn of the doubt.
     const REPEATABLE: bool;
+
+    /// Whether its transaction commits without waiting for the disk. Its callers are answered all the same only when a flush
+    /// that began after the commit is done; meanwhile the next batch is written.
+    const FLUSHED_APART: bool = false;
 
     /// Its name among the fail points.
     const NAME: &str;
@@ -83,10 +98,24 @@ impl<W: Write> Gather<W> {
     /// items fail.
     pub(crate) fn start(store: &Store, capacity: usize, writers: usize, most: usize, write: W) -> Self {
         let write = Arc::new(write);
+        let session = Arc::new(AtomicU64::new(0));
+        let flusher = W::FLUSHED_APART.then(|| {
+            let (written, receiver) = mpsc::channel(UNFLUSHED);
+            let session = Arc::clone(&session);
+            let flusher =
+                Flusher { write: Arc::clone(&write), kept: store.kept(), connected: false, session };
+            tokio::spawn(flusher.run(receiver));
+            written
+        });
         let queues = (0..writers).map(|_| {
             let (queue, receiver) = mpsc::channel(capacity.div_ceil(writers));
-            let writer =
-                Writer { write: Arc::clone(&write), kept: store.kept(), apart: Some(Apart::new(store)) };
+            let writer = Writer {
+                write: Arc::clone(&write),
+                kept: store.kept(),
+                flusher: flusher.clone(),
+                session: Arc::clone(&session),
+                apart: Some(Apart::new(store)),
+            };
             tokio::spawn(writer.run(receiver, most));
             queue
         });
@@ -116,9 +145,14 @@ impl<W: Write> Gather<W> {
 /// How often the items of a dialogue are tried whose row is locked: with the pauses, for about a second.
 const LOCKED_TRIES: u32 = 12;
 
+/// How many batches may wait for the disk.
+const UNFLUSHED: usize = 64;
+
 struct Writer<W: Write> {
     write: Arc<W>,
     kept: Kept,
+    flusher: Option<mpsc::Sender<Written<W>>>,
+    session: Arc<AtomicU64>,
     /// Where items wait whose rows are locked. `None`: this one writes those.
     apart: Option<Apart<W>>,
 }
@@ -155,18 +189,30 @@ impl<W: Write> Writer<W> {
         while let Some((batch, tries)) = waiting.pop_front() {
             let (items, answers): (Vec<W::Item>, Vec<_>) = batch.into_iter().unzip();
             fail_point::reached(W::NAME, "before");
+            let session = self.session.load(Ordering::SeqCst);
             let written = self.write.write(&items, &mut self.kept).await;
             fail_point::reached(W::NAME, "after");
             match written {
                 Ok(results) => {
-                    for (answer, result) in answers.into_iter().zip(results) {
-                        // A caller that went away doesn't want its answer.
-                        let _ = answer.send(Ok(result));
+                    let written = Written { session, items, answers, results };
+                    match &self.flusher {
+                        Some(flusher) => {
+                            // The flusher lives as long as a writer can hand it something.
+                            let _ = flusher.send(written).await;
+                        }
+                        None => written.answer(),
                     }
                 }
                 Err(store::Error::Contended) if items.len() == 1 && self.apart.is_some() => {
                     if let (Some(apart), Some(item)) = (&self.apart, items.into_iter().zip(answers).next()) {
-                        apart.wait(&self.write, item);
+                        let writer = Self {
+                            write: Arc::clone(&self.write),
+                            kept: apart.kept(),
+                            flusher: self.flusher.clone(),
+                            session: Arc::clone(&self.session),
+                            apart: None,
+                        };
+                        apart.wait(writer, item);
                         // What is left of the batch may hold more of that dialogue.
                         waiting =
                             waiting.into_iter().map(|(batch, tries)| (apart.keep(batch), tries)).collect();
@@ -207,6 +253,108 @@ impl<W: Write> Writer<W> {
                     waiting.push_front((first, 0));
                 }
             }
+        }
+    }
+}
+
+/// A batch that was written.
+struct Written<W: Write> {
+    /// The flusher's session when its write began.
+    session: u64,
+    items: Vec<W::Item>,
+    answers: Vec<oneshot::Sender<Result<W::Answer, Failure>>>,
+    results: Vec<W::Answer>,
+}
+
+impl<W: Write> Written<W> {
+    fn answer(self) {
+        for (answer, result) in self.answers.into_iter().zip(self.results) {
+            // A caller that went away doesn't want its answer.
+            let _ = answer.send(Ok(result));
+        }
+    }
+}
+
+/// Waits for the disk in the writers' stead, once for all that they have committed meanwhile.
+///
+/// A database that went away and came back has lost what was not on disk, and flushes well again. So a flush counts only for
+/// what was begun to be written when its connection, the session, was there already: then both saw the same life of the
+/// database. The rest is in doubt.
+struct Flusher<W> {
+    write: Arc<W>,
+    /// Kept until the pool is closed: without it every first write after a pause would be in doubt.
+    kept: Kept,
+    connected: bool,
+    session: Arc<AtomicU64>,
+}
+
+impl<W: Write> Flusher<W> {
+    async fn run(mut self, mut queue: mpsc::Receiver<Written<W>>) {
+        // What this fails at the first flush tries again.
+        let _ = self.connect().await;
+        let mut closing = pin!(self.kept.closing());
+        loop {
+            let mut batches = Vec::new();
+            let taken = tokio::select! {
+                taken = queue.recv_many(&mut batches, UNFLUSHED) => taken,
+                () = &mut closing => 0,
+            };
+            if taken == 0 {
+                return;
+            }
+            let flushed = self.flush().await;
+            if let Err(error) = &flushed {
+                tracing::warn!(error = %error, cause = ?error.source(), "a flush lost the database");
+                self.disconnect();
+            }
+            let session = self.session.load(Ordering::SeqCst);
+            for batch in batches {
+                if flushed.is_ok() && batch.session == session {
+                    batch.answer();
+                } else {
+                    self.write_again(batch).await;
+                }
+            }
+        }
+    }
+
+    async fn connect(&mut self) -> Result<(), store::Error> {
+        self.kept.connection().await?;
+        if !self.connected {
+            self.connected = true;
+            self.session.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    fn disconnect(&mut self) {
+        self.kept.give_back();
+        self.connected = false;
+    }
+
+    async fn flush(&mut self) -> Result<(), store::Error> {
+        self.connect().await?;
+        store::flush(self.kept.connection().await?).await
+    }
+
+    /// What is repeatable is written once more and flushed on the same connection; what was not lost is found there.
+    async fn write_again(&mut self, batch: Written<W>) {
+        let again = async {
+            if !W::REPEATABLE {
+                return None;
+            }
+            self.connect().await.ok()?;
+            let results = self.write.write(&batch.items, &mut self.kept).await.ok()?;
+            self.flush().await.ok()?;
+            Some(results)
+        };
+        if let Some(results) = again.await {
+            Written { results, ..batch }.answer();
+            return;
+        }
+        self.disconnect();
+        for answer in batch.answers {
+            let _ = answer.send(Err(Failure::Disconnected));
         }
     }
 }

@@ -44,6 +44,7 @@ impl Write for Record {
     type Answer = Recorded;
 
     const REPEATABLE: bool = true;
+    const FLUSHED_APART: bool = true;
     const NAME: &str = "record";
 
     fn dialogue(item: &NewRecord) -> DialogueId {
@@ -124,7 +125,7 @@ impl Accepted {
 
 /// Starts the writers of the inbox.
 pub(crate) fn start_inbox(store: &Store, hub: &Arc<Hub>, capacity: usize) -> Inbox {
-    const WRITERS: usize = 2;
+    const WRITERS: usize = 1;
     const MOST: usize = 256;
     Gather::start(store, capacity, WRITERS, MOST, Record { hub: Arc::clone(hub) })
 }

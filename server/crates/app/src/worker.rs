@@ -436,8 +436,7 @@ impl Worker {
                 }
             };
             domain::fail_point::reached("claim", "after");
-            // The walk goes on behind the last that was served, and begins anew when nobody is left.
-            let began_anew = after.is_nil();
+            // The walk goes on behind the last that was served; the claim itself begins anew where nobody is left.
             after = claims.iter().map(Claim::share).max().unwrap_or_default();
             let found = !claims.is_empty();
             for claim in claims {
@@ -450,7 +449,7 @@ impl Worker {
                     drop(inside);
                 });
             }
-            if found || !began_anew {
+            if found {
                 continue;
             }
             let due = match store::queue::next_due(self.app.store().pool(), lanes).await {

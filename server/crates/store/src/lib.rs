@@ -171,10 +171,22 @@ impl Kept {
         Ok(self.conn.insert(conn))
     }
 
+    /// Done when the pool is being closed, which waits until all connections were given back.
+    pub fn closing(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.pool.close_event()
+    }
+
     /// Gives the connection back, to be done when it may be broken or won't be used for a while.
     pub fn give_back(&mut self) {
         self.conn = None;
     }
+}
+
+/// Waits until all that was committed before, on whatever connection, is on disk: a transaction that writes a message into
+/// the log, which nobody reads, and whose own commit waits.
+pub async fn flush(conn: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query("select pg_logical_emit_message(true, 'switchboard', '')").execute(conn).await?;
+    Ok(())
 }
 
 /// Commits a transaction.

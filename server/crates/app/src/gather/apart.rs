@@ -7,7 +7,7 @@ use std::{
 };
 
 use domain::DialogueId;
-use store::Store;
+use store::{Kept, Store};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{Failure, Item, Write, Writer};
@@ -49,13 +49,17 @@ impl<W: Write> Apart<W> {
         batch
     }
 
+    /// A connection for those who write what waits.
+    pub(super) fn kept(&self) -> Kept {
+        self.store.kept()
+    }
+
     /// Has an item wait apart whose row is locked.
-    pub(super) fn wait(&self, write: &Arc<W>, item: Item<W>) {
+    pub(super) fn wait(&self, mut writer: Writer<W>, item: Item<W>) {
         let dialogue = W::dialogue(&item.0);
         let (queue, mut more) = mpsc::channel(CAPACITY);
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(dialogue, queue);
         let (waiting, tries) = (Arc::clone(&self.waiting), Arc::clone(&self.tries));
-        let mut writer = Writer { write: Arc::clone(write), kept: self.store.kept(), apart: None };
         tokio::spawn(async move {
             let mut batch = vec![item];
             while !batch.is_empty() {
