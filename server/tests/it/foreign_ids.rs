@@ -481,6 +481,30 @@ async fn integrations(tried: &mut Tried, owned: &Owned) {
             }
         }
     );
+    ask!(
+        tried,
+        "CreateAgent.agent.fallback_engine.integration_id",
+        NotFound,
+        integration,
+        agents.create_agent,
+        |id: String| {
+            let agent = v1::Agent { fallback_engine: Some(engine(&id)), ..mine.clone() };
+            v1::CreateAgentRequest { agent: Some(agent), request_id: String::new() }
+        }
+    );
+    ask!(
+        tried,
+        "UpdateAgent.agent.fallback_engine.integration_id",
+        NotFound,
+        integration,
+        agents.update_agent,
+        |id: String| {
+            v1::UpdateAgentRequest {
+                agent: Some(v1::Agent { fallback_engine: Some(engine(&id)), ..made.clone() }),
+                update_mask: Some(mask("fallback_engine")),
+            }
+        }
+    );
     ask!(tried, "ListModels.integration_id", NotFound, integration, agents.list_models, |integration_id| {
         v1::ListModelsRequest { vendor: "acme".to_owned(), integration_id, refresh: false }
     });
