@@ -239,10 +239,11 @@ pub struct ReplyPolicy {
 /// Which engine writes an agent's answers, and how.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Engine {
-    /// Required. The vendor: `mock` for now.
+    /// Required. The vendor: `openai` (and every server that is compatible with its chat completions), `anthropic`, `gemini`,
+    /// `dify`, `manus`, or `mock`, which needs no account.
     #[prost(string, tag = "1")]
     pub vendor: ::prost::alloc::string::String,
-    /// The vendor's model. `mock` has one, which may stay empty.
+    /// The vendor's model, see ListModels. May stay empty where the account decides (`dify`, `manus`) and for `mock`.
     #[prost(string, tag = "2")]
     pub model: ::prost::alloc::string::String,
     /// The sampling temperature, 0 to 2. Not set: the vendor's default.

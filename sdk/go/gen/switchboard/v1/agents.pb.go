@@ -1324,9 +1324,10 @@ func (x *ReplyPolicy) GetHandOverNotice() string {
 // Which engine writes an agent's answers, and how.
 type Engine struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The vendor: `mock` for now.
+	// Required. The vendor: `openai` (and every server that is compatible with its chat completions), `anthropic`, `gemini`,
+	// `dify`, `manus`, or `mock`, which needs no account.
 	Vendor string `protobuf:"bytes,1,opt,name=vendor,proto3" json:"vendor,omitempty"`
-	// The vendor's model. `mock` has one, which may stay empty.
+	// The vendor's model, see ListModels. May stay empty where the account decides (`dify`, `manus`) and for `mock`.
 	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
 	// The sampling temperature, 0 to 2. Not set: the vendor's default.
 	Temperature *float64 `protobuf:"fixed64,3,opt,name=temperature,proto3,oneof" json:"temperature,omitempty"`

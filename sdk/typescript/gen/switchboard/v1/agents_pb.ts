@@ -592,14 +592,15 @@ export const ReplyPolicySchema: GenMessage<ReplyPolicy> = /*@__PURE__*/
  */
 export type Engine = Message<"switchboard.v1.Engine"> & {
   /**
-   * Required. The vendor: `mock` for now.
+   * Required. The vendor: `openai` (and every server that is compatible with its chat completions), `anthropic`, `gemini`,
+   * `dify`, `manus`, or `mock`, which needs no account.
    *
    * @generated from field: string vendor = 1;
    */
   vendor: string;
 
   /**
-   * The vendor's model. `mock` has one, which may stay empty.
+   * The vendor's model, see ListModels. May stay empty where the account decides (`dify`, `manus`) and for `mock`.
    *
    * @generated from field: string model = 2;
    */
