@@ -11,7 +11,7 @@ create function system_begin_turns(
 )
 returns table (
     workspace_id uuid, turn_id uuid, fence bigint, run integer, late boolean, dialogue_status text, chat text,
-    agent_active boolean, engine jsonb, instructions text, reply_policy jsonb,
+    agent_id uuid, agent_active boolean, engine jsonb, instructions text, reply_policy jsonb,
     channel_id uuid, channel_active boolean, vendor text, url text, uncertain text, token_sealed bytea, signing_secret_sealed bytea,
     history jsonb, steps jsonb)
 language plpgsql security definer
@@ -100,7 +100,7 @@ begin
                p_at
         from known k
     )
-    select k.workspace_id, k.id, k.fence, k.current_run, k.late, k.status, k.chat, k.agent_active, k.engine, k.instructions,
+    select k.workspace_id, k.id, k.fence, k.current_run, k.late, k.status, k.chat, k.agent_id, k.agent_active, k.engine, k.instructions,
            k.reply_policy, k.channel_id, k.channel_active, k.vendor, k.url, k.uncertain, k.token_sealed, k.signing_secret_sealed,
            coalesce(k.history, '[]'),
            coalesce((select jsonb_agg(jsonb_build_object('answer', s.answer, 'results', s.results) order by s.step)
@@ -110,17 +110,25 @@ end
 $$;
 call hand_to_system('system_begin_turns(uuid, uuid[], uuid[], uuid[], bigint[], timestamptz, integer)');
 
+-- What a turn has used and cost with its present run, whose record is not written yet.
+create function spent_by_turn(p_workspace uuid, p_turn uuid, p_run integer, p_record jsonb)
+returns jsonb
+language sql stable
+return case when p_run = 1 then coalesce(p_record -> 'spent', '{"calls": 0, "unknown_calls": 0}')
+    else turn_spent(p_workspace, p_turn, p_run, p_record -> 'spent') end;
+
 -- Commits replies: message, delivery, events, the end of turn and run and job, all or none of each item. Where nothing of
 -- the dialogue waits to be delivered, the out key is taken at once and the first attempt is committed as STARTED: the
 -- worker sends without going through the queue. A worker that dies leaves a job under a locked key, like any other.
 --
+-- `p_record`: what the engine was given, and what its calls used and cost: {request, hash, spent}.
 -- `p_error`: why the run failed, whose fallback text this is; NULL: it is the engine's answer.
 --
 -- Outcome: COMMITTED; HUMAN_HOLDS or NOBODY_HOLDS when the agent no longer holds the dialogue; SUPERSEDED when a newer message was added to the
 -- turn meanwhile: then the turn is due for its next run.
 create function system_commit_replies(
     p_worker uuid, p_workspace uuid[], p_dialogue uuid[], p_turn uuid[], p_run integer[], p_fence bigint[],
-    p_job uuid[], p_message uuid[], p_body text[], p_answer jsonb[], p_input_tokens bigint[], p_output_tokens bigint[],
+    p_job uuid[], p_message uuid[], p_body text[], p_answer jsonb[], p_record jsonb[],
     p_delivery uuid[], p_out_job uuid[], p_event uuid[], p_error text[], p_at timestamptz
 )
 returns table (ord integer, outcome text, out_fence bigint)
@@ -166,10 +174,10 @@ begin
     with input as materialized (
         select i.*, i.n::integer as ord
         from unnest(
-            p_workspace, p_dialogue, p_turn, p_run, p_job, p_message, p_body, p_answer, p_input_tokens, p_output_tokens,
+            p_workspace, p_dialogue, p_turn, p_run, p_job, p_message, p_body, p_answer, p_record,
             p_delivery, p_out_job, p_event, p_error
         ) with ordinality as i (
-            workspace_id, dialogue_id, turn_id, run, job_id, message_id, body, answer, input_tokens, output_tokens,
+            workspace_id, dialogue_id, turn_id, run, job_id, message_id, body, answer, record,
             delivery_id, out_job_id, event_id, error, n)
         where i.n = any (v_good)
     ),
@@ -190,7 +198,8 @@ begin
     told as (
         insert into events (workspace_id, id, kind, dialogue_id, subject_id, data, occurred_at)
         select i.workspace_id, i.event_id, 'message.replied', i.dialogue_id, i.message_id,
-               jsonb_build_object('turn_id', i.turn_id, 'delivery_id', i.delivery_id), m.updated_at
+               jsonb_build_object('turn_id', i.turn_id, 'delivery_id', i.delivery_id,
+                   'usage', spent_by_turn(i.workspace_id, i.turn_id, i.run, i.record)), m.updated_at
         from input i join moved m on m.ord = i.ord
     ),
     noted as (
@@ -207,7 +216,13 @@ begin
     answered as (
         update runs r
         set state = case when i.error is null then 'ANSWERED' else 'FAILED' end, error = i.error, ended_at = p_at,
-            input_tokens = i.input_tokens, output_tokens = i.output_tokens
+            prompt_hash = i.record ->> 'hash', request = coalesce(i.record -> 'request', r.request),
+            calls = coalesce((i.record -> 'spent' ->> 'calls')::bigint, 0),
+            unknown_calls = coalesce((i.record -> 'spent' ->> 'unknown_calls')::bigint, 0),
+            input_tokens = (i.record -> 'spent' ->> 'input_tokens')::bigint,
+            cached_input_tokens = (i.record -> 'spent' ->> 'cached_input_tokens')::bigint,
+            output_tokens = (i.record -> 'spent' ->> 'output_tokens')::bigint,
+            cost_micros = (i.record -> 'spent' ->> 'cost_micros')::bigint, currency = i.record -> 'spent' ->> 'currency'
         from input i where r.workspace_id = i.workspace_id and r.turn_id = i.turn_id and r.number = i.run
     ),
     stepped as (
@@ -274,11 +289,20 @@ begin
     if v_superseded is not null then
         return query
         with input as materialized (
-            select i.* from unnest(p_workspace, p_turn, p_run) with ordinality as i (workspace_id, turn_id, run, n)
+            select i.* from unnest(p_workspace, p_turn, p_run, p_record) with ordinality
+                as i (workspace_id, turn_id, run, record, n)
             where i.n = any (v_superseded)
         ),
         ended as (
-            update runs r set state = 'SUPERSEDED', ended_at = p_at
+            update runs r
+            set state = 'SUPERSEDED', ended_at = p_at,
+            prompt_hash = i.record ->> 'hash', request = coalesce(i.record -> 'request', r.request),
+            calls = coalesce((i.record -> 'spent' ->> 'calls')::bigint, 0),
+            unknown_calls = coalesce((i.record -> 'spent' ->> 'unknown_calls')::bigint, 0),
+            input_tokens = (i.record -> 'spent' ->> 'input_tokens')::bigint,
+            cached_input_tokens = (i.record -> 'spent' ->> 'cached_input_tokens')::bigint,
+            output_tokens = (i.record -> 'spent' ->> 'output_tokens')::bigint,
+            cost_micros = (i.record -> 'spent' ->> 'cost_micros')::bigint, currency = i.record -> 'spent' ->> 'currency'
             from input i where r.workspace_id = i.workspace_id and r.turn_id = i.turn_id and r.number = i.run
         ),
         counted as (
@@ -294,14 +318,15 @@ begin
         'turn');
 end
 $$;
-call hand_to_system('system_commit_replies(uuid, uuid[], uuid[], uuid[], integer[], bigint[], uuid[], uuid[], text[], jsonb[], bigint[], bigint[], uuid[], uuid[], uuid[], text[], timestamptz)');
+call hand_to_system('system_commit_replies(uuid, uuid[], uuid[], uuid[], integer[], bigint[], uuid[], uuid[], text[], jsonb[], jsonb[], uuid[], uuid[], uuid[], text[], timestamptz)');
 
 -- Settles turns that got no reply: state SILENT or FAILED closes them for good, with all messages that were added to them;
 -- RUNNING leaves them for another run, at `p_run_at` when this one failed, or when newer messages say if it was superseded.
--- `p_error` is why the run failed; NULL: it did not.
+-- `p_error` is why the run failed; NULL: it did not. `p_record` as in system_commit_replies; NULL: the engine was not asked.
 create function system_settle_turns(
     p_worker uuid, p_workspace uuid[], p_dialogue uuid[], p_turn uuid[], p_run integer[], p_fence bigint[], p_job uuid[],
-    p_state text[], p_reason text[], p_error text[], p_run_at timestamptz[], p_event uuid[], p_at timestamptz
+    p_state text[], p_reason text[], p_error text[], p_run_at timestamptz[], p_event uuid[], p_record jsonb[],
+    p_at timestamptz
 )
 returns table (ord integer)
 language plpgsql security definer
@@ -338,9 +363,10 @@ begin
     return query
     with input as materialized (
         select i.*, i.n::integer as ord
-        from unnest(p_workspace, p_dialogue, p_turn, p_run, p_job, p_state, p_reason, p_error, p_run_at, p_event)
+        from unnest(p_workspace, p_dialogue, p_turn, p_run, p_job, p_state, p_reason, p_error, p_run_at, p_event,
+            p_record)
             with ordinality as i (workspace_id, dialogue_id, turn_id, run, job_id, state, reason, error, run_at,
-                event_id, n)
+                event_id, record, n)
         where i.n = any (v_good)
     ),
     moved as (
@@ -355,7 +381,14 @@ begin
         update runs r
         set state = case when i.error is not null then 'FAILED' when i.state = 'RUNNING' then 'SUPERSEDED'
                 else 'ANSWERED' end,
-            error = i.error, ended_at = p_at
+            error = i.error, ended_at = p_at,
+            prompt_hash = i.record ->> 'hash', request = coalesce(i.record -> 'request', r.request),
+            calls = coalesce((i.record -> 'spent' ->> 'calls')::bigint, 0),
+            unknown_calls = coalesce((i.record -> 'spent' ->> 'unknown_calls')::bigint, 0),
+            input_tokens = (i.record -> 'spent' ->> 'input_tokens')::bigint,
+            cached_input_tokens = (i.record -> 'spent' ->> 'cached_input_tokens')::bigint,
+            output_tokens = (i.record -> 'spent' ->> 'output_tokens')::bigint,
+            cost_micros = (i.record -> 'spent' ->> 'cost_micros')::bigint, currency = i.record -> 'spent' ->> 'currency'
         from input i where r.workspace_id = i.workspace_id and r.turn_id = i.turn_id and r.number = i.run
     ),
     closed as (
@@ -379,7 +412,9 @@ begin
     told as (
         insert into events (workspace_id, id, kind, dialogue_id, subject_id, data, occurred_at)
         select i.workspace_id, i.event_id, case i.state when 'SILENT' then 'turn.silent' else 'turn.failed' end,
-               i.dialogue_id, i.turn_id, jsonb_build_object('reason', i.reason), m.updated_at
+               i.dialogue_id, i.turn_id,
+               jsonb_build_object('reason', i.reason, 'usage', spent_by_turn(i.workspace_id, i.turn_id, i.run, i.record)),
+               m.updated_at
         from input i join moved m on m.ord = i.ord where i.state <> 'RUNNING'
         returning workspace_id, id, occurred_at
     ),
@@ -394,4 +429,4 @@ begin
         'turn');
 end
 $$;
-call hand_to_system('system_settle_turns(uuid, uuid[], uuid[], uuid[], integer[], bigint[], uuid[], text[], text[], text[], timestamptz[], uuid[], timestamptz)');
+call hand_to_system('system_settle_turns(uuid, uuid[], uuid[], uuid[], integer[], bigint[], uuid[], text[], text[], text[], timestamptz[], uuid[], jsonb[], timestamptz)');

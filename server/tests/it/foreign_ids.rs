@@ -333,6 +333,10 @@ async fn dialogues_and_webhooks(tried: &mut Tried, owned: &Owned) {
         v1::ListEventsRequest { dialogue_id, cursor: "0".to_owned(), ..v1::ListEventsRequest::default() }
     });
 
+    let agent = owned.agents[0].id.as_str();
+    ask!(tried, "ListUsage.agent_id", Ok, agent, agents.list_usage, |agent_id| {
+        v1::ListUsageRequest { agent_id, ..v1::ListUsageRequest::default() }
+    });
     let turn = owned.turns[0].id.as_str();
     ask!(tried, "GetTurn.id", NotFound, turn, dialogues.get_turn, |id| v1::GetTurnRequest { id });
     let delivery = owned.deliveries[0].id.as_str();

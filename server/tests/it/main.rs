@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a story that can't go on has failed")]
 
 mod bad_input;
+mod budgets;
 mod channels;
 mod control;
 mod deliveries;

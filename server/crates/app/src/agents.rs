@@ -3,8 +3,9 @@
 use domain::{
     AgentId, Error as Refusal, Reason, WorkspaceId,
     agent::{Agent, Engine},
+    budget::Budget,
     error::Violations,
-    policy::ReplyPolicy,
+    policy::{OnFailure, ReplyPolicy},
     token::{self, TokenKind},
     workspace::{Level, Service},
 };
@@ -12,7 +13,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 use store::events::NewEvent;
 
-use crate::{App, Caller, Error, Page, PageRequest, requests::check_name};
+use crate::{App, Caller, Error, Page, PageRequest, budgets, requests::check_name};
 
 /// An agent to make.
 #[derive(Debug, Clone, Serialize)]
@@ -27,6 +28,10 @@ pub struct NewAgent {
     pub reply_policy: ReplyPolicy,
     /// Whether it answers.
     pub active: bool,
+    /// What its calls of engines may use.
+    pub budgets: Vec<Budget>,
+    /// What happens to a turn whose call does not fit them.
+    pub on_budget_exhausted: OnFailure,
 }
 
 /// What to change of an agent; `None` stays.
@@ -38,6 +43,8 @@ pub struct AgentPatch {
     pub engine: Option<Engine>,
     pub reply_policy: Option<ReplyPolicy>,
     pub active: Option<bool>,
+    pub budgets: Option<Vec<Budget>>,
+    pub on_budget_exhausted: Option<OnFailure>,
 }
 
 pub(crate) fn not_found(id: AgentId) -> Refusal {
@@ -51,6 +58,7 @@ impl App {
         name: &str,
         instructions: &str,
         policy: &ReplyPolicy,
+        (budgets, on_budget_exhausted): (&[Budget], OnFailure),
         engine: Option<Engine>,
     ) -> Result<Engine, Refusal> {
         let mut violations = Violations::default();
@@ -65,7 +73,24 @@ impl App {
             "may have up to 65,536 bytes, without U+0000",
         );
         policy.check(&mut violations, "agent.reply_policy");
+        budgets::check_agent(&mut violations, budgets, engine.as_ref());
+        violations.require(
+            on_budget_exhausted != OnFailure::FallbackText || !policy.fallback_text.is_empty(),
+            "agent.on_budget_exhausted",
+            "needs agent.reply_policy.fallback_text for FALLBACK_TEXT",
+        );
         violations.finish_with(engine)
+    }
+
+    /// Names all that is wrong with an agent to make; gives its engine.
+    pub(crate) fn check_new_agent(&self, new: &NewAgent) -> Result<Engine, Refusal> {
+        self.check_agent(
+            &new.display_name,
+            &new.instructions,
+            &new.reply_policy,
+            (&new.budgets, new.on_budget_exhausted),
+            new.engine.clone(),
+        )
     }
 
     fn check_engine(&self, violations: &mut Violations, engine: &Engine) {
@@ -79,6 +104,9 @@ impl App {
             "agent.engine.max_output_tokens",
             "must be 1 to 1,000,000, or not set",
         );
+        if let Some(price) = &engine.price {
+            price.check(violations, "agent.engine.price");
+        }
         violations.require(
             engine.model.len() <= 200 && !engine.model.contains('\0'),
             "agent.engine.model",
@@ -109,8 +137,7 @@ impl App {
         request_id: &str,
     ) -> Result<(Agent, Option<SecretString>), Error> {
         let workspace = caller.require(Service::Agents, Level::Write)?;
-        let engine =
-            self.check_agent(&new.display_name, &new.instructions, &new.reply_policy, new.engine.clone())?;
+        let engine = self.check_new_agent(&new)?;
         let id: AgentId = self.id();
         let mut tx = self.store().workspace(workspace).await?;
         let first: Option<AgentId> =
@@ -128,6 +155,8 @@ impl App {
             engine,
             reply_policy: new.reply_policy,
             active: new.active,
+            budgets: new.budgets,
+            on_budget_exhausted: new.on_budget_exhausted,
             token_suffix: token.suffix,
             created_at: now,
             updated_at: now,
@@ -175,11 +204,14 @@ impl App {
         agent.engine = patch.engine.unwrap_or(agent.engine);
         agent.reply_policy = patch.reply_policy.unwrap_or(agent.reply_policy);
         agent.active = patch.active.unwrap_or(agent.active);
+        agent.budgets = patch.budgets.unwrap_or(agent.budgets);
+        agent.on_budget_exhausted = patch.on_budget_exhausted.unwrap_or(agent.on_budget_exhausted);
         agent.updated_at = self.now();
         self.check_agent(
             &agent.display_name,
             &agent.instructions,
             &agent.reply_policy,
+            (&agent.budgets, agent.on_budget_exhausted),
             Some(agent.engine.clone()),
         )?;
         store::agents::update(&mut tx, workspace, &agent).await?;

@@ -5,6 +5,7 @@
 //! contract names. The room knows the vendors' traits but no vendor by name, and nothing of tonic, axum or reqwest.
 
 pub mod agents;
+mod budgets;
 mod bulkhead;
 pub mod caller;
 pub mod channels;
@@ -18,10 +19,12 @@ mod gather;
 mod hub;
 pub mod inbound;
 mod jobs;
+mod ledger;
 mod numberer;
 mod requests;
 pub mod sealing;
 mod tools;
+mod usage;
 pub mod worker;
 pub mod workspaces;
 
@@ -83,6 +86,7 @@ struct Inner {
     hub: Arc<Hub>,
     keys: caller::KeyCache,
     routes: inbound::RouteCache,
+    budgets: budgets::BudgetCache,
     inbox: inbound::Inbox,
     stop: CancellationToken,
 }
@@ -108,6 +112,7 @@ impl App {
                 worker: ids.next(),
                 keys: caller::new_cache(),
                 routes: inbound::RouteCache::new(),
+                budgets: budgets::new_cache(),
                 store,
                 clock,
                 ids,
@@ -151,6 +156,7 @@ impl App {
     fn forget(&self) {
         self.inner.keys.invalidate_all();
         self.inner.routes.forget();
+        self.inner.budgets.invalidate_all();
         self.inner.hub.tell_configuration();
     }
 }

@@ -6,9 +6,11 @@
 #![warn(missing_docs)]
 
 pub mod agent;
+pub mod budget;
 pub mod channel;
 pub mod clock;
 pub mod connection;
+pub mod cost;
 pub mod decide;
 pub mod delivery;
 pub mod dialogue;
@@ -19,10 +21,12 @@ pub mod event;
 pub mod fail_point;
 pub mod ids;
 pub mod inbound;
+pub mod manifest;
 pub mod new_message;
 pub mod policy;
 pub mod token;
 pub mod turn;
+pub mod usage;
 pub mod vendor;
 pub mod workspace;
 

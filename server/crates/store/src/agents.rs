@@ -1,6 +1,6 @@
 //! Agents.
 
-use domain::{AgentId, Timestamp, WorkspaceId, agent::Agent, token::TokenHash};
+use domain::{AgentId, Timestamp, WorkspaceId, agent::Agent, policy::OnFailure, token::TokenHash};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
@@ -14,6 +14,8 @@ struct AgentRow {
     engine: Json<domain::agent::Engine>,
     reply_policy: Json<domain::policy::ReplyPolicy>,
     active: bool,
+    budgets: Json<Vec<domain::budget::Budget>>,
+    on_budget_exhausted: String,
     token_suffix: String,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -28,6 +30,8 @@ impl From<AgentRow> for Agent {
             engine: row.engine.0,
             reply_policy: row.reply_policy.0,
             active: row.active,
+            budgets: row.budgets.0,
+            on_budget_exhausted: OnFailure::parse(&row.on_budget_exhausted).unwrap_or(OnFailure::StaySilent),
             token_suffix: row.token_suffix,
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -35,8 +39,8 @@ impl From<AgentRow> for Agent {
     }
 }
 
-const AGENT: &str =
-    "id, display_name, instructions, engine, reply_policy, active, token_suffix, created_at, updated_at";
+const AGENT: &str = "id, display_name, instructions, engine, reply_policy, active, budgets, on_budget_exhausted, token_suffix, created_at, \
+     updated_at";
 
 /// Adds an agent.
 pub async fn insert(
@@ -47,8 +51,8 @@ pub async fn insert(
 ) -> Result<(), Error> {
     sqlx::query(
         "insert into agents (workspace_id, id, display_name, instructions, engine, active, token_hash, token_suffix,
-             created_at, updated_at, reply_policy)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+             created_at, updated_at, reply_policy, budgets, on_budget_exhausted)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
     .bind(workspace.0)
     .bind(agent.id.0)
@@ -61,6 +65,8 @@ pub async fn insert(
     .bind(agent.created_at)
     .bind(agent.updated_at)
     .bind(Json(&agent.reply_policy))
+    .bind(Json(&agent.budgets))
+    .bind(agent.on_budget_exhausted.as_str())
     .execute(conn)
     .await?;
     Ok(())
@@ -122,7 +128,8 @@ pub async fn list(
 /// Writes all that can change of an agent that [`find`] has locked.
 pub async fn update(conn: &mut PgConnection, workspace: WorkspaceId, agent: &Agent) -> Result<(), Error> {
     sqlx::query(
-        "update agents set display_name = $3, instructions = $4, engine = $5, active = $6, updated_at = $7, reply_policy = $8
+        "update agents set display_name = $3, instructions = $4, engine = $5, active = $6, updated_at = $7, reply_policy = $8,
+             budgets = $9, on_budget_exhausted = $10
          where workspace_id = $1 and id = $2",
     )
     .bind(workspace.0)
@@ -133,6 +140,8 @@ pub async fn update(conn: &mut PgConnection, workspace: WorkspaceId, agent: &Age
     .bind(agent.active)
     .bind(agent.updated_at)
     .bind(Json(&agent.reply_policy))
+    .bind(Json(&agent.budgets))
+    .bind(agent.on_budget_exhausted.as_str())
     .execute(conn)
     .await?;
     Ok(())

@@ -9,6 +9,7 @@
 //! that is an error. `now()` appears for leases only; business time is a parameter.
 
 pub mod agents;
+pub mod budgets;
 pub mod channels;
 pub mod control;
 pub mod deliveries;
@@ -24,6 +25,7 @@ pub mod queue;
 pub mod record;
 pub mod request_ids;
 pub mod turns;
+pub mod usage;
 pub mod workspaces;
 
 use domain::{DialogueId, WorkspaceId, fail_point};

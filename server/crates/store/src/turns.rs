@@ -1,11 +1,16 @@
 //! Turns, their runs and steps; and the gathered functions that move them on.
 
+use std::sync::Arc;
+
 use domain::{
-    ChannelId, DeliveryId, DialogueId, EventId, JobId, MessageId, Timestamp, TurnId, WorkerId, WorkspaceId,
+    AgentId, ChannelId, DeliveryId, DialogueId, EventId, JobId, MessageId, Timestamp, TurnId, WorkerId,
+    WorkspaceId,
     agent::Engine,
+    cost::Spent,
     decide::not_held,
     dialogue::{Message, Status},
     engine::{Answer, Step},
+    manifest::Prompt,
     policy::{ReplyPolicy, Uncertain},
     turn::{Run, RunState, Turn, TurnState},
 };
@@ -24,6 +29,7 @@ struct TurnRow {
     late: bool,
     covered_through: i64,
     reply_message_id: Option<Uuid>,
+    spent: Json<Spent>,
     created_at: Timestamp,
     closed_at: Option<Timestamp>,
 }
@@ -46,13 +52,15 @@ impl TryFrom<TurnRow> for Turn {
             late: row.late,
             covered_through: row.covered_through,
             reply: row.reply_message_id.map(Into::into),
+            spent: row.spent.0,
             created_at: row.created_at,
             closed_at: row.closed_at,
         })
     }
 }
 
-const TURN: &str = "id, dialogue_id, agent_id, state, reason, late, covered_through, reply_message_id, created_at, closed_at";
+const TURN: &str = "id, dialogue_id, agent_id, state, reason, late, covered_through, reply_message_id, created_at, closed_at, \
+                    turn_spent(workspace_id, id, null, null) as spent";
 
 /// Reads a turn.
 pub async fn find(
@@ -96,8 +104,8 @@ struct RunRow {
     number: i32,
     state: String,
     request: Json<serde_json::Value>,
-    input_tokens: i64,
-    output_tokens: i64,
+    spent: Json<Spent>,
+    prompt_hash: Option<String>,
     error: Option<String>,
     started_at: Timestamp,
     ended_at: Option<Timestamp>,
@@ -111,7 +119,9 @@ pub async fn list_runs(
     turn: TurnId,
 ) -> Result<Vec<Run>, Error> {
     let rows: Vec<RunRow> = sqlx::query_as(
-        "select r.number, r.state, r.request, r.input_tokens, r.output_tokens, r.error, r.started_at, r.ended_at,
+        "select r.number, r.state, r.request, r.prompt_hash, r.error, r.started_at, r.ended_at,
+             sum_spent(r.calls, r.unknown_calls, r.input_tokens, r.cached_input_tokens, r.output_tokens, r.cost_micros,
+                 (r.currency is not null)::integer, r.currency) as spent,
              coalesce((select jsonb_agg(jsonb_build_object('answer', s.answer, 'results', s.results) order by s.step)
                        from run_steps s
                        where s.workspace_id = r.workspace_id and s.turn_id = r.turn_id and s.run = r.number), '[]') as steps
@@ -131,8 +141,8 @@ pub async fn list_runs(
             Ok(Run {
                 number: row.number,
                 state,
-                input_tokens: row.input_tokens,
-                output_tokens: row.output_tokens,
+                spent: row.spent.0,
+                prompt_hash: row.prompt_hash,
                 error: row.error,
                 request: row.request.0,
                 steps: row.steps.0,
@@ -171,6 +181,8 @@ pub struct BegunTurn {
     pub status: Status,
     /// The chat inside the channel.
     pub chat: String,
+    /// The agent.
+    pub agent: AgentId,
     /// Whether the agent answers; `None`: it was deleted.
     pub agent_active: Option<bool>,
     /// Who writes.
@@ -230,6 +242,7 @@ struct BegunRow {
     late: bool,
     dialogue_status: String,
     chat: String,
+    agent_id: Uuid,
     agent_active: Option<bool>,
     engine: Json<Engine>,
     instructions: String,
@@ -279,6 +292,7 @@ pub async fn begin(
             late: row.late,
             status,
             chat: row.chat,
+            agent: row.agent_id.into(),
             agent_active: row.agent_active,
             engine: row.engine.0,
             instructions: row.instructions,
@@ -299,6 +313,19 @@ pub async fn begin(
     Ok(answers)
 }
 
+/// What a run gave its engine, and what its calls used and cost: for the manifest.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct RunRecord {
+    /// What the engine was given. `None`: it was not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<Prompt>,
+    /// Its hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
+    /// What its calls used and cost.
+    pub spent: Spent,
+}
+
 /// A reply to commit.
 #[derive(Debug, Clone)]
 pub struct Reply {
@@ -312,10 +339,8 @@ pub struct Reply {
     pub text: String,
     /// The engine's last answer, for the manifest.
     pub answer: Answer,
-    /// Input tokens of all steps.
-    pub input_tokens: i64,
-    /// Output tokens of all steps.
-    pub output_tokens: i64,
+    /// What the engine was given, and what that cost.
+    pub record: Arc<RunRecord>,
     /// Its delivery.
     pub delivery: DeliveryId,
     /// The delivery's job.
@@ -348,7 +373,7 @@ pub async fn commit_replies(
 ) -> Result<Vec<Committed>, Error> {
     let rows: Vec<(i32, String, Option<i64>)> = sqlx::query_as(
         "select ord, outcome, out_fence from system_commit_replies(
-             $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+             $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
     )
     .bind(worker.0)
     .bind(items.iter().map(|item| item.claim.workspace.0).collect::<Vec<_>>())
@@ -360,8 +385,7 @@ pub async fn commit_replies(
     .bind(items.iter().map(|item| item.message.0).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.text.as_str()).collect::<Vec<_>>())
     .bind(items.iter().map(|item| Json(&item.answer)).collect::<Vec<_>>())
-    .bind(items.iter().map(|item| item.input_tokens).collect::<Vec<_>>())
-    .bind(items.iter().map(|item| item.output_tokens).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| Json(&*item.record)).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.delivery.0).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.out_job.0).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.event.0).collect::<Vec<_>>())
@@ -400,6 +424,8 @@ pub struct Settlement {
     pub run_at: Timestamp,
     /// The event.
     pub event: EventId,
+    /// What the engine was given, and what that cost. `None`: it was not asked.
+    pub record: Option<Arc<RunRecord>>,
 }
 
 /// Settles turns that got no reply. Answers for each whether it was still this worker's.
@@ -410,7 +436,7 @@ pub async fn settle(
     now: Timestamp,
 ) -> Result<Vec<bool>, Error> {
     let rows: Vec<i32> = sqlx::query_scalar(
-        "select ord from system_settle_turns($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        "select ord from system_settle_turns($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
     .bind(worker.0)
     .bind(items.iter().map(|item| item.claim.workspace.0).collect::<Vec<_>>())
@@ -424,6 +450,7 @@ pub async fn settle(
     .bind(items.iter().map(|item| item.error.as_deref()).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.run_at).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.event.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.record.as_deref().map(Json)).collect::<Vec<_>>())
     .bind(now)
     .fetch_all(conn)
     .await?;
@@ -442,13 +469,14 @@ pub enum Stepped {
 }
 
 /// Writes a step of the current run: an answer whose tools have yet to run. From then on newer messages open the next turn,
-/// since a run that has begun an effect can't be superseded.
+/// since a run that has begun an effect can't be superseded. The record is kept with it, should the run be lost later.
 pub async fn insert_step(
     conn: &mut PgConnection,
     worker: WorkerId,
     claim: &ClaimedTurn,
     run: i32,
     answer: &Answer,
+    record: &RunRecord,
     now: Timestamp,
 ) -> Result<Stepped, Error> {
     // The dialogue first, as everybody locks.
@@ -488,6 +516,22 @@ pub async fn insert_step(
     if done.rows_affected() == 0 {
         return Ok(Stepped::Lost);
     }
+    sqlx::query(
+        "update runs r
+         set request = coalesce($4 -> 'request', r.request), prompt_hash = $4 ->> 'hash',
+             (calls, unknown_calls, input_tokens, cached_input_tokens, output_tokens, cost_micros, currency) = (
+                 select s.calls, s.unknown_calls, s.input_tokens, s.cached_input_tokens, s.output_tokens, s.cost_micros,
+                     s.currency
+                 from jsonb_to_record($4 -> 'spent') as s (calls bigint, unknown_calls bigint, input_tokens bigint,
+                     cached_input_tokens bigint, output_tokens bigint, cost_micros bigint, currency text))
+         where r.workspace_id = $1 and r.turn_id = $2 and r.number = $3",
+    )
+    .bind(claim.workspace.0)
+    .bind(claim.turn.0)
+    .bind(run)
+    .bind(Json(record))
+    .execute(&mut *conn)
+    .await?;
     sqlx::query(
         "update dialogues set collecting_turn_id = null where workspace_id = $1 and id = $2 and collecting_turn_id = $3",
     )

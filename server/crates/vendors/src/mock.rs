@@ -104,6 +104,8 @@ enum Directive<'a> {
     FailForGood,
     /// `/tool <tool> <name> <value>`: call the tool once with these two arguments, then answer with its result.
     Tool { tool: &'a str, name: &'a str, value: String },
+    /// `/usage <tokens>`: say that the answer took so many output tokens. `/usage none`: say nothing of what it used.
+    Usage(Option<i64>),
 }
 
 impl<'a> Directive<'a> {
@@ -117,6 +119,8 @@ impl<'a> Directive<'a> {
             ["/fail", "permanent", ..] => Some(Self::FailForGood),
             ["/fail", "once", ..] => Some(Self::Fail { once: true }),
             ["/fail", ..] => Some(Self::Fail { once: false }),
+            ["/usage", "none", ..] => Some(Self::Usage(None)),
+            ["/usage", tokens, ..] => tokens.parse().ok().map(|tokens| Self::Usage(Some(tokens))),
             ["/tool", tool, name, _, ..] => {
                 let value: Vec<_> = text.split_whitespace().skip(3).collect();
                 Some(Self::Tool { tool, name, value: value.join(" ") })
@@ -187,6 +191,10 @@ fn failure(detail: &str, retry: Retry) -> VendorError {
 }
 
 fn answer(request: &Completion, directive: Option<Directive<'_>>) -> Answer {
+    let told = match directive {
+        Some(Directive::Usage(told)) => Some(told),
+        _ => None,
+    };
     let (text, tool_calls) = match directive {
         Some(Directive::Tool { tool, name, value }) => {
             let result = request.steps.last().and_then(|step| step.results.last());
@@ -217,7 +225,11 @@ fn answer(request: &Completion, directive: Option<Directive<'_>>) -> Answer {
                 .map(|call| words(&call.name) + words(&call.arguments.to_string()))
                 .sum::<i64>(),
     };
-    Answer { text, tool_calls, usage: Some(usage), model: ID.to_owned(), ..Answer::default() }
+    let usage = match told {
+        None => Some(usage),
+        Some(tokens) => tokens.map(|output_tokens| Usage { output_tokens, ..usage }),
+    };
+    Answer { text, tool_calls, usage, model: ID.to_owned(), ..Answer::default() }
 }
 
 /// Says what the customer wrote since the last reply.
@@ -274,6 +286,7 @@ mod tests {
                 temperature: None,
                 max_output_tokens: None,
                 settings: Value::Null,
+                price: None,
             },
             instructions: "Be kind.".into(),
             history: history.iter().enumerate().map(message).collect(),
@@ -339,6 +352,14 @@ mod tests {
         ] {
             assert_eq!(retry(text, fail, run).await, expected, "{text} {fail} {run}");
         }
+    }
+
+    #[tokio::test]
+    async fn it_uses_what_it_is_told_to() {
+        let used = async |text| complete(&request(&[(Role::User, text)])).await.unwrap().usage;
+        assert_eq!(used("/usage none").await, None);
+        assert_eq!(used("/usage 70 please").await.map(|usage| usage.output_tokens), Some(70));
+        assert_eq!(used("/usage much").await.map(|usage| usage.output_tokens), Some(6));
     }
 
     #[tokio::test]

@@ -251,6 +251,63 @@ func (Takeover) EnumDescriptor() ([]byte, []int) {
 	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{3}
 }
 
+// What an engine was called for.
+type UsagePurpose int32
+
+const (
+	// Not set. Never sent by the server.
+	UsagePurpose_USAGE_PURPOSE_UNSPECIFIED UsagePurpose = 0
+	// Turns of dialogues.
+	UsagePurpose_USAGE_PURPOSE_TURN UsagePurpose = 1
+	// PreviewReply.
+	UsagePurpose_USAGE_PURPOSE_PREVIEW UsagePurpose = 2
+	// ReplayDialogues.
+	UsagePurpose_USAGE_PURPOSE_REPLAY UsagePurpose = 3
+)
+
+// Enum value maps for UsagePurpose.
+var (
+	UsagePurpose_name = map[int32]string{
+		0: "USAGE_PURPOSE_UNSPECIFIED",
+		1: "USAGE_PURPOSE_TURN",
+		2: "USAGE_PURPOSE_PREVIEW",
+		3: "USAGE_PURPOSE_REPLAY",
+	}
+	UsagePurpose_value = map[string]int32{
+		"USAGE_PURPOSE_UNSPECIFIED": 0,
+		"USAGE_PURPOSE_TURN":        1,
+		"USAGE_PURPOSE_PREVIEW":     2,
+		"USAGE_PURPOSE_REPLAY":      3,
+	}
+)
+
+func (x UsagePurpose) Enum() *UsagePurpose {
+	p := new(UsagePurpose)
+	*p = x
+	return p
+}
+
+func (x UsagePurpose) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (UsagePurpose) Descriptor() protoreflect.EnumDescriptor {
+	return file_switchboard_v1_agents_proto_enumTypes[4].Descriptor()
+}
+
+func (UsagePurpose) Type() protoreflect.EnumType {
+	return &file_switchboard_v1_agents_proto_enumTypes[4]
+}
+
+func (x UsagePurpose) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use UsagePurpose.Descriptor instead.
+func (UsagePurpose) EnumDescriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{4}
+}
+
 // The configured AI that answers on channels (`chat_bot` in the REST contract).
 type Agent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -272,9 +329,15 @@ type Agent struct {
 	// Output only. When it was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// When it answers, and what happens when it can't. Not set on creation: all defaults.
-	ReplyPolicy   *ReplyPolicy `protobuf:"bytes,9,opt,name=reply_policy,json=replyPolicy,proto3" json:"reply_policy,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ReplyPolicy *ReplyPolicy `protobuf:"bytes,9,opt,name=reply_policy,json=replyPolicy,proto3" json:"reply_policy,omitempty"`
+	// What its calls of engines may use, up to 20 budgets, each scope and period once. None: no limit.
+	Budgets []*Budget `protobuf:"bytes,20,rep,name=budgets,proto3" json:"budgets,omitempty"`
+	// What happens to a turn whose call does not fit a budget: STAY_SILENT closes it as SILENT, HAND_OVER besides makes the
+	// dialogue OPEN, both with the reason `budget_exhausted`; FALLBACK_TEXT sends the reply policy's `fallback_text`, with the
+	// reason `fallback`. Default: STAY_SILENT.
+	OnBudgetExhausted OnFailure `protobuf:"varint,21,opt,name=on_budget_exhausted,json=onBudgetExhausted,proto3,enum=switchboard.v1.OnFailure" json:"on_budget_exhausted,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Agent) Reset() {
@@ -368,6 +431,20 @@ func (x *Agent) GetReplyPolicy() *ReplyPolicy {
 		return x.ReplyPolicy
 	}
 	return nil
+}
+
+func (x *Agent) GetBudgets() []*Budget {
+	if x != nil {
+		return x.Budgets
+	}
+	return nil
+}
+
+func (x *Agent) GetOnBudgetExhausted() OnFailure {
+	if x != nil {
+		return x.OnBudgetExhausted
+	}
+	return OnFailure_ON_FAILURE_UNSPECIFIED
 }
 
 // When an agent answers, and what happens when it can't. Fields that are not set have their defaults.
@@ -531,7 +608,10 @@ type Engine struct {
 	MaxOutputTokens *int32 `protobuf:"varint,4,opt,name=max_output_tokens,json=maxOutputTokens,proto3,oneof" json:"max_output_tokens,omitempty"`
 	// The vendor's own settings; an unknown member is an error. `mock` knows `delay_ms` (0 to 600,000: how long each answer
 	// takes) and `fail` (`never`, `once`: the first run of every turn, `always`).
-	Settings      *structpb.Struct `protobuf:"bytes,5,opt,name=settings,proto3" json:"settings,omitempty"`
+	Settings *structpb.Struct `protobuf:"bytes,5,opt,name=settings,proto3" json:"settings,omitempty"`
+	// What its tokens cost, for the cost of runs and for budgets. Vendors change their prices: keep it up to date. Runs keep
+	// the price that they had. Not set: costs are not known.
+	Price         *Price `protobuf:"bytes,7,opt,name=price,proto3" json:"price,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -601,6 +681,278 @@ func (x *Engine) GetSettings() *structpb.Struct {
 	return nil
 }
 
+func (x *Engine) GetPrice() *Price {
+	if x != nil {
+		return x.Price
+	}
+	return nil
+}
+
+// What an engine's tokens cost, in millionths of the currency's unit for a million tokens: 150,000 is USD 0.15.
+type Price struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. ISO 4217, such as `USD`.
+	Currency string `protobuf:"bytes,1,opt,name=currency,proto3" json:"currency,omitempty"`
+	// For input, 0 to 1,000,000,000,000.
+	InputMicros int64 `protobuf:"varint,2,opt,name=input_micros,json=inputMicros,proto3" json:"input_micros,omitempty"`
+	// For the part of the input that came from the vendor's cache. Not set: as other input.
+	CachedInputMicros *int64 `protobuf:"varint,3,opt,name=cached_input_micros,json=cachedInputMicros,proto3,oneof" json:"cached_input_micros,omitempty"`
+	// For output, 0 to 1,000,000,000,000.
+	OutputMicros  int64 `protobuf:"varint,4,opt,name=output_micros,json=outputMicros,proto3" json:"output_micros,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Price) Reset() {
+	*x = Price{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Price) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Price) ProtoMessage() {}
+
+func (x *Price) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Price.ProtoReflect.Descriptor instead.
+func (*Price) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Price) GetCurrency() string {
+	if x != nil {
+		return x.Currency
+	}
+	return ""
+}
+
+func (x *Price) GetInputMicros() int64 {
+	if x != nil {
+		return x.InputMicros
+	}
+	return 0
+}
+
+func (x *Price) GetCachedInputMicros() int64 {
+	if x != nil && x.CachedInputMicros != nil {
+		return *x.CachedInputMicros
+	}
+	return 0
+}
+
+func (x *Price) GetOutputMicros() int64 {
+	if x != nil {
+		return x.OutputMicros
+	}
+	return 0
+}
+
+// Asks what engines used and cost.
+type ListUsageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only this agent's. Empty: of all.
+	AgentId string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// From when on; its whole day (UTC) counts. Not set: today.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// Until when; its whole day counts. At most 31 days after the start. Not set: today.
+	EndTime       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListUsageRequest) Reset() {
+	*x = ListUsageRequest{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListUsageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListUsageRequest) ProtoMessage() {}
+
+func (x *ListUsageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListUsageRequest.ProtoReflect.Descriptor instead.
+func (*ListUsageRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ListUsageRequest) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *ListUsageRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *ListUsageRequest) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+// What engines used and cost.
+type ListUsageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each day, agent and purpose with calls, oldest day first.
+	Days          []*DailyUsage `protobuf:"bytes,1,rep,name=days,proto3" json:"days,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListUsageResponse) Reset() {
+	*x = ListUsageResponse{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListUsageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListUsageResponse) ProtoMessage() {}
+
+func (x *ListUsageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListUsageResponse.ProtoReflect.Descriptor instead.
+func (*ListUsageResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ListUsageResponse) GetDays() []*DailyUsage {
+	if x != nil {
+		return x.Days
+	}
+	return nil
+}
+
+// What an agent's engines used and cost in a day.
+type DailyUsage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. The day's beginning, UTC.
+	Day *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=day,proto3" json:"day,omitempty"`
+	// Output only. The agent. Empty: a draft that was never saved.
+	AgentId string `protobuf:"bytes,2,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// Output only. What for.
+	Purpose UsagePurpose `protobuf:"varint,3,opt,name=purpose,proto3,enum=switchboard.v1.UsagePurpose" json:"purpose,omitempty"`
+	// Output only. How many turns, previews or replays.
+	Count int64 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`
+	// Output only. What they used and cost.
+	Usage         *Usage `protobuf:"bytes,5,opt,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DailyUsage) Reset() {
+	*x = DailyUsage{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DailyUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DailyUsage) ProtoMessage() {}
+
+func (x *DailyUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DailyUsage.ProtoReflect.Descriptor instead.
+func (*DailyUsage) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DailyUsage) GetDay() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Day
+	}
+	return nil
+}
+
+func (x *DailyUsage) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *DailyUsage) GetPurpose() UsagePurpose {
+	if x != nil {
+		return x.Purpose
+	}
+	return UsagePurpose_USAGE_PURPOSE_UNSPECIFIED
+}
+
+func (x *DailyUsage) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *DailyUsage) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
 // Asks for a new agent.
 type CreateAgentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -614,7 +966,7 @@ type CreateAgentRequest struct {
 
 func (x *CreateAgentRequest) Reset() {
 	*x = CreateAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[3]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -626,7 +978,7 @@ func (x *CreateAgentRequest) String() string {
 func (*CreateAgentRequest) ProtoMessage() {}
 
 func (x *CreateAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[3]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -639,7 +991,7 @@ func (x *CreateAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAgentRequest.ProtoReflect.Descriptor instead.
 func (*CreateAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{3}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreateAgentRequest) GetAgent() *Agent {
@@ -669,7 +1021,7 @@ type CreateAgentResponse struct {
 
 func (x *CreateAgentResponse) Reset() {
 	*x = CreateAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[4]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -681,7 +1033,7 @@ func (x *CreateAgentResponse) String() string {
 func (*CreateAgentResponse) ProtoMessage() {}
 
 func (x *CreateAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[4]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -694,7 +1046,7 @@ func (x *CreateAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAgentResponse.ProtoReflect.Descriptor instead.
 func (*CreateAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{4}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CreateAgentResponse) GetAgent() *Agent {
@@ -722,7 +1074,7 @@ type GetAgentRequest struct {
 
 func (x *GetAgentRequest) Reset() {
 	*x = GetAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[5]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -734,7 +1086,7 @@ func (x *GetAgentRequest) String() string {
 func (*GetAgentRequest) ProtoMessage() {}
 
 func (x *GetAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[5]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -747,7 +1099,7 @@ func (x *GetAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentRequest.ProtoReflect.Descriptor instead.
 func (*GetAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{5}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetAgentRequest) GetId() string {
@@ -768,7 +1120,7 @@ type GetAgentResponse struct {
 
 func (x *GetAgentResponse) Reset() {
 	*x = GetAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[6]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -780,7 +1132,7 @@ func (x *GetAgentResponse) String() string {
 func (*GetAgentResponse) ProtoMessage() {}
 
 func (x *GetAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[6]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -793,7 +1145,7 @@ func (x *GetAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentResponse.ProtoReflect.Descriptor instead.
 func (*GetAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{6}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetAgentResponse) GetAgent() *Agent {
@@ -816,7 +1168,7 @@ type ListAgentsRequest struct {
 
 func (x *ListAgentsRequest) Reset() {
 	*x = ListAgentsRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[7]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -828,7 +1180,7 @@ func (x *ListAgentsRequest) String() string {
 func (*ListAgentsRequest) ProtoMessage() {}
 
 func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[7]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -841,7 +1193,7 @@ func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsRequest.ProtoReflect.Descriptor instead.
 func (*ListAgentsRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{7}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListAgentsRequest) GetPageSize() int32 {
@@ -871,7 +1223,7 @@ type ListAgentsResponse struct {
 
 func (x *ListAgentsResponse) Reset() {
 	*x = ListAgentsResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[8]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -883,7 +1235,7 @@ func (x *ListAgentsResponse) String() string {
 func (*ListAgentsResponse) ProtoMessage() {}
 
 func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[8]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -896,7 +1248,7 @@ func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsResponse.ProtoReflect.Descriptor instead.
 func (*ListAgentsResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{8}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListAgentsResponse) GetAgents() []*Agent {
@@ -918,8 +1270,8 @@ type UpdateAgentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The agent with its `id` and the new values.
 	Agent *Agent `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
-	// Required. Which fields to change: `display_name`, `instructions`, `engine` and `reply_policy` (as a
-	// whole), `active`.
+	// Required. Which fields to change: `display_name`, `instructions`, `engine`, `reply_policy` and `budgets`
+	// (each as a whole), `active`, `on_budget_exhausted`.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -927,7 +1279,7 @@ type UpdateAgentRequest struct {
 
 func (x *UpdateAgentRequest) Reset() {
 	*x = UpdateAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[9]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -939,7 +1291,7 @@ func (x *UpdateAgentRequest) String() string {
 func (*UpdateAgentRequest) ProtoMessage() {}
 
 func (x *UpdateAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[9]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -952,7 +1304,7 @@ func (x *UpdateAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAgentRequest.ProtoReflect.Descriptor instead.
 func (*UpdateAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{9}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *UpdateAgentRequest) GetAgent() *Agent {
@@ -980,7 +1332,7 @@ type UpdateAgentResponse struct {
 
 func (x *UpdateAgentResponse) Reset() {
 	*x = UpdateAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[10]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -992,7 +1344,7 @@ func (x *UpdateAgentResponse) String() string {
 func (*UpdateAgentResponse) ProtoMessage() {}
 
 func (x *UpdateAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[10]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1005,7 +1357,7 @@ func (x *UpdateAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAgentResponse.ProtoReflect.Descriptor instead.
 func (*UpdateAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{10}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *UpdateAgentResponse) GetAgent() *Agent {
@@ -1026,7 +1378,7 @@ type DeleteAgentRequest struct {
 
 func (x *DeleteAgentRequest) Reset() {
 	*x = DeleteAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[11]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1038,7 +1390,7 @@ func (x *DeleteAgentRequest) String() string {
 func (*DeleteAgentRequest) ProtoMessage() {}
 
 func (x *DeleteAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[11]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1051,7 +1403,7 @@ func (x *DeleteAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAgentRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{11}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteAgentRequest) GetId() string {
@@ -1070,7 +1422,7 @@ type DeleteAgentResponse struct {
 
 func (x *DeleteAgentResponse) Reset() {
 	*x = DeleteAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1082,7 +1434,7 @@ func (x *DeleteAgentResponse) String() string {
 func (*DeleteAgentResponse) ProtoMessage() {}
 
 func (x *DeleteAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1095,7 +1447,7 @@ func (x *DeleteAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAgentResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{12}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{16}
 }
 
 // Asks for a new token.
@@ -1109,7 +1461,7 @@ type RotateAgentTokenRequest struct {
 
 func (x *RotateAgentTokenRequest) Reset() {
 	*x = RotateAgentTokenRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1473,7 @@ func (x *RotateAgentTokenRequest) String() string {
 func (*RotateAgentTokenRequest) ProtoMessage() {}
 
 func (x *RotateAgentTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1486,7 @@ func (x *RotateAgentTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateAgentTokenRequest.ProtoReflect.Descriptor instead.
 func (*RotateAgentTokenRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{13}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RotateAgentTokenRequest) GetId() string {
@@ -1157,7 +1509,7 @@ type RotateAgentTokenResponse struct {
 
 func (x *RotateAgentTokenResponse) Reset() {
 	*x = RotateAgentTokenResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[14]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +1521,7 @@ func (x *RotateAgentTokenResponse) String() string {
 func (*RotateAgentTokenResponse) ProtoMessage() {}
 
 func (x *RotateAgentTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[14]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1182,7 +1534,7 @@ func (x *RotateAgentTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateAgentTokenResponse.ProtoReflect.Descriptor instead.
 func (*RotateAgentTokenResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{14}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RotateAgentTokenResponse) GetAgent() *Agent {
@@ -1203,7 +1555,7 @@ var File_switchboard_v1_agents_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\n" +
-	"\x1bswitchboard/v1/agents.proto\x12\x0eswitchboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x93\x03\n" +
+	"\x1bswitchboard/v1/agents.proto\x12\x0eswitchboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\"\x90\x04\n" +
 	"\x05Agent\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\"\n" +
@@ -1215,7 +1567,9 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12>\n" +
-	"\freply_policy\x18\t \x01(\v2\x1b.switchboard.v1.ReplyPolicyR\vreplyPolicyB\t\n" +
+	"\freply_policy\x18\t \x01(\v2\x1b.switchboard.v1.ReplyPolicyR\vreplyPolicy\x120\n" +
+	"\abudgets\x18\x14 \x03(\v2\x16.switchboard.v1.BudgetR\abudgets\x12I\n" +
+	"\x13on_budget_exhausted\x18\x15 \x01(\x0e2\x19.switchboard.v1.OnFailureR\x11onBudgetExhaustedB\t\n" +
 	"\a_active\"\x90\x05\n" +
 	"\vReplyPolicy\x12<\n" +
 	"\fquiet_window\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\vquietWindow\x12<\n" +
@@ -1233,15 +1587,36 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	" \x01(\x0e2\x18.switchboard.v1.TakeoverR\btakeover\x12<\n" +
 	"\freturn_after\x18\v \x01(\v2\x19.google.protobuf.DurationR\vreturnAfter\x12(\n" +
 	"\x10hand_over_notice\x18\f \x01(\tR\x0ehandOverNoticeB\x0f\n" +
-	"\r_max_restarts\"\xe9\x01\n" +
+	"\r_max_restarts\"\x96\x02\n" +
 	"\x06Engine\x12\x16\n" +
 	"\x06vendor\x18\x01 \x01(\tR\x06vendor\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12%\n" +
 	"\vtemperature\x18\x03 \x01(\x01H\x00R\vtemperature\x88\x01\x01\x12/\n" +
 	"\x11max_output_tokens\x18\x04 \x01(\x05H\x01R\x0fmaxOutputTokens\x88\x01\x01\x123\n" +
-	"\bsettings\x18\x05 \x01(\v2\x17.google.protobuf.StructR\bsettingsB\x0e\n" +
+	"\bsettings\x18\x05 \x01(\v2\x17.google.protobuf.StructR\bsettings\x12+\n" +
+	"\x05price\x18\a \x01(\v2\x15.switchboard.v1.PriceR\x05priceB\x0e\n" +
 	"\f_temperatureB\x14\n" +
-	"\x12_max_output_tokens\"`\n" +
+	"\x12_max_output_tokens\"\xb8\x01\n" +
+	"\x05Price\x12\x1a\n" +
+	"\bcurrency\x18\x01 \x01(\tR\bcurrency\x12!\n" +
+	"\finput_micros\x18\x02 \x01(\x03R\vinputMicros\x123\n" +
+	"\x13cached_input_micros\x18\x03 \x01(\x03H\x00R\x11cachedInputMicros\x88\x01\x01\x12#\n" +
+	"\routput_micros\x18\x04 \x01(\x03R\foutputMicrosB\x16\n" +
+	"\x14_cached_input_micros\"\x9f\x01\n" +
+	"\x10ListUsageRequest\x12\x19\n" +
+	"\bagent_id\x18\x01 \x01(\tR\aagentId\x129\n" +
+	"\n" +
+	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"C\n" +
+	"\x11ListUsageResponse\x12.\n" +
+	"\x04days\x18\x01 \x03(\v2\x1a.switchboard.v1.DailyUsageR\x04days\"\xd0\x01\n" +
+	"\n" +
+	"DailyUsage\x12,\n" +
+	"\x03day\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x03day\x12\x19\n" +
+	"\bagent_id\x18\x02 \x01(\tR\aagentId\x126\n" +
+	"\apurpose\x18\x03 \x01(\x0e2\x1c.switchboard.v1.UsagePurposeR\apurpose\x12\x14\n" +
+	"\x05count\x18\x04 \x01(\x03R\x05count\x12+\n" +
+	"\x05usage\x18\x05 \x01(\v2\x15.switchboard.v1.UsageR\x05usage\"`\n" +
 	"\x12CreateAgentRequest\x12+\n" +
 	"\x05agent\x18\x01 \x01(\v2\x15.switchboard.v1.AgentR\x05agent\x12\x1d\n" +
 	"\n" +
@@ -1292,7 +1667,12 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\x14TAKEOVER_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10TAKEOVER_BY_DOOR\x10\x01\x12\x19\n" +
 	"\x15TAKEOVER_TAKE_CONTROL\x10\x02\x12\x18\n" +
-	"\x14TAKEOVER_RECORD_ONLY\x10\x032\xa2\x04\n" +
+	"\x14TAKEOVER_RECORD_ONLY\x10\x03*z\n" +
+	"\fUsagePurpose\x12\x1d\n" +
+	"\x19USAGE_PURPOSE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12USAGE_PURPOSE_TURN\x10\x01\x12\x19\n" +
+	"\x15USAGE_PURPOSE_PREVIEW\x10\x02\x12\x18\n" +
+	"\x14USAGE_PURPOSE_REPLAY\x10\x032\xf4\x04\n" +
 	"\rAgentsService\x12V\n" +
 	"\vCreateAgent\x12\".switchboard.v1.CreateAgentRequest\x1a#.switchboard.v1.CreateAgentResponse\x12M\n" +
 	"\bGetAgent\x12\x1f.switchboard.v1.GetAgentRequest\x1a .switchboard.v1.GetAgentResponse\x12S\n" +
@@ -1300,7 +1680,8 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"ListAgents\x12!.switchboard.v1.ListAgentsRequest\x1a\".switchboard.v1.ListAgentsResponse\x12V\n" +
 	"\vUpdateAgent\x12\".switchboard.v1.UpdateAgentRequest\x1a#.switchboard.v1.UpdateAgentResponse\x12V\n" +
 	"\vDeleteAgent\x12\".switchboard.v1.DeleteAgentRequest\x1a#.switchboard.v1.DeleteAgentResponse\x12e\n" +
-	"\x10RotateAgentToken\x12'.switchboard.v1.RotateAgentTokenRequest\x1a(.switchboard.v1.RotateAgentTokenResponseB\xb3\x01\n" +
+	"\x10RotateAgentToken\x12'.switchboard.v1.RotateAgentTokenRequest\x1a(.switchboard.v1.RotateAgentTokenResponse\x12P\n" +
+	"\tListUsage\x12 .switchboard.v1.ListUsageRequest\x1a!.switchboard.v1.ListUsageResponseB\xb3\x01\n" +
 	"\x12com.switchboard.v1B\vAgentsProtoP\x01Z7switchboard.dev/sdk/go/gen/switchboard/v1;switchboardv1\xa2\x02\x03SXX\xaa\x02\x0eSwitchboard.V1\xca\x02\x0eSwitchboard\\V1\xe2\x02\x1aSwitchboard\\V1\\GPBMetadata\xea\x02\x0fSwitchboard::V1b\x06proto3"
 
 var (
@@ -1315,72 +1696,90 @@ func file_switchboard_v1_agents_proto_rawDescGZIP() []byte {
 	return file_switchboard_v1_agents_proto_rawDescData
 }
 
-var file_switchboard_v1_agents_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_switchboard_v1_agents_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_switchboard_v1_agents_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_switchboard_v1_agents_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_switchboard_v1_agents_proto_goTypes = []any{
 	(NewerMessage)(0),                // 0: switchboard.v1.NewerMessage
 	(OnFailure)(0),                   // 1: switchboard.v1.OnFailure
 	(OnLate)(0),                      // 2: switchboard.v1.OnLate
 	(Takeover)(0),                    // 3: switchboard.v1.Takeover
-	(*Agent)(nil),                    // 4: switchboard.v1.Agent
-	(*ReplyPolicy)(nil),              // 5: switchboard.v1.ReplyPolicy
-	(*Engine)(nil),                   // 6: switchboard.v1.Engine
-	(*CreateAgentRequest)(nil),       // 7: switchboard.v1.CreateAgentRequest
-	(*CreateAgentResponse)(nil),      // 8: switchboard.v1.CreateAgentResponse
-	(*GetAgentRequest)(nil),          // 9: switchboard.v1.GetAgentRequest
-	(*GetAgentResponse)(nil),         // 10: switchboard.v1.GetAgentResponse
-	(*ListAgentsRequest)(nil),        // 11: switchboard.v1.ListAgentsRequest
-	(*ListAgentsResponse)(nil),       // 12: switchboard.v1.ListAgentsResponse
-	(*UpdateAgentRequest)(nil),       // 13: switchboard.v1.UpdateAgentRequest
-	(*UpdateAgentResponse)(nil),      // 14: switchboard.v1.UpdateAgentResponse
-	(*DeleteAgentRequest)(nil),       // 15: switchboard.v1.DeleteAgentRequest
-	(*DeleteAgentResponse)(nil),      // 16: switchboard.v1.DeleteAgentResponse
-	(*RotateAgentTokenRequest)(nil),  // 17: switchboard.v1.RotateAgentTokenRequest
-	(*RotateAgentTokenResponse)(nil), // 18: switchboard.v1.RotateAgentTokenResponse
-	(*timestamppb.Timestamp)(nil),    // 19: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 20: google.protobuf.Duration
-	(*structpb.Struct)(nil),          // 21: google.protobuf.Struct
-	(*fieldmaskpb.FieldMask)(nil),    // 22: google.protobuf.FieldMask
+	(UsagePurpose)(0),                // 4: switchboard.v1.UsagePurpose
+	(*Agent)(nil),                    // 5: switchboard.v1.Agent
+	(*ReplyPolicy)(nil),              // 6: switchboard.v1.ReplyPolicy
+	(*Engine)(nil),                   // 7: switchboard.v1.Engine
+	(*Price)(nil),                    // 8: switchboard.v1.Price
+	(*ListUsageRequest)(nil),         // 9: switchboard.v1.ListUsageRequest
+	(*ListUsageResponse)(nil),        // 10: switchboard.v1.ListUsageResponse
+	(*DailyUsage)(nil),               // 11: switchboard.v1.DailyUsage
+	(*CreateAgentRequest)(nil),       // 12: switchboard.v1.CreateAgentRequest
+	(*CreateAgentResponse)(nil),      // 13: switchboard.v1.CreateAgentResponse
+	(*GetAgentRequest)(nil),          // 14: switchboard.v1.GetAgentRequest
+	(*GetAgentResponse)(nil),         // 15: switchboard.v1.GetAgentResponse
+	(*ListAgentsRequest)(nil),        // 16: switchboard.v1.ListAgentsRequest
+	(*ListAgentsResponse)(nil),       // 17: switchboard.v1.ListAgentsResponse
+	(*UpdateAgentRequest)(nil),       // 18: switchboard.v1.UpdateAgentRequest
+	(*UpdateAgentResponse)(nil),      // 19: switchboard.v1.UpdateAgentResponse
+	(*DeleteAgentRequest)(nil),       // 20: switchboard.v1.DeleteAgentRequest
+	(*DeleteAgentResponse)(nil),      // 21: switchboard.v1.DeleteAgentResponse
+	(*RotateAgentTokenRequest)(nil),  // 22: switchboard.v1.RotateAgentTokenRequest
+	(*RotateAgentTokenResponse)(nil), // 23: switchboard.v1.RotateAgentTokenResponse
+	(*timestamppb.Timestamp)(nil),    // 24: google.protobuf.Timestamp
+	(*Budget)(nil),                   // 25: switchboard.v1.Budget
+	(*durationpb.Duration)(nil),      // 26: google.protobuf.Duration
+	(*structpb.Struct)(nil),          // 27: google.protobuf.Struct
+	(*Usage)(nil),                    // 28: switchboard.v1.Usage
+	(*fieldmaskpb.FieldMask)(nil),    // 29: google.protobuf.FieldMask
 }
 var file_switchboard_v1_agents_proto_depIdxs = []int32{
-	6,  // 0: switchboard.v1.Agent.engine:type_name -> switchboard.v1.Engine
-	19, // 1: switchboard.v1.Agent.create_time:type_name -> google.protobuf.Timestamp
-	19, // 2: switchboard.v1.Agent.update_time:type_name -> google.protobuf.Timestamp
-	5,  // 3: switchboard.v1.Agent.reply_policy:type_name -> switchboard.v1.ReplyPolicy
-	20, // 4: switchboard.v1.ReplyPolicy.quiet_window:type_name -> google.protobuf.Duration
-	20, // 5: switchboard.v1.ReplyPolicy.longest_wait:type_name -> google.protobuf.Duration
-	0,  // 6: switchboard.v1.ReplyPolicy.newer_message:type_name -> switchboard.v1.NewerMessage
-	1,  // 7: switchboard.v1.ReplyPolicy.on_failure:type_name -> switchboard.v1.OnFailure
-	20, // 8: switchboard.v1.ReplyPolicy.late_after:type_name -> google.protobuf.Duration
-	2,  // 9: switchboard.v1.ReplyPolicy.on_late:type_name -> switchboard.v1.OnLate
-	3,  // 10: switchboard.v1.ReplyPolicy.takeover:type_name -> switchboard.v1.Takeover
-	20, // 11: switchboard.v1.ReplyPolicy.return_after:type_name -> google.protobuf.Duration
-	21, // 12: switchboard.v1.Engine.settings:type_name -> google.protobuf.Struct
-	4,  // 13: switchboard.v1.CreateAgentRequest.agent:type_name -> switchboard.v1.Agent
-	4,  // 14: switchboard.v1.CreateAgentResponse.agent:type_name -> switchboard.v1.Agent
-	4,  // 15: switchboard.v1.GetAgentResponse.agent:type_name -> switchboard.v1.Agent
-	4,  // 16: switchboard.v1.ListAgentsResponse.agents:type_name -> switchboard.v1.Agent
-	4,  // 17: switchboard.v1.UpdateAgentRequest.agent:type_name -> switchboard.v1.Agent
-	22, // 18: switchboard.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
-	4,  // 19: switchboard.v1.UpdateAgentResponse.agent:type_name -> switchboard.v1.Agent
-	4,  // 20: switchboard.v1.RotateAgentTokenResponse.agent:type_name -> switchboard.v1.Agent
-	7,  // 21: switchboard.v1.AgentsService.CreateAgent:input_type -> switchboard.v1.CreateAgentRequest
-	9,  // 22: switchboard.v1.AgentsService.GetAgent:input_type -> switchboard.v1.GetAgentRequest
-	11, // 23: switchboard.v1.AgentsService.ListAgents:input_type -> switchboard.v1.ListAgentsRequest
-	13, // 24: switchboard.v1.AgentsService.UpdateAgent:input_type -> switchboard.v1.UpdateAgentRequest
-	15, // 25: switchboard.v1.AgentsService.DeleteAgent:input_type -> switchboard.v1.DeleteAgentRequest
-	17, // 26: switchboard.v1.AgentsService.RotateAgentToken:input_type -> switchboard.v1.RotateAgentTokenRequest
-	8,  // 27: switchboard.v1.AgentsService.CreateAgent:output_type -> switchboard.v1.CreateAgentResponse
-	10, // 28: switchboard.v1.AgentsService.GetAgent:output_type -> switchboard.v1.GetAgentResponse
-	12, // 29: switchboard.v1.AgentsService.ListAgents:output_type -> switchboard.v1.ListAgentsResponse
-	14, // 30: switchboard.v1.AgentsService.UpdateAgent:output_type -> switchboard.v1.UpdateAgentResponse
-	16, // 31: switchboard.v1.AgentsService.DeleteAgent:output_type -> switchboard.v1.DeleteAgentResponse
-	18, // 32: switchboard.v1.AgentsService.RotateAgentToken:output_type -> switchboard.v1.RotateAgentTokenResponse
-	27, // [27:33] is the sub-list for method output_type
-	21, // [21:27] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	7,  // 0: switchboard.v1.Agent.engine:type_name -> switchboard.v1.Engine
+	24, // 1: switchboard.v1.Agent.create_time:type_name -> google.protobuf.Timestamp
+	24, // 2: switchboard.v1.Agent.update_time:type_name -> google.protobuf.Timestamp
+	6,  // 3: switchboard.v1.Agent.reply_policy:type_name -> switchboard.v1.ReplyPolicy
+	25, // 4: switchboard.v1.Agent.budgets:type_name -> switchboard.v1.Budget
+	1,  // 5: switchboard.v1.Agent.on_budget_exhausted:type_name -> switchboard.v1.OnFailure
+	26, // 6: switchboard.v1.ReplyPolicy.quiet_window:type_name -> google.protobuf.Duration
+	26, // 7: switchboard.v1.ReplyPolicy.longest_wait:type_name -> google.protobuf.Duration
+	0,  // 8: switchboard.v1.ReplyPolicy.newer_message:type_name -> switchboard.v1.NewerMessage
+	1,  // 9: switchboard.v1.ReplyPolicy.on_failure:type_name -> switchboard.v1.OnFailure
+	26, // 10: switchboard.v1.ReplyPolicy.late_after:type_name -> google.protobuf.Duration
+	2,  // 11: switchboard.v1.ReplyPolicy.on_late:type_name -> switchboard.v1.OnLate
+	3,  // 12: switchboard.v1.ReplyPolicy.takeover:type_name -> switchboard.v1.Takeover
+	26, // 13: switchboard.v1.ReplyPolicy.return_after:type_name -> google.protobuf.Duration
+	27, // 14: switchboard.v1.Engine.settings:type_name -> google.protobuf.Struct
+	8,  // 15: switchboard.v1.Engine.price:type_name -> switchboard.v1.Price
+	24, // 16: switchboard.v1.ListUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	24, // 17: switchboard.v1.ListUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	11, // 18: switchboard.v1.ListUsageResponse.days:type_name -> switchboard.v1.DailyUsage
+	24, // 19: switchboard.v1.DailyUsage.day:type_name -> google.protobuf.Timestamp
+	4,  // 20: switchboard.v1.DailyUsage.purpose:type_name -> switchboard.v1.UsagePurpose
+	28, // 21: switchboard.v1.DailyUsage.usage:type_name -> switchboard.v1.Usage
+	5,  // 22: switchboard.v1.CreateAgentRequest.agent:type_name -> switchboard.v1.Agent
+	5,  // 23: switchboard.v1.CreateAgentResponse.agent:type_name -> switchboard.v1.Agent
+	5,  // 24: switchboard.v1.GetAgentResponse.agent:type_name -> switchboard.v1.Agent
+	5,  // 25: switchboard.v1.ListAgentsResponse.agents:type_name -> switchboard.v1.Agent
+	5,  // 26: switchboard.v1.UpdateAgentRequest.agent:type_name -> switchboard.v1.Agent
+	29, // 27: switchboard.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
+	5,  // 28: switchboard.v1.UpdateAgentResponse.agent:type_name -> switchboard.v1.Agent
+	5,  // 29: switchboard.v1.RotateAgentTokenResponse.agent:type_name -> switchboard.v1.Agent
+	12, // 30: switchboard.v1.AgentsService.CreateAgent:input_type -> switchboard.v1.CreateAgentRequest
+	14, // 31: switchboard.v1.AgentsService.GetAgent:input_type -> switchboard.v1.GetAgentRequest
+	16, // 32: switchboard.v1.AgentsService.ListAgents:input_type -> switchboard.v1.ListAgentsRequest
+	18, // 33: switchboard.v1.AgentsService.UpdateAgent:input_type -> switchboard.v1.UpdateAgentRequest
+	20, // 34: switchboard.v1.AgentsService.DeleteAgent:input_type -> switchboard.v1.DeleteAgentRequest
+	22, // 35: switchboard.v1.AgentsService.RotateAgentToken:input_type -> switchboard.v1.RotateAgentTokenRequest
+	9,  // 36: switchboard.v1.AgentsService.ListUsage:input_type -> switchboard.v1.ListUsageRequest
+	13, // 37: switchboard.v1.AgentsService.CreateAgent:output_type -> switchboard.v1.CreateAgentResponse
+	15, // 38: switchboard.v1.AgentsService.GetAgent:output_type -> switchboard.v1.GetAgentResponse
+	17, // 39: switchboard.v1.AgentsService.ListAgents:output_type -> switchboard.v1.ListAgentsResponse
+	19, // 40: switchboard.v1.AgentsService.UpdateAgent:output_type -> switchboard.v1.UpdateAgentResponse
+	21, // 41: switchboard.v1.AgentsService.DeleteAgent:output_type -> switchboard.v1.DeleteAgentResponse
+	23, // 42: switchboard.v1.AgentsService.RotateAgentToken:output_type -> switchboard.v1.RotateAgentTokenResponse
+	10, // 43: switchboard.v1.AgentsService.ListUsage:output_type -> switchboard.v1.ListUsageResponse
+	37, // [37:44] is the sub-list for method output_type
+	30, // [30:37] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_agents_proto_init() }
@@ -1388,16 +1787,18 @@ func file_switchboard_v1_agents_proto_init() {
 	if File_switchboard_v1_agents_proto != nil {
 		return
 	}
+	file_switchboard_v1_common_proto_init()
 	file_switchboard_v1_agents_proto_msgTypes[0].OneofWrappers = []any{}
 	file_switchboard_v1_agents_proto_msgTypes[1].OneofWrappers = []any{}
 	file_switchboard_v1_agents_proto_msgTypes[2].OneofWrappers = []any{}
+	file_switchboard_v1_agents_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_agents_proto_rawDesc), len(file_switchboard_v1_agents_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   15,
+			NumEnums:      5,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

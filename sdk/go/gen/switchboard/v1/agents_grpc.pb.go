@@ -25,6 +25,7 @@ const (
 	AgentsService_UpdateAgent_FullMethodName      = "/switchboard.v1.AgentsService/UpdateAgent"
 	AgentsService_DeleteAgent_FullMethodName      = "/switchboard.v1.AgentsService/DeleteAgent"
 	AgentsService_RotateAgentToken_FullMethodName = "/switchboard.v1.AgentsService/RotateAgentToken"
+	AgentsService_ListUsage_FullMethodName        = "/switchboard.v1.AgentsService/ListUsage"
 )
 
 // AgentsServiceClient is the client API for AgentsService service.
@@ -48,6 +49,8 @@ type AgentsServiceClient interface {
 	// Replaces the agent's token and shows the new one, once. The old one stops working within a second. Reasons:
 	// AGENT_NOT_FOUND.
 	RotateAgentToken(ctx context.Context, in *RotateAgentTokenRequest, opts ...grpc.CallOption) (*RotateAgentTokenResponse, error)
+	// Lists what engines used and cost, by day and agent: turns by the day of their first message. Reasons: FIELD_INVALID.
+	ListUsage(ctx context.Context, in *ListUsageRequest, opts ...grpc.CallOption) (*ListUsageResponse, error)
 }
 
 type agentsServiceClient struct {
@@ -118,6 +121,16 @@ func (c *agentsServiceClient) RotateAgentToken(ctx context.Context, in *RotateAg
 	return out, nil
 }
 
+func (c *agentsServiceClient) ListUsage(ctx context.Context, in *ListUsageRequest, opts ...grpc.CallOption) (*ListUsageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListUsageResponse)
+	err := c.cc.Invoke(ctx, AgentsService_ListUsage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AgentsServiceServer is the server API for AgentsService service.
 // All implementations must embed UnimplementedAgentsServiceServer
 // for forward compatibility.
@@ -139,6 +152,8 @@ type AgentsServiceServer interface {
 	// Replaces the agent's token and shows the new one, once. The old one stops working within a second. Reasons:
 	// AGENT_NOT_FOUND.
 	RotateAgentToken(context.Context, *RotateAgentTokenRequest) (*RotateAgentTokenResponse, error)
+	// Lists what engines used and cost, by day and agent: turns by the day of their first message. Reasons: FIELD_INVALID.
+	ListUsage(context.Context, *ListUsageRequest) (*ListUsageResponse, error)
 	mustEmbedUnimplementedAgentsServiceServer()
 }
 
@@ -166,6 +181,9 @@ func (UnimplementedAgentsServiceServer) DeleteAgent(context.Context, *DeleteAgen
 }
 func (UnimplementedAgentsServiceServer) RotateAgentToken(context.Context, *RotateAgentTokenRequest) (*RotateAgentTokenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RotateAgentToken not implemented")
+}
+func (UnimplementedAgentsServiceServer) ListUsage(context.Context, *ListUsageRequest) (*ListUsageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListUsage not implemented")
 }
 func (UnimplementedAgentsServiceServer) mustEmbedUnimplementedAgentsServiceServer() {}
 func (UnimplementedAgentsServiceServer) testEmbeddedByValue()                       {}
@@ -296,6 +314,24 @@ func _AgentsService_RotateAgentToken_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AgentsService_ListUsage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListUsageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentsServiceServer).ListUsage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentsService_ListUsage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentsServiceServer).ListUsage(ctx, req.(*ListUsageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AgentsService_ServiceDesc is the grpc.ServiceDesc for AgentsService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -326,6 +362,10 @@ var AgentsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RotateAgentToken",
 			Handler:    _AgentsService_RotateAgentToken_Handler,
+		},
+		{
+			MethodName: "ListUsage",
+			Handler:    _AgentsService_ListUsage_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -26,53 +26,64 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from switchboard.v1 import common_pb2 as switchboard_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bswitchboard/v1/agents.proto\x12\x0eswitchboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x02\n\x05\x41gent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x14\n\x0cinstructions\x18\x03 \x01(\t\x12&\n\x06\x65ngine\x18\x04 \x01(\x0b\x32\x16.switchboard.v1.Engine\x12\x13\n\x06\x61\x63tive\x18\x05 \x01(\x08H\x00\x88\x01\x01\x12\x14\n\x0ctoken_suffix\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x0creply_policy\x18\t \x01(\x0b\x32\x1b.switchboard.v1.ReplyPolicyB\t\n\x07_active\"\xfb\x03\n\x0bReplyPolicy\x12/\n\x0cquiet_window\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0clongest_wait\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\rnewer_message\x18\x03 \x01(\x0e\x32\x1c.switchboard.v1.NewerMessage\x12\x19\n\x0cmax_restarts\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12-\n\non_failure\x18\x05 \x01(\x0e\x32\x19.switchboard.v1.OnFailure\x12\x15\n\rfallback_text\x18\x06 \x01(\t\x12-\n\nlate_after\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x07on_late\x18\x08 \x01(\x0e\x32\x16.switchboard.v1.OnLate\x12\x14\n\x0c\x61pology_text\x18\t \x01(\t\x12*\n\x08takeover\x18\n \x01(\x0e\x32\x18.switchboard.v1.Takeover\x12/\n\x0creturn_after\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10hand_over_notice\x18\x0c \x01(\tB\x0f\n\r_max_restarts\"\xb2\x01\n\x06\x45ngine\x12\x0e\n\x06vendor\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x18\n\x0btemperature\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1e\n\x11max_output_tokens\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12)\n\x08settings\x18\x05 \x01(\x0b\x32\x17.google.protobuf.StructB\x0e\n\x0c_temperatureB\x14\n\x12_max_output_tokens\"N\n\x12\x43reateAgentRequest\x12$\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x15.switchboard.v1.Agent\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"J\n\x13\x43reateAgentResponse\x12$\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x15.switchboard.v1.Agent\x12\r\n\x05token\x18\x02 \x01(\t\"\x1d\n\x0fGetAgentRequest\x12\n\n\x02id\x18\x01 \x01(\t\"8\n\x10GetAgentResponse\x12$\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x15.switchboard.v1.Agent\":\n\x11ListAgentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"T\n\x12ListAgentsResponse\x12%\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x15.switchboard.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"k\n\x12UpdateAgentRequest\x12$\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x15.switchboard.v1.Agent\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\";\n\x13UpdateAgentResponse\x12$\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x15.switchboard.v1.Agent\" \n\x12\x44\x65leteAgentRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteAgentResponse\"%\n\x17RotateAgentTokenRequest\x12\n\n\x02id\x18\x01 \x01(\t\"O\n\x18RotateAgentTokenResponse\x12$\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x15.switchboard.v1.Agent\x12\r\n\x05token\x18\x02 \x01(\t*e\n\x0cNewerMessage\x12\x1d\n\x19NEWER_MESSAGE_UNSPECIFIED\x10\x00\x12\x1b\n\x17NEWER_MESSAGE_NEXT_TURN\x10\x01\x12\x19\n\x15NEWER_MESSAGE_RESTART\x10\x02*{\n\tOnFailure\x12\x1a\n\x16ON_FAILURE_UNSPECIFIED\x10\x00\x12\x1a\n\x16ON_FAILURE_STAY_SILENT\x10\x01\x12\x1c\n\x18ON_FAILURE_FALLBACK_TEXT\x10\x02\x12\x18\n\x14ON_FAILURE_HAND_OVER\x10\x03*c\n\x06OnLate\x12\x17\n\x13ON_LATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eON_LATE_ANSWER\x10\x01\x12\x15\n\x11ON_LATE_APOLOGISE\x10\x02\x12\x15\n\x11ON_LATE_HAND_OVER\x10\x03*o\n\x08Takeover\x12\x18\n\x14TAKEOVER_UNSPECIFIED\x10\x00\x12\x14\n\x10TAKEOVER_BY_DOOR\x10\x01\x12\x19\n\x15TAKEOVER_TAKE_CONTROL\x10\x02\x12\x18\n\x14TAKEOVER_RECORD_ONLY\x10\x03\x32\xa2\x04\n\rAgentsService\x12V\n\x0b\x43reateAgent\x12\".switchboard.v1.CreateAgentRequest\x1a#.switchboard.v1.CreateAgentResponse\x12M\n\x08GetAgent\x12\x1f.switchboard.v1.GetAgentRequest\x1a .switchboard.v1.GetAgentResponse\x12S\n\nListAgents\x12!.switchboard.v1.ListAgentsRequest\x1a\".switchboard.v1.ListAgentsResponse\x12V\n\x0bUpdateAgent\x12\".switchboard.v1.UpdateAgentRequest\x1a#.switchboard.v1.UpdateAgentResponse\x12V\n\x0b\x44\x65leteAgent\x12\".switchboard.v1.DeleteAgentRequest\x1a#.switchboard.v1.DeleteAgentResponse\x12\x65\n\x10RotateAgentToken\x12\'.switchboard.v1.RotateAgentTokenRequest\x1a(.switchboard.v1.RotateAgentTokenResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bswitchboard/v1/agents.proto\x12\x0eswitchboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\"\x93\x03\n\x05\x41gent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x14\n\x0cinstructions\x18\x03 \x01(\t\x12&\n\x06\x65ngine\x18\x04 \x01(\x0b\x32\x16.switchboard.v1.Engine\x12\x13\n\x06\x61\x63tive\x18\x05 \x01(\x08H\x00\x88\x01\x01\x12\x14\n\x0ctoken_suffix\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x0creply_policy\x18\t \x01(\x0b\x32\x1b.switchboard.v1.ReplyPolicy\x12\'\n\x07\x62udgets\x18\x14 \x03(\x0b\x32\x16.switchboard.v1.Budget\x12\x36\n\x13on_budget_exhausted\x18\x15 \x01(\x0e\x32\x19.switchboard.v1.OnFailureB\t\n\x07_active\"\xfb\x03\n\x0bReplyPolicy\x12/\n\x0cquiet_window\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0clongest_wait\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\rnewer_message\x18\x03 \x01(\x0e\x32\x1c.switchboard.v1.NewerMessage\x12\x19\n\x0cmax_restarts\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12-\n\non_failure\x18\x05 \x01(\x0e\x32\x19.switchboard.v1.OnFailure\x12\x15\n\rfallback_text\x18\x06 \x01(\t\x12-\n\nlate_after\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x07on_late\x18\x08 \x01(\x0e\x32\x16.switchboard.v1.OnLate\x12\x14\n\x0c\x61pology_text\x18\t \x01(\t\x12*\n\x08takeover\x18\n \x01(\x0e\x32\x18.switchboard.v1.Takeover\x12/\n\x0creturn_after\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10hand_over_notice\x18\x0c \x01(\tB\x0f\n\r_max_restarts\"\xd8\x01\n\x06\x45ngine\x12\x0e\n\x06vendor\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x18\n\x0btemperature\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1e\n\x11max_output_tokens\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12)\n\x08settings\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12$\n\x05price\x18\x07 \x01(\x0b\x32\x15.switchboard.v1.PriceB\x0e\n\x0c_temperatureB\x14\n\x12_max_output_tokens\"\x80\x01\n\x05Price\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12\x14\n\x0cinput_micros\x18\x02 \x01(\x03\x12 \n\x13\x63\x61\x63hed_input_micros\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\routput_micros\x18\x04 \x01(\x03\x42\x16\n\x14_cached_input_micros\"\x82\x01\n\x10ListUsageRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"=\n\x11ListUsageResponse\x12(\n\x04\x64\x61ys\x18\x01 \x03(\x0b\x32\x1a.switchboard.v1.DailyUsage\"\xab\x01\n\nDailyUsage\x12\'\n\x03\x64\x61y\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12-\n\x07purpose\x18\x03 \x01(\x0e\x32\x1c.switchboard.v1.UsagePurpose\x12\r\n\x05\x63ount\x18\x04 \x01(\x03\x12$\n\x05usage\x18\x05 \x01(\x0b\x32\x15.switchboard.v1.Usage\"N\n\x12\x43reateAgentRequest\x12$\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x15.switchboard.v1.Agent\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"J\n\x13\x43reateAgentResponse\x12$\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x15.switchboard.v1.Agent\x12\r\n\x05token\x18\x02 \x01(\t\"\x1d\n\x0fGetAgentRequest\x12\n\n\x02id\x18\x01 \x01(\t\"8\n\x10GetAgentResponse\x12$\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x15.switchboard.v1.Agent\":\n\x11ListAgentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"T\n\x12ListAgentsResponse\x12%\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x15.switchboard.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"k\n\x12UpdateAgentRequest\x12$\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x15.switchboard.v1.Agent\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\";\n\x13UpdateAgentResponse\x12$\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x15.switchboard.v1.Agent\" \n\x12\x44\x65leteAgentRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteAgentResponse\"%\n\x17RotateAgentTokenRequest\x12\n\n\x02id\x18\x01 \x01(\t\"O\n\x18RotateAgentTokenResponse\x12$\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x15.switchboard.v1.Agent\x12\r\n\x05token\x18\x02 \x01(\t*e\n\x0cNewerMessage\x12\x1d\n\x19NEWER_MESSAGE_UNSPECIFIED\x10\x00\x12\x1b\n\x17NEWER_MESSAGE_NEXT_TURN\x10\x01\x12\x19\n\x15NEWER_MESSAGE_RESTART\x10\x02*{\n\tOnFailure\x12\x1a\n\x16ON_FAILURE_UNSPECIFIED\x10\x00\x12\x1a\n\x16ON_FAILURE_STAY_SILENT\x10\x01\x12\x1c\n\x18ON_FAILURE_FALLBACK_TEXT\x10\x02\x12\x18\n\x14ON_FAILURE_HAND_OVER\x10\x03*c\n\x06OnLate\x12\x17\n\x13ON_LATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eON_LATE_ANSWER\x10\x01\x12\x15\n\x11ON_LATE_APOLOGISE\x10\x02\x12\x15\n\x11ON_LATE_HAND_OVER\x10\x03*o\n\x08Takeover\x12\x18\n\x14TAKEOVER_UNSPECIFIED\x10\x00\x12\x14\n\x10TAKEOVER_BY_DOOR\x10\x01\x12\x19\n\x15TAKEOVER_TAKE_CONTROL\x10\x02\x12\x18\n\x14TAKEOVER_RECORD_ONLY\x10\x03*z\n\x0cUsagePurpose\x12\x1d\n\x19USAGE_PURPOSE_UNSPECIFIED\x10\x00\x12\x16\n\x12USAGE_PURPOSE_TURN\x10\x01\x12\x19\n\x15USAGE_PURPOSE_PREVIEW\x10\x02\x12\x18\n\x14USAGE_PURPOSE_REPLAY\x10\x03\x32\xf4\x04\n\rAgentsService\x12V\n\x0b\x43reateAgent\x12\".switchboard.v1.CreateAgentRequest\x1a#.switchboard.v1.CreateAgentResponse\x12M\n\x08GetAgent\x12\x1f.switchboard.v1.GetAgentRequest\x1a .switchboard.v1.GetAgentResponse\x12S\n\nListAgents\x12!.switchboard.v1.ListAgentsRequest\x1a\".switchboard.v1.ListAgentsResponse\x12V\n\x0bUpdateAgent\x12\".switchboard.v1.UpdateAgentRequest\x1a#.switchboard.v1.UpdateAgentResponse\x12V\n\x0b\x44\x65leteAgent\x12\".switchboard.v1.DeleteAgentRequest\x1a#.switchboard.v1.DeleteAgentResponse\x12\x65\n\x10RotateAgentToken\x12\'.switchboard.v1.RotateAgentTokenRequest\x1a(.switchboard.v1.RotateAgentTokenResponse\x12P\n\tListUsage\x12 .switchboard.v1.ListUsageRequest\x1a!.switchboard.v1.ListUsageResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'switchboard.v1.agents_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_NEWERMESSAGE']._serialized_start=1914
-  _globals['_NEWERMESSAGE']._serialized_end=2015
-  _globals['_ONFAILURE']._serialized_start=2017
-  _globals['_ONFAILURE']._serialized_end=2140
-  _globals['_ONLATE']._serialized_start=2142
-  _globals['_ONLATE']._serialized_end=2241
-  _globals['_TAKEOVER']._serialized_start=2243
-  _globals['_TAKEOVER']._serialized_end=2354
-  _globals['_AGENT']._serialized_start=177
-  _globals['_AGENT']._serialized_end=483
-  _globals['_REPLYPOLICY']._serialized_start=486
-  _globals['_REPLYPOLICY']._serialized_end=993
-  _globals['_ENGINE']._serialized_start=996
-  _globals['_ENGINE']._serialized_end=1174
-  _globals['_CREATEAGENTREQUEST']._serialized_start=1176
-  _globals['_CREATEAGENTREQUEST']._serialized_end=1254
-  _globals['_CREATEAGENTRESPONSE']._serialized_start=1256
-  _globals['_CREATEAGENTRESPONSE']._serialized_end=1330
-  _globals['_GETAGENTREQUEST']._serialized_start=1332
-  _globals['_GETAGENTREQUEST']._serialized_end=1361
-  _globals['_GETAGENTRESPONSE']._serialized_start=1363
-  _globals['_GETAGENTRESPONSE']._serialized_end=1419
-  _globals['_LISTAGENTSREQUEST']._serialized_start=1421
-  _globals['_LISTAGENTSREQUEST']._serialized_end=1479
-  _globals['_LISTAGENTSRESPONSE']._serialized_start=1481
-  _globals['_LISTAGENTSRESPONSE']._serialized_end=1565
-  _globals['_UPDATEAGENTREQUEST']._serialized_start=1567
-  _globals['_UPDATEAGENTREQUEST']._serialized_end=1674
-  _globals['_UPDATEAGENTRESPONSE']._serialized_start=1676
-  _globals['_UPDATEAGENTRESPONSE']._serialized_end=1735
-  _globals['_DELETEAGENTREQUEST']._serialized_start=1737
-  _globals['_DELETEAGENTREQUEST']._serialized_end=1769
-  _globals['_DELETEAGENTRESPONSE']._serialized_start=1771
-  _globals['_DELETEAGENTRESPONSE']._serialized_end=1792
-  _globals['_ROTATEAGENTTOKENREQUEST']._serialized_start=1794
-  _globals['_ROTATEAGENTTOKENREQUEST']._serialized_end=1831
-  _globals['_ROTATEAGENTTOKENRESPONSE']._serialized_start=1833
-  _globals['_ROTATEAGENTTOKENRESPONSE']._serialized_end=1912
-  _globals['_AGENTSSERVICE']._serialized_start=2357
-  _globals['_AGENTSSERVICE']._serialized_end=2903
+  _globals['_NEWERMESSAGE']._serialized_start=2579
+  _globals['_NEWERMESSAGE']._serialized_end=2680
+  _globals['_ONFAILURE']._serialized_start=2682
+  _globals['_ONFAILURE']._serialized_end=2805
+  _globals['_ONLATE']._serialized_start=2807
+  _globals['_ONLATE']._serialized_end=2906
+  _globals['_TAKEOVER']._serialized_start=2908
+  _globals['_TAKEOVER']._serialized_end=3019
+  _globals['_USAGEPURPOSE']._serialized_start=3021
+  _globals['_USAGEPURPOSE']._serialized_end=3143
+  _globals['_AGENT']._serialized_start=206
+  _globals['_AGENT']._serialized_end=609
+  _globals['_REPLYPOLICY']._serialized_start=612
+  _globals['_REPLYPOLICY']._serialized_end=1119
+  _globals['_ENGINE']._serialized_start=1122
+  _globals['_ENGINE']._serialized_end=1338
+  _globals['_PRICE']._serialized_start=1341
+  _globals['_PRICE']._serialized_end=1469
+  _globals['_LISTUSAGEREQUEST']._serialized_start=1472
+  _globals['_LISTUSAGEREQUEST']._serialized_end=1602
+  _globals['_LISTUSAGERESPONSE']._serialized_start=1604
+  _globals['_LISTUSAGERESPONSE']._serialized_end=1665
+  _globals['_DAILYUSAGE']._serialized_start=1668
+  _globals['_DAILYUSAGE']._serialized_end=1839
+  _globals['_CREATEAGENTREQUEST']._serialized_start=1841
+  _globals['_CREATEAGENTREQUEST']._serialized_end=1919
+  _globals['_CREATEAGENTRESPONSE']._serialized_start=1921
+  _globals['_CREATEAGENTRESPONSE']._serialized_end=1995
+  _globals['_GETAGENTREQUEST']._serialized_start=1997
+  _globals['_GETAGENTREQUEST']._serialized_end=2026
+  _globals['_GETAGENTRESPONSE']._serialized_start=2028
+  _globals['_GETAGENTRESPONSE']._serialized_end=2084
+  _globals['_LISTAGENTSREQUEST']._serialized_start=2086
+  _globals['_LISTAGENTSREQUEST']._serialized_end=2144
+  _globals['_LISTAGENTSRESPONSE']._serialized_start=2146
+  _globals['_LISTAGENTSRESPONSE']._serialized_end=2230
+  _globals['_UPDATEAGENTREQUEST']._serialized_start=2232
+  _globals['_UPDATEAGENTREQUEST']._serialized_end=2339
+  _globals['_UPDATEAGENTRESPONSE']._serialized_start=2341
+  _globals['_UPDATEAGENTRESPONSE']._serialized_end=2400
+  _globals['_DELETEAGENTREQUEST']._serialized_start=2402
+  _globals['_DELETEAGENTREQUEST']._serialized_end=2434
+  _globals['_DELETEAGENTRESPONSE']._serialized_start=2436
+  _globals['_DELETEAGENTRESPONSE']._serialized_end=2457
+  _globals['_ROTATEAGENTTOKENREQUEST']._serialized_start=2459
+  _globals['_ROTATEAGENTTOKENREQUEST']._serialized_end=2496
+  _globals['_ROTATEAGENTTOKENRESPONSE']._serialized_start=2498
+  _globals['_ROTATEAGENTTOKENRESPONSE']._serialized_end=2577
+  _globals['_AGENTSSERVICE']._serialized_start=3146
+  _globals['_AGENTSSERVICE']._serialized_end=3774
 # @@protoc_insertion_point(module_scope)

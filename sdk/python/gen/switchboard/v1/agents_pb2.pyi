@@ -4,6 +4,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from switchboard.v1 import common_pb2 as _common_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -39,6 +40,13 @@ class Takeover(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TAKEOVER_BY_DOOR: _ClassVar[Takeover]
     TAKEOVER_TAKE_CONTROL: _ClassVar[Takeover]
     TAKEOVER_RECORD_ONLY: _ClassVar[Takeover]
+
+class UsagePurpose(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    USAGE_PURPOSE_UNSPECIFIED: _ClassVar[UsagePurpose]
+    USAGE_PURPOSE_TURN: _ClassVar[UsagePurpose]
+    USAGE_PURPOSE_PREVIEW: _ClassVar[UsagePurpose]
+    USAGE_PURPOSE_REPLAY: _ClassVar[UsagePurpose]
 NEWER_MESSAGE_UNSPECIFIED: NewerMessage
 NEWER_MESSAGE_NEXT_TURN: NewerMessage
 NEWER_MESSAGE_RESTART: NewerMessage
@@ -54,9 +62,13 @@ TAKEOVER_UNSPECIFIED: Takeover
 TAKEOVER_BY_DOOR: Takeover
 TAKEOVER_TAKE_CONTROL: Takeover
 TAKEOVER_RECORD_ONLY: Takeover
+USAGE_PURPOSE_UNSPECIFIED: UsagePurpose
+USAGE_PURPOSE_TURN: UsagePurpose
+USAGE_PURPOSE_PREVIEW: UsagePurpose
+USAGE_PURPOSE_REPLAY: UsagePurpose
 
 class Agent(_message.Message):
-    __slots__ = ("id", "display_name", "instructions", "engine", "active", "token_suffix", "create_time", "update_time", "reply_policy")
+    __slots__ = ("id", "display_name", "instructions", "engine", "active", "token_suffix", "create_time", "update_time", "reply_policy", "budgets", "on_budget_exhausted")
     ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     INSTRUCTIONS_FIELD_NUMBER: _ClassVar[int]
@@ -66,6 +78,8 @@ class Agent(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     REPLY_POLICY_FIELD_NUMBER: _ClassVar[int]
+    BUDGETS_FIELD_NUMBER: _ClassVar[int]
+    ON_BUDGET_EXHAUSTED_FIELD_NUMBER: _ClassVar[int]
     id: str
     display_name: str
     instructions: str
@@ -75,7 +89,9 @@ class Agent(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     reply_policy: ReplyPolicy
-    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., instructions: _Optional[str] = ..., engine: _Optional[_Union[Engine, _Mapping]] = ..., active: _Optional[bool] = ..., token_suffix: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reply_policy: _Optional[_Union[ReplyPolicy, _Mapping]] = ...) -> None: ...
+    budgets: _containers.RepeatedCompositeFieldContainer[_common_pb2.Budget]
+    on_budget_exhausted: OnFailure
+    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., instructions: _Optional[str] = ..., engine: _Optional[_Union[Engine, _Mapping]] = ..., active: _Optional[bool] = ..., token_suffix: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reply_policy: _Optional[_Union[ReplyPolicy, _Mapping]] = ..., budgets: _Optional[_Iterable[_Union[_common_pb2.Budget, _Mapping]]] = ..., on_budget_exhausted: _Optional[_Union[OnFailure, str]] = ...) -> None: ...
 
 class ReplyPolicy(_message.Message):
     __slots__ = ("quiet_window", "longest_wait", "newer_message", "max_restarts", "on_failure", "fallback_text", "late_after", "on_late", "apology_text", "takeover", "return_after", "hand_over_notice")
@@ -106,18 +122,62 @@ class ReplyPolicy(_message.Message):
     def __init__(self, quiet_window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., longest_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., newer_message: _Optional[_Union[NewerMessage, str]] = ..., max_restarts: _Optional[int] = ..., on_failure: _Optional[_Union[OnFailure, str]] = ..., fallback_text: _Optional[str] = ..., late_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., on_late: _Optional[_Union[OnLate, str]] = ..., apology_text: _Optional[str] = ..., takeover: _Optional[_Union[Takeover, str]] = ..., return_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., hand_over_notice: _Optional[str] = ...) -> None: ...
 
 class Engine(_message.Message):
-    __slots__ = ("vendor", "model", "temperature", "max_output_tokens", "settings")
+    __slots__ = ("vendor", "model", "temperature", "max_output_tokens", "settings", "price")
     VENDOR_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
     MAX_OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    PRICE_FIELD_NUMBER: _ClassVar[int]
     vendor: str
     model: str
     temperature: float
     max_output_tokens: int
     settings: _struct_pb2.Struct
-    def __init__(self, vendor: _Optional[str] = ..., model: _Optional[str] = ..., temperature: _Optional[float] = ..., max_output_tokens: _Optional[int] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    price: Price
+    def __init__(self, vendor: _Optional[str] = ..., model: _Optional[str] = ..., temperature: _Optional[float] = ..., max_output_tokens: _Optional[int] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., price: _Optional[_Union[Price, _Mapping]] = ...) -> None: ...
+
+class Price(_message.Message):
+    __slots__ = ("currency", "input_micros", "cached_input_micros", "output_micros")
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    INPUT_MICROS_FIELD_NUMBER: _ClassVar[int]
+    CACHED_INPUT_MICROS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_MICROS_FIELD_NUMBER: _ClassVar[int]
+    currency: str
+    input_micros: int
+    cached_input_micros: int
+    output_micros: int
+    def __init__(self, currency: _Optional[str] = ..., input_micros: _Optional[int] = ..., cached_input_micros: _Optional[int] = ..., output_micros: _Optional[int] = ...) -> None: ...
+
+class ListUsageRequest(_message.Message):
+    __slots__ = ("agent_id", "start_time", "end_time")
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    agent_id: str
+    start_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    def __init__(self, agent_id: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ListUsageResponse(_message.Message):
+    __slots__ = ("days",)
+    DAYS_FIELD_NUMBER: _ClassVar[int]
+    days: _containers.RepeatedCompositeFieldContainer[DailyUsage]
+    def __init__(self, days: _Optional[_Iterable[_Union[DailyUsage, _Mapping]]] = ...) -> None: ...
+
+class DailyUsage(_message.Message):
+    __slots__ = ("day", "agent_id", "purpose", "count", "usage")
+    DAY_FIELD_NUMBER: _ClassVar[int]
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    day: _timestamp_pb2.Timestamp
+    agent_id: str
+    purpose: UsagePurpose
+    count: int
+    usage: _common_pb2.Usage
+    def __init__(self, day: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., agent_id: _Optional[str] = ..., purpose: _Optional[_Union[UsagePurpose, str]] = ..., count: _Optional[int] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ...) -> None: ...
 
 class CreateAgentRequest(_message.Message):
     __slots__ = ("agent", "request_id")

@@ -65,6 +65,11 @@ class AgentsServiceStub:
                 request_serializer=switchboard_dot_v1_dot_agents__pb2.RotateAgentTokenRequest.SerializeToString,
                 response_deserializer=switchboard_dot_v1_dot_agents__pb2.RotateAgentTokenResponse.FromString,
                 _registered_method=True)
+        self.ListUsage = channel.unary_unary(
+                '/switchboard.v1.AgentsService/ListUsage',
+                request_serializer=switchboard_dot_v1_dot_agents__pb2.ListUsageRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_agents__pb2.ListUsageResponse.FromString,
+                _registered_method=True)
 
 
 class AgentsServiceServicer:
@@ -116,6 +121,13 @@ class AgentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListUsage(self, request, context):
+        """Lists what engines used and cost, by day and agent: turns by the day of their first message. Reasons: FIELD_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -148,6 +160,11 @@ def add_AgentsServiceServicer_to_server(servicer, server):
                     servicer.RotateAgentToken,
                     request_deserializer=switchboard_dot_v1_dot_agents__pb2.RotateAgentTokenRequest.FromString,
                     response_serializer=switchboard_dot_v1_dot_agents__pb2.RotateAgentTokenResponse.SerializeToString,
+            ),
+            'ListUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUsage,
+                    request_deserializer=switchboard_dot_v1_dot_agents__pb2.ListUsageRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_agents__pb2.ListUsageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -313,6 +330,33 @@ class AgentsService:
             '/switchboard.v1.AgentsService/RotateAgentToken',
             switchboard_dot_v1_dot_agents__pb2.RotateAgentTokenRequest.SerializeToString,
             switchboard_dot_v1_dot_agents__pb2.RotateAgentTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.AgentsService/ListUsage',
+            switchboard_dot_v1_dot_agents__pb2.ListUsageRequest.SerializeToString,
+            switchboard_dot_v1_dot_agents__pb2.ListUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

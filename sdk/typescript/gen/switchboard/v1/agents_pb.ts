@@ -6,13 +6,15 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Budget, Usage } from "./common_pb.js";
+import { file_switchboard_v1_common } from "./common_pb.js";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file switchboard/v1/agents.proto.
  */
 export const file_switchboard_v1_agents: GenFile = /*@__PURE__*/
-  fileDesc("Chtzd2l0Y2hib2FyZC92MS9hZ2VudHMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIrICCgVBZ2VudBIKCgJpZBgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSFAoMaW5zdHJ1Y3Rpb25zGAMgASgJEiYKBmVuZ2luZRgEIAEoCzIWLnN3aXRjaGJvYXJkLnYxLkVuZ2luZRITCgZhY3RpdmUYBSABKAhIAIgBARIUCgx0b2tlbl9zdWZmaXgYBiABKAkSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCgxyZXBseV9wb2xpY3kYCSABKAsyGy5zd2l0Y2hib2FyZC52MS5SZXBseVBvbGljeUIJCgdfYWN0aXZlIvsDCgtSZXBseVBvbGljeRIvCgxxdWlldF93aW5kb3cYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoMbG9uZ2VzdF93YWl0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjMKDW5ld2VyX21lc3NhZ2UYAyABKA4yHC5zd2l0Y2hib2FyZC52MS5OZXdlck1lc3NhZ2USGQoMbWF4X3Jlc3RhcnRzGAQgASgFSACIAQESLQoKb25fZmFpbHVyZRgFIAEoDjIZLnN3aXRjaGJvYXJkLnYxLk9uRmFpbHVyZRIVCg1mYWxsYmFja190ZXh0GAYgASgJEi0KCmxhdGVfYWZ0ZXIYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJwoHb25fbGF0ZRgIIAEoDjIWLnN3aXRjaGJvYXJkLnYxLk9uTGF0ZRIUCgxhcG9sb2d5X3RleHQYCSABKAkSKgoIdGFrZW92ZXIYCiABKA4yGC5zd2l0Y2hib2FyZC52MS5UYWtlb3ZlchIvCgxyZXR1cm5fYWZ0ZXIYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGAoQaGFuZF9vdmVyX25vdGljZRgMIAEoCUIPCg1fbWF4X3Jlc3RhcnRzIrIBCgZFbmdpbmUSDgoGdmVuZG9yGAEgASgJEg0KBW1vZGVsGAIgASgJEhgKC3RlbXBlcmF0dXJlGAMgASgBSACIAQESHgoRbWF4X291dHB1dF90b2tlbnMYBCABKAVIAYgBARIpCghzZXR0aW5ncxgFIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCDgoMX3RlbXBlcmF0dXJlQhQKEl9tYXhfb3V0cHV0X3Rva2VucyJOChJDcmVhdGVBZ2VudFJlcXVlc3QSJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBISCgpyZXF1ZXN0X2lkGAIgASgJIkoKE0NyZWF0ZUFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBINCgV0b2tlbhgCIAEoCSIdCg9HZXRBZ2VudFJlcXVlc3QSCgoCaWQYASABKAkiOAoQR2V0QWdlbnRSZXNwb25zZRIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50IjoKEUxpc3RBZ2VudHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIlQKEkxpc3RBZ2VudHNSZXNwb25zZRIlCgZhZ2VudHMYASADKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiawoSVXBkYXRlQWdlbnRSZXF1ZXN0EiQKBWFnZW50GAEgASgLMhUuc3dpdGNoYm9hcmQudjEuQWdlbnQSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIjsKE1VwZGF0ZUFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudCIgChJEZWxldGVBZ2VudFJlcXVlc3QSCgoCaWQYASABKAkiFQoTRGVsZXRlQWdlbnRSZXNwb25zZSIlChdSb3RhdGVBZ2VudFRva2VuUmVxdWVzdBIKCgJpZBgBIAEoCSJPChhSb3RhdGVBZ2VudFRva2VuUmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBINCgV0b2tlbhgCIAEoCSplCgxOZXdlck1lc3NhZ2USHQoZTkVXRVJfTUVTU0FHRV9VTlNQRUNJRklFRBAAEhsKF05FV0VSX01FU1NBR0VfTkVYVF9UVVJOEAESGQoVTkVXRVJfTUVTU0FHRV9SRVNUQVJUEAIqewoJT25GYWlsdXJlEhoKFk9OX0ZBSUxVUkVfVU5TUEVDSUZJRUQQABIaChZPTl9GQUlMVVJFX1NUQVlfU0lMRU5UEAESHAoYT05fRkFJTFVSRV9GQUxMQkFDS19URVhUEAISGAoUT05fRkFJTFVSRV9IQU5EX09WRVIQAypjCgZPbkxhdGUSFwoTT05fTEFURV9VTlNQRUNJRklFRBAAEhIKDk9OX0xBVEVfQU5TV0VSEAESFQoRT05fTEFURV9BUE9MT0dJU0UQAhIVChFPTl9MQVRFX0hBTkRfT1ZFUhADKm8KCFRha2VvdmVyEhgKFFRBS0VPVkVSX1VOU1BFQ0lGSUVEEAASFAoQVEFLRU9WRVJfQllfRE9PUhABEhkKFVRBS0VPVkVSX1RBS0VfQ09OVFJPTBACEhgKFFRBS0VPVkVSX1JFQ09SRF9PTkxZEAMyogQKDUFnZW50c1NlcnZpY2USVgoLQ3JlYXRlQWdlbnQSIi5zd2l0Y2hib2FyZC52MS5DcmVhdGVBZ2VudFJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5DcmVhdGVBZ2VudFJlc3BvbnNlEk0KCEdldEFnZW50Eh8uc3dpdGNoYm9hcmQudjEuR2V0QWdlbnRSZXF1ZXN0GiAuc3dpdGNoYm9hcmQudjEuR2V0QWdlbnRSZXNwb25zZRJTCgpMaXN0QWdlbnRzEiEuc3dpdGNoYm9hcmQudjEuTGlzdEFnZW50c1JlcXVlc3QaIi5zd2l0Y2hib2FyZC52MS5MaXN0QWdlbnRzUmVzcG9uc2USVgoLVXBkYXRlQWdlbnQSIi5zd2l0Y2hib2FyZC52MS5VcGRhdGVBZ2VudFJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5VcGRhdGVBZ2VudFJlc3BvbnNlElYKC0RlbGV0ZUFnZW50EiIuc3dpdGNoYm9hcmQudjEuRGVsZXRlQWdlbnRSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuRGVsZXRlQWdlbnRSZXNwb25zZRJlChBSb3RhdGVBZ2VudFRva2VuEicuc3dpdGNoYm9hcmQudjEuUm90YXRlQWdlbnRUb2tlblJlcXVlc3QaKC5zd2l0Y2hib2FyZC52MS5Sb3RhdGVBZ2VudFRva2VuUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("Chtzd2l0Y2hib2FyZC92MS9hZ2VudHMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIpMDCgVBZ2VudBIKCgJpZBgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSFAoMaW5zdHJ1Y3Rpb25zGAMgASgJEiYKBmVuZ2luZRgEIAEoCzIWLnN3aXRjaGJvYXJkLnYxLkVuZ2luZRITCgZhY3RpdmUYBSABKAhIAIgBARIUCgx0b2tlbl9zdWZmaXgYBiABKAkSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCgxyZXBseV9wb2xpY3kYCSABKAsyGy5zd2l0Y2hib2FyZC52MS5SZXBseVBvbGljeRInCgdidWRnZXRzGBQgAygLMhYuc3dpdGNoYm9hcmQudjEuQnVkZ2V0EjYKE29uX2J1ZGdldF9leGhhdXN0ZWQYFSABKA4yGS5zd2l0Y2hib2FyZC52MS5PbkZhaWx1cmVCCQoHX2FjdGl2ZSL7AwoLUmVwbHlQb2xpY3kSLwoMcXVpZXRfd2luZG93GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi8KDGxvbmdlc3Rfd2FpdBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIzCg1uZXdlcl9tZXNzYWdlGAMgASgOMhwuc3dpdGNoYm9hcmQudjEuTmV3ZXJNZXNzYWdlEhkKDG1heF9yZXN0YXJ0cxgEIAEoBUgAiAEBEi0KCm9uX2ZhaWx1cmUYBSABKA4yGS5zd2l0Y2hib2FyZC52MS5PbkZhaWx1cmUSFQoNZmFsbGJhY2tfdGV4dBgGIAEoCRItCgpsYXRlX2FmdGVyGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKB29uX2xhdGUYCCABKA4yFi5zd2l0Y2hib2FyZC52MS5PbkxhdGUSFAoMYXBvbG9neV90ZXh0GAkgASgJEioKCHRha2VvdmVyGAogASgOMhguc3dpdGNoYm9hcmQudjEuVGFrZW92ZXISLwoMcmV0dXJuX2FmdGVyGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhgKEGhhbmRfb3Zlcl9ub3RpY2UYDCABKAlCDwoNX21heF9yZXN0YXJ0cyLYAQoGRW5naW5lEg4KBnZlbmRvchgBIAEoCRINCgVtb2RlbBgCIAEoCRIYCgt0ZW1wZXJhdHVyZRgDIAEoAUgAiAEBEh4KEW1heF9vdXRwdXRfdG9rZW5zGAQgASgFSAGIAQESKQoIc2V0dGluZ3MYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EiQKBXByaWNlGAcgASgLMhUuc3dpdGNoYm9hcmQudjEuUHJpY2VCDgoMX3RlbXBlcmF0dXJlQhQKEl9tYXhfb3V0cHV0X3Rva2VucyKAAQoFUHJpY2USEAoIY3VycmVuY3kYASABKAkSFAoMaW5wdXRfbWljcm9zGAIgASgDEiAKE2NhY2hlZF9pbnB1dF9taWNyb3MYAyABKANIAIgBARIVCg1vdXRwdXRfbWljcm9zGAQgASgDQhYKFF9jYWNoZWRfaW5wdXRfbWljcm9zIoIBChBMaXN0VXNhZ2VSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEi4KCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI9ChFMaXN0VXNhZ2VSZXNwb25zZRIoCgRkYXlzGAEgAygLMhouc3dpdGNoYm9hcmQudjEuRGFpbHlVc2FnZSKrAQoKRGFpbHlVc2FnZRInCgNkYXkYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCGFnZW50X2lkGAIgASgJEi0KB3B1cnBvc2UYAyABKA4yHC5zd2l0Y2hib2FyZC52MS5Vc2FnZVB1cnBvc2USDQoFY291bnQYBCABKAMSJAoFdXNhZ2UYBSABKAsyFS5zd2l0Y2hib2FyZC52MS5Vc2FnZSJOChJDcmVhdGVBZ2VudFJlcXVlc3QSJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBISCgpyZXF1ZXN0X2lkGAIgASgJIkoKE0NyZWF0ZUFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBINCgV0b2tlbhgCIAEoCSIdCg9HZXRBZ2VudFJlcXVlc3QSCgoCaWQYASABKAkiOAoQR2V0QWdlbnRSZXNwb25zZRIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50IjoKEUxpc3RBZ2VudHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIlQKEkxpc3RBZ2VudHNSZXNwb25zZRIlCgZhZ2VudHMYASADKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiawoSVXBkYXRlQWdlbnRSZXF1ZXN0EiQKBWFnZW50GAEgASgLMhUuc3dpdGNoYm9hcmQudjEuQWdlbnQSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIjsKE1VwZGF0ZUFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudCIgChJEZWxldGVBZ2VudFJlcXVlc3QSCgoCaWQYASABKAkiFQoTRGVsZXRlQWdlbnRSZXNwb25zZSIlChdSb3RhdGVBZ2VudFRva2VuUmVxdWVzdBIKCgJpZBgBIAEoCSJPChhSb3RhdGVBZ2VudFRva2VuUmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBINCgV0b2tlbhgCIAEoCSplCgxOZXdlck1lc3NhZ2USHQoZTkVXRVJfTUVTU0FHRV9VTlNQRUNJRklFRBAAEhsKF05FV0VSX01FU1NBR0VfTkVYVF9UVVJOEAESGQoVTkVXRVJfTUVTU0FHRV9SRVNUQVJUEAIqewoJT25GYWlsdXJlEhoKFk9OX0ZBSUxVUkVfVU5TUEVDSUZJRUQQABIaChZPTl9GQUlMVVJFX1NUQVlfU0lMRU5UEAESHAoYT05fRkFJTFVSRV9GQUxMQkFDS19URVhUEAISGAoUT05fRkFJTFVSRV9IQU5EX09WRVIQAypjCgZPbkxhdGUSFwoTT05fTEFURV9VTlNQRUNJRklFRBAAEhIKDk9OX0xBVEVfQU5TV0VSEAESFQoRT05fTEFURV9BUE9MT0dJU0UQAhIVChFPTl9MQVRFX0hBTkRfT1ZFUhADKm8KCFRha2VvdmVyEhgKFFRBS0VPVkVSX1VOU1BFQ0lGSUVEEAASFAoQVEFLRU9WRVJfQllfRE9PUhABEhkKFVRBS0VPVkVSX1RBS0VfQ09OVFJPTBACEhgKFFRBS0VPVkVSX1JFQ09SRF9PTkxZEAMqegoMVXNhZ2VQdXJwb3NlEh0KGVVTQUdFX1BVUlBPU0VfVU5TUEVDSUZJRUQQABIWChJVU0FHRV9QVVJQT1NFX1RVUk4QARIZChVVU0FHRV9QVVJQT1NFX1BSRVZJRVcQAhIYChRVU0FHRV9QVVJQT1NFX1JFUExBWRADMvQECg1BZ2VudHNTZXJ2aWNlElYKC0NyZWF0ZUFnZW50EiIuc3dpdGNoYm9hcmQudjEuQ3JlYXRlQWdlbnRSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuQ3JlYXRlQWdlbnRSZXNwb25zZRJNCghHZXRBZ2VudBIfLnN3aXRjaGJvYXJkLnYxLkdldEFnZW50UmVxdWVzdBogLnN3aXRjaGJvYXJkLnYxLkdldEFnZW50UmVzcG9uc2USUwoKTGlzdEFnZW50cxIhLnN3aXRjaGJvYXJkLnYxLkxpc3RBZ2VudHNSZXF1ZXN0GiIuc3dpdGNoYm9hcmQudjEuTGlzdEFnZW50c1Jlc3BvbnNlElYKC1VwZGF0ZUFnZW50EiIuc3dpdGNoYm9hcmQudjEuVXBkYXRlQWdlbnRSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuVXBkYXRlQWdlbnRSZXNwb25zZRJWCgtEZWxldGVBZ2VudBIiLnN3aXRjaGJvYXJkLnYxLkRlbGV0ZUFnZW50UmVxdWVzdBojLnN3aXRjaGJvYXJkLnYxLkRlbGV0ZUFnZW50UmVzcG9uc2USZQoQUm90YXRlQWdlbnRUb2tlbhInLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUFnZW50VG9rZW5SZXF1ZXN0Giguc3dpdGNoYm9hcmQudjEuUm90YXRlQWdlbnRUb2tlblJlc3BvbnNlElAKCUxpc3RVc2FnZRIgLnN3aXRjaGJvYXJkLnYxLkxpc3RVc2FnZVJlcXVlc3QaIS5zd2l0Y2hib2FyZC52MS5MaXN0VXNhZ2VSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp, file_switchboard_v1_common]);
 
 /**
  * The configured AI that answers on channels (`chat_bot` in the REST contract).
@@ -83,6 +85,22 @@ export type Agent = Message<"switchboard.v1.Agent"> & {
    * @generated from field: switchboard.v1.ReplyPolicy reply_policy = 9;
    */
   replyPolicy?: ReplyPolicy | undefined;
+
+  /**
+   * What its calls of engines may use, up to 20 budgets, each scope and period once. None: no limit.
+   *
+   * @generated from field: repeated switchboard.v1.Budget budgets = 20;
+   */
+  budgets: Budget[];
+
+  /**
+   * What happens to a turn whose call does not fit a budget: STAY_SILENT closes it as SILENT, HAND_OVER besides makes the
+   * dialogue OPEN, both with the reason `budget_exhausted`; FALLBACK_TEXT sends the reply policy's `fallback_text`, with the
+   * reason `fallback`. Default: STAY_SILENT.
+   *
+   * @generated from field: switchboard.v1.OnFailure on_budget_exhausted = 21;
+   */
+  onBudgetExhausted: OnFailure;
 };
 
 /**
@@ -234,6 +252,14 @@ export type Engine = Message<"switchboard.v1.Engine"> & {
    * @generated from field: google.protobuf.Struct settings = 5;
    */
   settings?: JsonObject | undefined;
+
+  /**
+   * What its tokens cost, for the cost of runs and for budgets. Vendors change their prices: keep it up to date. Runs keep
+   * the price that they had. Not set: costs are not known.
+   *
+   * @generated from field: switchboard.v1.Price price = 7;
+   */
+  price?: Price | undefined;
 };
 
 /**
@@ -242,6 +268,153 @@ export type Engine = Message<"switchboard.v1.Engine"> & {
  */
 export const EngineSchema: GenMessage<Engine> = /*@__PURE__*/
   messageDesc(file_switchboard_v1_agents, 2);
+
+/**
+ * What an engine's tokens cost, in millionths of the currency's unit for a million tokens: 150,000 is USD 0.15.
+ *
+ * @generated from message switchboard.v1.Price
+ */
+export type Price = Message<"switchboard.v1.Price"> & {
+  /**
+   * Required. ISO 4217, such as `USD`.
+   *
+   * @generated from field: string currency = 1;
+   */
+  currency: string;
+
+  /**
+   * For input, 0 to 1,000,000,000,000.
+   *
+   * @generated from field: int64 input_micros = 2;
+   */
+  inputMicros: bigint;
+
+  /**
+   * For the part of the input that came from the vendor's cache. Not set: as other input.
+   *
+   * @generated from field: optional int64 cached_input_micros = 3;
+   */
+  cachedInputMicros?: bigint | undefined;
+
+  /**
+   * For output, 0 to 1,000,000,000,000.
+   *
+   * @generated from field: int64 output_micros = 4;
+   */
+  outputMicros: bigint;
+};
+
+/**
+ * Describes the message switchboard.v1.Price.
+ * Use `create(PriceSchema)` to create a new message.
+ */
+export const PriceSchema: GenMessage<Price> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 3);
+
+/**
+ * Asks what engines used and cost.
+ *
+ * @generated from message switchboard.v1.ListUsageRequest
+ */
+export type ListUsageRequest = Message<"switchboard.v1.ListUsageRequest"> & {
+  /**
+   * Only this agent's. Empty: of all.
+   *
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * From when on; its whole day (UTC) counts. Not set: today.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 2;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * Until when; its whole day counts. At most 31 days after the start. Not set: today.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 3;
+   */
+  endTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.ListUsageRequest.
+ * Use `create(ListUsageRequestSchema)` to create a new message.
+ */
+export const ListUsageRequestSchema: GenMessage<ListUsageRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 4);
+
+/**
+ * What engines used and cost.
+ *
+ * @generated from message switchboard.v1.ListUsageResponse
+ */
+export type ListUsageResponse = Message<"switchboard.v1.ListUsageResponse"> & {
+  /**
+   * One for each day, agent and purpose with calls, oldest day first.
+   *
+   * @generated from field: repeated switchboard.v1.DailyUsage days = 1;
+   */
+  days: DailyUsage[];
+};
+
+/**
+ * Describes the message switchboard.v1.ListUsageResponse.
+ * Use `create(ListUsageResponseSchema)` to create a new message.
+ */
+export const ListUsageResponseSchema: GenMessage<ListUsageResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 5);
+
+/**
+ * What an agent's engines used and cost in a day.
+ *
+ * @generated from message switchboard.v1.DailyUsage
+ */
+export type DailyUsage = Message<"switchboard.v1.DailyUsage"> & {
+  /**
+   * Output only. The day's beginning, UTC.
+   *
+   * @generated from field: google.protobuf.Timestamp day = 1;
+   */
+  day?: Timestamp | undefined;
+
+  /**
+   * Output only. The agent. Empty: a draft that was never saved.
+   *
+   * @generated from field: string agent_id = 2;
+   */
+  agentId: string;
+
+  /**
+   * Output only. What for.
+   *
+   * @generated from field: switchboard.v1.UsagePurpose purpose = 3;
+   */
+  purpose: UsagePurpose;
+
+  /**
+   * Output only. How many turns, previews or replays.
+   *
+   * @generated from field: int64 count = 4;
+   */
+  count: bigint;
+
+  /**
+   * Output only. What they used and cost.
+   *
+   * @generated from field: switchboard.v1.Usage usage = 5;
+   */
+  usage?: Usage | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.DailyUsage.
+ * Use `create(DailyUsageSchema)` to create a new message.
+ */
+export const DailyUsageSchema: GenMessage<DailyUsage> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 6);
 
 /**
  * Asks for a new agent.
@@ -269,7 +442,7 @@ export type CreateAgentRequest = Message<"switchboard.v1.CreateAgentRequest"> & 
  * Use `create(CreateAgentRequestSchema)` to create a new message.
  */
 export const CreateAgentRequestSchema: GenMessage<CreateAgentRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 3);
+  messageDesc(file_switchboard_v1_agents, 7);
 
 /**
  * The new agent.
@@ -297,7 +470,7 @@ export type CreateAgentResponse = Message<"switchboard.v1.CreateAgentResponse"> 
  * Use `create(CreateAgentResponseSchema)` to create a new message.
  */
 export const CreateAgentResponseSchema: GenMessage<CreateAgentResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 4);
+  messageDesc(file_switchboard_v1_agents, 8);
 
 /**
  * Asks for one agent.
@@ -318,7 +491,7 @@ export type GetAgentRequest = Message<"switchboard.v1.GetAgentRequest"> & {
  * Use `create(GetAgentRequestSchema)` to create a new message.
  */
 export const GetAgentRequestSchema: GenMessage<GetAgentRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 5);
+  messageDesc(file_switchboard_v1_agents, 9);
 
 /**
  * One agent.
@@ -339,7 +512,7 @@ export type GetAgentResponse = Message<"switchboard.v1.GetAgentResponse"> & {
  * Use `create(GetAgentResponseSchema)` to create a new message.
  */
 export const GetAgentResponseSchema: GenMessage<GetAgentResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 6);
+  messageDesc(file_switchboard_v1_agents, 10);
 
 /**
  * Asks for a page of agents.
@@ -367,7 +540,7 @@ export type ListAgentsRequest = Message<"switchboard.v1.ListAgentsRequest"> & {
  * Use `create(ListAgentsRequestSchema)` to create a new message.
  */
 export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 7);
+  messageDesc(file_switchboard_v1_agents, 11);
 
 /**
  * A page of agents.
@@ -395,7 +568,7 @@ export type ListAgentsResponse = Message<"switchboard.v1.ListAgentsResponse"> & 
  * Use `create(ListAgentsResponseSchema)` to create a new message.
  */
 export const ListAgentsResponseSchema: GenMessage<ListAgentsResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 8);
+  messageDesc(file_switchboard_v1_agents, 12);
 
 /**
  * Asks for a change of an agent.
@@ -411,8 +584,8 @@ export type UpdateAgentRequest = Message<"switchboard.v1.UpdateAgentRequest"> & 
   agent?: Agent | undefined;
 
   /**
-   * Required. Which fields to change: `display_name`, `instructions`, `engine` and `reply_policy` (as a
-   * whole), `active`.
+   * Required. Which fields to change: `display_name`, `instructions`, `engine`, `reply_policy` and `budgets`
+   * (each as a whole), `active`, `on_budget_exhausted`.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -424,7 +597,7 @@ export type UpdateAgentRequest = Message<"switchboard.v1.UpdateAgentRequest"> & 
  * Use `create(UpdateAgentRequestSchema)` to create a new message.
  */
 export const UpdateAgentRequestSchema: GenMessage<UpdateAgentRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 9);
+  messageDesc(file_switchboard_v1_agents, 13);
 
 /**
  * The changed agent.
@@ -445,7 +618,7 @@ export type UpdateAgentResponse = Message<"switchboard.v1.UpdateAgentResponse"> 
  * Use `create(UpdateAgentResponseSchema)` to create a new message.
  */
 export const UpdateAgentResponseSchema: GenMessage<UpdateAgentResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 10);
+  messageDesc(file_switchboard_v1_agents, 14);
 
 /**
  * Asks for the deletion of an agent.
@@ -466,7 +639,7 @@ export type DeleteAgentRequest = Message<"switchboard.v1.DeleteAgentRequest"> & 
  * Use `create(DeleteAgentRequestSchema)` to create a new message.
  */
 export const DeleteAgentRequestSchema: GenMessage<DeleteAgentRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 11);
+  messageDesc(file_switchboard_v1_agents, 15);
 
 /**
  * The agent is gone.
@@ -481,7 +654,7 @@ export type DeleteAgentResponse = Message<"switchboard.v1.DeleteAgentResponse"> 
  * Use `create(DeleteAgentResponseSchema)` to create a new message.
  */
 export const DeleteAgentResponseSchema: GenMessage<DeleteAgentResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 12);
+  messageDesc(file_switchboard_v1_agents, 16);
 
 /**
  * Asks for a new token.
@@ -502,7 +675,7 @@ export type RotateAgentTokenRequest = Message<"switchboard.v1.RotateAgentTokenRe
  * Use `create(RotateAgentTokenRequestSchema)` to create a new message.
  */
 export const RotateAgentTokenRequestSchema: GenMessage<RotateAgentTokenRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 13);
+  messageDesc(file_switchboard_v1_agents, 17);
 
 /**
  * The new token.
@@ -530,7 +703,7 @@ export type RotateAgentTokenResponse = Message<"switchboard.v1.RotateAgentTokenR
  * Use `create(RotateAgentTokenResponseSchema)` to create a new message.
  */
 export const RotateAgentTokenResponseSchema: GenMessage<RotateAgentTokenResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 14);
+  messageDesc(file_switchboard_v1_agents, 18);
 
 /**
  * What a customer's message does that comes while a turn runs.
@@ -692,6 +865,47 @@ export const TakeoverSchema: GenEnum<Takeover> = /*@__PURE__*/
   enumDesc(file_switchboard_v1_agents, 3);
 
 /**
+ * What an engine was called for.
+ *
+ * @generated from enum switchboard.v1.UsagePurpose
+ */
+export enum UsagePurpose {
+  /**
+   * Not set. Never sent by the server.
+   *
+   * @generated from enum value: USAGE_PURPOSE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Turns of dialogues.
+   *
+   * @generated from enum value: USAGE_PURPOSE_TURN = 1;
+   */
+  TURN = 1,
+
+  /**
+   * PreviewReply.
+   *
+   * @generated from enum value: USAGE_PURPOSE_PREVIEW = 2;
+   */
+  PREVIEW = 2,
+
+  /**
+   * ReplayDialogues.
+   *
+   * @generated from enum value: USAGE_PURPOSE_REPLAY = 3;
+   */
+  REPLAY = 3,
+}
+
+/**
+ * Describes the enum switchboard.v1.UsagePurpose.
+ */
+export const UsagePurposeSchema: GenEnum<UsagePurpose> = /*@__PURE__*/
+  enumDesc(file_switchboard_v1_agents, 4);
+
+/**
  * Agents: who answers. Reading needs `agents:read`, changing `agents:write`, rotating a token `agents:admin`.
  *
  * @generated from service switchboard.v1.AgentsService
@@ -759,6 +973,16 @@ export const AgentsService: GenService<{
     methodKind: "unary";
     input: typeof RotateAgentTokenRequestSchema;
     output: typeof RotateAgentTokenResponseSchema;
+  },
+  /**
+   * Lists what engines used and cost, by day and agent: turns by the day of their first message. Reasons: FIELD_INVALID.
+   *
+   * @generated from rpc switchboard.v1.AgentsService.ListUsage
+   */
+  listUsage: {
+    methodKind: "unary";
+    input: typeof ListUsageRequestSchema;
+    output: typeof ListUsageResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_switchboard_v1_agents, 0);

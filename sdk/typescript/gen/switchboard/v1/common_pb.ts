@@ -12,7 +12,7 @@ import type { Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file switchboard/v1/common.proto.
  */
 export const file_switchboard_v1_common: GenFile = /*@__PURE__*/
-  fileDesc("Chtzd2l0Y2hib2FyZC92MS9jb21tb24ucHJvdG8SDnN3aXRjaGJvYXJkLnYxIscBCgdNZXNzYWdlEgoKAmlkGAEgASgJEhMKC2RpYWxvZ3VlX2lkGAIgASgJEgsKA3NlcRgDIAEoAxIpCgRyb2xlGAQgASgOMhsuc3dpdGNoYm9hcmQudjEuTWVzc2FnZVJvbGUSDAoEdGV4dBgFIAEoCRITCgtleHRlcm5hbF9pZBgGIAEoCRIPCgd0dXJuX2lkGAcgASgJEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCqSAQoLTWVzc2FnZVJvbGUSHAoYTUVTU0FHRV9ST0xFX1VOU1BFQ0lGSUVEEAASFQoRTUVTU0FHRV9ST0xFX1VTRVIQARIaChZNRVNTQUdFX1JPTEVfQVNTSVNUQU5UEAISGQoVTUVTU0FHRV9ST0xFX0VNUExPWUVFEAMSFwoTTUVTU0FHRV9ST0xFX1NZU1RFTRAEYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("Chtzd2l0Y2hib2FyZC92MS9jb21tb24ucHJvdG8SDnN3aXRjaGJvYXJkLnYxIscBCgdNZXNzYWdlEgoKAmlkGAEgASgJEhMKC2RpYWxvZ3VlX2lkGAIgASgJEgsKA3NlcRgDIAEoAxIpCgRyb2xlGAQgASgOMhsuc3dpdGNoYm9hcmQudjEuTWVzc2FnZVJvbGUSDAoEdGV4dBgFIAEoCRITCgtleHRlcm5hbF9pZBgGIAEoCRIPCgd0dXJuX2lkGAcgASgJEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCL9AQoFVXNhZ2USDQoFY2FsbHMYASABKAMSFQoNdW5rbm93bl9jYWxscxgCIAEoAxIZCgxpbnB1dF90b2tlbnMYAyABKANIAIgBARIgChNjYWNoZWRfaW5wdXRfdG9rZW5zGAQgASgDSAGIAQESGgoNb3V0cHV0X3Rva2VucxgFIAEoA0gCiAEBEhgKC2Nvc3RfbWljcm9zGAYgASgDSAOIAQESEAoIY3VycmVuY3kYByABKAlCDwoNX2lucHV0X3Rva2Vuc0IWChRfY2FjaGVkX2lucHV0X3Rva2Vuc0IQCg5fb3V0cHV0X3Rva2Vuc0IOCgxfY29zdF9taWNyb3MioQEKBkJ1ZGdldBIqCgVzY29wZRgBIAEoDjIbLnN3aXRjaGJvYXJkLnYxLkJ1ZGdldFNjb3BlEiwKBnBlcmlvZBgCIAEoDjIcLnN3aXRjaGJvYXJkLnYxLkJ1ZGdldFBlcmlvZBISCgptYXhfdG9rZW5zGAMgASgDEhcKD21heF9jb3N0X21pY3JvcxgEIAEoAxIQCghjdXJyZW5jeRgFIAEoCSqSAQoLTWVzc2FnZVJvbGUSHAoYTUVTU0FHRV9ST0xFX1VOU1BFQ0lGSUVEEAASFQoRTUVTU0FHRV9ST0xFX1VTRVIQARIaChZNRVNTQUdFX1JPTEVfQVNTSVNUQU5UEAISGQoVTUVTU0FHRV9ST0xFX0VNUExPWUVFEAMSFwoTTUVTU0FHRV9ST0xFX1NZU1RFTRAEKqsBCgtCdWRnZXRTY29wZRIcChhCVURHRVRfU0NPUEVfVU5TUEVDSUZJRUQQABIVChFCVURHRVRfU0NPUEVfVFVSThABEhkKFUJVREdFVF9TQ09QRV9ESUFMT0dVRRACEhgKFEJVREdFVF9TQ09QRV9DT05UQUNUEAMSFgoSQlVER0VUX1NDT1BFX0FHRU5UEAQSGgoWQlVER0VUX1NDT1BFX1dPUktTUEFDRRAFKkQKDEJ1ZGdldFBlcmlvZBIdChlCVURHRVRfUEVSSU9EX1VOU1BFQ0lGSUVEEAASFQoRQlVER0VUX1BFUklPRF9EQVkQAWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * One message of a dialogue. Messages are never changed after they are recorded.
@@ -86,6 +86,125 @@ export const MessageSchema: GenMessage<Message> = /*@__PURE__*/
   messageDesc(file_switchboard_v1_common, 0);
 
 /**
+ * What calls of engines used and cost together. What a vendor didn't say is not counted as nothing: a field that is not set
+ * is not known, and `unknown_calls` says how many calls are missing from the sums.
+ *
+ * @generated from message switchboard.v1.Usage
+ */
+export type Usage = Message$1<"switchboard.v1.Usage"> & {
+  /**
+   * Output only. How many calls were made that a vendor may ask money for.
+   *
+   * @generated from field: int64 calls = 1;
+   */
+  calls: bigint;
+
+  /**
+   * Output only. How many of them didn't say what they used.
+   *
+   * @generated from field: int64 unknown_calls = 2;
+   */
+  unknownCalls: bigint;
+
+  /**
+   * Output only. Input tokens as the vendor counts them, the cached included. Not set: no call told.
+   *
+   * @generated from field: optional int64 input_tokens = 3;
+   */
+  inputTokens?: bigint | undefined;
+
+  /**
+   * Output only. Of these, what came from the vendor's cache. Not set: no call told.
+   *
+   * @generated from field: optional int64 cached_input_tokens = 4;
+   */
+  cachedInputTokens?: bigint | undefined;
+
+  /**
+   * Output only. Output tokens as the vendor counts them, hidden thinking included. Not set: no call told.
+   *
+   * @generated from field: optional int64 output_tokens = 5;
+   */
+  outputTokens?: bigint | undefined;
+
+  /**
+   * Output only. The cost by the price of the engine at that time, in millionths of the currency's unit, each call rounded
+   * up. Not set: no call has a price, or they have prices in several currencies.
+   *
+   * @generated from field: optional int64 cost_micros = 6;
+   */
+  costMicros?: bigint | undefined;
+
+  /**
+   * Output only. The currency, such as `USD`; `several`: there are several. Empty: no call has a price.
+   *
+   * @generated from field: string currency = 7;
+   */
+  currency: string;
+};
+
+/**
+ * Describes the message switchboard.v1.Usage.
+ * Use `create(UsageSchema)` to create a new message.
+ */
+export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_common, 1);
+
+/**
+ * What calls of engines may use. Counting begins with the first call after a budget is set. Before each call the worst that
+ * it may use is reserved (an estimate of its input on the safe side, and the engine's `max_output_tokens`, or 4,096 where that
+ * is not set), and settled with what it used; a call that doesn't say is settled as reserved. What a killed process reserved
+ * is given back when its lease has lapsed. A call that does not fit is not made; the event `budget.exhausted` tells of it
+ * once for each budget and day.
+ *
+ * @generated from message switchboard.v1.Budget
+ */
+export type Budget = Message$1<"switchboard.v1.Budget"> & {
+  /**
+   * Required. What it is counted for: TURN, DIALOGUE, CONTACT or AGENT for an agent, WORKSPACE for a workspace.
+   *
+   * @generated from field: switchboard.v1.BudgetScope scope = 1;
+   */
+  scope: BudgetScope;
+
+  /**
+   * How long it lasts.
+   *
+   * @generated from field: switchboard.v1.BudgetPeriod period = 2;
+   */
+  period: BudgetPeriod;
+
+  /**
+   * How many tokens may be used, input and output together. 0: as many as the cost allows.
+   *
+   * @generated from field: int64 max_tokens = 3;
+   */
+  maxTokens: bigint;
+
+  /**
+   * What may be spent, in millionths of the currency's unit. 0: as much as the tokens cost. An agent needs an engine with a
+   * price in this currency for it; of a workspace, only engines that have one are counted.
+   *
+   * @generated from field: int64 max_cost_micros = 4;
+   */
+  maxCostMicros: bigint;
+
+  /**
+   * The currency of `max_cost_micros`, ISO 4217, such as `USD`.
+   *
+   * @generated from field: string currency = 5;
+   */
+  currency: string;
+};
+
+/**
+ * Describes the message switchboard.v1.Budget.
+ * Use `create(BudgetSchema)` to create a new message.
+ */
+export const BudgetSchema: GenMessage<Budget> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_common, 2);
+
+/**
  * Who wrote a message.
  *
  * @generated from enum switchboard.v1.MessageRole
@@ -132,4 +251,86 @@ export enum MessageRole {
  */
 export const MessageRoleSchema: GenEnum<MessageRole> = /*@__PURE__*/
   enumDesc(file_switchboard_v1_common, 0);
+
+/**
+ * What a budget is counted for.
+ *
+ * @generated from enum switchboard.v1.BudgetScope
+ */
+export enum BudgetScope {
+  /**
+   * Not set. An error in requests.
+   *
+   * @generated from enum value: BUDGET_SCOPE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Each turn.
+   *
+   * @generated from enum value: BUDGET_SCOPE_TURN = 1;
+   */
+  TURN = 1,
+
+  /**
+   * Each dialogue.
+   *
+   * @generated from enum value: BUDGET_SCOPE_DIALOGUE = 2;
+   */
+  DIALOGUE = 2,
+
+  /**
+   * Each customer. Until contacts are known, a customer is a chat on a channel, so this is the same as DIALOGUE.
+   *
+   * @generated from enum value: BUDGET_SCOPE_CONTACT = 3;
+   */
+  CONTACT = 3,
+
+  /**
+   * The agent.
+   *
+   * @generated from enum value: BUDGET_SCOPE_AGENT = 4;
+   */
+  AGENT = 4,
+
+  /**
+   * The workspace.
+   *
+   * @generated from enum value: BUDGET_SCOPE_WORKSPACE = 5;
+   */
+  WORKSPACE = 5,
+}
+
+/**
+ * Describes the enum switchboard.v1.BudgetScope.
+ */
+export const BudgetScopeSchema: GenEnum<BudgetScope> = /*@__PURE__*/
+  enumDesc(file_switchboard_v1_common, 1);
+
+/**
+ * How long a budget lasts.
+ *
+ * @generated from enum switchboard.v1.BudgetPeriod
+ */
+export enum BudgetPeriod {
+  /**
+   * Not set: it is never renewed.
+   *
+   * @generated from enum value: BUDGET_PERIOD_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A day, UTC: it is full again at midnight.
+   *
+   * @generated from enum value: BUDGET_PERIOD_DAY = 1;
+   */
+  DAY = 1,
+}
+
+/**
+ * Describes the enum switchboard.v1.BudgetPeriod.
+ */
+export const BudgetPeriodSchema: GenEnum<BudgetPeriod> = /*@__PURE__*/
+  enumDesc(file_switchboard_v1_common, 2);
 

@@ -1,10 +1,13 @@
 //! Runs a turn: decide, ask the engine, run its tools, commit the reply, and send it.
 
+use std::sync::Arc;
+
 use domain::{
+    budget::Payer,
     decide::{TurnDecision, TurnFacts, decide_turn, not_held},
     delivery::Author,
     dialogue::{Role, Status},
-    engine::{Answer, Completion, Outcome, Step, Usage},
+    engine::{Answer, Completion, Outcome, Step},
     fail_point,
     policy::{OnFailure, OnLate},
     turn::TurnState,
@@ -14,12 +17,18 @@ use rand::RngExt;
 use store::{
     control::{Change, NewMessage},
     deliveries::ClaimedDelivery,
-    turns::{BegunTurn, ClaimedTurn, Committed, Reply, Settlement, Stepped},
+    turns::{BegunTurn, ClaimedTurn, Committed, Reply, RunRecord, Settlement, Stepped},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::deliver;
-use crate::{Error, tools, worker::Worker};
+use crate::{
+    Error,
+    budgets::{self, Life},
+    ledger::Ledger,
+    tools,
+    worker::Worker,
+};
 
 /// How many answers an engine may give in one turn before it must have replied.
 const MOST_STEPS: usize = 8;
@@ -43,15 +52,18 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
             return hand_over(worker, &begun, settlement).await;
         }
     }
+    let mut ledger = Ledger::default();
     let ended = {
         let run = worker.app.inner.hub.begin_run(claim.dialogue, &worker.give_up);
-        answer(worker, &claim, &begun, &run.token).await?
+        answer(worker, &claim, &begun, &run.token, &mut ledger).await?
     };
+    let record = Arc::new(ledger.into_record());
     match ended {
         Ended::Lost => Ok(()),
-        Ended::Failed(error) => fail(worker, claim, begun, &error).await,
-        Ended::Superseded => settle(worker, claim, begun.run, TurnState::Running, None, None).await,
-        Ended::Answered(steps) => reply(worker, claim, begun, steps).await,
+        Ended::Failed(error) => fail(worker, claim, begun, &error, record).await,
+        Ended::Exhausted(why) => exhausted(worker, claim, begun, why, record).await,
+        Ended::Superseded => settle(worker, claim, begun.run, TurnState::Running, None, Some(record)).await,
+        Ended::Answered(steps) => reply(worker, claim, begun, steps, record).await,
     }
 }
 
@@ -87,6 +99,8 @@ enum Ended {
     /// The last step is the reply.
     Answered(Vec<Step>),
     Failed(VendorError),
+    /// The next call does not fit a budget.
+    Exhausted(String),
     /// A newer message, or a change of control, made the answer pointless.
     Superseded,
     /// The claim is somebody else's.
@@ -98,6 +112,7 @@ async fn answer(
     claim: &ClaimedTurn,
     begun: &BegunTurn,
     pointless: &CancellationToken,
+    ledger: &mut Ledger,
 ) -> Result<Ended, Error> {
     let failed = |detail: &str, retry| {
         Ended::Failed(VendorError {
@@ -144,10 +159,29 @@ async fn answer(
         };
         request.steps.push(step);
     }
+    ledger.given(&request, &begun.history);
     while request.steps.len() < MOST_STEPS {
+        let payer = Payer {
+            workspace: claim.workspace,
+            agent: Some(begun.agent),
+            dialogue: Some(claim.dialogue),
+            holder: claim.turn.0,
+        };
+        let reservation = app.reservation(payer, &request, Life::Worker(worker.id)).await?;
+        let reserved = reservation.as_ref().map(|reservation| reservation.id);
+        if let Some(reservation) = reservation
+            && let Err(exhausted) = worker.reserve.write(reservation).await?
+        {
+            return Ok(Ended::Exhausted(exhausted.to_string()));
+        }
         fail_point::reached("engine", "before");
         let answer = engine.complete(&connection, &request, pointless).await;
         fail_point::reached("engine", "after");
+        let spent = ledger.called(&request.engine, &answer);
+        // What the engine still works on stays reserved until the turn asks again.
+        if let Some(id) = reserved.filter(|_| !matches!(answer, Ok(Outcome::Waiting { .. }))) {
+            worker.settle_budget.write(budgets::settlement(claim.workspace, id, &spent)).await?;
+        }
         let answer = match answer {
             Ok(Outcome::Answered(answer)) => cleaned(answer),
             Ok(Outcome::Waiting { .. }) => {
@@ -167,7 +201,17 @@ async fn answer(
         }
         // The answer is committed before its tools run, and they with their results: neither is ever done twice.
         let mut tx = app.store().workspace(claim.workspace).await?;
-        match store::turns::insert_step(&mut tx, worker.id, claim, begun.run, &answer, app.now()).await? {
+        match store::turns::insert_step(
+            &mut tx,
+            worker.id,
+            claim,
+            begun.run,
+            &answer,
+            ledger.record(),
+            app.now(),
+        )
+        .await?
+        {
             Stepped::Yes => {}
             Stepped::Superseded => return Ok(Ended::Superseded),
             Stepped::Lost => return Ok(Ended::Lost),
@@ -186,24 +230,24 @@ async fn reply(
     claim: ClaimedTurn,
     begun: BegunTurn,
     mut steps: Vec<Step>,
+    record: Arc<RunRecord>,
 ) -> Result<(), Error> {
-    let usage = steps.iter().filter_map(|step| step.answer.usage).fold(Usage::default(), |sum, it| sum + it);
     let Some(Step { answer, .. }) = steps.pop() else { return Ok(()) };
     let mut text = answer.text.clone();
     if text.trim().is_empty() {
-        return settle(worker, claim, begun.run, TurnState::Silent, Some("empty_answer"), None).await;
+        return settle(worker, claim, begun.run, TurnState::Silent, Some("empty_answer"), Some(record)).await;
     }
     if begun.late && begun.policy.on_late == OnLate::Apologise {
         text = format!("{}\n\n{text}", begun.policy.apology_text);
     }
-    commit(worker, claim, begun, text, Said { answer, usage, error: None }).await
+    commit(worker, claim, begun, text, Said { answer, record, error: None }).await
 }
 
 /// Where a reply comes from.
 struct Said {
     answer: Answer,
-    /// Of all steps.
-    usage: Usage,
+    /// What the engine was given, and what its calls cost.
+    record: Arc<RunRecord>,
     /// Why the engine's answer is not what is said.
     error: Option<String>,
 }
@@ -222,18 +266,18 @@ async fn commit(
         message: app.id(),
         text: text.clone(),
         answer: said.answer,
-        input_tokens: said.usage.input_tokens,
-        output_tokens: said.usage.output_tokens,
+        record: said.record,
         delivery: app.id(),
         out_job: app.id(),
         event: app.id(),
         error: said.error,
     };
-    let (message, delivery, out_job) = (reply.message, reply.delivery, reply.out_job);
+    let (message, delivery, out_job, record) =
+        (reply.message, reply.delivery, reply.out_job, Arc::clone(&reply.record));
     match worker.reply.write(reply).await? {
         Committed::Lost | Committed::Superseded | Committed::Reply(None) => Ok(()),
         Committed::NotHeld(reason) => {
-            settle(worker, claim, begun.run, TurnState::Silent, Some(reason), None).await
+            settle(worker, claim, begun.run, TurnState::Silent, Some(reason), Some(record)).await
         }
         Committed::Reply(Some(fence)) => {
             metrics::counter!("switchboard_turns_total", "state" => "REPLIED").increment(1);
@@ -264,6 +308,7 @@ async fn fail(
     claim: ClaimedTurn,
     begun: BegunTurn,
     error: &VendorError,
+    record: Arc<RunRecord>,
 ) -> Result<(), Error> {
     let failures = u32::try_from(claim.failures).unwrap_or(u32::MAX).saturating_add(1);
     let jitter = rand::rng().random_range(0.0..1.0);
@@ -276,21 +321,53 @@ async fn fail(
     let why = Some(error.to_string().replace('\0', ""));
     if let Some(pause) = pause {
         let run_at = worker.app.now() + pause;
-        let again = settlement(worker, claim, run, TurnState::Running, None, why);
-        worker.settle_turn.write(Settlement { run_at, ..again }).await?;
+        let again = settlement(worker, claim, run, TurnState::Running, None, Some(record));
+        worker.settle_turn.write(Settlement { run_at, error: why, ..again }).await?;
         return Ok(());
     }
-    let failed = |why| settlement(worker, claim, run, TurnState::Failed, Some("engine_failed"), why);
+    let failed = |why, record| Settlement {
+        error: why,
+        ..settlement(worker, claim, run, TurnState::Failed, Some("engine_failed"), Some(record))
+    };
     match begun.policy.on_failure {
         OnFailure::StaySilent => {
-            worker.settle_turn.write(failed(why)).await?;
+            worker.settle_turn.write(failed(why, record)).await?;
             Ok(())
         }
-        OnFailure::HandOver => hand_over(worker, &begun, failed(why)).await,
+        OnFailure::HandOver => hand_over(worker, &begun, failed(why, record)).await,
         OnFailure::FallbackText => {
             let text = begun.policy.fallback_text.clone();
             let answer = Answer { text: text.clone(), ..Answer::default() };
-            commit(worker, claim, begun, text, Said { answer, usage: Usage::default(), error: why }).await
+            commit(worker, claim, begun, text, Said { answer, record, error: why }).await
+        }
+    }
+}
+
+/// A call does not fit a budget: nothing more is asked, and the agent's policy decides.
+async fn exhausted(
+    worker: &Worker,
+    claim: ClaimedTurn,
+    begun: BegunTurn,
+    why: String,
+    record: Arc<RunRecord>,
+) -> Result<(), Error> {
+    let mut tx = worker.app.store().workspace(claim.workspace).await?;
+    let agent = store::agents::find(&mut tx, claim.workspace, begun.agent, false).await?;
+    store::commit(tx).await?;
+    let silent = |why, record| Settlement {
+        error: Some(why),
+        ..settlement(worker, claim, begun.run, TurnState::Silent, Some("budget_exhausted"), Some(record))
+    };
+    match agent.map_or(OnFailure::StaySilent, |agent| agent.on_budget_exhausted) {
+        OnFailure::StaySilent => {
+            worker.settle_turn.write(silent(why, record)).await?;
+            Ok(())
+        }
+        OnFailure::HandOver => hand_over(worker, &begun, silent(why, record)).await,
+        OnFailure::FallbackText => {
+            let text = begun.policy.fallback_text.clone();
+            let answer = Answer { text: text.clone(), ..Answer::default() };
+            commit(worker, claim, begun, text, Said { answer, record, error: Some(why) }).await
         }
     }
 }
@@ -345,9 +422,9 @@ async fn settle(
     run: i32,
     state: TurnState,
     reason: Option<&'static str>,
-    error: Option<String>,
+    record: Option<Arc<RunRecord>>,
 ) -> Result<(), Error> {
-    worker.settle_turn.write(settlement(worker, claim, run, state, reason, error)).await?;
+    worker.settle_turn.write(settlement(worker, claim, run, state, reason, record)).await?;
     Ok(())
 }
 
@@ -357,9 +434,10 @@ fn settlement(
     run: i32,
     state: TurnState,
     reason: Option<&'static str>,
-    error: Option<String>,
+    record: Option<Arc<RunRecord>>,
 ) -> Settlement {
-    Settlement { claim, run, state, reason, error, run_at: worker.app.now(), event: worker.app.id() }
+    let (run_at, event) = (worker.app.now(), worker.app.id());
+    Settlement { claim, run, state, reason, error: None, run_at, event, record }
 }
 
 #[cfg(test)]
