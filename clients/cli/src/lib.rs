@@ -9,6 +9,7 @@ mod connection;
 mod deliveries;
 mod endpoints;
 mod output;
+mod rehearsals;
 
 use std::process::ExitCode;
 

@@ -11,7 +11,7 @@ use secrecy::ExposeSecret;
 use switchboard_sdk::v1::{self, agents_service_server::AgentsService};
 use tonic::{Request, Response, Status};
 
-use super::{Services, caller, convert, refuse};
+use super::{Services, caller, convert, refuse, rehearsals};
 use crate::error::to_status;
 
 pub(super) fn to_wire(agent: agent::Agent) -> v1::Agent {
@@ -164,7 +164,7 @@ fn daily_usage(usage: DailyUsage) -> v1::DailyUsage {
     }
 }
 
-fn new_agent(wire: Option<v1::Agent>) -> Result<NewAgent, Error> {
+pub(super) fn new_agent(wire: Option<v1::Agent>) -> Result<NewAgent, Error> {
     let wire = convert::required("agent", wire)?;
     Ok(NewAgent {
         engine: wire.engine.map(engine).transpose()?,
@@ -295,6 +295,28 @@ impl AgentsService for Services {
         let (agent, start, end) = read().map_err(|error: Error| refuse(&error))?;
         let days = self.app.list_usage(&caller, agent, start, end).await.map_err(to_status)?;
         Ok(Response::new(v1::ListUsageResponse { days: days.into_iter().map(daily_usage).collect() }))
+    }
+
+    async fn preview_reply(
+        &self,
+        request: Request<v1::PreviewReplyRequest>,
+    ) -> Result<Response<v1::PreviewReplyResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = rehearsals::preview_request(request.into_inner()).map_err(|error| refuse(&error))?;
+        let preview = self.app.preview_reply(&caller, request).await.map_err(to_status)?;
+        Ok(Response::new(rehearsals::preview(preview)))
+    }
+
+    type ReplayDialoguesStream = rehearsals::ReplayStream;
+
+    async fn replay_dialogues(
+        &self,
+        request: Request<v1::ReplayDialoguesRequest>,
+    ) -> Result<Response<Self::ReplayDialoguesStream>, Status> {
+        let caller = caller(&request)?;
+        let request = rehearsals::replay_request(request.into_inner()).map_err(|error| refuse(&error))?;
+        let replayed = self.app.replay_dialogues(&caller, request).await.map_err(to_status)?;
+        Ok(Response::new(rehearsals::replay(replayed)))
     }
 
     async fn rotate_agent_token(

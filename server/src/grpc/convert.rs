@@ -162,7 +162,8 @@ pub(super) fn to_struct(json: &Json) -> Struct {
     }
 }
 
-fn to_value(json: &Json) -> Value {
+/// Writes any JSON.
+pub(super) fn to_value(json: &Json) -> Value {
     Value {
         kind: Some(match json {
             Json::Null => Kind::NullValue(0),

@@ -7,6 +7,7 @@ mod convert;
 mod dialogues;
 mod endpoints;
 mod events;
+mod rehearsals;
 mod server;
 mod webhooks;
 mod workspaces;

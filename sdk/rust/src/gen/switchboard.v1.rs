@@ -455,6 +455,179 @@ pub struct RotateAgentTokenResponse {
     #[prost(string, tag = "2")]
     pub token: ::prost::alloc::string::String,
 }
+/// Asks what an agent would answer.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PreviewReplyRequest {
+    /// A saved agent. Either this or `agent` is required.
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+    /// A draft, checked as on creation. With an `id`, it stands for that saved agent, whose budgets and usage it counts for.
+    #[prost(message, optional, tag = "2")]
+    pub agent: ::core::option::Option<Agent>,
+    /// Required. The dialogue, oldest first: 1 to 200 messages, the last by the customer.
+    #[prost(message, repeated, tag = "3")]
+    pub messages: ::prost::alloc::vec::Vec<PreviewMessage>,
+    /// How long it may take, 1 s to 600 s. Not set: 60 s.
+    #[prost(message, optional, tag = "4")]
+    pub timeout: ::core::option::Option<::prost_types::Duration>,
+}
+/// A message that was never sent.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PreviewMessage {
+    /// Required. Who says it.
+    #[prost(enumeration = "MessageRole", tag = "1")]
+    pub role: i32,
+    /// Required. The text, 1 to 65,536 bytes, without U+0000.
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
+}
+/// What an agent would answer.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PreviewReplyResponse {
+    /// What it would say. Empty: nothing, see `reason`.
+    #[prost(string, tag = "1")]
+    pub text: ::prost::alloc::string::String,
+    /// Why it would say nothing, as of a turn: `empty_answer`, `engine_failed`, `budget_exhausted`. Empty: it answers.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    /// What went wrong, for `engine_failed` and `budget_exhausted`. Empty otherwise.
+    #[prost(string, tag = "3")]
+    pub error: ::prost::alloc::string::String,
+    /// The tools it would call on its way, in order.
+    #[prost(message, repeated, tag = "4")]
+    pub calls: ::prost::alloc::vec::Vec<RehearsedCall>,
+    /// All that the engine was given and answered, as in a run.
+    #[prost(message, optional, tag = "5")]
+    pub manifest: ::core::option::Option<::prost_types::Struct>,
+    /// SHA-256 of what it was given first, as in a run. Empty: it was not asked.
+    #[prost(string, tag = "6")]
+    pub prompt_hash: ::prost::alloc::string::String,
+    /// What the calls of the engine used and cost.
+    #[prost(message, optional, tag = "7")]
+    pub usage: ::core::option::Option<Usage>,
+}
+/// A call of a tool in a preview or replay.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RehearsedCall {
+    /// The tool.
+    #[prost(string, tag = "1")]
+    pub tool: ::prost::alloc::string::String,
+    /// Its arguments, as the engine wrote them.
+    #[prost(message, optional, tag = "2")]
+    pub arguments: ::core::option::Option<::prost_types::Value>,
+    /// What the engine was told it gave. Not set: it was not recorded.
+    #[prost(message, optional, tag = "3")]
+    pub result: ::core::option::Option<::prost_types::Value>,
+    /// Whether it would have changed something: it was not run, and the engine was told that it worked.
+    #[prost(bool, tag = "4")]
+    pub would_do: bool,
+}
+/// Asks what a changed agent would have answered.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReplayDialoguesRequest {
+    /// A saved agent. Either this or `agent` is required.
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+    /// A draft, checked as on creation. With an `id`, it stands for that saved agent, whose budgets and usage it counts for.
+    #[prost(message, optional, tag = "2")]
+    pub agent: ::core::option::Option<Agent>,
+    /// The dialogues, up to 100. None: the newest of all.
+    #[prost(string, repeated, tag = "3")]
+    pub dialogue_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Only dialogues of this channel. Empty: of any.
+    #[prost(string, tag = "4")]
+    pub channel_id: ::prost::alloc::string::String,
+    /// How many turns at most, the newest first chosen, up to 1,000. 0: 100. Turns that no engine answered are passed over.
+    #[prost(int32, tag = "5")]
+    pub limit: i32,
+    /// How long it may take, 1 s to 3,600 s. Not set: 600 s.
+    #[prost(message, optional, tag = "6")]
+    pub timeout: ::core::option::Option<::prost_types::Duration>,
+}
+/// A replayed turn, or the summary.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReplayDialoguesResponse {
+    /// What it is.
+    #[prost(oneof = "replay_dialogues_response::Item", tags = "1, 2")]
+    pub item: ::core::option::Option<replay_dialogues_response::Item>,
+}
+/// Nested message and enum types in `ReplayDialoguesResponse`.
+pub mod replay_dialogues_response {
+    /// What it is.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Item {
+        /// A turn.
+        #[prost(message, tag = "1")]
+        Turn(super::ReplayedTurn),
+        /// The summary, last of all.
+        #[prost(message, tag = "2")]
+        Summary(super::ReplaySummary),
+    }
+}
+/// What a changed agent would have done in a turn.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReplayedTurn {
+    /// The turn.
+    #[prost(string, tag = "1")]
+    pub turn_id: ::prost::alloc::string::String,
+    /// Its dialogue.
+    #[prost(string, tag = "2")]
+    pub dialogue_id: ::prost::alloc::string::String,
+    /// Whether text and calls are the same.
+    #[prost(bool, tag = "3")]
+    pub same: bool,
+    /// Whether the engine was given something else than then, and asked. Otherwise the answer is the recorded one.
+    #[prost(bool, tag = "4")]
+    pub asked: bool,
+    /// What was answered.
+    #[prost(message, optional, tag = "5")]
+    pub before: ::core::option::Option<ReplayedAnswer>,
+    /// What would be answered.
+    #[prost(message, optional, tag = "6")]
+    pub after: ::core::option::Option<ReplayedAnswer>,
+    /// What was not recorded: calls of tools without a result. The turn ends with the first.
+    #[prost(string, repeated, tag = "7")]
+    pub divergences: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Why there is no answer: `engine_failed: …`, `budget_exhausted: …` (which ends the replay), `not_recorded: …` (a message
+    /// of its history is gone). Empty otherwise.
+    #[prost(string, tag = "8")]
+    pub error: ::prost::alloc::string::String,
+}
+/// One side of a replayed turn.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReplayedAnswer {
+    /// The reply.
+    #[prost(string, tag = "1")]
+    pub text: ::prost::alloc::string::String,
+    /// The calls of tools on the way to it.
+    #[prost(message, repeated, tag = "2")]
+    pub calls: ::prost::alloc::vec::Vec<RehearsedCall>,
+    /// What its answers used and cost, at the price that its engine has on this side.
+    #[prost(message, optional, tag = "3")]
+    pub usage: ::core::option::Option<Usage>,
+    /// SHA-256 of what the engine was given first.
+    #[prost(string, tag = "4")]
+    pub prompt_hash: ::prost::alloc::string::String,
+}
+/// What a replay came to.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplaySummary {
+    /// How many turns were replayed.
+    #[prost(int32, tag = "1")]
+    pub turns: i32,
+    /// How many are the same.
+    #[prost(int32, tag = "2")]
+    pub same: i32,
+    /// How many diverge from the recording.
+    #[prost(int32, tag = "3")]
+    pub diverged: i32,
+    /// How many got no answer.
+    #[prost(int32, tag = "4")]
+    pub failed: i32,
+    /// What the replay itself used and cost: recorded answers are free.
+    #[prost(message, optional, tag = "5")]
+    pub usage: ::core::option::Option<Usage>,
+}
 /// What a customer's message does that comes while a turn runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -911,6 +1084,66 @@ pub mod agents_service_client {
                 .insert(GrpcMethod::new("switchboard.v1.AgentsService", "ListUsage"));
             self.inner.unary(req, path, codec).await
         }
+        /// Runs an agent on given messages. Nothing is sent and no turn is made; tools that only read are run, of others the answer
+        /// says what they would do. Its calls cost what calls cost, count for the budgets of agent and workspace, and leave the
+        /// event `agent.previewed`. Ends early when the caller goes away. Needs `agents:write`. Reasons: AGENT_NOT_FOUND,
+        /// FIELD_INVALID, DEADLINE_EXCEEDED.
+        pub async fn preview_reply(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PreviewReplyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PreviewReplyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.AgentsService/PreviewReply",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("switchboard.v1.AgentsService", "PreviewReply"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Runs a changed agent on recorded turns, each with the history that it had, and tells what would be different. Nothing is
+        /// sent or changed; results of tools come from the recording, and a call that was not recorded ends its turn as a
+        /// divergence. Where the engine would be given just what it was given then (the same `prompt_hash`), the recorded answer
+        /// is taken and no vendor is called. Answers with one turn after another, oldest first in each dialogue, and a summary in the
+        /// end; costs as PreviewReply does, with the event `agent.replayed`. Needs `agents:write` and `dialogues:read`. Reasons:
+        /// AGENT_NOT_FOUND, FIELD_INVALID, DEADLINE_EXCEEDED.
+        pub async fn replay_dialogues(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReplayDialoguesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ReplayDialoguesResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.AgentsService/ReplayDialogues",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.AgentsService", "ReplayDialogues"),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -984,6 +1217,36 @@ pub mod agents_service_server {
             request: tonic::Request<super::ListUsageRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListUsageResponse>,
+            tonic::Status,
+        >;
+        /// Runs an agent on given messages. Nothing is sent and no turn is made; tools that only read are run, of others the answer
+        /// says what they would do. Its calls cost what calls cost, count for the budgets of agent and workspace, and leave the
+        /// event `agent.previewed`. Ends early when the caller goes away. Needs `agents:write`. Reasons: AGENT_NOT_FOUND,
+        /// FIELD_INVALID, DEADLINE_EXCEEDED.
+        async fn preview_reply(
+            &self,
+            request: tonic::Request<super::PreviewReplyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PreviewReplyResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the ReplayDialogues method.
+        type ReplayDialoguesStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ReplayDialoguesResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Runs a changed agent on recorded turns, each with the history that it had, and tells what would be different. Nothing is
+        /// sent or changed; results of tools come from the recording, and a call that was not recorded ends its turn as a
+        /// divergence. Where the engine would be given just what it was given then (the same `prompt_hash`), the recorded answer
+        /// is taken and no vendor is called. Answers with one turn after another, oldest first in each dialogue, and a summary in the
+        /// end; costs as PreviewReply does, with the event `agent.replayed`. Needs `agents:write` and `dialogues:read`. Reasons:
+        /// AGENT_NOT_FOUND, FIELD_INVALID, DEADLINE_EXCEEDED.
+        async fn replay_dialogues(
+            &self,
+            request: tonic::Request<super::ReplayDialoguesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::ReplayDialoguesStream>,
             tonic::Status,
         >;
     }
@@ -1376,6 +1639,99 @@ pub mod agents_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.AgentsService/PreviewReply" => {
+                    #[allow(non_camel_case_types)]
+                    struct PreviewReplySvc<T: AgentsService>(pub Arc<T>);
+                    impl<
+                        T: AgentsService,
+                    > tonic::server::UnaryService<super::PreviewReplyRequest>
+                    for PreviewReplySvc<T> {
+                        type Response = super::PreviewReplyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PreviewReplyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgentsService>::preview_reply(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PreviewReplySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.AgentsService/ReplayDialogues" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReplayDialoguesSvc<T: AgentsService>(pub Arc<T>);
+                    impl<
+                        T: AgentsService,
+                    > tonic::server::ServerStreamingService<
+                        super::ReplayDialoguesRequest,
+                    > for ReplayDialoguesSvc<T> {
+                        type Response = super::ReplayDialoguesResponse;
+                        type ResponseStream = T::ReplayDialoguesStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReplayDialoguesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgentsService>::replay_dialogues(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReplayDialoguesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
@@ -5008,7 +5364,9 @@ pub struct Event {
     /// failed, another follows), `delivery.uncertain` (it may have arrived, another follows), `delivery.held`,
     /// `delivery.resolved`, `delivery.withheld`, `delivery.dead`, `delivery.retried`, `webhook.quarantined`, `endpoint.created`,
     /// `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why). Dispatches to endpoints
-    /// leave no events: they would be dispatched in turn.
+    /// leave no events: they would be dispatched in turn. `budget.exhausted` tells, once for each budget and day, of a call that
+    /// did not fit (`data`: `scope`, `period`, `unit`, `most`, `used`, `reserved`, `asked`; the subject is the dialogue, agent or
+    /// workspace), `agent.previewed` and `agent.replayed` of what PreviewReply and ReplayDialogues cost (`data.usage`).
     #[prost(string, tag = "2")]
     pub r#type: ::prost::alloc::string::String,
     /// Output only. The place after this event: give it to Watch or ListEvents to go on from here.

@@ -68,6 +68,15 @@ pub(crate) async fn run(
     Ok(Some(results))
 }
 
+/// What a call would give that is not made: every tool here changes something. Answers with what the engine is told, and
+/// whether the call would have been made.
+pub(crate) fn rehearse(call: &ToolCall) -> (Value, bool) {
+    match understand(call) {
+        Ok(_) => (json!({ "ok": true }), true),
+        Err(problem) => (json!({ "error": problem }), false),
+    }
+}
+
 fn understand(call: &ToolCall) -> Result<(&str, &Value), String> {
     if call.name != SET_ATTRIBUTE {
         return Err(format!("there is no tool {}", call.name));

@@ -23,6 +23,7 @@ pub mod numberer;
 pub mod page;
 pub mod queue;
 pub mod record;
+pub mod recordings;
 pub mod request_ids;
 pub mod turns;
 pub mod usage;

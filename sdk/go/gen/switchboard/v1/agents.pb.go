@@ -1551,6 +1551,750 @@ func (x *RotateAgentTokenResponse) GetToken() string {
 	return ""
 }
 
+// Asks what an agent would answer.
+type PreviewReplyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A saved agent. Either this or `agent` is required.
+	AgentId string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// A draft, checked as on creation. With an `id`, it stands for that saved agent, whose budgets and usage it counts for.
+	Agent *Agent `protobuf:"bytes,2,opt,name=agent,proto3" json:"agent,omitempty"`
+	// Required. The dialogue, oldest first: 1 to 200 messages, the last by the customer.
+	Messages []*PreviewMessage `protobuf:"bytes,3,rep,name=messages,proto3" json:"messages,omitempty"`
+	// How long it may take, 1 s to 600 s. Not set: 60 s.
+	Timeout       *durationpb.Duration `protobuf:"bytes,4,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewReplyRequest) Reset() {
+	*x = PreviewReplyRequest{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewReplyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewReplyRequest) ProtoMessage() {}
+
+func (x *PreviewReplyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewReplyRequest.ProtoReflect.Descriptor instead.
+func (*PreviewReplyRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *PreviewReplyRequest) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *PreviewReplyRequest) GetAgent() *Agent {
+	if x != nil {
+		return x.Agent
+	}
+	return nil
+}
+
+func (x *PreviewReplyRequest) GetMessages() []*PreviewMessage {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+func (x *PreviewReplyRequest) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+// A message that was never sent.
+type PreviewMessage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. Who says it.
+	Role MessageRole `protobuf:"varint,1,opt,name=role,proto3,enum=switchboard.v1.MessageRole" json:"role,omitempty"`
+	// Required. The text, 1 to 65,536 bytes, without U+0000.
+	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewMessage) Reset() {
+	*x = PreviewMessage{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewMessage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewMessage) ProtoMessage() {}
+
+func (x *PreviewMessage) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewMessage.ProtoReflect.Descriptor instead.
+func (*PreviewMessage) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *PreviewMessage) GetRole() MessageRole {
+	if x != nil {
+		return x.Role
+	}
+	return MessageRole_MESSAGE_ROLE_UNSPECIFIED
+}
+
+func (x *PreviewMessage) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+// What an agent would answer.
+type PreviewReplyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it would say. Empty: nothing, see `reason`.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// Why it would say nothing, as of a turn: `empty_answer`, `engine_failed`, `budget_exhausted`. Empty: it answers.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What went wrong, for `engine_failed` and `budget_exhausted`. Empty otherwise.
+	Error string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	// The tools it would call on its way, in order.
+	Calls []*RehearsedCall `protobuf:"bytes,4,rep,name=calls,proto3" json:"calls,omitempty"`
+	// All that the engine was given and answered, as in a run.
+	Manifest *structpb.Struct `protobuf:"bytes,5,opt,name=manifest,proto3" json:"manifest,omitempty"`
+	// SHA-256 of what it was given first, as in a run. Empty: it was not asked.
+	PromptHash string `protobuf:"bytes,6,opt,name=prompt_hash,json=promptHash,proto3" json:"prompt_hash,omitempty"`
+	// What the calls of the engine used and cost.
+	Usage         *Usage `protobuf:"bytes,7,opt,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewReplyResponse) Reset() {
+	*x = PreviewReplyResponse{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewReplyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewReplyResponse) ProtoMessage() {}
+
+func (x *PreviewReplyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewReplyResponse.ProtoReflect.Descriptor instead.
+func (*PreviewReplyResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PreviewReplyResponse) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *PreviewReplyResponse) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PreviewReplyResponse) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *PreviewReplyResponse) GetCalls() []*RehearsedCall {
+	if x != nil {
+		return x.Calls
+	}
+	return nil
+}
+
+func (x *PreviewReplyResponse) GetManifest() *structpb.Struct {
+	if x != nil {
+		return x.Manifest
+	}
+	return nil
+}
+
+func (x *PreviewReplyResponse) GetPromptHash() string {
+	if x != nil {
+		return x.PromptHash
+	}
+	return ""
+}
+
+func (x *PreviewReplyResponse) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+// A call of a tool in a preview or replay.
+type RehearsedCall struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tool.
+	Tool string `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"`
+	// Its arguments, as the engine wrote them.
+	Arguments *structpb.Value `protobuf:"bytes,2,opt,name=arguments,proto3" json:"arguments,omitempty"`
+	// What the engine was told it gave. Not set: it was not recorded.
+	Result *structpb.Value `protobuf:"bytes,3,opt,name=result,proto3" json:"result,omitempty"`
+	// Whether it would have changed something: it was not run, and the engine was told that it worked.
+	WouldDo       bool `protobuf:"varint,4,opt,name=would_do,json=wouldDo,proto3" json:"would_do,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RehearsedCall) Reset() {
+	*x = RehearsedCall{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RehearsedCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RehearsedCall) ProtoMessage() {}
+
+func (x *RehearsedCall) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RehearsedCall.ProtoReflect.Descriptor instead.
+func (*RehearsedCall) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *RehearsedCall) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *RehearsedCall) GetArguments() *structpb.Value {
+	if x != nil {
+		return x.Arguments
+	}
+	return nil
+}
+
+func (x *RehearsedCall) GetResult() *structpb.Value {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *RehearsedCall) GetWouldDo() bool {
+	if x != nil {
+		return x.WouldDo
+	}
+	return false
+}
+
+// Asks what a changed agent would have answered.
+type ReplayDialoguesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A saved agent. Either this or `agent` is required.
+	AgentId string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// A draft, checked as on creation. With an `id`, it stands for that saved agent, whose budgets and usage it counts for.
+	Agent *Agent `protobuf:"bytes,2,opt,name=agent,proto3" json:"agent,omitempty"`
+	// The dialogues, up to 100. None: the newest of all.
+	DialogueIds []string `protobuf:"bytes,3,rep,name=dialogue_ids,json=dialogueIds,proto3" json:"dialogue_ids,omitempty"`
+	// Only dialogues of this channel. Empty: of any.
+	ChannelId string `protobuf:"bytes,4,opt,name=channel_id,json=channelId,proto3" json:"channel_id,omitempty"`
+	// How many turns at most, the newest first chosen, up to 1,000. 0: 100. Turns that no engine answered are passed over.
+	Limit int32 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	// How long it may take, 1 s to 3,600 s. Not set: 600 s.
+	Timeout       *durationpb.Duration `protobuf:"bytes,6,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayDialoguesRequest) Reset() {
+	*x = ReplayDialoguesRequest{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayDialoguesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayDialoguesRequest) ProtoMessage() {}
+
+func (x *ReplayDialoguesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayDialoguesRequest.ProtoReflect.Descriptor instead.
+func (*ReplayDialoguesRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ReplayDialoguesRequest) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *ReplayDialoguesRequest) GetAgent() *Agent {
+	if x != nil {
+		return x.Agent
+	}
+	return nil
+}
+
+func (x *ReplayDialoguesRequest) GetDialogueIds() []string {
+	if x != nil {
+		return x.DialogueIds
+	}
+	return nil
+}
+
+func (x *ReplayDialoguesRequest) GetChannelId() string {
+	if x != nil {
+		return x.ChannelId
+	}
+	return ""
+}
+
+func (x *ReplayDialoguesRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ReplayDialoguesRequest) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+// A replayed turn, or the summary.
+type ReplayDialoguesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is.
+	//
+	// Types that are valid to be assigned to Item:
+	//
+	//	*ReplayDialoguesResponse_Turn
+	//	*ReplayDialoguesResponse_Summary
+	Item          isReplayDialoguesResponse_Item `protobuf_oneof:"item"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayDialoguesResponse) Reset() {
+	*x = ReplayDialoguesResponse{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayDialoguesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayDialoguesResponse) ProtoMessage() {}
+
+func (x *ReplayDialoguesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayDialoguesResponse.ProtoReflect.Descriptor instead.
+func (*ReplayDialoguesResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ReplayDialoguesResponse) GetItem() isReplayDialoguesResponse_Item {
+	if x != nil {
+		return x.Item
+	}
+	return nil
+}
+
+func (x *ReplayDialoguesResponse) GetTurn() *ReplayedTurn {
+	if x != nil {
+		if x, ok := x.Item.(*ReplayDialoguesResponse_Turn); ok {
+			return x.Turn
+		}
+	}
+	return nil
+}
+
+func (x *ReplayDialoguesResponse) GetSummary() *ReplaySummary {
+	if x != nil {
+		if x, ok := x.Item.(*ReplayDialoguesResponse_Summary); ok {
+			return x.Summary
+		}
+	}
+	return nil
+}
+
+type isReplayDialoguesResponse_Item interface {
+	isReplayDialoguesResponse_Item()
+}
+
+type ReplayDialoguesResponse_Turn struct {
+	// A turn.
+	Turn *ReplayedTurn `protobuf:"bytes,1,opt,name=turn,proto3,oneof"`
+}
+
+type ReplayDialoguesResponse_Summary struct {
+	// The summary, last of all.
+	Summary *ReplaySummary `protobuf:"bytes,2,opt,name=summary,proto3,oneof"`
+}
+
+func (*ReplayDialoguesResponse_Turn) isReplayDialoguesResponse_Item() {}
+
+func (*ReplayDialoguesResponse_Summary) isReplayDialoguesResponse_Item() {}
+
+// What a changed agent would have done in a turn.
+type ReplayedTurn struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The turn.
+	TurnId string `protobuf:"bytes,1,opt,name=turn_id,json=turnId,proto3" json:"turn_id,omitempty"`
+	// Its dialogue.
+	DialogueId string `protobuf:"bytes,2,opt,name=dialogue_id,json=dialogueId,proto3" json:"dialogue_id,omitempty"`
+	// Whether text and calls are the same.
+	Same bool `protobuf:"varint,3,opt,name=same,proto3" json:"same,omitempty"`
+	// Whether the engine was given something else than then, and asked. Otherwise the answer is the recorded one.
+	Asked bool `protobuf:"varint,4,opt,name=asked,proto3" json:"asked,omitempty"`
+	// What was answered.
+	Before *ReplayedAnswer `protobuf:"bytes,5,opt,name=before,proto3" json:"before,omitempty"`
+	// What would be answered.
+	After *ReplayedAnswer `protobuf:"bytes,6,opt,name=after,proto3" json:"after,omitempty"`
+	// What was not recorded: calls of tools without a result. The turn ends with the first.
+	Divergences []string `protobuf:"bytes,7,rep,name=divergences,proto3" json:"divergences,omitempty"`
+	// Why there is no answer: `engine_failed: …`, `budget_exhausted: …` (which ends the replay), `not_recorded: …` (a message
+	// of its history is gone). Empty otherwise.
+	Error         string `protobuf:"bytes,8,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayedTurn) Reset() {
+	*x = ReplayedTurn{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayedTurn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayedTurn) ProtoMessage() {}
+
+func (x *ReplayedTurn) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayedTurn.ProtoReflect.Descriptor instead.
+func (*ReplayedTurn) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ReplayedTurn) GetTurnId() string {
+	if x != nil {
+		return x.TurnId
+	}
+	return ""
+}
+
+func (x *ReplayedTurn) GetDialogueId() string {
+	if x != nil {
+		return x.DialogueId
+	}
+	return ""
+}
+
+func (x *ReplayedTurn) GetSame() bool {
+	if x != nil {
+		return x.Same
+	}
+	return false
+}
+
+func (x *ReplayedTurn) GetAsked() bool {
+	if x != nil {
+		return x.Asked
+	}
+	return false
+}
+
+func (x *ReplayedTurn) GetBefore() *ReplayedAnswer {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
+func (x *ReplayedTurn) GetAfter() *ReplayedAnswer {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *ReplayedTurn) GetDivergences() []string {
+	if x != nil {
+		return x.Divergences
+	}
+	return nil
+}
+
+func (x *ReplayedTurn) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+// One side of a replayed turn.
+type ReplayedAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The reply.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// The calls of tools on the way to it.
+	Calls []*RehearsedCall `protobuf:"bytes,2,rep,name=calls,proto3" json:"calls,omitempty"`
+	// What its answers used and cost, at the price that its engine has on this side.
+	Usage *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
+	// SHA-256 of what the engine was given first.
+	PromptHash    string `protobuf:"bytes,4,opt,name=prompt_hash,json=promptHash,proto3" json:"prompt_hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayedAnswer) Reset() {
+	*x = ReplayedAnswer{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayedAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayedAnswer) ProtoMessage() {}
+
+func (x *ReplayedAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayedAnswer.ProtoReflect.Descriptor instead.
+func (*ReplayedAnswer) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ReplayedAnswer) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *ReplayedAnswer) GetCalls() []*RehearsedCall {
+	if x != nil {
+		return x.Calls
+	}
+	return nil
+}
+
+func (x *ReplayedAnswer) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+func (x *ReplayedAnswer) GetPromptHash() string {
+	if x != nil {
+		return x.PromptHash
+	}
+	return ""
+}
+
+// What a replay came to.
+type ReplaySummary struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many turns were replayed.
+	Turns int32 `protobuf:"varint,1,opt,name=turns,proto3" json:"turns,omitempty"`
+	// How many are the same.
+	Same int32 `protobuf:"varint,2,opt,name=same,proto3" json:"same,omitempty"`
+	// How many diverge from the recording.
+	Diverged int32 `protobuf:"varint,3,opt,name=diverged,proto3" json:"diverged,omitempty"`
+	// How many got no answer.
+	Failed int32 `protobuf:"varint,4,opt,name=failed,proto3" json:"failed,omitempty"`
+	// What the replay itself used and cost: recorded answers are free.
+	Usage         *Usage `protobuf:"bytes,5,opt,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplaySummary) Reset() {
+	*x = ReplaySummary{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplaySummary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplaySummary) ProtoMessage() {}
+
+func (x *ReplaySummary) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplaySummary.ProtoReflect.Descriptor instead.
+func (*ReplaySummary) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ReplaySummary) GetTurns() int32 {
+	if x != nil {
+		return x.Turns
+	}
+	return 0
+}
+
+func (x *ReplaySummary) GetSame() int32 {
+	if x != nil {
+		return x.Same
+	}
+	return 0
+}
+
+func (x *ReplaySummary) GetDiverged() int32 {
+	if x != nil {
+		return x.Diverged
+	}
+	return 0
+}
+
+func (x *ReplaySummary) GetFailed() int32 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *ReplaySummary) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
 var File_switchboard_v1_agents_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_agents_proto_rawDesc = "" +
@@ -1648,7 +2392,63 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"]\n" +
 	"\x18RotateAgentTokenResponse\x12+\n" +
 	"\x05agent\x18\x01 \x01(\v2\x15.switchboard.v1.AgentR\x05agent\x12\x14\n" +
-	"\x05token\x18\x02 \x01(\tR\x05token*e\n" +
+	"\x05token\x18\x02 \x01(\tR\x05token\"\xce\x01\n" +
+	"\x13PreviewReplyRequest\x12\x19\n" +
+	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12+\n" +
+	"\x05agent\x18\x02 \x01(\v2\x15.switchboard.v1.AgentR\x05agent\x12:\n" +
+	"\bmessages\x18\x03 \x03(\v2\x1e.switchboard.v1.PreviewMessageR\bmessages\x123\n" +
+	"\atimeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"U\n" +
+	"\x0ePreviewMessage\x12/\n" +
+	"\x04role\x18\x01 \x01(\x0e2\x1b.switchboard.v1.MessageRoleR\x04role\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\x90\x02\n" +
+	"\x14PreviewReplyResponse\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\x123\n" +
+	"\x05calls\x18\x04 \x03(\v2\x1d.switchboard.v1.RehearsedCallR\x05calls\x123\n" +
+	"\bmanifest\x18\x05 \x01(\v2\x17.google.protobuf.StructR\bmanifest\x12\x1f\n" +
+	"\vprompt_hash\x18\x06 \x01(\tR\n" +
+	"promptHash\x12+\n" +
+	"\x05usage\x18\a \x01(\v2\x15.switchboard.v1.UsageR\x05usage\"\xa4\x01\n" +
+	"\rRehearsedCall\x12\x12\n" +
+	"\x04tool\x18\x01 \x01(\tR\x04tool\x124\n" +
+	"\targuments\x18\x02 \x01(\v2\x16.google.protobuf.ValueR\targuments\x12.\n" +
+	"\x06result\x18\x03 \x01(\v2\x16.google.protobuf.ValueR\x06result\x12\x19\n" +
+	"\bwould_do\x18\x04 \x01(\bR\awouldDo\"\xed\x01\n" +
+	"\x16ReplayDialoguesRequest\x12\x19\n" +
+	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12+\n" +
+	"\x05agent\x18\x02 \x01(\v2\x15.switchboard.v1.AgentR\x05agent\x12!\n" +
+	"\fdialogue_ids\x18\x03 \x03(\tR\vdialogueIds\x12\x1d\n" +
+	"\n" +
+	"channel_id\x18\x04 \x01(\tR\tchannelId\x12\x14\n" +
+	"\x05limit\x18\x05 \x01(\x05R\x05limit\x123\n" +
+	"\atimeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"\x90\x01\n" +
+	"\x17ReplayDialoguesResponse\x122\n" +
+	"\x04turn\x18\x01 \x01(\v2\x1c.switchboard.v1.ReplayedTurnH\x00R\x04turn\x129\n" +
+	"\asummary\x18\x02 \x01(\v2\x1d.switchboard.v1.ReplaySummaryH\x00R\asummaryB\x06\n" +
+	"\x04item\"\x98\x02\n" +
+	"\fReplayedTurn\x12\x17\n" +
+	"\aturn_id\x18\x01 \x01(\tR\x06turnId\x12\x1f\n" +
+	"\vdialogue_id\x18\x02 \x01(\tR\n" +
+	"dialogueId\x12\x12\n" +
+	"\x04same\x18\x03 \x01(\bR\x04same\x12\x14\n" +
+	"\x05asked\x18\x04 \x01(\bR\x05asked\x126\n" +
+	"\x06before\x18\x05 \x01(\v2\x1e.switchboard.v1.ReplayedAnswerR\x06before\x124\n" +
+	"\x05after\x18\x06 \x01(\v2\x1e.switchboard.v1.ReplayedAnswerR\x05after\x12 \n" +
+	"\vdivergences\x18\a \x03(\tR\vdivergences\x12\x14\n" +
+	"\x05error\x18\b \x01(\tR\x05error\"\xa7\x01\n" +
+	"\x0eReplayedAnswer\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x123\n" +
+	"\x05calls\x18\x02 \x03(\v2\x1d.switchboard.v1.RehearsedCallR\x05calls\x12+\n" +
+	"\x05usage\x18\x03 \x01(\v2\x15.switchboard.v1.UsageR\x05usage\x12\x1f\n" +
+	"\vprompt_hash\x18\x04 \x01(\tR\n" +
+	"promptHash\"\x9a\x01\n" +
+	"\rReplaySummary\x12\x14\n" +
+	"\x05turns\x18\x01 \x01(\x05R\x05turns\x12\x12\n" +
+	"\x04same\x18\x02 \x01(\x05R\x04same\x12\x1a\n" +
+	"\bdiverged\x18\x03 \x01(\x05R\bdiverged\x12\x16\n" +
+	"\x06failed\x18\x04 \x01(\x05R\x06failed\x12+\n" +
+	"\x05usage\x18\x05 \x01(\v2\x15.switchboard.v1.UsageR\x05usage*e\n" +
 	"\fNewerMessage\x12\x1d\n" +
 	"\x19NEWER_MESSAGE_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17NEWER_MESSAGE_NEXT_TURN\x10\x01\x12\x19\n" +
@@ -1672,7 +2472,7 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\x19USAGE_PURPOSE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12USAGE_PURPOSE_TURN\x10\x01\x12\x19\n" +
 	"\x15USAGE_PURPOSE_PREVIEW\x10\x02\x12\x18\n" +
-	"\x14USAGE_PURPOSE_REPLAY\x10\x032\xf4\x04\n" +
+	"\x14USAGE_PURPOSE_REPLAY\x10\x032\xb5\x06\n" +
 	"\rAgentsService\x12V\n" +
 	"\vCreateAgent\x12\".switchboard.v1.CreateAgentRequest\x1a#.switchboard.v1.CreateAgentResponse\x12M\n" +
 	"\bGetAgent\x12\x1f.switchboard.v1.GetAgentRequest\x1a .switchboard.v1.GetAgentResponse\x12S\n" +
@@ -1681,7 +2481,9 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\vUpdateAgent\x12\".switchboard.v1.UpdateAgentRequest\x1a#.switchboard.v1.UpdateAgentResponse\x12V\n" +
 	"\vDeleteAgent\x12\".switchboard.v1.DeleteAgentRequest\x1a#.switchboard.v1.DeleteAgentResponse\x12e\n" +
 	"\x10RotateAgentToken\x12'.switchboard.v1.RotateAgentTokenRequest\x1a(.switchboard.v1.RotateAgentTokenResponse\x12P\n" +
-	"\tListUsage\x12 .switchboard.v1.ListUsageRequest\x1a!.switchboard.v1.ListUsageResponseB\xb3\x01\n" +
+	"\tListUsage\x12 .switchboard.v1.ListUsageRequest\x1a!.switchboard.v1.ListUsageResponse\x12Y\n" +
+	"\fPreviewReply\x12#.switchboard.v1.PreviewReplyRequest\x1a$.switchboard.v1.PreviewReplyResponse\x12d\n" +
+	"\x0fReplayDialogues\x12&.switchboard.v1.ReplayDialoguesRequest\x1a'.switchboard.v1.ReplayDialoguesResponse0\x01B\xb3\x01\n" +
 	"\x12com.switchboard.v1B\vAgentsProtoP\x01Z7switchboard.dev/sdk/go/gen/switchboard/v1;switchboardv1\xa2\x02\x03SXX\xaa\x02\x0eSwitchboard.V1\xca\x02\x0eSwitchboard\\V1\xe2\x02\x1aSwitchboard\\V1\\GPBMetadata\xea\x02\x0fSwitchboard::V1b\x06proto3"
 
 var (
@@ -1697,7 +2499,7 @@ func file_switchboard_v1_agents_proto_rawDescGZIP() []byte {
 }
 
 var file_switchboard_v1_agents_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_switchboard_v1_agents_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_switchboard_v1_agents_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_switchboard_v1_agents_proto_goTypes = []any{
 	(NewerMessage)(0),                // 0: switchboard.v1.NewerMessage
 	(OnFailure)(0),                   // 1: switchboard.v1.OnFailure
@@ -1723,63 +2525,96 @@ var file_switchboard_v1_agents_proto_goTypes = []any{
 	(*DeleteAgentResponse)(nil),      // 21: switchboard.v1.DeleteAgentResponse
 	(*RotateAgentTokenRequest)(nil),  // 22: switchboard.v1.RotateAgentTokenRequest
 	(*RotateAgentTokenResponse)(nil), // 23: switchboard.v1.RotateAgentTokenResponse
-	(*timestamppb.Timestamp)(nil),    // 24: google.protobuf.Timestamp
-	(*Budget)(nil),                   // 25: switchboard.v1.Budget
-	(*durationpb.Duration)(nil),      // 26: google.protobuf.Duration
-	(*structpb.Struct)(nil),          // 27: google.protobuf.Struct
-	(*Usage)(nil),                    // 28: switchboard.v1.Usage
-	(*fieldmaskpb.FieldMask)(nil),    // 29: google.protobuf.FieldMask
+	(*PreviewReplyRequest)(nil),      // 24: switchboard.v1.PreviewReplyRequest
+	(*PreviewMessage)(nil),           // 25: switchboard.v1.PreviewMessage
+	(*PreviewReplyResponse)(nil),     // 26: switchboard.v1.PreviewReplyResponse
+	(*RehearsedCall)(nil),            // 27: switchboard.v1.RehearsedCall
+	(*ReplayDialoguesRequest)(nil),   // 28: switchboard.v1.ReplayDialoguesRequest
+	(*ReplayDialoguesResponse)(nil),  // 29: switchboard.v1.ReplayDialoguesResponse
+	(*ReplayedTurn)(nil),             // 30: switchboard.v1.ReplayedTurn
+	(*ReplayedAnswer)(nil),           // 31: switchboard.v1.ReplayedAnswer
+	(*ReplaySummary)(nil),            // 32: switchboard.v1.ReplaySummary
+	(*timestamppb.Timestamp)(nil),    // 33: google.protobuf.Timestamp
+	(*Budget)(nil),                   // 34: switchboard.v1.Budget
+	(*durationpb.Duration)(nil),      // 35: google.protobuf.Duration
+	(*structpb.Struct)(nil),          // 36: google.protobuf.Struct
+	(*Usage)(nil),                    // 37: switchboard.v1.Usage
+	(*fieldmaskpb.FieldMask)(nil),    // 38: google.protobuf.FieldMask
+	(MessageRole)(0),                 // 39: switchboard.v1.MessageRole
+	(*structpb.Value)(nil),           // 40: google.protobuf.Value
 }
 var file_switchboard_v1_agents_proto_depIdxs = []int32{
 	7,  // 0: switchboard.v1.Agent.engine:type_name -> switchboard.v1.Engine
-	24, // 1: switchboard.v1.Agent.create_time:type_name -> google.protobuf.Timestamp
-	24, // 2: switchboard.v1.Agent.update_time:type_name -> google.protobuf.Timestamp
+	33, // 1: switchboard.v1.Agent.create_time:type_name -> google.protobuf.Timestamp
+	33, // 2: switchboard.v1.Agent.update_time:type_name -> google.protobuf.Timestamp
 	6,  // 3: switchboard.v1.Agent.reply_policy:type_name -> switchboard.v1.ReplyPolicy
-	25, // 4: switchboard.v1.Agent.budgets:type_name -> switchboard.v1.Budget
+	34, // 4: switchboard.v1.Agent.budgets:type_name -> switchboard.v1.Budget
 	1,  // 5: switchboard.v1.Agent.on_budget_exhausted:type_name -> switchboard.v1.OnFailure
-	26, // 6: switchboard.v1.ReplyPolicy.quiet_window:type_name -> google.protobuf.Duration
-	26, // 7: switchboard.v1.ReplyPolicy.longest_wait:type_name -> google.protobuf.Duration
+	35, // 6: switchboard.v1.ReplyPolicy.quiet_window:type_name -> google.protobuf.Duration
+	35, // 7: switchboard.v1.ReplyPolicy.longest_wait:type_name -> google.protobuf.Duration
 	0,  // 8: switchboard.v1.ReplyPolicy.newer_message:type_name -> switchboard.v1.NewerMessage
 	1,  // 9: switchboard.v1.ReplyPolicy.on_failure:type_name -> switchboard.v1.OnFailure
-	26, // 10: switchboard.v1.ReplyPolicy.late_after:type_name -> google.protobuf.Duration
+	35, // 10: switchboard.v1.ReplyPolicy.late_after:type_name -> google.protobuf.Duration
 	2,  // 11: switchboard.v1.ReplyPolicy.on_late:type_name -> switchboard.v1.OnLate
 	3,  // 12: switchboard.v1.ReplyPolicy.takeover:type_name -> switchboard.v1.Takeover
-	26, // 13: switchboard.v1.ReplyPolicy.return_after:type_name -> google.protobuf.Duration
-	27, // 14: switchboard.v1.Engine.settings:type_name -> google.protobuf.Struct
+	35, // 13: switchboard.v1.ReplyPolicy.return_after:type_name -> google.protobuf.Duration
+	36, // 14: switchboard.v1.Engine.settings:type_name -> google.protobuf.Struct
 	8,  // 15: switchboard.v1.Engine.price:type_name -> switchboard.v1.Price
-	24, // 16: switchboard.v1.ListUsageRequest.start_time:type_name -> google.protobuf.Timestamp
-	24, // 17: switchboard.v1.ListUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	33, // 16: switchboard.v1.ListUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	33, // 17: switchboard.v1.ListUsageRequest.end_time:type_name -> google.protobuf.Timestamp
 	11, // 18: switchboard.v1.ListUsageResponse.days:type_name -> switchboard.v1.DailyUsage
-	24, // 19: switchboard.v1.DailyUsage.day:type_name -> google.protobuf.Timestamp
+	33, // 19: switchboard.v1.DailyUsage.day:type_name -> google.protobuf.Timestamp
 	4,  // 20: switchboard.v1.DailyUsage.purpose:type_name -> switchboard.v1.UsagePurpose
-	28, // 21: switchboard.v1.DailyUsage.usage:type_name -> switchboard.v1.Usage
+	37, // 21: switchboard.v1.DailyUsage.usage:type_name -> switchboard.v1.Usage
 	5,  // 22: switchboard.v1.CreateAgentRequest.agent:type_name -> switchboard.v1.Agent
 	5,  // 23: switchboard.v1.CreateAgentResponse.agent:type_name -> switchboard.v1.Agent
 	5,  // 24: switchboard.v1.GetAgentResponse.agent:type_name -> switchboard.v1.Agent
 	5,  // 25: switchboard.v1.ListAgentsResponse.agents:type_name -> switchboard.v1.Agent
 	5,  // 26: switchboard.v1.UpdateAgentRequest.agent:type_name -> switchboard.v1.Agent
-	29, // 27: switchboard.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
+	38, // 27: switchboard.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
 	5,  // 28: switchboard.v1.UpdateAgentResponse.agent:type_name -> switchboard.v1.Agent
 	5,  // 29: switchboard.v1.RotateAgentTokenResponse.agent:type_name -> switchboard.v1.Agent
-	12, // 30: switchboard.v1.AgentsService.CreateAgent:input_type -> switchboard.v1.CreateAgentRequest
-	14, // 31: switchboard.v1.AgentsService.GetAgent:input_type -> switchboard.v1.GetAgentRequest
-	16, // 32: switchboard.v1.AgentsService.ListAgents:input_type -> switchboard.v1.ListAgentsRequest
-	18, // 33: switchboard.v1.AgentsService.UpdateAgent:input_type -> switchboard.v1.UpdateAgentRequest
-	20, // 34: switchboard.v1.AgentsService.DeleteAgent:input_type -> switchboard.v1.DeleteAgentRequest
-	22, // 35: switchboard.v1.AgentsService.RotateAgentToken:input_type -> switchboard.v1.RotateAgentTokenRequest
-	9,  // 36: switchboard.v1.AgentsService.ListUsage:input_type -> switchboard.v1.ListUsageRequest
-	13, // 37: switchboard.v1.AgentsService.CreateAgent:output_type -> switchboard.v1.CreateAgentResponse
-	15, // 38: switchboard.v1.AgentsService.GetAgent:output_type -> switchboard.v1.GetAgentResponse
-	17, // 39: switchboard.v1.AgentsService.ListAgents:output_type -> switchboard.v1.ListAgentsResponse
-	19, // 40: switchboard.v1.AgentsService.UpdateAgent:output_type -> switchboard.v1.UpdateAgentResponse
-	21, // 41: switchboard.v1.AgentsService.DeleteAgent:output_type -> switchboard.v1.DeleteAgentResponse
-	23, // 42: switchboard.v1.AgentsService.RotateAgentToken:output_type -> switchboard.v1.RotateAgentTokenResponse
-	10, // 43: switchboard.v1.AgentsService.ListUsage:output_type -> switchboard.v1.ListUsageResponse
-	37, // [37:44] is the sub-list for method output_type
-	30, // [30:37] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	5,  // 30: switchboard.v1.PreviewReplyRequest.agent:type_name -> switchboard.v1.Agent
+	25, // 31: switchboard.v1.PreviewReplyRequest.messages:type_name -> switchboard.v1.PreviewMessage
+	35, // 32: switchboard.v1.PreviewReplyRequest.timeout:type_name -> google.protobuf.Duration
+	39, // 33: switchboard.v1.PreviewMessage.role:type_name -> switchboard.v1.MessageRole
+	27, // 34: switchboard.v1.PreviewReplyResponse.calls:type_name -> switchboard.v1.RehearsedCall
+	36, // 35: switchboard.v1.PreviewReplyResponse.manifest:type_name -> google.protobuf.Struct
+	37, // 36: switchboard.v1.PreviewReplyResponse.usage:type_name -> switchboard.v1.Usage
+	40, // 37: switchboard.v1.RehearsedCall.arguments:type_name -> google.protobuf.Value
+	40, // 38: switchboard.v1.RehearsedCall.result:type_name -> google.protobuf.Value
+	5,  // 39: switchboard.v1.ReplayDialoguesRequest.agent:type_name -> switchboard.v1.Agent
+	35, // 40: switchboard.v1.ReplayDialoguesRequest.timeout:type_name -> google.protobuf.Duration
+	30, // 41: switchboard.v1.ReplayDialoguesResponse.turn:type_name -> switchboard.v1.ReplayedTurn
+	32, // 42: switchboard.v1.ReplayDialoguesResponse.summary:type_name -> switchboard.v1.ReplaySummary
+	31, // 43: switchboard.v1.ReplayedTurn.before:type_name -> switchboard.v1.ReplayedAnswer
+	31, // 44: switchboard.v1.ReplayedTurn.after:type_name -> switchboard.v1.ReplayedAnswer
+	27, // 45: switchboard.v1.ReplayedAnswer.calls:type_name -> switchboard.v1.RehearsedCall
+	37, // 46: switchboard.v1.ReplayedAnswer.usage:type_name -> switchboard.v1.Usage
+	37, // 47: switchboard.v1.ReplaySummary.usage:type_name -> switchboard.v1.Usage
+	12, // 48: switchboard.v1.AgentsService.CreateAgent:input_type -> switchboard.v1.CreateAgentRequest
+	14, // 49: switchboard.v1.AgentsService.GetAgent:input_type -> switchboard.v1.GetAgentRequest
+	16, // 50: switchboard.v1.AgentsService.ListAgents:input_type -> switchboard.v1.ListAgentsRequest
+	18, // 51: switchboard.v1.AgentsService.UpdateAgent:input_type -> switchboard.v1.UpdateAgentRequest
+	20, // 52: switchboard.v1.AgentsService.DeleteAgent:input_type -> switchboard.v1.DeleteAgentRequest
+	22, // 53: switchboard.v1.AgentsService.RotateAgentToken:input_type -> switchboard.v1.RotateAgentTokenRequest
+	9,  // 54: switchboard.v1.AgentsService.ListUsage:input_type -> switchboard.v1.ListUsageRequest
+	24, // 55: switchboard.v1.AgentsService.PreviewReply:input_type -> switchboard.v1.PreviewReplyRequest
+	28, // 56: switchboard.v1.AgentsService.ReplayDialogues:input_type -> switchboard.v1.ReplayDialoguesRequest
+	13, // 57: switchboard.v1.AgentsService.CreateAgent:output_type -> switchboard.v1.CreateAgentResponse
+	15, // 58: switchboard.v1.AgentsService.GetAgent:output_type -> switchboard.v1.GetAgentResponse
+	17, // 59: switchboard.v1.AgentsService.ListAgents:output_type -> switchboard.v1.ListAgentsResponse
+	19, // 60: switchboard.v1.AgentsService.UpdateAgent:output_type -> switchboard.v1.UpdateAgentResponse
+	21, // 61: switchboard.v1.AgentsService.DeleteAgent:output_type -> switchboard.v1.DeleteAgentResponse
+	23, // 62: switchboard.v1.AgentsService.RotateAgentToken:output_type -> switchboard.v1.RotateAgentTokenResponse
+	10, // 63: switchboard.v1.AgentsService.ListUsage:output_type -> switchboard.v1.ListUsageResponse
+	26, // 64: switchboard.v1.AgentsService.PreviewReply:output_type -> switchboard.v1.PreviewReplyResponse
+	29, // 65: switchboard.v1.AgentsService.ReplayDialogues:output_type -> switchboard.v1.ReplayDialoguesResponse
+	57, // [57:66] is the sub-list for method output_type
+	48, // [48:57] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_agents_proto_init() }
@@ -1792,13 +2627,17 @@ func file_switchboard_v1_agents_proto_init() {
 	file_switchboard_v1_agents_proto_msgTypes[1].OneofWrappers = []any{}
 	file_switchboard_v1_agents_proto_msgTypes[2].OneofWrappers = []any{}
 	file_switchboard_v1_agents_proto_msgTypes[3].OneofWrappers = []any{}
+	file_switchboard_v1_agents_proto_msgTypes[24].OneofWrappers = []any{
+		(*ReplayDialoguesResponse_Turn)(nil),
+		(*ReplayDialoguesResponse_Summary)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_agents_proto_rawDesc), len(file_switchboard_v1_agents_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   19,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

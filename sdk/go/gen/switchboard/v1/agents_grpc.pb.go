@@ -26,6 +26,8 @@ const (
 	AgentsService_DeleteAgent_FullMethodName      = "/switchboard.v1.AgentsService/DeleteAgent"
 	AgentsService_RotateAgentToken_FullMethodName = "/switchboard.v1.AgentsService/RotateAgentToken"
 	AgentsService_ListUsage_FullMethodName        = "/switchboard.v1.AgentsService/ListUsage"
+	AgentsService_PreviewReply_FullMethodName     = "/switchboard.v1.AgentsService/PreviewReply"
+	AgentsService_ReplayDialogues_FullMethodName  = "/switchboard.v1.AgentsService/ReplayDialogues"
 )
 
 // AgentsServiceClient is the client API for AgentsService service.
@@ -51,6 +53,18 @@ type AgentsServiceClient interface {
 	RotateAgentToken(ctx context.Context, in *RotateAgentTokenRequest, opts ...grpc.CallOption) (*RotateAgentTokenResponse, error)
 	// Lists what engines used and cost, by day and agent: turns by the day of their first message. Reasons: FIELD_INVALID.
 	ListUsage(ctx context.Context, in *ListUsageRequest, opts ...grpc.CallOption) (*ListUsageResponse, error)
+	// Runs an agent on given messages. Nothing is sent and no turn is made; tools that only read are run, of others the answer
+	// says what they would do. Its calls cost what calls cost, count for the budgets of agent and workspace, and leave the
+	// event `agent.previewed`. Ends early when the caller goes away. Needs `agents:write`. Reasons: AGENT_NOT_FOUND,
+	// FIELD_INVALID, DEADLINE_EXCEEDED.
+	PreviewReply(ctx context.Context, in *PreviewReplyRequest, opts ...grpc.CallOption) (*PreviewReplyResponse, error)
+	// Runs a changed agent on recorded turns, each with the history that it had, and tells what would be different. Nothing is
+	// sent or changed; results of tools come from the recording, and a call that was not recorded ends its turn as a
+	// divergence. Where the engine would be given just what it was given then (the same `prompt_hash`), the recorded answer
+	// is taken and no vendor is called. Answers with one turn after another, oldest first in each dialogue, and a summary in the
+	// end; costs as PreviewReply does, with the event `agent.replayed`. Needs `agents:write` and `dialogues:read`. Reasons:
+	// AGENT_NOT_FOUND, FIELD_INVALID, DEADLINE_EXCEEDED.
+	ReplayDialogues(ctx context.Context, in *ReplayDialoguesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReplayDialoguesResponse], error)
 }
 
 type agentsServiceClient struct {
@@ -131,6 +145,35 @@ func (c *agentsServiceClient) ListUsage(ctx context.Context, in *ListUsageReques
 	return out, nil
 }
 
+func (c *agentsServiceClient) PreviewReply(ctx context.Context, in *PreviewReplyRequest, opts ...grpc.CallOption) (*PreviewReplyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PreviewReplyResponse)
+	err := c.cc.Invoke(ctx, AgentsService_PreviewReply_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *agentsServiceClient) ReplayDialogues(ctx context.Context, in *ReplayDialoguesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReplayDialoguesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AgentsService_ServiceDesc.Streams[0], AgentsService_ReplayDialogues_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReplayDialoguesRequest, ReplayDialoguesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AgentsService_ReplayDialoguesClient = grpc.ServerStreamingClient[ReplayDialoguesResponse]
+
 // AgentsServiceServer is the server API for AgentsService service.
 // All implementations must embed UnimplementedAgentsServiceServer
 // for forward compatibility.
@@ -154,6 +197,18 @@ type AgentsServiceServer interface {
 	RotateAgentToken(context.Context, *RotateAgentTokenRequest) (*RotateAgentTokenResponse, error)
 	// Lists what engines used and cost, by day and agent: turns by the day of their first message. Reasons: FIELD_INVALID.
 	ListUsage(context.Context, *ListUsageRequest) (*ListUsageResponse, error)
+	// Runs an agent on given messages. Nothing is sent and no turn is made; tools that only read are run, of others the answer
+	// says what they would do. Its calls cost what calls cost, count for the budgets of agent and workspace, and leave the
+	// event `agent.previewed`. Ends early when the caller goes away. Needs `agents:write`. Reasons: AGENT_NOT_FOUND,
+	// FIELD_INVALID, DEADLINE_EXCEEDED.
+	PreviewReply(context.Context, *PreviewReplyRequest) (*PreviewReplyResponse, error)
+	// Runs a changed agent on recorded turns, each with the history that it had, and tells what would be different. Nothing is
+	// sent or changed; results of tools come from the recording, and a call that was not recorded ends its turn as a
+	// divergence. Where the engine would be given just what it was given then (the same `prompt_hash`), the recorded answer
+	// is taken and no vendor is called. Answers with one turn after another, oldest first in each dialogue, and a summary in the
+	// end; costs as PreviewReply does, with the event `agent.replayed`. Needs `agents:write` and `dialogues:read`. Reasons:
+	// AGENT_NOT_FOUND, FIELD_INVALID, DEADLINE_EXCEEDED.
+	ReplayDialogues(*ReplayDialoguesRequest, grpc.ServerStreamingServer[ReplayDialoguesResponse]) error
 	mustEmbedUnimplementedAgentsServiceServer()
 }
 
@@ -184,6 +239,12 @@ func (UnimplementedAgentsServiceServer) RotateAgentToken(context.Context, *Rotat
 }
 func (UnimplementedAgentsServiceServer) ListUsage(context.Context, *ListUsageRequest) (*ListUsageResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListUsage not implemented")
+}
+func (UnimplementedAgentsServiceServer) PreviewReply(context.Context, *PreviewReplyRequest) (*PreviewReplyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PreviewReply not implemented")
+}
+func (UnimplementedAgentsServiceServer) ReplayDialogues(*ReplayDialoguesRequest, grpc.ServerStreamingServer[ReplayDialoguesResponse]) error {
+	return status.Error(codes.Unimplemented, "method ReplayDialogues not implemented")
 }
 func (UnimplementedAgentsServiceServer) mustEmbedUnimplementedAgentsServiceServer() {}
 func (UnimplementedAgentsServiceServer) testEmbeddedByValue()                       {}
@@ -332,6 +393,35 @@ func _AgentsService_ListUsage_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AgentsService_PreviewReply_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PreviewReplyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentsServiceServer).PreviewReply(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentsService_PreviewReply_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentsServiceServer).PreviewReply(ctx, req.(*PreviewReplyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AgentsService_ReplayDialogues_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReplayDialoguesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AgentsServiceServer).ReplayDialogues(m, &grpc.GenericServerStream[ReplayDialoguesRequest, ReplayDialoguesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AgentsService_ReplayDialoguesServer = grpc.ServerStreamingServer[ReplayDialoguesResponse]
+
 // AgentsService_ServiceDesc is the grpc.ServiceDesc for AgentsService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -367,7 +457,17 @@ var AgentsService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "ListUsage",
 			Handler:    _AgentsService_ListUsage_Handler,
 		},
+		{
+			MethodName: "PreviewReply",
+			Handler:    _AgentsService_PreviewReply_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "ReplayDialogues",
+			Handler:       _AgentsService_ReplayDialogues_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "switchboard/v1/agents.proto",
 }

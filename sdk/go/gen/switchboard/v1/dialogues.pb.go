@@ -748,7 +748,7 @@ type Turn struct {
 	// Output only. Where it stands.
 	State TurnState `protobuf:"varint,4,opt,name=state,proto3,enum=switchboard.v1.TurnState" json:"state,omitempty"`
 	// Output only. Why it stayed silent or failed: `agent_inactive`, `agent_deleted`, `channel_inactive`, `human_holds`,
-	// `nobody_holds`, `late`, `empty_answer`, `engine_failed`; or `fallback`: its reply is the policy's text. Empty otherwise.
+	// `nobody_holds`, `late`, `empty_answer`, `engine_failed`, `budget_exhausted`; or `fallback`: its reply is the policy's text. Empty otherwise.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Output only. The highest `seq` of a customer's message that it covers. 0 while it collects.
 	CoveredThrough int64 `protobuf:"varint,6,opt,name=covered_through,json=coveredThrough,proto3" json:"covered_through,omitempty"`

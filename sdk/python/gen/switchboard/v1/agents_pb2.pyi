@@ -260,3 +260,123 @@ class RotateAgentTokenResponse(_message.Message):
     agent: Agent
     token: str
     def __init__(self, agent: _Optional[_Union[Agent, _Mapping]] = ..., token: _Optional[str] = ...) -> None: ...
+
+class PreviewReplyRequest(_message.Message):
+    __slots__ = ("agent_id", "agent", "messages", "timeout")
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    agent_id: str
+    agent: Agent
+    messages: _containers.RepeatedCompositeFieldContainer[PreviewMessage]
+    timeout: _duration_pb2.Duration
+    def __init__(self, agent_id: _Optional[str] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ..., messages: _Optional[_Iterable[_Union[PreviewMessage, _Mapping]]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class PreviewMessage(_message.Message):
+    __slots__ = ("role", "text")
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    role: _common_pb2.MessageRole
+    text: str
+    def __init__(self, role: _Optional[_Union[_common_pb2.MessageRole, str]] = ..., text: _Optional[str] = ...) -> None: ...
+
+class PreviewReplyResponse(_message.Message):
+    __slots__ = ("text", "reason", "error", "calls", "manifest", "prompt_hash", "usage")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_HASH_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    reason: str
+    error: str
+    calls: _containers.RepeatedCompositeFieldContainer[RehearsedCall]
+    manifest: _struct_pb2.Struct
+    prompt_hash: str
+    usage: _common_pb2.Usage
+    def __init__(self, text: _Optional[str] = ..., reason: _Optional[str] = ..., error: _Optional[str] = ..., calls: _Optional[_Iterable[_Union[RehearsedCall, _Mapping]]] = ..., manifest: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., prompt_hash: _Optional[str] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ...) -> None: ...
+
+class RehearsedCall(_message.Message):
+    __slots__ = ("tool", "arguments", "result", "would_do")
+    TOOL_FIELD_NUMBER: _ClassVar[int]
+    ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    WOULD_DO_FIELD_NUMBER: _ClassVar[int]
+    tool: str
+    arguments: _struct_pb2.Value
+    result: _struct_pb2.Value
+    would_do: bool
+    def __init__(self, tool: _Optional[str] = ..., arguments: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., result: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., would_do: _Optional[bool] = ...) -> None: ...
+
+class ReplayDialoguesRequest(_message.Message):
+    __slots__ = ("agent_id", "agent", "dialogue_ids", "channel_id", "limit", "timeout")
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    DIALOGUE_IDS_FIELD_NUMBER: _ClassVar[int]
+    CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    agent_id: str
+    agent: Agent
+    dialogue_ids: _containers.RepeatedScalarFieldContainer[str]
+    channel_id: str
+    limit: int
+    timeout: _duration_pb2.Duration
+    def __init__(self, agent_id: _Optional[str] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ..., dialogue_ids: _Optional[_Iterable[str]] = ..., channel_id: _Optional[str] = ..., limit: _Optional[int] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class ReplayDialoguesResponse(_message.Message):
+    __slots__ = ("turn", "summary")
+    TURN_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    turn: ReplayedTurn
+    summary: ReplaySummary
+    def __init__(self, turn: _Optional[_Union[ReplayedTurn, _Mapping]] = ..., summary: _Optional[_Union[ReplaySummary, _Mapping]] = ...) -> None: ...
+
+class ReplayedTurn(_message.Message):
+    __slots__ = ("turn_id", "dialogue_id", "same", "asked", "before", "after", "divergences", "error")
+    TURN_ID_FIELD_NUMBER: _ClassVar[int]
+    DIALOGUE_ID_FIELD_NUMBER: _ClassVar[int]
+    SAME_FIELD_NUMBER: _ClassVar[int]
+    ASKED_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    DIVERGENCES_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    turn_id: str
+    dialogue_id: str
+    same: bool
+    asked: bool
+    before: ReplayedAnswer
+    after: ReplayedAnswer
+    divergences: _containers.RepeatedScalarFieldContainer[str]
+    error: str
+    def __init__(self, turn_id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., same: _Optional[bool] = ..., asked: _Optional[bool] = ..., before: _Optional[_Union[ReplayedAnswer, _Mapping]] = ..., after: _Optional[_Union[ReplayedAnswer, _Mapping]] = ..., divergences: _Optional[_Iterable[str]] = ..., error: _Optional[str] = ...) -> None: ...
+
+class ReplayedAnswer(_message.Message):
+    __slots__ = ("text", "calls", "usage", "prompt_hash")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_HASH_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    calls: _containers.RepeatedCompositeFieldContainer[RehearsedCall]
+    usage: _common_pb2.Usage
+    prompt_hash: str
+    def __init__(self, text: _Optional[str] = ..., calls: _Optional[_Iterable[_Union[RehearsedCall, _Mapping]]] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ..., prompt_hash: _Optional[str] = ...) -> None: ...
+
+class ReplaySummary(_message.Message):
+    __slots__ = ("turns", "same", "diverged", "failed", "usage")
+    TURNS_FIELD_NUMBER: _ClassVar[int]
+    SAME_FIELD_NUMBER: _ClassVar[int]
+    DIVERGED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    turns: int
+    same: int
+    diverged: int
+    failed: int
+    usage: _common_pb2.Usage
+    def __init__(self, turns: _Optional[int] = ..., same: _Optional[int] = ..., diverged: _Optional[int] = ..., failed: _Optional[int] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ...) -> None: ...

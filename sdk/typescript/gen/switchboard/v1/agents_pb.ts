@@ -4,9 +4,9 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Duration, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, FieldMask, Timestamp, Value } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Budget, Usage } from "./common_pb.js";
+import type { Budget, MessageRole, Usage } from "./common_pb.js";
 import { file_switchboard_v1_common } from "./common_pb.js";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
@@ -14,7 +14,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file switchboard/v1/agents.proto.
  */
 export const file_switchboard_v1_agents: GenFile = /*@__PURE__*/
-  fileDesc("Chtzd2l0Y2hib2FyZC92MS9hZ2VudHMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIpMDCgVBZ2VudBIKCgJpZBgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSFAoMaW5zdHJ1Y3Rpb25zGAMgASgJEiYKBmVuZ2luZRgEIAEoCzIWLnN3aXRjaGJvYXJkLnYxLkVuZ2luZRITCgZhY3RpdmUYBSABKAhIAIgBARIUCgx0b2tlbl9zdWZmaXgYBiABKAkSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCgxyZXBseV9wb2xpY3kYCSABKAsyGy5zd2l0Y2hib2FyZC52MS5SZXBseVBvbGljeRInCgdidWRnZXRzGBQgAygLMhYuc3dpdGNoYm9hcmQudjEuQnVkZ2V0EjYKE29uX2J1ZGdldF9leGhhdXN0ZWQYFSABKA4yGS5zd2l0Y2hib2FyZC52MS5PbkZhaWx1cmVCCQoHX2FjdGl2ZSL7AwoLUmVwbHlQb2xpY3kSLwoMcXVpZXRfd2luZG93GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi8KDGxvbmdlc3Rfd2FpdBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIzCg1uZXdlcl9tZXNzYWdlGAMgASgOMhwuc3dpdGNoYm9hcmQudjEuTmV3ZXJNZXNzYWdlEhkKDG1heF9yZXN0YXJ0cxgEIAEoBUgAiAEBEi0KCm9uX2ZhaWx1cmUYBSABKA4yGS5zd2l0Y2hib2FyZC52MS5PbkZhaWx1cmUSFQoNZmFsbGJhY2tfdGV4dBgGIAEoCRItCgpsYXRlX2FmdGVyGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKB29uX2xhdGUYCCABKA4yFi5zd2l0Y2hib2FyZC52MS5PbkxhdGUSFAoMYXBvbG9neV90ZXh0GAkgASgJEioKCHRha2VvdmVyGAogASgOMhguc3dpdGNoYm9hcmQudjEuVGFrZW92ZXISLwoMcmV0dXJuX2FmdGVyGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhgKEGhhbmRfb3Zlcl9ub3RpY2UYDCABKAlCDwoNX21heF9yZXN0YXJ0cyLYAQoGRW5naW5lEg4KBnZlbmRvchgBIAEoCRINCgVtb2RlbBgCIAEoCRIYCgt0ZW1wZXJhdHVyZRgDIAEoAUgAiAEBEh4KEW1heF9vdXRwdXRfdG9rZW5zGAQgASgFSAGIAQESKQoIc2V0dGluZ3MYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EiQKBXByaWNlGAcgASgLMhUuc3dpdGNoYm9hcmQudjEuUHJpY2VCDgoMX3RlbXBlcmF0dXJlQhQKEl9tYXhfb3V0cHV0X3Rva2VucyKAAQoFUHJpY2USEAoIY3VycmVuY3kYASABKAkSFAoMaW5wdXRfbWljcm9zGAIgASgDEiAKE2NhY2hlZF9pbnB1dF9taWNyb3MYAyABKANIAIgBARIVCg1vdXRwdXRfbWljcm9zGAQgASgDQhYKFF9jYWNoZWRfaW5wdXRfbWljcm9zIoIBChBMaXN0VXNhZ2VSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEi4KCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI9ChFMaXN0VXNhZ2VSZXNwb25zZRIoCgRkYXlzGAEgAygLMhouc3dpdGNoYm9hcmQudjEuRGFpbHlVc2FnZSKrAQoKRGFpbHlVc2FnZRInCgNkYXkYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCGFnZW50X2lkGAIgASgJEi0KB3B1cnBvc2UYAyABKA4yHC5zd2l0Y2hib2FyZC52MS5Vc2FnZVB1cnBvc2USDQoFY291bnQYBCABKAMSJAoFdXNhZ2UYBSABKAsyFS5zd2l0Y2hib2FyZC52MS5Vc2FnZSJOChJDcmVhdGVBZ2VudFJlcXVlc3QSJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBISCgpyZXF1ZXN0X2lkGAIgASgJIkoKE0NyZWF0ZUFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBINCgV0b2tlbhgCIAEoCSIdCg9HZXRBZ2VudFJlcXVlc3QSCgoCaWQYASABKAkiOAoQR2V0QWdlbnRSZXNwb25zZRIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50IjoKEUxpc3RBZ2VudHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIlQKEkxpc3RBZ2VudHNSZXNwb25zZRIlCgZhZ2VudHMYASADKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiawoSVXBkYXRlQWdlbnRSZXF1ZXN0EiQKBWFnZW50GAEgASgLMhUuc3dpdGNoYm9hcmQudjEuQWdlbnQSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIjsKE1VwZGF0ZUFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudCIgChJEZWxldGVBZ2VudFJlcXVlc3QSCgoCaWQYASABKAkiFQoTRGVsZXRlQWdlbnRSZXNwb25zZSIlChdSb3RhdGVBZ2VudFRva2VuUmVxdWVzdBIKCgJpZBgBIAEoCSJPChhSb3RhdGVBZ2VudFRva2VuUmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBINCgV0b2tlbhgCIAEoCSplCgxOZXdlck1lc3NhZ2USHQoZTkVXRVJfTUVTU0FHRV9VTlNQRUNJRklFRBAAEhsKF05FV0VSX01FU1NBR0VfTkVYVF9UVVJOEAESGQoVTkVXRVJfTUVTU0FHRV9SRVNUQVJUEAIqewoJT25GYWlsdXJlEhoKFk9OX0ZBSUxVUkVfVU5TUEVDSUZJRUQQABIaChZPTl9GQUlMVVJFX1NUQVlfU0lMRU5UEAESHAoYT05fRkFJTFVSRV9GQUxMQkFDS19URVhUEAISGAoUT05fRkFJTFVSRV9IQU5EX09WRVIQAypjCgZPbkxhdGUSFwoTT05fTEFURV9VTlNQRUNJRklFRBAAEhIKDk9OX0xBVEVfQU5TV0VSEAESFQoRT05fTEFURV9BUE9MT0dJU0UQAhIVChFPTl9MQVRFX0hBTkRfT1ZFUhADKm8KCFRha2VvdmVyEhgKFFRBS0VPVkVSX1VOU1BFQ0lGSUVEEAASFAoQVEFLRU9WRVJfQllfRE9PUhABEhkKFVRBS0VPVkVSX1RBS0VfQ09OVFJPTBACEhgKFFRBS0VPVkVSX1JFQ09SRF9PTkxZEAMqegoMVXNhZ2VQdXJwb3NlEh0KGVVTQUdFX1BVUlBPU0VfVU5TUEVDSUZJRUQQABIWChJVU0FHRV9QVVJQT1NFX1RVUk4QARIZChVVU0FHRV9QVVJQT1NFX1BSRVZJRVcQAhIYChRVU0FHRV9QVVJQT1NFX1JFUExBWRADMvQECg1BZ2VudHNTZXJ2aWNlElYKC0NyZWF0ZUFnZW50EiIuc3dpdGNoYm9hcmQudjEuQ3JlYXRlQWdlbnRSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuQ3JlYXRlQWdlbnRSZXNwb25zZRJNCghHZXRBZ2VudBIfLnN3aXRjaGJvYXJkLnYxLkdldEFnZW50UmVxdWVzdBogLnN3aXRjaGJvYXJkLnYxLkdldEFnZW50UmVzcG9uc2USUwoKTGlzdEFnZW50cxIhLnN3aXRjaGJvYXJkLnYxLkxpc3RBZ2VudHNSZXF1ZXN0GiIuc3dpdGNoYm9hcmQudjEuTGlzdEFnZW50c1Jlc3BvbnNlElYKC1VwZGF0ZUFnZW50EiIuc3dpdGNoYm9hcmQudjEuVXBkYXRlQWdlbnRSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuVXBkYXRlQWdlbnRSZXNwb25zZRJWCgtEZWxldGVBZ2VudBIiLnN3aXRjaGJvYXJkLnYxLkRlbGV0ZUFnZW50UmVxdWVzdBojLnN3aXRjaGJvYXJkLnYxLkRlbGV0ZUFnZW50UmVzcG9uc2USZQoQUm90YXRlQWdlbnRUb2tlbhInLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUFnZW50VG9rZW5SZXF1ZXN0Giguc3dpdGNoYm9hcmQudjEuUm90YXRlQWdlbnRUb2tlblJlc3BvbnNlElAKCUxpc3RVc2FnZRIgLnN3aXRjaGJvYXJkLnYxLkxpc3RVc2FnZVJlcXVlc3QaIS5zd2l0Y2hib2FyZC52MS5MaXN0VXNhZ2VSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp, file_switchboard_v1_common]);
+  fileDesc("Chtzd2l0Y2hib2FyZC92MS9hZ2VudHMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIpMDCgVBZ2VudBIKCgJpZBgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSFAoMaW5zdHJ1Y3Rpb25zGAMgASgJEiYKBmVuZ2luZRgEIAEoCzIWLnN3aXRjaGJvYXJkLnYxLkVuZ2luZRITCgZhY3RpdmUYBSABKAhIAIgBARIUCgx0b2tlbl9zdWZmaXgYBiABKAkSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCgxyZXBseV9wb2xpY3kYCSABKAsyGy5zd2l0Y2hib2FyZC52MS5SZXBseVBvbGljeRInCgdidWRnZXRzGBQgAygLMhYuc3dpdGNoYm9hcmQudjEuQnVkZ2V0EjYKE29uX2J1ZGdldF9leGhhdXN0ZWQYFSABKA4yGS5zd2l0Y2hib2FyZC52MS5PbkZhaWx1cmVCCQoHX2FjdGl2ZSL7AwoLUmVwbHlQb2xpY3kSLwoMcXVpZXRfd2luZG93GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi8KDGxvbmdlc3Rfd2FpdBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIzCg1uZXdlcl9tZXNzYWdlGAMgASgOMhwuc3dpdGNoYm9hcmQudjEuTmV3ZXJNZXNzYWdlEhkKDG1heF9yZXN0YXJ0cxgEIAEoBUgAiAEBEi0KCm9uX2ZhaWx1cmUYBSABKA4yGS5zd2l0Y2hib2FyZC52MS5PbkZhaWx1cmUSFQoNZmFsbGJhY2tfdGV4dBgGIAEoCRItCgpsYXRlX2FmdGVyGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKB29uX2xhdGUYCCABKA4yFi5zd2l0Y2hib2FyZC52MS5PbkxhdGUSFAoMYXBvbG9neV90ZXh0GAkgASgJEioKCHRha2VvdmVyGAogASgOMhguc3dpdGNoYm9hcmQudjEuVGFrZW92ZXISLwoMcmV0dXJuX2FmdGVyGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhgKEGhhbmRfb3Zlcl9ub3RpY2UYDCABKAlCDwoNX21heF9yZXN0YXJ0cyLYAQoGRW5naW5lEg4KBnZlbmRvchgBIAEoCRINCgVtb2RlbBgCIAEoCRIYCgt0ZW1wZXJhdHVyZRgDIAEoAUgAiAEBEh4KEW1heF9vdXRwdXRfdG9rZW5zGAQgASgFSAGIAQESKQoIc2V0dGluZ3MYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EiQKBXByaWNlGAcgASgLMhUuc3dpdGNoYm9hcmQudjEuUHJpY2VCDgoMX3RlbXBlcmF0dXJlQhQKEl9tYXhfb3V0cHV0X3Rva2VucyKAAQoFUHJpY2USEAoIY3VycmVuY3kYASABKAkSFAoMaW5wdXRfbWljcm9zGAIgASgDEiAKE2NhY2hlZF9pbnB1dF9taWNyb3MYAyABKANIAIgBARIVCg1vdXRwdXRfbWljcm9zGAQgASgDQhYKFF9jYWNoZWRfaW5wdXRfbWljcm9zIoIBChBMaXN0VXNhZ2VSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEi4KCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI9ChFMaXN0VXNhZ2VSZXNwb25zZRIoCgRkYXlzGAEgAygLMhouc3dpdGNoYm9hcmQudjEuRGFpbHlVc2FnZSKrAQoKRGFpbHlVc2FnZRInCgNkYXkYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCGFnZW50X2lkGAIgASgJEi0KB3B1cnBvc2UYAyABKA4yHC5zd2l0Y2hib2FyZC52MS5Vc2FnZVB1cnBvc2USDQoFY291bnQYBCABKAMSJAoFdXNhZ2UYBSABKAsyFS5zd2l0Y2hib2FyZC52MS5Vc2FnZSJOChJDcmVhdGVBZ2VudFJlcXVlc3QSJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBISCgpyZXF1ZXN0X2lkGAIgASgJIkoKE0NyZWF0ZUFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBINCgV0b2tlbhgCIAEoCSIdCg9HZXRBZ2VudFJlcXVlc3QSCgoCaWQYASABKAkiOAoQR2V0QWdlbnRSZXNwb25zZRIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50IjoKEUxpc3RBZ2VudHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIlQKEkxpc3RBZ2VudHNSZXNwb25zZRIlCgZhZ2VudHMYASADKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiawoSVXBkYXRlQWdlbnRSZXF1ZXN0EiQKBWFnZW50GAEgASgLMhUuc3dpdGNoYm9hcmQudjEuQWdlbnQSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIjsKE1VwZGF0ZUFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudCIgChJEZWxldGVBZ2VudFJlcXVlc3QSCgoCaWQYASABKAkiFQoTRGVsZXRlQWdlbnRSZXNwb25zZSIlChdSb3RhdGVBZ2VudFRva2VuUmVxdWVzdBIKCgJpZBgBIAEoCSJPChhSb3RhdGVBZ2VudFRva2VuUmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBINCgV0b2tlbhgCIAEoCSKrAQoTUHJldmlld1JlcGx5UmVxdWVzdBIQCghhZ2VudF9pZBgBIAEoCRIkCgVhZ2VudBgCIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50EjAKCG1lc3NhZ2VzGAMgAygLMh4uc3dpdGNoYm9hcmQudjEuUHJldmlld01lc3NhZ2USKgoHdGltZW91dBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJJCg5QcmV2aWV3TWVzc2FnZRIpCgRyb2xlGAEgASgOMhsuc3dpdGNoYm9hcmQudjEuTWVzc2FnZVJvbGUSDAoEdGV4dBgCIAEoCSLXAQoUUHJldmlld1JlcGx5UmVzcG9uc2USDAoEdGV4dBgBIAEoCRIOCgZyZWFzb24YAiABKAkSDQoFZXJyb3IYAyABKAkSLAoFY2FsbHMYBCADKAsyHS5zd2l0Y2hib2FyZC52MS5SZWhlYXJzZWRDYWxsEikKCG1hbmlmZXN0GAUgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBITCgtwcm9tcHRfaGFzaBgGIAEoCRIkCgV1c2FnZRgHIAEoCzIVLnN3aXRjaGJvYXJkLnYxLlVzYWdlIoIBCg1SZWhlYXJzZWRDYWxsEgwKBHRvb2wYASABKAkSKQoJYXJndW1lbnRzGAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiYKBnJlc3VsdBgDIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIQCgh3b3VsZF9kbxgEIAEoCCK1AQoWUmVwbGF5RGlhbG9ndWVzUmVxdWVzdBIQCghhZ2VudF9pZBgBIAEoCRIkCgVhZ2VudBgCIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50EhQKDGRpYWxvZ3VlX2lkcxgDIAMoCRISCgpjaGFubmVsX2lkGAQgASgJEg0KBWxpbWl0GAUgASgFEioKB3RpbWVvdXQYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24igQEKF1JlcGxheURpYWxvZ3Vlc1Jlc3BvbnNlEiwKBHR1cm4YASABKAsyHC5zd2l0Y2hib2FyZC52MS5SZXBsYXllZFR1cm5IABIwCgdzdW1tYXJ5GAIgASgLMh0uc3dpdGNoYm9hcmQudjEuUmVwbGF5U3VtbWFyeUgAQgYKBGl0ZW0i1AEKDFJlcGxheWVkVHVybhIPCgd0dXJuX2lkGAEgASgJEhMKC2RpYWxvZ3VlX2lkGAIgASgJEgwKBHNhbWUYAyABKAgSDQoFYXNrZWQYBCABKAgSLgoGYmVmb3JlGAUgASgLMh4uc3dpdGNoYm9hcmQudjEuUmVwbGF5ZWRBbnN3ZXISLQoFYWZ0ZXIYBiABKAsyHi5zd2l0Y2hib2FyZC52MS5SZXBsYXllZEFuc3dlchITCgtkaXZlcmdlbmNlcxgHIAMoCRINCgVlcnJvchgIIAEoCSKHAQoOUmVwbGF5ZWRBbnN3ZXISDAoEdGV4dBgBIAEoCRIsCgVjYWxscxgCIAMoCzIdLnN3aXRjaGJvYXJkLnYxLlJlaGVhcnNlZENhbGwSJAoFdXNhZ2UYAyABKAsyFS5zd2l0Y2hib2FyZC52MS5Vc2FnZRITCgtwcm9tcHRfaGFzaBgEIAEoCSJ0Cg1SZXBsYXlTdW1tYXJ5Eg0KBXR1cm5zGAEgASgFEgwKBHNhbWUYAiABKAUSEAoIZGl2ZXJnZWQYAyABKAUSDgoGZmFpbGVkGAQgASgFEiQKBXVzYWdlGAUgASgLMhUuc3dpdGNoYm9hcmQudjEuVXNhZ2UqZQoMTmV3ZXJNZXNzYWdlEh0KGU5FV0VSX01FU1NBR0VfVU5TUEVDSUZJRUQQABIbChdORVdFUl9NRVNTQUdFX05FWFRfVFVSThABEhkKFU5FV0VSX01FU1NBR0VfUkVTVEFSVBACKnsKCU9uRmFpbHVyZRIaChZPTl9GQUlMVVJFX1VOU1BFQ0lGSUVEEAASGgoWT05fRkFJTFVSRV9TVEFZX1NJTEVOVBABEhwKGE9OX0ZBSUxVUkVfRkFMTEJBQ0tfVEVYVBACEhgKFE9OX0ZBSUxVUkVfSEFORF9PVkVSEAMqYwoGT25MYXRlEhcKE09OX0xBVEVfVU5TUEVDSUZJRUQQABISCg5PTl9MQVRFX0FOU1dFUhABEhUKEU9OX0xBVEVfQVBPTE9HSVNFEAISFQoRT05fTEFURV9IQU5EX09WRVIQAypvCghUYWtlb3ZlchIYChRUQUtFT1ZFUl9VTlNQRUNJRklFRBAAEhQKEFRBS0VPVkVSX0JZX0RPT1IQARIZChVUQUtFT1ZFUl9UQUtFX0NPTlRST0wQAhIYChRUQUtFT1ZFUl9SRUNPUkRfT05MWRADKnoKDFVzYWdlUHVycG9zZRIdChlVU0FHRV9QVVJQT1NFX1VOU1BFQ0lGSUVEEAASFgoSVVNBR0VfUFVSUE9TRV9UVVJOEAESGQoVVVNBR0VfUFVSUE9TRV9QUkVWSUVXEAISGAoUVVNBR0VfUFVSUE9TRV9SRVBMQVkQAzK1BgoNQWdlbnRzU2VydmljZRJWCgtDcmVhdGVBZ2VudBIiLnN3aXRjaGJvYXJkLnYxLkNyZWF0ZUFnZW50UmVxdWVzdBojLnN3aXRjaGJvYXJkLnYxLkNyZWF0ZUFnZW50UmVzcG9uc2USTQoIR2V0QWdlbnQSHy5zd2l0Y2hib2FyZC52MS5HZXRBZ2VudFJlcXVlc3QaIC5zd2l0Y2hib2FyZC52MS5HZXRBZ2VudFJlc3BvbnNlElMKCkxpc3RBZ2VudHMSIS5zd2l0Y2hib2FyZC52MS5MaXN0QWdlbnRzUmVxdWVzdBoiLnN3aXRjaGJvYXJkLnYxLkxpc3RBZ2VudHNSZXNwb25zZRJWCgtVcGRhdGVBZ2VudBIiLnN3aXRjaGJvYXJkLnYxLlVwZGF0ZUFnZW50UmVxdWVzdBojLnN3aXRjaGJvYXJkLnYxLlVwZGF0ZUFnZW50UmVzcG9uc2USVgoLRGVsZXRlQWdlbnQSIi5zd2l0Y2hib2FyZC52MS5EZWxldGVBZ2VudFJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5EZWxldGVBZ2VudFJlc3BvbnNlEmUKEFJvdGF0ZUFnZW50VG9rZW4SJy5zd2l0Y2hib2FyZC52MS5Sb3RhdGVBZ2VudFRva2VuUmVxdWVzdBooLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUFnZW50VG9rZW5SZXNwb25zZRJQCglMaXN0VXNhZ2USIC5zd2l0Y2hib2FyZC52MS5MaXN0VXNhZ2VSZXF1ZXN0GiEuc3dpdGNoYm9hcmQudjEuTGlzdFVzYWdlUmVzcG9uc2USWQoMUHJldmlld1JlcGx5EiMuc3dpdGNoYm9hcmQudjEuUHJldmlld1JlcGx5UmVxdWVzdBokLnN3aXRjaGJvYXJkLnYxLlByZXZpZXdSZXBseVJlc3BvbnNlEmQKD1JlcGxheURpYWxvZ3VlcxImLnN3aXRjaGJvYXJkLnYxLlJlcGxheURpYWxvZ3Vlc1JlcXVlc3QaJy5zd2l0Y2hib2FyZC52MS5SZXBsYXlEaWFsb2d1ZXNSZXNwb25zZTABYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp, file_switchboard_v1_common]);
 
 /**
  * The configured AI that answers on channels (`chat_bot` in the REST contract).
@@ -706,6 +706,436 @@ export const RotateAgentTokenResponseSchema: GenMessage<RotateAgentTokenResponse
   messageDesc(file_switchboard_v1_agents, 18);
 
 /**
+ * Asks what an agent would answer.
+ *
+ * @generated from message switchboard.v1.PreviewReplyRequest
+ */
+export type PreviewReplyRequest = Message<"switchboard.v1.PreviewReplyRequest"> & {
+  /**
+   * A saved agent. Either this or `agent` is required.
+   *
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * A draft, checked as on creation. With an `id`, it stands for that saved agent, whose budgets and usage it counts for.
+   *
+   * @generated from field: switchboard.v1.Agent agent = 2;
+   */
+  agent?: Agent | undefined;
+
+  /**
+   * Required. The dialogue, oldest first: 1 to 200 messages, the last by the customer.
+   *
+   * @generated from field: repeated switchboard.v1.PreviewMessage messages = 3;
+   */
+  messages: PreviewMessage[];
+
+  /**
+   * How long it may take, 1 s to 600 s. Not set: 60 s.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 4;
+   */
+  timeout?: Duration | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.PreviewReplyRequest.
+ * Use `create(PreviewReplyRequestSchema)` to create a new message.
+ */
+export const PreviewReplyRequestSchema: GenMessage<PreviewReplyRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 19);
+
+/**
+ * A message that was never sent.
+ *
+ * @generated from message switchboard.v1.PreviewMessage
+ */
+export type PreviewMessage = Message<"switchboard.v1.PreviewMessage"> & {
+  /**
+   * Required. Who says it.
+   *
+   * @generated from field: switchboard.v1.MessageRole role = 1;
+   */
+  role: MessageRole;
+
+  /**
+   * Required. The text, 1 to 65,536 bytes, without U+0000.
+   *
+   * @generated from field: string text = 2;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message switchboard.v1.PreviewMessage.
+ * Use `create(PreviewMessageSchema)` to create a new message.
+ */
+export const PreviewMessageSchema: GenMessage<PreviewMessage> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 20);
+
+/**
+ * What an agent would answer.
+ *
+ * @generated from message switchboard.v1.PreviewReplyResponse
+ */
+export type PreviewReplyResponse = Message<"switchboard.v1.PreviewReplyResponse"> & {
+  /**
+   * What it would say. Empty: nothing, see `reason`.
+   *
+   * @generated from field: string text = 1;
+   */
+  text: string;
+
+  /**
+   * Why it would say nothing, as of a turn: `empty_answer`, `engine_failed`, `budget_exhausted`. Empty: it answers.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * What went wrong, for `engine_failed` and `budget_exhausted`. Empty otherwise.
+   *
+   * @generated from field: string error = 3;
+   */
+  error: string;
+
+  /**
+   * The tools it would call on its way, in order.
+   *
+   * @generated from field: repeated switchboard.v1.RehearsedCall calls = 4;
+   */
+  calls: RehearsedCall[];
+
+  /**
+   * All that the engine was given and answered, as in a run.
+   *
+   * @generated from field: google.protobuf.Struct manifest = 5;
+   */
+  manifest?: JsonObject | undefined;
+
+  /**
+   * SHA-256 of what it was given first, as in a run. Empty: it was not asked.
+   *
+   * @generated from field: string prompt_hash = 6;
+   */
+  promptHash: string;
+
+  /**
+   * What the calls of the engine used and cost.
+   *
+   * @generated from field: switchboard.v1.Usage usage = 7;
+   */
+  usage?: Usage | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.PreviewReplyResponse.
+ * Use `create(PreviewReplyResponseSchema)` to create a new message.
+ */
+export const PreviewReplyResponseSchema: GenMessage<PreviewReplyResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 21);
+
+/**
+ * A call of a tool in a preview or replay.
+ *
+ * @generated from message switchboard.v1.RehearsedCall
+ */
+export type RehearsedCall = Message<"switchboard.v1.RehearsedCall"> & {
+  /**
+   * The tool.
+   *
+   * @generated from field: string tool = 1;
+   */
+  tool: string;
+
+  /**
+   * Its arguments, as the engine wrote them.
+   *
+   * @generated from field: google.protobuf.Value arguments = 2;
+   */
+  arguments?: Value | undefined;
+
+  /**
+   * What the engine was told it gave. Not set: it was not recorded.
+   *
+   * @generated from field: google.protobuf.Value result = 3;
+   */
+  result?: Value | undefined;
+
+  /**
+   * Whether it would have changed something: it was not run, and the engine was told that it worked.
+   *
+   * @generated from field: bool would_do = 4;
+   */
+  wouldDo: boolean;
+};
+
+/**
+ * Describes the message switchboard.v1.RehearsedCall.
+ * Use `create(RehearsedCallSchema)` to create a new message.
+ */
+export const RehearsedCallSchema: GenMessage<RehearsedCall> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 22);
+
+/**
+ * Asks what a changed agent would have answered.
+ *
+ * @generated from message switchboard.v1.ReplayDialoguesRequest
+ */
+export type ReplayDialoguesRequest = Message<"switchboard.v1.ReplayDialoguesRequest"> & {
+  /**
+   * A saved agent. Either this or `agent` is required.
+   *
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * A draft, checked as on creation. With an `id`, it stands for that saved agent, whose budgets and usage it counts for.
+   *
+   * @generated from field: switchboard.v1.Agent agent = 2;
+   */
+  agent?: Agent | undefined;
+
+  /**
+   * The dialogues, up to 100. None: the newest of all.
+   *
+   * @generated from field: repeated string dialogue_ids = 3;
+   */
+  dialogueIds: string[];
+
+  /**
+   * Only dialogues of this channel. Empty: of any.
+   *
+   * @generated from field: string channel_id = 4;
+   */
+  channelId: string;
+
+  /**
+   * How many turns at most, the newest first chosen, up to 1,000. 0: 100. Turns that no engine answered are passed over.
+   *
+   * @generated from field: int32 limit = 5;
+   */
+  limit: number;
+
+  /**
+   * How long it may take, 1 s to 3,600 s. Not set: 600 s.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 6;
+   */
+  timeout?: Duration | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.ReplayDialoguesRequest.
+ * Use `create(ReplayDialoguesRequestSchema)` to create a new message.
+ */
+export const ReplayDialoguesRequestSchema: GenMessage<ReplayDialoguesRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 23);
+
+/**
+ * A replayed turn, or the summary.
+ *
+ * @generated from message switchboard.v1.ReplayDialoguesResponse
+ */
+export type ReplayDialoguesResponse = Message<"switchboard.v1.ReplayDialoguesResponse"> & {
+  /**
+   * What it is.
+   *
+   * @generated from oneof switchboard.v1.ReplayDialoguesResponse.item
+   */
+  item: {
+    /**
+     * A turn.
+     *
+     * @generated from field: switchboard.v1.ReplayedTurn turn = 1;
+     */
+    value: ReplayedTurn;
+    case: "turn";
+  } | {
+    /**
+     * The summary, last of all.
+     *
+     * @generated from field: switchboard.v1.ReplaySummary summary = 2;
+     */
+    value: ReplaySummary;
+    case: "summary";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message switchboard.v1.ReplayDialoguesResponse.
+ * Use `create(ReplayDialoguesResponseSchema)` to create a new message.
+ */
+export const ReplayDialoguesResponseSchema: GenMessage<ReplayDialoguesResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 24);
+
+/**
+ * What a changed agent would have done in a turn.
+ *
+ * @generated from message switchboard.v1.ReplayedTurn
+ */
+export type ReplayedTurn = Message<"switchboard.v1.ReplayedTurn"> & {
+  /**
+   * The turn.
+   *
+   * @generated from field: string turn_id = 1;
+   */
+  turnId: string;
+
+  /**
+   * Its dialogue.
+   *
+   * @generated from field: string dialogue_id = 2;
+   */
+  dialogueId: string;
+
+  /**
+   * Whether text and calls are the same.
+   *
+   * @generated from field: bool same = 3;
+   */
+  same: boolean;
+
+  /**
+   * Whether the engine was given something else than then, and asked. Otherwise the answer is the recorded one.
+   *
+   * @generated from field: bool asked = 4;
+   */
+  asked: boolean;
+
+  /**
+   * What was answered.
+   *
+   * @generated from field: switchboard.v1.ReplayedAnswer before = 5;
+   */
+  before?: ReplayedAnswer | undefined;
+
+  /**
+   * What would be answered.
+   *
+   * @generated from field: switchboard.v1.ReplayedAnswer after = 6;
+   */
+  after?: ReplayedAnswer | undefined;
+
+  /**
+   * What was not recorded: calls of tools without a result. The turn ends with the first.
+   *
+   * @generated from field: repeated string divergences = 7;
+   */
+  divergences: string[];
+
+  /**
+   * Why there is no answer: `engine_failed: …`, `budget_exhausted: …` (which ends the replay), `not_recorded: …` (a message
+   * of its history is gone). Empty otherwise.
+   *
+   * @generated from field: string error = 8;
+   */
+  error: string;
+};
+
+/**
+ * Describes the message switchboard.v1.ReplayedTurn.
+ * Use `create(ReplayedTurnSchema)` to create a new message.
+ */
+export const ReplayedTurnSchema: GenMessage<ReplayedTurn> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 25);
+
+/**
+ * One side of a replayed turn.
+ *
+ * @generated from message switchboard.v1.ReplayedAnswer
+ */
+export type ReplayedAnswer = Message<"switchboard.v1.ReplayedAnswer"> & {
+  /**
+   * The reply.
+   *
+   * @generated from field: string text = 1;
+   */
+  text: string;
+
+  /**
+   * The calls of tools on the way to it.
+   *
+   * @generated from field: repeated switchboard.v1.RehearsedCall calls = 2;
+   */
+  calls: RehearsedCall[];
+
+  /**
+   * What its answers used and cost, at the price that its engine has on this side.
+   *
+   * @generated from field: switchboard.v1.Usage usage = 3;
+   */
+  usage?: Usage | undefined;
+
+  /**
+   * SHA-256 of what the engine was given first.
+   *
+   * @generated from field: string prompt_hash = 4;
+   */
+  promptHash: string;
+};
+
+/**
+ * Describes the message switchboard.v1.ReplayedAnswer.
+ * Use `create(ReplayedAnswerSchema)` to create a new message.
+ */
+export const ReplayedAnswerSchema: GenMessage<ReplayedAnswer> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 26);
+
+/**
+ * What a replay came to.
+ *
+ * @generated from message switchboard.v1.ReplaySummary
+ */
+export type ReplaySummary = Message<"switchboard.v1.ReplaySummary"> & {
+  /**
+   * How many turns were replayed.
+   *
+   * @generated from field: int32 turns = 1;
+   */
+  turns: number;
+
+  /**
+   * How many are the same.
+   *
+   * @generated from field: int32 same = 2;
+   */
+  same: number;
+
+  /**
+   * How many diverge from the recording.
+   *
+   * @generated from field: int32 diverged = 3;
+   */
+  diverged: number;
+
+  /**
+   * How many got no answer.
+   *
+   * @generated from field: int32 failed = 4;
+   */
+  failed: number;
+
+  /**
+   * What the replay itself used and cost: recorded answers are free.
+   *
+   * @generated from field: switchboard.v1.Usage usage = 5;
+   */
+  usage?: Usage | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.ReplaySummary.
+ * Use `create(ReplaySummarySchema)` to create a new message.
+ */
+export const ReplaySummarySchema: GenMessage<ReplaySummary> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 27);
+
+/**
  * What a customer's message does that comes while a turn runs.
  *
  * @generated from enum switchboard.v1.NewerMessage
@@ -983,6 +1413,34 @@ export const AgentsService: GenService<{
     methodKind: "unary";
     input: typeof ListUsageRequestSchema;
     output: typeof ListUsageResponseSchema;
+  },
+  /**
+   * Runs an agent on given messages. Nothing is sent and no turn is made; tools that only read are run, of others the answer
+   * says what they would do. Its calls cost what calls cost, count for the budgets of agent and workspace, and leave the
+   * event `agent.previewed`. Ends early when the caller goes away. Needs `agents:write`. Reasons: AGENT_NOT_FOUND,
+   * FIELD_INVALID, DEADLINE_EXCEEDED.
+   *
+   * @generated from rpc switchboard.v1.AgentsService.PreviewReply
+   */
+  previewReply: {
+    methodKind: "unary";
+    input: typeof PreviewReplyRequestSchema;
+    output: typeof PreviewReplyResponseSchema;
+  },
+  /**
+   * Runs a changed agent on recorded turns, each with the history that it had, and tells what would be different. Nothing is
+   * sent or changed; results of tools come from the recording, and a call that was not recorded ends its turn as a
+   * divergence. Where the engine would be given just what it was given then (the same `prompt_hash`), the recorded answer
+   * is taken and no vendor is called. Answers with one turn after another, oldest first in each dialogue, and a summary in the
+   * end; costs as PreviewReply does, with the event `agent.replayed`. Needs `agents:write` and `dialogues:read`. Reasons:
+   * AGENT_NOT_FOUND, FIELD_INVALID, DEADLINE_EXCEEDED.
+   *
+   * @generated from rpc switchboard.v1.AgentsService.ReplayDialogues
+   */
+  replayDialogues: {
+    methodKind: "server_streaming";
+    input: typeof ReplayDialoguesRequestSchema;
+    output: typeof ReplayDialoguesResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_switchboard_v1_agents, 0);

@@ -186,7 +186,7 @@ export type Turn = Message<"switchboard.v1.Turn"> & {
 
   /**
    * Output only. Why it stayed silent or failed: `agent_inactive`, `agent_deleted`, `channel_inactive`, `human_holds`,
-   * `nobody_holds`, `late`, `empty_answer`, `engine_failed`; or `fallback`: its reply is the policy's text. Empty otherwise.
+   * `nobody_holds`, `late`, `empty_answer`, `engine_failed`, `budget_exhausted`; or `fallback`: its reply is the policy's text. Empty otherwise.
    *
    * @generated from field: string reason = 5;
    */
