@@ -62,6 +62,7 @@ async fn events(grpc: &Grpc, kind: &str) -> Vec<v1::Event> {
     let request = v1::ListEventsRequest {
         cursor: "0".to_owned(),
         types: vec![kind.to_owned()],
+        page_size: 1_000,
         ..v1::ListEventsRequest::default()
     };
     grpc.events().list_events(request).await.unwrap().into_inner().events
