@@ -44,6 +44,7 @@ create table messages (
     seq bigint not null,
     role text not null check (role in ('USER', 'ASSISTANT', 'EMPLOYEE', 'SYSTEM')),
     body text not null,
+    parts jsonb,
     external_id text not null,
     turn_id uuid,
     created_at timestamptz not null,
@@ -51,6 +52,7 @@ create table messages (
 ) partition by range (id);
 comment on table messages is 'What was said. Rows never change. In partitions by the time in the id (UUIDv7).';
 comment on column messages.seq is 'Its number in the dialogue, from 1, without gaps: given under the dialogue''s row lock.';
+comment on column messages.parts is 'What it carries beside its text: an array of {kind, url, media_type, name}; NULL: nothing.';
 comment on column messages.external_id is 'What the outside world calls it.';
 comment on column messages.turn_id is 'The turn that covers it (USER) or wrote it (ASSISTANT); NULL for others.';
 create index messages_dialogue_idx on messages (workspace_id, dialogue_id, seq);

@@ -31,7 +31,7 @@ create table runs (
     workspace_id uuid not null,
     turn_id uuid not null,
     number integer not null,
-    state text not null check (state in ('STARTED', 'ANSWERED', 'SUPERSEDED', 'LOST', 'FAILED')),
+    state text not null check (state in ('STARTED', 'WAITING', 'ANSWERED', 'SUPERSEDED', 'LOST', 'FAILED')),
     request jsonb not null,
     prompt_hash text,
     calls bigint not null default 0,
@@ -47,6 +47,7 @@ create table runs (
     primary key (workspace_id, turn_id, number)
 ) with (fillfactor = 80);
 comment on table runs is 'The tries of the engine at a turn.';
+comment on column runs.state is 'WAITING: the engine works on it, nobody holds the turn, and its job says when to ask again.';
 comment on column runs.request is 'What the engine was given (domain::manifest::Prompt): engine, instructions, tools, and the history by its numbers (messages never change). While it runs, and if it was lost: the agent''s settings and the history''s bounds.';
 comment on column runs.prompt_hash is 'SHA-256 of what the engine was given, hexadecimal (domain::manifest::digest); NULL: it was not asked, or the run was lost.';
 comment on column runs.calls is 'How many calls of the engine it made that may cost money.';

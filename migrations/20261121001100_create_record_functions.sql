@@ -9,7 +9,7 @@
 --
 -- `p_due` and `p_latest`: when the turn that a message opens is due, and what newer messages may not move that past; NULL:
 -- at once. `p_takes`: the message's author takes control from the agent, until `p_returns_at` if that is not NULL. The
--- arrays themselves are NULL where no message of the batch needs them.
+-- arrays themselves, as `p_parts`, are NULL where no message of the batch needs them.
 --
 -- `extended`: the message was added to a turn that was there, which may be running.
 --
@@ -20,7 +20,7 @@ create function system_record(
     p_dedup_key text[], p_digest bytea[], p_message uuid[], p_external_id text[], p_role text[], p_body text[],
     p_turn uuid[], p_job uuid[], p_event uuid[], p_event_created uuid[], p_route text[], p_headers jsonb[],
     p_raw bytea[], p_at timestamptz[], p_due timestamptz[], p_latest timestamptz[], p_takes boolean[],
-    p_returns_at timestamptz[]
+    p_returns_at timestamptz[], p_parts jsonb[]
 )
 returns table (ord integer, outcome text, message_id uuid, dialogue_id uuid, extended boolean)
 language plpgsql security definer
@@ -98,8 +98,8 @@ begin
         from fresh f join opened o on o.workspace_id = f.workspace_id and o.id = f.dialogue_id
     ),
     written as (
-        insert into messages (workspace_id, id, dialogue_id, seq, role, body, external_id, turn_id, created_at)
-        select p.workspace_id, p.message_id, p.dialogue_id, p.seq, p.role, p.body, p.external_id,
+        insert into messages (workspace_id, id, dialogue_id, seq, role, body, parts, external_id, turn_id, created_at)
+        select p.workspace_id, p.message_id, p.dialogue_id, p.seq, p.role, p.body, p_parts[p.ord], p.external_id,
                case when p.role = 'USER' then p.collecting_turn_id end, p.moment
         from placed p
     ),
@@ -232,4 +232,4 @@ begin
     end if;
 end
 $$;
-call hand_to_system('system_record(uuid[], uuid[], uuid[], uuid[], uuid[], text[], text[], bytea[], uuid[], text[], text[], text[], uuid[], uuid[], uuid[], uuid[], text[], jsonb[], bytea[], timestamptz[], timestamptz[], timestamptz[], boolean[], timestamptz[])');
+call hand_to_system('system_record(uuid[], uuid[], uuid[], uuid[], uuid[], text[], text[], bytea[], uuid[], text[], text[], text[], uuid[], uuid[], uuid[], uuid[], text[], jsonb[], bytea[], timestamptz[], timestamptz[], timestamptz[], boolean[], timestamptz[], jsonb[])');

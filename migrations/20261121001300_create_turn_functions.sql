@@ -13,7 +13,7 @@ returns table (
     workspace_id uuid, turn_id uuid, fence bigint, run integer, late boolean, dialogue_status text, chat text,
     agent_id uuid, agent_active boolean, engine jsonb, instructions text, reply_policy jsonb,
     channel_id uuid, channel_active boolean, vendor text, url text, uncertain text, token_sealed bytea, signing_secret_sealed bytea,
-    history jsonb, steps jsonb)
+    history jsonb, steps jsonb, waiting_since timestamptz)
 language plpgsql security definer
 set search_path = public, pg_temp
 set lock_timeout = '50ms'
@@ -41,17 +41,34 @@ begin
         update runs r set state = 'LOST', ended_at = p_at
         from input i where r.workspace_id = i.workspace_id and r.turn_id = i.turn_id and r.state = 'STARTED'
     ),
+    waiting as materialized (
+        select i.workspace_id, i.turn_id, r.number, r.started_at,
+               d.collecting_turn_id is not distinct from t.id and d.last_customer_seq > t.covered_through as superseded
+        from input i
+        join dialogues d on d.workspace_id = i.workspace_id and d.id = i.dialogue_id
+        join turns t on t.workspace_id = i.workspace_id and t.id = i.turn_id
+        join runs r on r.workspace_id = t.workspace_id and r.turn_id = t.id and r.number = t.current_run
+            and r.state = 'WAITING'
+    ),
+    superseded as (
+        update runs r set state = 'SUPERSEDED', ended_at = p_at
+        from waiting w
+        where r.workspace_id = w.workspace_id and r.turn_id = w.turn_id and r.number = w.number and w.superseded
+    ),
     begun as (
         update turns t
-        set state = 'RUNNING', current_run = t.current_run + 1,
+        set state = 'RUNNING', current_run = t.current_run + (w.superseded is not false)::integer,
+            restarts = t.restarts + (w.superseded is true)::integer,
             covered_through = case when d.collecting_turn_id = t.id then d.last_customer_seq else t.covered_through end,
-            late = t.late or t.created_at
+            late = t.late or w.turn_id is null and t.created_at
                 + nullif(a.reply_policy ->> 'late_after_ms', '0')::bigint * interval '1 millisecond' < p_at is true
         from input i
-        join dialogues d on d.workspace_id = i.workspace_id and d.id = i.dialogue_id, agents a
+        join dialogues d on d.workspace_id = i.workspace_id and d.id = i.dialogue_id
+        left join waiting w on w.workspace_id = i.workspace_id and w.turn_id = i.turn_id, agents a
         where t.workspace_id = i.workspace_id and t.id = i.turn_id and t.state in ('COLLECTING', 'RUNNING')
             and a.workspace_id = t.workspace_id and a.id = t.agent_id
         returning t.workspace_id, t.id, i.fence, t.dialogue_id, t.agent_id, t.current_run, t.covered_through, t.late,
+            case when not w.superseded then w.started_at end as waiting_since,
             -- A run that has begun an effect can't be superseded.
             a.reply_policy ->> 'newer_message' = 'RESTART' and t.restarts < (a.reply_policy ->> 'max_restarts')::integer
                 and not exists (select 1 from run_steps s where s.workspace_id = t.workspace_id and s.turn_id = t.id)
@@ -80,7 +97,7 @@ begin
                        'role', case when w.reason is null then m.role else 'SYSTEM' end,
                        'text', case when w.reason is null then m.body
                            else 'This was not sent (' || w.reason || '): ' || m.body end,
-                       'external_id', m.external_id, 'turn', m.turn_id, 'created_at', m.created_at)
+                       'parts', m.parts, 'external_id', m.external_id, 'turn', m.turn_id, 'created_at', m.created_at)
                        order by (m.role = 'USER' and m.turn_id is not distinct from b.id), m.seq) as history,
                    min(m.seq) as from_seq
             from (
@@ -98,13 +115,14 @@ begin
                jsonb_build_object('engine', k.engine, 'instructions', k.instructions, 'history',
                    jsonb_build_object('from_seq', k.from_seq, 'covered_through', k.covered_through)),
                p_at
-        from known k
+        from known k where k.waiting_since is null
     )
     select k.workspace_id, k.id, k.fence, k.current_run, k.late, k.status, k.chat, k.agent_id, k.agent_active, k.engine, k.instructions,
            k.reply_policy, k.channel_id, k.channel_active, k.vendor, k.url, k.uncertain, k.token_sealed, k.signing_secret_sealed,
            coalesce(k.history, '[]'),
            coalesce((select jsonb_agg(jsonb_build_object('answer', s.answer, 'results', s.results) order by s.step)
-                     from run_steps s where s.workspace_id = k.workspace_id and s.turn_id = k.id), '[]')
+                     from run_steps s where s.workspace_id = k.workspace_id and s.turn_id = k.id), '[]'),
+           k.waiting_since
     from known k;
 end
 $$;

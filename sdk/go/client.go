@@ -40,6 +40,8 @@ type Client struct {
 	Webhooks v1.WebhooksServiceClient
 	// Events are the workspace's log.
 	Events v1.EventsServiceClient
+	// Integrations are the workspace's connections to vendors.
+	Integrations v1.IntegrationsServiceClient
 	// Workspaces are tenants and their keys.
 	Workspaces v1.WorkspacesServiceClient
 
@@ -95,13 +97,14 @@ func New(endpoint, apiKey string, options ...Option) (*Client, error) {
 		return nil, fmt.Errorf("switchboard: endpoint %q: %w", endpoint, err)
 	}
 	return &Client{
-		Agents:     v1.NewAgentsServiceClient(connection),
-		Channels:   v1.NewChannelsServiceClient(connection),
-		Dialogues:  v1.NewDialoguesServiceClient(connection),
-		Webhooks:   v1.NewWebhooksServiceClient(connection),
-		Events:     v1.NewEventsServiceClient(connection),
-		Workspaces: v1.NewWorkspacesServiceClient(connection),
-		connection: connection,
+		Agents:       v1.NewAgentsServiceClient(connection),
+		Channels:     v1.NewChannelsServiceClient(connection),
+		Dialogues:    v1.NewDialoguesServiceClient(connection),
+		Webhooks:     v1.NewWebhooksServiceClient(connection),
+		Events:       v1.NewEventsServiceClient(connection),
+		Integrations: v1.NewIntegrationsServiceClient(connection),
+		Workspaces:   v1.NewWorkspacesServiceClient(connection),
+		connection:   connection,
 	}, nil
 }
 

@@ -90,8 +90,13 @@ async fn talk(server: &Server, config: &Config) -> anyhow::Result<()> {
             continue;
         }
         println!("customer  {line}");
-        let message =
-            InboundMessage { chat: String::new(), external_id: None, text: line, sender: Sender::Customer };
+        let message = InboundMessage {
+            chat: String::new(),
+            external_id: None,
+            text: line,
+            parts: Vec::new(),
+            sender: Sender::Customer,
+        };
         let body = NewMessage::body(open.channel.id, &message).into();
         let raw = RawRequest { body, ..RawRequest::default() };
         if let Err(error) = server.app.new_message(agent, open.channel.id, message, raw).await {

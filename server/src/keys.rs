@@ -62,7 +62,7 @@ fn moment(text: &str) -> Result<Timestamp, String> {
 pub async fn run(config: &Config, output: Output, command: Command) -> anyhow::Result<()> {
     let database = Database::open(config).await?;
     let stop = CancellationToken::new();
-    let app = build_app(config, &database, Arc::new(SystemClock), stop.clone()).await?;
+    let app = build_app(config, &database, Arc::new(SystemClock), &[], stop.clone()).await?;
     let done = act(&app, output, command).await;
     stop.cancel();
     app.close().await;

@@ -10,7 +10,11 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use app::{App, Caller, Settings, sealing::Sealer, worker, workspaces::NewApiKey};
-use domain::{Clock, SystemClock, workspace::Scopes};
+use domain::{
+    Clock, SystemClock,
+    vendor::{Vendor, Vendors},
+    workspace::Scopes,
+};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
@@ -114,10 +118,15 @@ fn sealer(config: &Config) -> anyhow::Result<Sealer> {
     if let Some(ring) = &config.keyring {
         return parse(ring, "SWITCHBOARD_KEYRING");
     }
+    if let Some(path) = &config.keyring_file {
+        let ring = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        return parse(&ring.into(), &path.display().to_string());
+    }
     if config.database_url.is_some() {
         bail!(
-            "SWITCHBOARD_KEYRING is required with DATABASE_URL: secrets of that database must not depend on a file of \
-             this machine. Make one with: echo \"k1:$(head -c 32 /dev/urandom | base64)\""
+            "SWITCHBOARD_KEYRING or SWITCHBOARD_KEYRING_FILE is required with DATABASE_URL: secrets of that database \
+             must not depend on a file that only this machine has. Make a key ring with: \
+             echo \"k1:$(head -c 32 /dev/urandom | base64)\""
         );
     }
     let path = config.data_dir()?.join("keyring");
@@ -151,6 +160,7 @@ pub async fn build_app(
     config: &Config,
     database: &Database,
     clock: Arc<dyn Clock>,
+    further: &[Vendor],
     stop: CancellationToken,
 ) -> anyhow::Result<App> {
     let sealer = sealer(config)?;
@@ -164,6 +174,7 @@ pub async fn build_app(
     let headers = vendors::generic_http::Headers { outbound_token: config.outbound_token_header.clone() };
     let poster = vendors::event_poster::HttpEventPoster::new(client.clone());
     let vendors = vendors::all(client, vendors::Settings { generic_http: headers });
+    let vendors = Vendors::new(vendors.iter().chain(further).cloned().collect());
     let settings = Settings {
         deliveries: config.deliveries(),
         hooks: config.hooks(),
@@ -171,6 +182,7 @@ pub async fn build_app(
         inbox_capacity: config.inbox_capacity,
         concurrency: config.concurrency,
         hook_concurrency: config.hook_concurrency,
+        longest_wait: config.longest_wait,
         engines: config.engines.clone(),
         lease: config.lease,
         inbound_token_header: config.inbound_token_header.clone(),
@@ -237,9 +249,18 @@ pub struct Server {
 
 /// Starts a server with the machine's clock.
 pub async fn start(config: &Config) -> anyhow::Result<Server> {
+    start_with(config, Arc::new(SystemClock), &[]).await
+}
+
+/// Starts a server with a clock, and with further vendors beside those of the list: for stories.
+pub async fn start_with(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    further: &[Vendor],
+) -> anyhow::Result<Server> {
     let database = Database::open(config).await?;
     let stop = CancellationToken::new();
-    let app = build_app(config, &database, Arc::new(SystemClock), stop.clone()).await?;
+    let app = build_app(config, &database, clock, further, stop.clone()).await?;
     let dir = config.data_dir()?;
     let worker =
         if config.roles.worker { Some(worker::start(&app, database.is_private()).await?) } else { None };

@@ -10,6 +10,7 @@ use crate::{
     Options,
     deliveries::{self, Deliveries, Person},
     endpoints::{self, Dispatches, Endpoints},
+    integrations::{self, Integrations},
     output::{Output, Row, moment, print, short},
     rehearsals::{self, Preview, Replay},
 };
@@ -35,6 +36,22 @@ pub enum Command {
     /// Dispatches: events on their way to endpoints.
     #[command(subcommand)]
     Dispatches(Dispatches),
+    /// Integrations: the workspace's connections to vendors.
+    #[command(subcommand)]
+    Integrations(Integrations),
+    /// Lists the vendors that the server knows, and what each wants to know.
+    Vendors,
+    /// Lists the models that an engine can be set to.
+    Models {
+        /// The engine's vendor.
+        vendor: String,
+        /// The integration whose account is asked. Default: the operator's own account.
+        #[arg(long, default_value = "")]
+        integration: String,
+        /// Asks the vendor now, whatever the server knows.
+        #[arg(long)]
+        refresh: bool,
+    },
     /// Sends a message in, as the customer.
     Send {
         /// The channel's id.
@@ -52,7 +69,12 @@ pub enum Command {
         /// Waits so many seconds for the reply, and prints it.
         #[arg(long, default_value_t = 0)]
         wait: u64,
-        /// What to say; `-` reads it from standard input.
+        /// What the message carries beside, as `image=https://example.com/a.png`: image, audio, video, file or location.
+        /// May be given several times.
+        #[arg(long = "part", value_parser = part)]
+        parts: Vec<v1::MessagePart>,
+        /// What to say; `-` reads it from standard input. May be left out where there are parts.
+        #[arg(required_unless_present = "parts", default_value = "", hide_default_value = true)]
         text: String,
     },
     /// Streams events as they are recorded, until it is ended.
@@ -80,6 +102,12 @@ pub enum Agents {
         /// The engine's vendor.
         #[arg(long, default_value = "mock")]
         engine: String,
+        /// The vendor's model. Default: the vendor's own choice, where it has one.
+        #[arg(long, default_value = "")]
+        model: String,
+        /// The integration whose account is used. Default: the operator's own account.
+        #[arg(long, default_value = "")]
+        integration: String,
         /// What the model is told before each dialogue.
         #[arg(long, default_value = "")]
         instructions: String,
@@ -181,7 +209,13 @@ pub(crate) async fn run(options: &Options, command: Command) -> anyhow::Result<(
         Command::Deliveries(command) => deliveries::run(&client, output, command).await,
         Command::Endpoints(command) => endpoints::endpoints(&client, output, command).await,
         Command::Dispatches(command) => endpoints::dispatches(&client, output, command).await,
-        Command::Send { channel, chat, message_id, employee, wait, text } => {
+        Command::Integrations(command) => integrations::run(&client, output, command).await,
+        Command::Vendors => integrations::vendors(&client, output).await,
+        Command::Models { vendor, integration, refresh } => {
+            let request = v1::ListModelsRequest { vendor, integration_id: integration, refresh };
+            integrations::models(&client, output, request).await
+        }
+        Command::Send { channel, chat, message_id, employee, wait, parts, text } => {
             let sender = if employee { v1::MessageSender::Employee } else { v1::MessageSender::Customer };
             let mut said = text;
             if said == "-" {
@@ -194,6 +228,7 @@ pub(crate) async fn run(options: &Options, command: Command) -> anyhow::Result<(
                 message_id,
                 text: said,
                 sender: sender.into(),
+                parts,
             };
             send(&client, output, request, Duration::from_secs(wait)).await
         }
@@ -227,8 +262,13 @@ fn agent(agent: &v1::Agent, token: &str) -> Row {
 
 async fn agents(client: &Client, output: Output, command: Agents) -> anyhow::Result<()> {
     match command {
-        Agents::Create { name, engine, instructions } => {
-            let engine = Some(v1::Engine { vendor: engine, ..v1::Engine::default() });
+        Agents::Create { name, engine, model, integration, instructions } => {
+            let engine = Some(v1::Engine {
+                vendor: engine,
+                model,
+                integration_id: integration,
+                ..v1::Engine::default()
+            });
             let new = v1::Agent { display_name: name, instructions, engine, ..v1::Agent::default() };
             let request = v1::CreateAgentRequest { agent: Some(new), request_id: String::new() };
             let made = client.agents().create_agent(request).await?.into_inner();
@@ -392,6 +432,15 @@ async fn show(client: &Client, output: Output, id: String) -> anyhow::Result<()>
     println!();
     print(output, &["TURN", "STATE", "REASON"], &rows);
     Ok(())
+}
+
+fn part(text: &str) -> Result<v1::MessagePart, String> {
+    let known = "write it as image=URL, audio=URL, video=URL, file=URL or location=geo:LATITUDE,LONGITUDE";
+    let (kind, url) = text.split_once('=').ok_or(known)?;
+    let kind = v1::PartKind::from_str_name(&format!("PART_KIND_{}", kind.to_uppercase()))
+        .filter(|kind| *kind != v1::PartKind::Unspecified)
+        .ok_or(known)?;
+    Ok(v1::MessagePart { kind: kind.into(), url: url.to_owned(), ..v1::MessagePart::default() })
 }
 
 async fn send(

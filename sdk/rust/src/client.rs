@@ -20,6 +20,7 @@ use crate::v1::agents_service_client::AgentsServiceClient;
 use crate::v1::channels_service_client::ChannelsServiceClient;
 use crate::v1::dialogues_service_client::DialoguesServiceClient;
 use crate::v1::events_service_client::EventsServiceClient;
+use crate::v1::integrations_service_client::IntegrationsServiceClient;
 use crate::v1::webhooks_service_client::WebhooksServiceClient;
 use crate::v1::workspaces_service_client::WorkspacesServiceClient;
 
@@ -94,6 +95,13 @@ impl Client {
     /// Events: the workspace's log of recorded facts.
     pub fn events(&self) -> EventsServiceClient<Transport> {
         EventsServiceClient::new(self.transport.clone())
+            .accept_compressed(CompressionEncoding::Gzip)
+            .max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// The workspace's connections to vendors.
+    pub fn integrations(&self) -> IntegrationsServiceClient<Transport> {
+        IntegrationsServiceClient::new(self.transport.clone())
             .accept_compressed(CompressionEncoding::Gzip)
             .max_decoding_message_size(MAX_ANSWER_BYTES)
     }

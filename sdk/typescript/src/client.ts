@@ -11,6 +11,7 @@ import { AgentsService } from "../gen/switchboard/v1/agents_pb.js";
 import { ChannelsService } from "../gen/switchboard/v1/channels_pb.js";
 import { DialoguesService } from "../gen/switchboard/v1/dialogues_pb.js";
 import { EventsService } from "../gen/switchboard/v1/events_pb.js";
+import { IntegrationsService } from "../gen/switchboard/v1/integrations_pb.js";
 import { WebhooksService } from "../gen/switchboard/v1/webhooks_pb.js";
 import { WorkspacesService } from "../gen/switchboard/v1/workspaces_pb.js";
 
@@ -35,6 +36,7 @@ export interface Client {
   readonly channels: ServiceClient<typeof ChannelsService>;
   readonly dialogues: ServiceClient<typeof DialoguesService>;
   readonly events: ServiceClient<typeof EventsService>;
+  readonly integrations: ServiceClient<typeof IntegrationsService>;
   readonly webhooks: ServiceClient<typeof WebhooksService>;
   readonly workspaces: ServiceClient<typeof WorkspacesService>;
 }
@@ -59,6 +61,7 @@ export function createClientOn(transport: Transport, timeoutMs = 30_000): Client
       ...events,
       watch: (request, options) => closing((closable) => events.watch(request, closable), options),
     },
+    integrations: createServiceClient(IntegrationsService, limited),
     webhooks: createServiceClient(WebhooksService, limited),
     workspaces: createServiceClient(WorkspacesService, limited),
   };

@@ -27,6 +27,8 @@ pub struct Config {
     pub postgres_bin: Option<PathBuf>,
     /// `SWITCHBOARD_KEYRING`: the key ring, `kid:<base64>` each, newest first. Not set: a file in the data directory.
     pub keyring: Option<SecretString>,
+    /// `SWITCHBOARD_KEYRING_FILE`: a file with the key ring, a key a line, in place of `SWITCHBOARD_KEYRING`.
+    pub keyring_file: Option<PathBuf>,
     /// `SWITCHBOARD_HTTP_ADDR`: the public HTTP listener. Default `0.0.0.0:8000`.
     pub http_addr: SocketAddr,
     /// `SWITCHBOARD_GRPC_ADDR`: the internal gRPC listener. Default `127.0.0.1:50051`.
@@ -71,6 +73,9 @@ pub struct Config {
     pub lease: Duration,
     /// `SWITCHBOARD_SHUTDOWN_SECONDS`: how long work in hand may take to end. Default 20.
     pub shutdown: Duration,
+    /// `SWITCHBOARD_ENGINE_WAIT_SECONDS`: how long a turn may wait for an engine that works on its answer by itself (Manus).
+    /// After that the run has failed. 1 to 86,400, default 1,800.
+    pub longest_wait: Duration,
     /// The operator's own accounts at engines, used by agents that name no integration: `OPENAI_API_KEY`,
     /// `ANTHROPIC_API_KEY`, `GEMINI_API_KEY`, `MANUS_API_KEY` and `DIFY_API_KEY`, and each vendor's `…_BASE_URL`. Not set:
     /// such agents fail.
@@ -149,6 +154,7 @@ impl Config {
             data_dir: reader.text("SWITCHBOARD_DATA_DIR").map(Into::into),
             postgres_bin: reader.text("SWITCHBOARD_POSTGRES_BIN").map(Into::into),
             keyring: reader.text("SWITCHBOARD_KEYRING").map(Into::into),
+            keyring_file: reader.text("SWITCHBOARD_KEYRING_FILE").map(Into::into),
             http_addr: reader.parse("SWITCHBOARD_HTTP_ADDR", everywhere, addr),
             grpc_addr: reader.parse("SWITCHBOARD_GRPC_ADDR", localhost(50_051), addr),
             grpc_tls: reader.pair("SWITCHBOARD_GRPC_TLS_CERT", "SWITCHBOARD_GRPC_TLS_KEY"),
@@ -214,6 +220,11 @@ impl Config {
                 Duration::from_secs(20),
                 seconds(0..=3_600),
             ),
+            longest_wait: reader.parse(
+                "SWITCHBOARD_ENGINE_WAIT_SECONDS",
+                Duration::from_mins(30),
+                seconds(1..=86_400),
+            ),
             engines: ["openai", "anthropic", "gemini", "manus", "dify"]
                 .into_iter()
                 .filter_map(|vendor| Some((vendor.to_owned(), reader.engine(vendor)?)))
@@ -232,6 +243,11 @@ impl Config {
             #[cfg(feature = "failpoints")]
             fail_points: reader.text("SWITCHBOARD_FAIL_POINTS").unwrap_or_default(),
         };
+        if config.keyring.is_some() && config.keyring_file.is_some() {
+            reader
+                .mistakes
+                .push("SWITCHBOARD_KEYRING_FILE: must not be set with SWITCHBOARD_KEYRING".to_owned());
+        }
         if reader.mistakes.is_empty() { Ok(config) } else { Err(reader.mistakes.join("\n")) }
     }
 

@@ -21,6 +21,7 @@ pub(super) fn to_wire(agent: agent::Agent) -> v1::Agent {
         instructions: agent.instructions,
         engine: Some(v1::Engine {
             settings: Some(convert::to_struct(&agent.engine.settings)),
+            integration_id: agent.engine.integration.map(|id| id.to_string()).unwrap_or_default(),
             vendor: agent.engine.vendor,
             model: agent.engine.model,
             temperature: agent.engine.temperature,
@@ -48,7 +49,7 @@ fn engine(wire: v1::Engine) -> Result<agent::Engine, Error> {
         vendor: wire.vendor,
         model: wire.model,
         temperature: wire.temperature,
-        integration: None,
+        integration: convert::optional_id("agent.engine.integration_id", &wire.integration_id)?,
         max_output_tokens: wire.max_output_tokens,
         price: wire.price.map(|price| Price {
             currency: price.currency,
@@ -202,6 +203,15 @@ fn patch(wire: v1::Agent, paths: &[String]) -> Result<AgentPatch, Error> {
     Ok(patch)
 }
 
+fn model(model: &domain::engine::Model) -> v1::Model {
+    v1::Model {
+        id: model.id.clone(),
+        display_name: model.display_name.clone(),
+        max_input_tokens: model.max_input_tokens,
+        max_output_tokens: model.max_output_tokens,
+    }
+}
+
 #[tonic::async_trait]
 impl AgentsService for Services {
     async fn create_agent(
@@ -329,6 +339,21 @@ impl AgentsService for Services {
         Ok(Response::new(v1::RotateAgentTokenResponse {
             agent: Some(to_wire(agent)),
             token: token.expose_secret().to_owned(),
+        }))
+    }
+    async fn list_models(
+        &self,
+        request: Request<v1::ListModelsRequest>,
+    ) -> Result<Response<v1::ListModelsResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let integration = convert::optional_id("integration_id", &request.integration_id)
+            .map_err(|error| refuse(&error))?;
+        let listed = self.app.list_models(&caller, request.vendor, integration, request.refresh);
+        let listed = listed.await.map_err(to_status)?;
+        Ok(Response::new(v1::ListModelsResponse {
+            fetch_time: Some(convert::moment(listed.fetched_at)),
+            models: listed.models.iter().map(model).collect(),
         }))
     }
 }

@@ -7,6 +7,7 @@ use domain::{
     Error, Reason,
     delivery::{self, AttemptState, Author, DeliveryState},
     dialogue::{self, Role, Status as DialogueStatus},
+    part::{Part, PartKind},
     turn::{self, RunState, TurnState},
 };
 use serde_json::json;
@@ -32,7 +33,19 @@ pub(super) fn message(message: dialogue::Message) -> v1::Message {
         external_id: message.external_id,
         turn_id: message.turn.map(|id| id.to_string()).unwrap_or_default(),
         create_time: Some(convert::moment(message.created_at)),
+        parts: message.parts.into_iter().map(part).collect(),
     }
+}
+
+fn part(part: Part) -> v1::MessagePart {
+    let kind = match part.kind {
+        PartKind::Image => v1::PartKind::Image,
+        PartKind::Audio => v1::PartKind::Audio,
+        PartKind::Video => v1::PartKind::Video,
+        PartKind::File => v1::PartKind::File,
+        PartKind::Location => v1::PartKind::Location,
+    };
+    v1::MessagePart { kind: kind.into(), url: part.url, media_type: part.media_type, name: part.name }
 }
 
 fn status(status: DialogueStatus) -> v1::DialogueStatus {
@@ -124,6 +137,7 @@ fn turn(turn: turn::Turn, runs: Vec<turn::Run>) -> v1::Turn {
 fn run(run: turn::Run) -> v1::Run {
     let state = match run.state {
         RunState::Started => v1::RunState::Started,
+        RunState::Waiting => v1::RunState::Waiting,
         RunState::Answered => v1::RunState::Answered,
         RunState::Superseded => v1::RunState::Superseded,
         RunState::Lost => v1::RunState::Lost,

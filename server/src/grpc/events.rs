@@ -11,15 +11,15 @@ use tonic::{Request, Response, Status};
 use super::{Services, caller, convert, dialogues, refuse};
 use crate::error::to_status;
 
-fn to_wire(event: event::Event, cursor: String) -> v1::Event {
+fn to_wire(event: &event::Event, cursor: String) -> v1::Event {
     v1::Event {
         id: event.id.to_string(),
-        r#type: event.kind,
+        r#type: event.kind.clone(),
         cursor,
         create_time: Some(convert::moment(event.occurred_at)),
         dialogue_id: event.dialogue.map(|id| id.to_string()).unwrap_or_default(),
         subject_id: event.subject.map(|id| id.to_string()).unwrap_or_default(),
-        message: event.message.map(dialogues::message),
+        message: event.message.clone().map(dialogues::message),
         data: Some(convert::to_struct(&event.data)),
     }
 }
@@ -57,7 +57,7 @@ impl EventsService for Services {
         });
         let stream = stream.map(|item| match item {
             Ok(Watched::Event(event, cursor)) => {
-                Ok(v1::WatchResponse { event: Some(to_wire(*event, cursor.clone())), cursor })
+                Ok(v1::WatchResponse { event: Some(to_wire(&event, cursor.clone())), cursor })
             }
             Ok(Watched::Heartbeat(cursor)) => Ok(v1::WatchResponse { event: None, cursor }),
             Err(error) => Err(to_status(error)),
@@ -78,7 +78,7 @@ impl EventsService for Services {
             .await
             .map_err(to_status)?;
         Ok(Response::new(v1::ListEventsResponse {
-            events: page.events.into_iter().map(|(event, cursor)| to_wire(event, cursor)).collect(),
+            events: page.events.into_iter().map(|(event, cursor)| to_wire(&event, cursor)).collect(),
             next_cursor: page.next_cursor,
             more: page.more,
         }))

@@ -8,6 +8,7 @@ mod dialogues;
 mod endpoints;
 mod events;
 mod rehearsals;
+mod integrations;
 mod server;
 mod webhooks;
 mod workspaces;

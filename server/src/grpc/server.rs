@@ -12,6 +12,7 @@ use switchboard_sdk::{
     v1::{
         agents_service_server::AgentsServiceServer, channels_service_server::ChannelsServiceServer,
         dialogues_service_server::DialoguesServiceServer, events_service_server::EventsServiceServer,
+        integrations_service_server::IntegrationsServiceServer,
         webhooks_service_server::WebhooksServiceServer, workspaces_service_server::WorkspacesServiceServer,
     },
 };
@@ -105,6 +106,7 @@ pub async fn serve(
         ChannelsServiceServer::<Services>::NAME,
         DialoguesServiceServer::<Services>::NAME,
         EventsServiceServer::<Services>::NAME,
+        IntegrationsServiceServer::<Services>::NAME,
         WebhooksServiceServer::<Services>::NAME,
         WorkspacesServiceServer::<Services>::NAME,
     ];
@@ -138,6 +140,7 @@ pub async fn serve(
         .add_service(service!(ChannelsServiceServer, services, settings))
         .add_service(service!(DialoguesServiceServer, services, settings))
         .add_service(service!(EventsServiceServer, services, settings))
+        .add_service(service!(IntegrationsServiceServer, services, settings))
         .add_service(service!(WebhooksServiceServer, services, settings))
         .add_service(service!(WorkspacesServiceServer, services, settings))
         .add_service(health_service)

@@ -8,6 +8,7 @@ use domain::{
     Error, Reason,
     inbound::{InboundMessage, InboundWebhook, Outcome, RawRequest, Sender},
     new_message::NewMessage,
+    part::{Part, PartKind},
 };
 use secrecy::ExposeSecret;
 use switchboard_sdk::v1::{self, webhooks_service_server::WebhooksService};
@@ -58,6 +59,24 @@ fn to_wire(mut webhook: InboundWebhook, whole: bool) -> v1::InboundWebhook {
     }
 }
 
+fn parts(wire: Vec<v1::MessagePart>) -> Result<Vec<Part>, Error> {
+    let read = |(at, part): (usize, v1::MessagePart)| {
+        let kind = match part.kind() {
+            v1::PartKind::Image => PartKind::Image,
+            v1::PartKind::Audio => PartKind::Audio,
+            v1::PartKind::Video => PartKind::Video,
+            v1::PartKind::File => PartKind::File,
+            v1::PartKind::Location => PartKind::Location,
+            v1::PartKind::Unspecified => {
+                let field = format!("parts[{at}].kind");
+                return Err(Error::field(Reason::FieldInvalid, &field, "must be set"));
+            }
+        };
+        Ok(Part { kind, url: part.url, media_type: part.media_type, name: part.name })
+    };
+    wire.into_iter().enumerate().map(read).collect()
+}
+
 #[tonic::async_trait]
 impl WebhooksService for Services {
     async fn receive_message(
@@ -82,6 +101,7 @@ impl WebhooksService for Services {
             chat: request.chat,
             external_id: Some(request.message_id).filter(|id| !id.is_empty()),
             text: request.text,
+            parts: parts(request.parts).map_err(|error| refuse(&error))?,
             sender,
         };
         // Kept in the words of `new_message`, so that it is replayed like any other call.

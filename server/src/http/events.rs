@@ -138,7 +138,7 @@ pub(super) async fn stream(
         let item = match item {
             Ok(Watched::Event(event, cursor)) => {
                 let body = to_body(&event, &cursor);
-                Some(sse::Event::default().id(cursor).event(event.kind).data(body))
+                Some(sse::Event::default().id(cursor).event(&event.kind).data(body))
             }
             // An id without data is remembered, and tells the page's script nothing.
             Ok(Watched::Heartbeat(cursor)) => Some(sse::Event::default().comment("heartbeat").id(cursor)),

@@ -30,10 +30,26 @@ pub(super) struct NewMessageBody {
     message_id: Option<String>,
     /// The channel's id, or `<channel id>/<chat>`.
     chat_id: String,
-    /// 1 to 65,536 bytes.
+    /// 1 to 65,536 bytes. May be missing where there are parts.
     text: String,
     /// `customer` or `employee`.
     message_sender: String,
+    /// What it carries beside its text, up to 10.
+    parts: Option<Vec<PartBody>>,
+}
+
+/// A part of a message.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the JSON in the OpenAPI document")]
+pub(super) struct PartBody {
+    /// `image`, `audio`, `video`, `file` or `location`.
+    kind: String,
+    /// An http or https URL; of a location, a geo: URI.
+    url: String,
+    /// Such as `image/png`.
+    media_type: Option<String>,
+    /// Of the file or the place.
+    name: Option<String>,
 }
 
 /// The message is committed.

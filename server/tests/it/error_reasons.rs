@@ -14,7 +14,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::harness::{Receiver, World};
+use crate::{
+    fake_engine::Fake,
+    harness::{Receiver, World},
+    integrations::{connect, engine, fake, set_engine},
+};
 
 /// The example bodies of the contract by reason, in its order, with the number of each.
 fn examples() -> Vec<(String, i32, Value)> {
@@ -145,15 +149,17 @@ impl Said {
 
 #[tokio::test]
 async fn every_reason_answers_as_its_example_says() {
-    let world = World::with(&[
+    let settings = [
         ("SWITCHBOARD_INBOX_CAPACITY", "2"),
         ("SWITCHBOARD_BODY_TIMEOUT_SECONDS", "1"),
         ("SWITCHBOARD_ALLOW_PRIVATE_TARGETS", "127.0.0.0/8"),
-    ])
-    .await;
+    ];
+    let vendor = Fake::with_key("good");
+    let world = World::with_vendors(&settings, vec![vendor.vendor()]).await;
     let mut said = Said::default();
     over_grpc(&world, &mut said).await;
     of_endpoints(&world, &mut said).await;
+    of_integrations(&world, &vendor, &mut said).await;
     over_http(&world, &mut said).await;
     when_it_goes_badly(&world, &mut said).await;
     let mut drifted = Vec::new();
@@ -274,6 +280,30 @@ async fn of_endpoints(world: &World, said: &mut Said) {
     let listed = webhooks.list_dispatches(request).await.unwrap().into_inner();
     let request = v1::RetryDispatchRequest { id: listed.dispatches[0].id.clone() };
     said.refused("DISPATCH_NOT_DEAD", webhooks.retry_dispatch(request).await);
+}
+
+async fn of_integrations(world: &World, vendor: &Fake, said: &mut Said) {
+    let grpc = world.grpc().await;
+    let request = v1::GetIntegrationRequest { id: nobody() };
+    said.refused("INTEGRATION_NOT_FOUND", grpc.integrations().get_integration(request).await);
+    let id = connect(world, fake("good")).await.id;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    set_engine(world, &route, engine(&id)).await.unwrap();
+    let request = v1::DeleteIntegrationRequest { id: id.clone() };
+    said.refused("INTEGRATION_IN_USE", grpc.integrations().delete_integration(request).await);
+    let list = v1::ListModelsRequest { vendor: "acme".to_owned(), integration_id: id.clone(), refresh: true };
+    vendor.go_down(true);
+    said.refused("VENDOR_UNAVAILABLE", grpc.agents().list_models(list.clone()).await);
+    vendor.go_down(false);
+    vendor.revoke("good");
+    said.refused("VENDOR_REFUSED", grpc.agents().list_models(list).await);
+
+    let sealed =
+        "update integrations set data_key_sealed = overlay(data_key_sealed placing 'k0'::bytea from 3)";
+    world.owner().await.execute(sealed).await.unwrap();
+    let request = v1::CheckIntegrationRequest { id };
+    said.refused("SECRET_KEY_MISSING", grpc.integrations().check_integration(request).await);
 }
 
 async fn over_http(world: &World, said: &mut Said) {

@@ -38,6 +38,74 @@ async fn a_watcher_sees_the_answer_arrive_and_can_go_on_from_its_cursor() {
     world.stop().await;
 }
 
+/// Each watcher's log is read by all, and they stand at different places, begin at different moments and want different
+/// things.
+#[tokio::test]
+async fn many_watchers_each_see_every_event_once_and_in_order() {
+    const MESSAGES: usize = 60;
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    let grpc = world.grpc().await;
+    let watch = async |cursor: String, types: &[&str]| {
+        let types = types.iter().map(ToString::to_string).collect();
+        let request = v1::WatchRequest { cursor, types, ..v1::WatchRequest::default() };
+        grpc.events().watch(request).await.unwrap().into_inner()
+    };
+    // What a watcher saw up to the last message, with the cursors behind each.
+    let see = |mut stream: tonic::Streaming<v1::WatchResponse>| async move {
+        let (mut seen, mut last) = (Vec::new(), false);
+        while !last {
+            let item =
+                tokio::time::timeout(std::time::Duration::from_secs(20), stream.message()).await.unwrap();
+            let Some(event) = item.unwrap().unwrap().event else { continue };
+            last = event.message.is_some_and(|message| message.text == "the last");
+            seen.push((event.id, event.cursor));
+        }
+        seen
+    };
+    let mut watchers = Vec::new();
+    for _ in 0..20 {
+        watchers.push(tokio::spawn(see(watch("0".to_owned(), &[]).await)));
+    }
+    let mut received = Vec::new();
+    for _ in 0..5 {
+        received.push(tokio::spawn(see(watch("0".to_owned(), &["message.received"]).await)));
+    }
+    for at in 0..MESSAGES {
+        let text = if at + 1 == MESSAGES { "the last".to_owned() } else { at.to_string() };
+        // Chats of their own, so that events of many dialogues come in one another's midst.
+        let mut body = route.message(Some(&at.to_string()), &text);
+        body["chat_id"] = json!(format!("{}/{}", route.channel_id, at % 7));
+        assert_eq!(world.new_message(&route, &body).await.status, 200);
+        if at % 5 == 0 {
+            watchers.push(tokio::spawn(see(watch("0".to_owned(), &[]).await)));
+        }
+    }
+    let whole = watchers.pop().unwrap().await.unwrap();
+    for watcher in watchers {
+        assert_eq!(watcher.await.unwrap(), whole);
+    }
+    let request = v1::ListEventsRequest { page_size: 1_000, ..v1::ListEventsRequest::default() };
+    let listed = grpc.events().list_events(request).await.unwrap().into_inner().events;
+    let listed: Vec<_> = listed.into_iter().map(|event| (event.id, event.cursor, event.r#type)).collect();
+    let both = |(id, cursor, _): &(String, String, String)| (id.clone(), cursor.clone());
+    assert_eq!(whole, listed[..whole.len()].iter().map(both).collect::<Vec<_>>());
+    let of_kind: Vec<_> = listed.iter().filter(|event| event.2 == "message.received").map(both).collect();
+    assert_eq!(of_kind.len(), MESSAGES);
+    for watcher in received {
+        assert_eq!(watcher.await.unwrap(), of_kind);
+    }
+    // From any place on, while others stand elsewhere.
+    for (at, (_, cursor)) in whole.iter().enumerate().step_by(7) {
+        let rest = &whole[at + 1..];
+        if !rest.is_empty() {
+            assert_eq!(see(watch(cursor.clone(), &[]).await).await, rest);
+        }
+    }
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn pages_of_any_size_give_every_event_once() {
     let world = World::new().await;

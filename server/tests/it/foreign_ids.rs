@@ -11,7 +11,9 @@ use switchboard_sdk::v1::{self, MessageSender};
 use tonic::{Code, Response, Status};
 
 use crate::{
+    fake_engine::Fake,
     harness::{Grpc, Receiver, Route, World},
+    integrations::{connect, engine, fake},
     tenants::second_workspace,
 };
 
@@ -37,18 +39,19 @@ fn ids_of_the_contract() -> BTreeSet<String> {
     };
     let mut ids = BTreeSet::new();
     for method in files.iter().flat_map(|file| &file.service).flat_map(|service| &service.method) {
-        for field in &find(method.input_type()).unwrap().field {
-            if is_id(field.name()) {
-                ids.insert(format!("{}.{}", method.name(), field.name()));
-            }
-            let inner = find(field.type_name()).filter(|_| field.r#type() == Type::Message);
-            for inner in inner.iter().flat_map(|message| &message.field) {
+        let mut messages = vec![(method.name().to_owned(), 0, find(method.input_type()).unwrap())];
+        while let Some((path, depth, message)) = messages.pop() {
+            for field in &message.field {
+                let path = format!("{path}.{}", field.name());
                 // Whoever creates something doesn't say its id or workspace: those are output only.
-                let given =
-                    !method.name().starts_with("Create") || !["id", "workspace_id"].contains(&inner.name());
-                if is_id(inner.name()) && given {
-                    ids.insert(format!("{}.{}.{}", method.name(), field.name(), inner.name()));
+                let given = depth != 1
+                    || !method.name().starts_with("Create")
+                    || !["id", "workspace_id"].contains(&field.name());
+                if is_id(field.name()) && given {
+                    ids.insert(path.clone());
                 }
+                let inner = find(field.type_name()).filter(|_| field.r#type() == Type::Message);
+                messages.extend(inner.map(|message| (path, depth + 1, message)));
             }
         }
     }
@@ -103,6 +106,7 @@ struct Owned {
     turns: Vec<v1::Turn>,
     webhooks: Vec<v1::InboundWebhook>,
     endpoints: Vec<v1::Endpoint>,
+    integrations: Vec<v1::Integration>,
     dispatches: Vec<v1::Dispatch>,
     keys: Vec<v1::ApiKey>,
     workspace: v1::Workspace,
@@ -126,6 +130,13 @@ impl Owned {
         Self {
             dispatches: grpc.webhooks().list_dispatches(dispatches).await.unwrap().into_inner().dispatches,
             endpoints,
+            integrations: grpc
+                .integrations()
+                .list_integrations(v1::ListIntegrationsRequest::default())
+                .await
+                .unwrap()
+                .into_inner()
+                .integrations,
             agents: grpc
                 .agents()
                 .list_agents(v1::ListAgentsRequest::default())
@@ -197,13 +208,14 @@ async fn one_that_has_everything(world: &World, receiver: &Receiver) -> (Route, 
     })
     .await;
     receiver.answer_with(200);
+    connect(world, fake("good")).await;
     let owned = Owned::read(&grpc).await;
     (route, owned)
 }
 
 #[tokio::test]
 async fn no_rpc_tells_a_foreign_id_from_one_that_does_not_exist() {
-    let world = World::new().await;
+    let world = World::with_vendors(&[], vec![Fake::with_key("good").vendor()]).await;
     let receiver = Receiver::start().await;
     let (_, owned) = one_that_has_everything(&world, &receiver).await;
     let (_, key) = second_workspace(&world).await;
@@ -211,6 +223,7 @@ async fn no_rpc_tells_a_foreign_id_from_one_that_does_not_exist() {
     agents_and_channels(&mut tried, &owned, &receiver).await;
     dialogues_and_webhooks(&mut tried, &owned).await;
     endpoints_and_dispatches(&mut tried, &owned, &receiver).await;
+    integrations(&mut tried, &owned).await;
     workspaces_and_keys(&mut tried, &owned).await;
 
     let exempt = EXEMPT.iter().map(|what| (*what).to_owned()).collect();
@@ -483,6 +496,87 @@ async fn endpoints_and_dispatches(tried: &mut Tried, owned: &Owned, receiver: &R
     });
 }
 
+async fn integrations(tried: &mut Tried, owned: &Owned) {
+    let mine =
+        v1::Agent { display_name: "Mine".to_owned(), engine: Some(engine("")), ..v1::Agent::default() };
+    let request = v1::CreateAgentRequest { agent: Some(mine.clone()), request_id: String::new() };
+    let made = tried.grpc.agents().create_agent(request).await.unwrap().into_inner().agent.unwrap();
+    let integration = owned.integrations[0].id.as_str();
+    ask!(
+        tried,
+        "CreateAgent.agent.engine.integration_id",
+        NotFound,
+        integration,
+        agents.create_agent,
+        |id: String| {
+            let agent = v1::Agent { engine: Some(engine(&id)), ..mine.clone() };
+            v1::CreateAgentRequest { agent: Some(agent), request_id: String::new() }
+        }
+    );
+    ask!(
+        tried,
+        "UpdateAgent.agent.engine.integration_id",
+        NotFound,
+        integration,
+        agents.update_agent,
+        |id: String| {
+            v1::UpdateAgentRequest {
+                agent: Some(v1::Agent { engine: Some(engine(&id)), ..made.clone() }),
+                update_mask: Some(mask("engine")),
+            }
+        }
+    );
+    let said_once = v1::PreviewMessage { role: v1::MessageRole::User.into(), text: "hi".to_owned() };
+    ask!(
+        tried,
+        "PreviewReply.agent.engine.integration_id",
+        NotFound,
+        integration,
+        agents.preview_reply,
+        |id: String| {
+            let agent = Some(v1::Agent { engine: Some(engine(&id)), ..mine.clone() });
+            v1::PreviewReplyRequest { agent, messages: vec![said_once.clone()], ..Default::default() }
+        }
+    );
+    let replay = async |id: &str| {
+        let agent = Some(v1::Agent { engine: Some(engine(id)), ..mine.clone() });
+        let request = v1::ReplayDialoguesRequest { agent, ..Default::default() };
+        said(tried.grpc.agents().replay_dialogues(request).await.map(|_| Response::new(())), id)
+    };
+    let (foreign, nobody) = (replay(integration).await, replay(NOBODY).await);
+    assert_eq!((foreign.0, &foreign), (Code::NotFound, &nobody));
+    assert!(tried.done.insert("ReplayDialogues.agent.engine.integration_id".to_owned()));
+    ask!(tried, "ListModels.integration_id", NotFound, integration, agents.list_models, |integration_id| {
+        v1::ListModelsRequest { vendor: "acme".to_owned(), integration_id, refresh: false }
+    });
+    ask!(tried, "GetIntegration.id", NotFound, integration, integrations.get_integration, |id| {
+        v1::GetIntegrationRequest { id }
+    });
+    ask!(
+        tried,
+        "UpdateIntegration.integration.id",
+        NotFound,
+        integration,
+        integrations.update_integration,
+        |id| {
+            let display_name = "Stolen".to_owned();
+            v1::UpdateIntegrationRequest {
+                integration: Some(v1::Integration { id, display_name, ..v1::Integration::default() }),
+                update_mask: Some(mask("display_name")),
+            }
+        }
+    );
+    ask!(tried, "CheckIntegration.id", NotFound, integration, integrations.check_integration, |id| {
+        v1::CheckIntegrationRequest { id }
+    });
+    ask!(tried, "RotateIntegration.id", NotFound, integration, integrations.rotate_integration, |id| {
+        v1::RotateIntegrationRequest { id }
+    });
+    ask!(tried, "DeleteIntegration.id", NotFound, integration, integrations.delete_integration, |id| {
+        v1::DeleteIntegrationRequest { id }
+    });
+}
+
 async fn workspaces_and_keys(tried: &mut Tried, owned: &Owned) {
     let workspace = owned.workspace.id.as_str();
     let (key, key_name) = (owned.keys[0].id.as_str(), owned.keys[0].id.clone());
@@ -539,7 +633,7 @@ type Ask<'a> = (Method, &'a str, (&'a str, &'a str), &'a str, &'a dyn Fn(&str) -
 
 #[tokio::test]
 async fn no_route_tells_a_foreign_id_from_one_that_does_not_exist() {
-    let world = World::new().await;
+    let world = World::with_vendors(&[], vec![Fake::with_key("good").vendor()]).await;
     let receiver = Receiver::start().await;
     let (route, owned) = one_that_has_everything(&world, &receiver).await;
     let (_, key) = second_workspace(&world).await;

@@ -5,19 +5,21 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, Weak,
-        atomic::{AtomicU16, AtomicU32, Ordering},
+        atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use axum::{Router, body::Bytes, extract::State, response::IntoResponse, routing::post};
+use domain::vendor::Vendor;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, postgres::PgConnectOptions};
 use switchboard_sdk::v1::{
     self, agents_service_client::AgentsServiceClient, channels_service_client::ChannelsServiceClient,
     dialogues_service_client::DialoguesServiceClient, events_service_client::EventsServiceClient,
-    webhooks_service_client::WebhooksServiceClient, workspaces_service_client::WorkspacesServiceClient,
+    integrations_service_client::IntegrationsServiceClient, webhooks_service_client::WebhooksServiceClient,
+    workspaces_service_client::WorkspacesServiceClient,
 };
 use switchboard_server::{config::Config, start};
 use tokio::net::{TcpListener, TcpSocket};
@@ -119,7 +121,25 @@ pub(crate) struct World {
     cluster: Arc<Cluster>,
     database: String,
     config: Config,
+    clock: Arc<ShiftedClock>,
+    further: Vec<Vendor>,
     _data: Dir,
+}
+
+/// The machine's clock, as far ahead as a story needs.
+#[derive(Debug, Default)]
+pub(crate) struct ShiftedClock(AtomicU64);
+
+impl ShiftedClock {
+    pub(crate) fn advance(&self, by: Duration) {
+        self.0.fetch_add(by.as_secs(), Ordering::Relaxed);
+    }
+}
+
+impl domain::Clock for ShiftedClock {
+    fn now(&self) -> domain::Timestamp {
+        domain::SystemClock.now() + Duration::from_secs(self.0.load(Ordering::Relaxed))
+    }
 }
 
 impl World {
@@ -129,6 +149,11 @@ impl World {
 
     /// A server with these settings beside the usual ones.
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
+        Self::with_vendors(settings, Vec::new()).await
+    }
+
+    /// A server with these settings, and these vendors beside the list's.
+    pub(crate) async fn with_vendors(settings: &[(&str, &str)], further: Vec<Vendor>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let cluster = Cluster::shared().await;
         let database = format!("it_{}", COUNT.fetch_add(1, Ordering::Relaxed));
@@ -163,7 +188,8 @@ impl World {
             })
         })
         .unwrap();
-        let server = start::start(&config).await.unwrap();
+        let clock = Arc::new(ShiftedClock::default());
+        let server = start::start_with(&config, clock.clone(), &further).await.unwrap();
         let credentials = std::fs::read_to_string(data.path().join("credentials")).unwrap();
         let credential = |name: &str| {
             credentials.lines().find_map(|line| line.strip_prefix(&format!("{name}="))).unwrap().to_owned()
@@ -176,6 +202,8 @@ impl World {
             cluster,
             database,
             config,
+            clock,
+            further,
             _data: data,
         }
     }
@@ -187,7 +215,19 @@ impl World {
 
     /// Another process, as good as: a second server on the story's database. Whoever starts it stops it.
     pub(crate) async fn another(&self) -> start::Server {
-        start::start(&self.config).await.unwrap()
+        self.another_with(|_| {}).await
+    }
+
+    /// Another process, with other settings.
+    pub(crate) async fn another_with(&self, change: impl FnOnce(&mut Config)) -> start::Server {
+        let mut config = self.config.clone();
+        change(&mut config);
+        start::start_with(&config, self.clock.clone(), &self.further).await.unwrap()
+    }
+
+    /// The clock of all its processes.
+    pub(crate) fn clock(&self) -> &ShiftedClock {
+        &self.clock
     }
 
     /// What `DATABASE_URL` is for the story's database.
@@ -466,6 +506,7 @@ stubs! {
     channels: ChannelsServiceClient,
     dialogues: DialoguesServiceClient,
     events: EventsServiceClient,
+    integrations: IntegrationsServiceClient,
     webhooks: WebhooksServiceClient,
     workspaces: WorkspacesServiceClient,
 }

@@ -236,7 +236,8 @@ async fn switchboard(url: &str, keyring: Option<&str>, arguments: &[&str]) -> Ou
         .env("SWITCHBOARD_DATA_DIR", data.path())
         .env("SWITCHBOARD_HTTP_ADDR", "127.0.0.1:0")
         .env("SWITCHBOARD_GRPC_ADDR", "127.0.0.1:0")
-        .env_remove("SWITCHBOARD_KEYRING");
+        .env_remove("SWITCHBOARD_KEYRING")
+        .env_remove("SWITCHBOARD_KEYRING_FILE");
     if let Some(ring) = keyring {
         command.env("SWITCHBOARD_KEYRING", ring);
     }
@@ -250,8 +251,29 @@ async fn a_database_of_the_operators_needs_a_key_ring() {
     let output = switchboard(&world.database_url(), None, &["serve"]).await;
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
-    assert!(said.contains("SWITCHBOARD_KEYRING is required with DATABASE_URL"), "{said}");
+    assert!(
+        said.contains("SWITCHBOARD_KEYRING or SWITCHBOARD_KEYRING_FILE is required with DATABASE_URL"),
+        "{said}"
+    );
     assert!(said.contains("head -c 32 /dev/urandom | base64"), "the remedy is named: {said}");
+
+    // A file holds one, too, a key a line; one that is not there or holds something else is named without its content.
+    let dir = Dir::new();
+    let path = dir.path().join("ring");
+    let keys = async |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        let (url, path) = (world.database_url(), path.clone());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+        command.args(["keys", "list"]).env("DATABASE_URL", url).env("SWITCHBOARD_KEYRING_FILE", path);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    let newer = KEYRING.replace("k1:", "k2:");
+    assert!(keys(&format!("{newer}\n{KEYRING}\n")).await.0);
+    let (good, said) = keys("k1:c2VjcmV0LXdvcmQ=").await;
+    assert!(!good && said.contains("the key k1 has not 32 bytes") && !said.contains("c2VjcmV0"), "{said}");
+    let (good, said) = keys(&format!("{KEYRING}\n{KEYRING}")).await;
+    assert!(!good && said.contains("the key k1 is there twice"), "{said}");
     world.stop().await;
 }
 

@@ -7,7 +7,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{Receiver, World, until};
+use crate::{
+    fake_engine::Fake,
+    harness::{Receiver, World, until},
+};
 
 /// Runs a program to its end: whether it succeeded, and what it printed and complained of.
 async fn run(mut command: Command) -> (bool, String, String) {
@@ -316,5 +319,39 @@ async fn the_command_line_takes_a_dialogue_writes_in_it_and_gives_it_back() {
     assert!(!good && stderr.contains("DELIVERY_NOT_HELD"), "{stderr}");
     let (good, _, stderr) = run(command(&world, &["deliveries", "retry", &delivery])).await;
     assert!(!good && stderr.contains("DELIVERY_NOT_DEAD"), "{stderr}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_command_line_connects_an_engine() {
+    let world = World::with_vendors(&[], vec![Fake::with_key("from the environment").vendor()]).await;
+    let listed = json_of(&world, &["vendors"]).await;
+    let vendor = listed.iter().find(|vendor| vendor["id"] == "acme").unwrap();
+    assert_eq!(vendor["credentialFields"], json!(["api_key", "organisation"]));
+    let arguments =
+        ["integrations", "create", "--vendor", "acme", "--name", "Ours", "--setting", "region=us"];
+    let mut create = command(&world, &arguments);
+    create
+        .args(["--credential-env", "api_key=ACME_KEY", "--output", "json"])
+        .env("ACME_KEY", "from the environment");
+    let (good, stdout, stderr) = run(create).await;
+    assert!(good, "{stderr}");
+    let made: Value = serde_json::from_str(&stdout).unwrap();
+    let id = made["id"].as_str().unwrap();
+    assert_ne!(made["credentialsSetTime"]["api_key"], "");
+    let steps = json_of(&world, &["integrations", "check", id]).await;
+    assert!(steps.iter().all(|step| step["outcome"] == "PASSED"), "{steps:?}");
+    assert_eq!(json_of(&world, &["integrations", "get", id]).await[0]["health"], "HEALTHY");
+    let models = json_of(&world, &["models", "acme", "--integration", id]).await;
+    assert_eq!(models[0]["id"], "acme-1");
+    let made = ["agents", "create", "--name", "Ada", "--engine", "acme", "--integration", id];
+    let agent = find(&json_of(&world, &made).await[0], "id").unwrap();
+    let (good, _, stderr) = run(command(&world, &["integrations", "delete", id])).await;
+    assert!(!good && stderr.contains("INTEGRATION_IN_USE"), "{stderr}");
+    table_of(&world, &["agents", "delete", &agent]).await;
+    let rotated = table_of(&world, &["integrations", "rotate", id]).await;
+    assert_eq!(cells(&columns(&rotated[0]), &rotated[1])[1..4], ["acme", "Ours", "HEALTHY"]);
+    table_of(&world, &["integrations", "delete", id]).await;
+    assert_eq!(json_of(&world, &["integrations", "list"]).await.len(), 0);
     world.stop().await;
 }

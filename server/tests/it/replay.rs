@@ -181,7 +181,7 @@ async fn a_prompt_is_made_again_from_its_manifest_whatever_happened_since() {
 
     let mut owner = world.owner().await;
     let messages: Vec<Value> = sqlx::query_scalar(
-        "select jsonb_build_object('id', id, 'dialogue', dialogue_id, 'seq', seq, 'role', role, 'text', body,
+        "select jsonb_build_object('id', id, 'dialogue', dialogue_id, 'seq', seq, 'role', role, 'text', body, 'parts', parts,
              'external_id', external_id, 'turn', turn_id, 'created_at', created_at) from messages",
     )
     .fetch_all(&mut owner)

@@ -12,12 +12,8 @@ pub(crate) async fn second_workspace(world: &World) -> (String, String) {
     let request = v1::CreateWorkspaceRequest { workspace: Some(workspace), request_id: String::new() };
     let workspace =
         operator.workspaces().create_workspace(request).await.unwrap().into_inner().workspace.unwrap();
-    let services = ["agents", "channels", "dialogues", "webhooks", "events", "workspaces"];
-    let api_key = v1::ApiKey {
-        display_name: "all".to_owned(),
-        scopes: services.iter().map(|service| format!("{service}:admin")).collect(),
-        ..v1::ApiKey::default()
-    };
+    let scopes = domain::workspace::Scopes::all().names();
+    let api_key = v1::ApiKey { display_name: "all".to_owned(), scopes, ..v1::ApiKey::default() };
     let request = v1::CreateApiKeyRequest {
         workspace_id: workspace.id.clone(),
         api_key: Some(api_key),
@@ -276,7 +272,7 @@ async fn a_deleted_workspace_is_gone_with_all_it_had() {
         world.grpc().await.agents().list_agents(v1::ListAgentsRequest::default()).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::Unauthenticated);
     let mut conn = world.owner().await;
-    for table in ["agents", "channels", "dialogues", "messages", "message_keys", "api_keys"] {
+    for table in ["agents", "channels", "dialogues", "messages", "message_keys", "api_keys", "integrations"] {
         let sql = format!("select count(*) from {table} where workspace_id = $1::uuid");
         let left: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).bind(&id).fetch_one(&mut conn).await.unwrap();
         assert_eq!(left, 0, "{table}");

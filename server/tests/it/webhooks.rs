@@ -256,3 +256,53 @@ async fn a_replay_finds_what_was_recorded() {
     assert_eq!(world.said(&route).await.len(), 2);
     world.stop().await;
 }
+
+#[tokio::test]
+async fn what_a_message_carries_beside_its_text_is_kept_and_told() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    let image = json!({ "kind": "image", "url": "https://example.com/a.png", "media_type": "image/png" });
+    let mut body = route.message(Some("m1"), "");
+    body.as_object_mut().unwrap().remove("text");
+    body["parts"] = json!([image]);
+    for outcome in ["RECORDED", "DUPLICATE"] {
+        let answer = world.new_message(&route, &body).await;
+        assert_eq!((answer.status, answer.outcome()), (200, outcome), "{}", answer.json());
+    }
+    // The same id with another image is another message.
+    body["parts"][0]["url"] = json!("https://example.com/b.png");
+    assert_eq!(world.new_message(&route, &body).await.outcome(), "CONFLICT");
+
+    let location = v1::MessagePart {
+        kind: v1::PartKind::Location.into(),
+        url: "geo:56.95,24.1".to_owned(),
+        name: "Riga".to_owned(),
+        ..v1::MessagePart::default()
+    };
+    let over_grpc = v1::ReceiveMessageRequest {
+        channel_id: route.channel_id.clone(),
+        message_id: "m2".to_owned(),
+        text: "I am here".to_owned(),
+        sender: MessageSender::Customer.into(),
+        parts: vec![location.clone()],
+        ..v1::ReceiveMessageRequest::default()
+    };
+    let grpc = world.grpc().await;
+    let received = grpc.webhooks().receive_message(over_grpc).await.unwrap().into_inner();
+    assert_eq!(received.outcome(), InboundOutcome::Recorded);
+
+    let request = v1::ListMessagesRequest { dialogue_id: received.dialogue_id, ..Default::default() };
+    let messages = grpc.dialogues().list_messages(request).await.unwrap().into_inner().messages;
+    let carried: Vec<_> = messages.iter().flat_map(|message| &message.parts).collect();
+    assert_eq!(carried.len(), 2, "{messages:?}");
+    assert_eq!((carried[0].kind(), carried[0].media_type.as_str()), (v1::PartKind::Image, "image/png"));
+    assert_eq!(carried[1], &location);
+
+    body["message_id"] = json!("m3");
+    body["parts"] =
+        json!([{ "kind": "file", "url": "file:///etc/passwd" }, { "kind": "smell", "url": "x:y" }]);
+    let refused = world.new_message(&route, &body).await;
+    assert_eq!(refused.problem(422, "FIELD_INVALID"), ["parts[1].kind", "parts[0].url"]);
+    world.stop().await;
+}

@@ -8,7 +8,6 @@ use anyhow::bail;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use switchboard_sdk::Client;
-use switchboard_sdk::prost_types::{Struct, Value, value::Kind};
 use switchboard_sdk::tonic::Request;
 use switchboard_sdk::v1::{
     Agent, Channel, CreateAgentRequest, CreateChannelRequest, DeliveryPolicy, Engine, MessageSender,
@@ -35,12 +34,7 @@ pub async fn route(
     uncertain: UncertainPolicy,
     url: &str,
 ) -> anyhow::Result<Route> {
-    let delay = Value { kind: Some(Kind::NumberValue(120.0)) };
-    let engine = Engine {
-        vendor: "mock".to_owned(),
-        settings: Some(Struct { fields: [("delay_ms".to_owned(), delay)].into() }),
-        ..Engine::default()
-    };
+    let engine = Engine { vendor: "openai".to_owned(), model: "whimsical".to_owned(), ..Engine::default() };
     let agent = Agent {
         display_name: name.to_owned(),
         engine: Some(engine),
@@ -140,8 +134,10 @@ impl Customer {
             channel_id: self.route.channel.clone(),
             chat: self.chat.clone(),
             message_id: format!("m{number}"),
-            text: format!("{} says #{number}", self.chat),
+            // Nobody else says it anywhere, so that the engine's ledger knows whose words it was given.
+            text: format!("{} {} says #{number}", self.route.channel, self.chat),
             sender: MessageSender::Customer.into(),
+            parts: Vec::new(),
         }
     }
 }

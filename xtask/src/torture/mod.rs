@@ -1,12 +1,13 @@
 //! `cargo xtask torture`: the real program in several processes on one database, killed, frozen, cut off and ended at named
-//! fail points, while customers write, repeat themselves and come in bursts, and a messenger refuses, cuts and dawdles. In
-//! the end the ledgers of both are compared with what the database holds.
+//! fail points, while customers write, repeat themselves and come in bursts, and an engine and a
+//! messenger refuse, cut and dawdle. In the end the ledgers of all three are compared with what the database holds.
 //!
 //! What is decided by chance is drawn from a seed that is printed: `--seed` makes the same plan again. What the machine
 //! does in between is its own.
 
 mod customers;
 mod messenger;
+mod model;
 mod processes;
 mod verdict;
 
@@ -22,6 +23,7 @@ use switchboard_sdk::v1::{ListEventsRequest, NewerMessage, ReplyPolicy, Uncertai
 
 use self::customers::{Accepted, Route};
 use self::messenger::Messenger;
+use self::model::Model;
 use self::processes::Processes;
 use crate::paths::Paths;
 use crate::run;
@@ -74,8 +76,15 @@ async fn torture(arguments: &Arguments, program: &std::path::Path) -> anyhow::Re
         arguments.seconds
     );
     let messenger = Arc::new(Messenger::start(seed).await?);
-    let processes =
-        Arc::new(Processes::start(program, arguments.processes, arguments.fail_points, seed).await?);
+    let model = Arc::new(Model::start(seed).await?);
+    let plan = processes::Plan {
+        program: program.to_path_buf(),
+        count: arguments.processes,
+        fail_points: arguments.fail_points,
+        seed,
+        engine: model.url(),
+    };
+    let processes = Arc::new(Processes::start(plan).await?);
     let routes = set_up(&processes, &messenger.url()).await?;
     let accepted = Arc::<Accepted>::default();
 
@@ -97,12 +106,13 @@ async fn torture(arguments: &Arguments, program: &std::path::Path) -> anyhow::Re
     }
     let mut seen = watcher.await??;
     messenger.behave();
+    model.behave();
     let mut database = processes.database().await?;
     verdict::rest(&mut database, REST).await?;
     read_on(&processes, &mut seen).await?;
 
     println!("{}", processes.summary()?);
-    let verdict = verdict::judge(&mut database, &accepted, &messenger, &seen.ids).await;
+    let verdict = verdict::judge(&mut database, &accepted, &model, &messenger, &seen.ids).await;
     drop(database);
     let Ok(processes) = Arc::try_unwrap(processes) else {
         anyhow::bail!("somebody still holds the processes")

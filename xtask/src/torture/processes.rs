@@ -25,11 +25,25 @@ const KEYRING: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// How long a process may take to be ready.
 const START: Duration = Duration::from_mins(1);
 
+/// What is started.
+#[derive(Debug)]
+pub struct Plan {
+    /// The server's program.
+    pub program: PathBuf,
+    /// How many processes.
+    pub count: u8,
+    /// The chance of each to end at a fail point.
+    pub fail_points: f64,
+    /// What chance is drawn from.
+    pub seed: u64,
+    /// The base URL of the engine that all agents ask.
+    pub engine: String,
+}
+
 /// All of it. Dropping it ends the processes and the database.
 #[derive(Debug)]
 pub struct Processes {
-    program: PathBuf,
-    fail_points: f64,
+    plan: Plan,
     servers: Vec<Mutex<Server>>,
     next: AtomicUsize,
     cluster: Mutex<Option<postgres::Cluster>>,
@@ -55,7 +69,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Processes {
     /// Starts a database that syncs, and processes on it.
-    pub async fn start(program: &Path, count: u8, fail_points: f64, seed: u64) -> anyhow::Result<Self> {
+    pub async fn start(plan: Plan) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("sb-")
             .permissions(Permissions::from_mode(0o711))
@@ -65,20 +79,19 @@ impl Processes {
         let mut admin = PgConnection::connect_with(&options(&cluster, "postgres")).await?;
         sqlx::query(AssertSqlSafe(format!("create database {DATABASE}"))).execute(&mut admin).await?;
         admin.close().await?;
-        let servers = (0..count).map(|number| {
+        let servers = (0..plan.count).map(|number| {
             let dir = folder.path().join(format!("server-{number}"));
             fs::create_dir(&dir)?;
             Ok(Mutex::new(Server { dir, child: None, frozen: false, again_at: None }))
         });
         let mut processes = Self {
-            program: program.to_path_buf(),
-            fail_points,
             servers: servers.collect::<anyhow::Result<_>>()?,
-            next: AtomicUsize::new(usize::try_from(seed % 7).unwrap_or_default()),
+            next: AtomicUsize::new(usize::try_from(plan.seed % 7).unwrap_or_default()),
             cluster: Mutex::new(Some(cluster)),
             key: String::new(),
             done: Mutex::default(),
             folder,
+            plan,
         };
         // The first makes the workspace and its key.
         processes.spawn(&mut lock(&processes.servers[0]), 0.0)?;
@@ -88,7 +101,7 @@ impl Processes {
         processes.key = value(&credentials, "workspace_key").context("no workspace_key in credentials")?;
         for number in 1..processes.servers.len() {
             // These may meet their first fail point before they are ready.
-            processes.spawn(&mut lock(&processes.servers[number]), fail_points)?;
+            processes.spawn(&mut lock(&processes.servers[number]), processes.plan.fail_points)?;
         }
         Ok(processes)
     }
@@ -105,7 +118,7 @@ impl Processes {
         };
         let _ = fs::remove_file(server.dir.join("listeners"));
         let log = OpenOptions::new().create(true).append(true).open(server.dir.join("server.log"))?;
-        let child = Command::new(&self.program)
+        let child = Command::new(&self.plan.program)
             .arg("serve")
             .env("DATABASE_URL", url)
             .env("SWITCHBOARD_KEYRING", KEYRING)
@@ -113,6 +126,8 @@ impl Processes {
             .env("SWITCHBOARD_HTTP_ADDR", "127.0.0.1:0")
             .env("SWITCHBOARD_GRPC_ADDR", "127.0.0.1:0")
             .env("SWITCHBOARD_ALLOW_PRIVATE_TARGETS", "all")
+            .env("OPENAI_BASE_URL", &self.plan.engine)
+            .env("OPENAI_API_KEY", "a key of the torture")
             .env("SWITCHBOARD_LEASE_SECONDS", "2")
             .env("SWITCHBOARD_SEND_TIMEOUT_SECONDS", "2")
             // Long enough that no fault of this machine's ends in a dead letter.
@@ -124,7 +139,7 @@ impl Processes {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .with_context(|| format!("starting {}", self.program.display()))?;
+            .with_context(|| format!("starting {}", self.plan.program.display()))?;
         server.child = Some(child);
         server.again_at = None;
         Ok(())
@@ -282,7 +297,7 @@ impl Processes {
                 } else if due && server.frozen {
                     thaw = true;
                 } else if due && server.child.is_none() {
-                    self.spawn(&mut server, self.fail_points)?;
+                    self.spawn(&mut server, self.plan.fail_points)?;
                 }
             }
             if thaw {

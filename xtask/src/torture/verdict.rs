@@ -1,6 +1,6 @@
 //! The ledgers, compared with what the database holds.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::customers::Accepted;
 use super::messenger::Messenger;
+use super::model::Model;
 
 /// Waits until no turn is open, no delivery on its way and no event without its place.
 pub async fn rest(database: &mut PgConnection, longest: Duration) -> anyhow::Result<()> {
@@ -41,6 +42,7 @@ pub async fn rest(database: &mut PgConnection, longest: Duration) -> anyhow::Res
 pub async fn judge(
     database: &mut PgConnection,
     accepted: &Accepted,
+    model: &Model,
     messenger: &Messenger,
     seen: &[String],
 ) -> anyhow::Result<String> {
@@ -54,6 +56,7 @@ pub async fn judge(
             faults.push(format!("{promise}: {} times, such as {}", broken.len(), broken[0]));
         }
     }
+    let answers = answered(database, model, &mut faults).await?;
     let sent = sent(database, messenger, &mut faults).await?;
     read(database, seen, &mut faults).await?;
     if !faults.is_empty() {
@@ -69,6 +72,7 @@ pub async fn judge(
     let mut report = String::new();
     writeln!(report, "accepted:    {} messages, each kept once and covered by one turn", accepted.len())?;
     writeln!(report, "turns:       {turns}, with {runs} runs: {superseded} superseded, {lost} lost")?;
+    writeln!(report, "{answers}")?;
     writeln!(report, "{sent}")?;
     write!(report, "log:         {} events, read in their order without a gap", seen.len())?;
     Ok(report)
@@ -179,6 +183,69 @@ async fn kept(
         faults.push(format!("a message is there that nobody knows was accepted: {other:?}"));
     }
     Ok(())
+}
+
+/// What the engine was asked against what was said: each reply is an answer of its own, to a call that was given every
+/// message that the turn covers, and none of a later turn or of another dialogue.
+async fn answered(
+    database: &mut PgConnection,
+    model: &Model,
+    faults: &mut Vec<String>,
+) -> anyhow::Result<String> {
+    let replies: Vec<(String, String, Vec<String>, Vec<String>)> = sqlx::query_as(
+        "select r.id::text, r.body,
+                array(select m.body from messages m where m.workspace_id = t.workspace_id and m.turn_id = t.id
+                          and m.role = 'USER'),
+                array(select m.body from messages m where m.workspace_id = t.workspace_id
+                          and m.dialogue_id = t.dialogue_id and m.role = 'USER' and m.seq <= t.covered_through)
+         from messages r join turns t on t.workspace_id = r.workspace_id and t.id = r.turn_id
+         where r.role = 'ASSISTANT'",
+    )
+    .fetch_all(&mut *database)
+    .await?;
+    let asked = model.asked();
+    let mut used = HashSet::new();
+    for (reply, body, covered, known) in &replies {
+        let Some((call, found)) =
+            Model::call_of(body).and_then(|call| Some((call, asked.get(call)?))).filter(|it| it.1.answered)
+        else {
+            faults.push(format!("reply {reply} says what the engine never said: {body}"));
+            continue;
+        };
+        if !used.insert(call) {
+            faults.push(format!("reply {reply} uses call {call}, which another reply uses"));
+        }
+        if let Some(missing) = covered.iter().find(|text| !found.said.contains(text)) {
+            faults.push(format!("reply {reply} answers what the engine was not told: {missing}"));
+        }
+        if let Some(strange) = found.said.iter().find(|text| !known.contains(text)) {
+            faults.push(format!("reply {reply}: the engine was told what is none of its turn's: {strange}"));
+        }
+    }
+    // A call of a tool takes effect once for each step that was committed, whatever run went on from it.
+    let twice: Vec<String> = sqlx::query_scalar(
+        "select data ->> 'name' from events where kind = 'dialogue.attribute_set' group by 1 having count(*) > 1",
+    )
+    .fetch_all(&mut *database)
+    .await?;
+    if let Some(name) = twice.first() {
+        faults.push(format!("{} calls of tools took effect twice, such as {name}", twice.len()));
+    }
+    let (effects, steps): (i64, i64) = sqlx::query_as(
+        "select (select count(*) from events where kind = 'dialogue.attribute_set'),
+                (select count(*) from run_steps where results is not null and answer -> 'tool_calls' <> '[]')",
+    )
+    .fetch_one(database)
+    .await?;
+    if effects != steps {
+        faults.push(format!("{steps} steps called tools, and {effects} of them took effect"));
+    }
+    Ok(format!(
+        "engine:      {} calls, {} of them answered, {} answers used as replies, {effects} calls of tools",
+        asked.len(),
+        asked.iter().filter(|one| one.answered).count(),
+        used.len()
+    ))
 }
 
 /// One row per delivery, in the order of the dialogue.

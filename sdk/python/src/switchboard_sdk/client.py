@@ -12,6 +12,7 @@ from switchboard.v1 import (
     channels_pb2_grpc,
     dialogues_pb2_grpc,
     events_pb2_grpc,
+    integrations_pb2_grpc,
     webhooks_pb2_grpc,
     workspaces_pb2_grpc,
 )
@@ -41,6 +42,7 @@ class Client:
         self.dialogues = dialogues_pb2_grpc.DialoguesServiceStub(channel)
         self.webhooks = webhooks_pb2_grpc.WebhooksServiceStub(channel)
         self.events = events_pb2_grpc.EventsServiceStub(channel)
+        self.integrations = integrations_pb2_grpc.IntegrationsServiceStub(channel)
         self.workspaces = workspaces_pb2_grpc.WorkspacesServiceStub(channel)
 
     def close(self) -> None:

@@ -118,15 +118,15 @@ impl App {
                 violations.add(format!("agent.engine.{}", bad.field), bad.detail);
             }
         } else {
-            let known: Vec<_> = self
-                .inner
-                .vendors
-                .iter()
-                .filter(|vendor| vendor.engine.is_some())
-                .map(|vendor| vendor.id)
-                .collect();
-            violations.add("agent.engine.vendor", format!("must be one of: {}", known.join(", ")));
+            violations.add("agent.engine.vendor", self.engines_are());
         }
+    }
+
+    /// Says which vendors are engines.
+    pub(crate) fn engines_are(&self) -> String {
+        let engines = self.inner.vendors.iter().filter(|vendor| vendor.engine.is_some());
+        let known: Vec<_> = engines.map(|vendor| vendor.id).collect();
+        format!("must be one of: {}", known.join(", "))
     }
 
     /// Creates an agent and gives its token, once: a repeat by `request_id` gets none.
@@ -146,6 +146,7 @@ impl App {
             let agent = store::agents::find(&mut tx, workspace, first, false).await?;
             return Ok((agent.ok_or_else(|| not_found(first))?, None));
         }
+        self.check_integration_of(&mut tx, workspace, &engine, "agent.engine").await?;
         let token = token::issue(TokenKind::Agent, workspace);
         let now = self.now();
         let agent = Agent {
@@ -201,7 +202,10 @@ impl App {
             store::agents::find(&mut tx, workspace, id, true).await?.ok_or_else(|| not_found(id))?;
         agent.display_name = patch.display_name.unwrap_or(agent.display_name);
         agent.instructions = patch.instructions.unwrap_or(agent.instructions);
-        agent.engine = patch.engine.unwrap_or(agent.engine);
+        if let Some(engine) = patch.engine {
+            self.check_integration_of(&mut tx, workspace, &engine, "agent.engine").await?;
+            agent.engine = engine;
+        }
         agent.reply_policy = patch.reply_policy.unwrap_or(agent.reply_policy);
         agent.active = patch.active.unwrap_or(agent.active);
         agent.budgets = patch.budgets.unwrap_or(agent.budgets);

@@ -16,6 +16,9 @@ pub enum Error {
     /// A secret could not be sealed or opened.
     #[error("a secret can't be opened: {0}")]
     Sealing(&'static str),
+    /// A secret was sealed with a key that the ring lacks.
+    #[error("a secret can't be opened: the key ring lacks the key {0}")]
+    KeyMissing(String),
 }
 
 impl Error {
@@ -24,6 +27,13 @@ impl Error {
         match self {
             Self::Refused(error) => error.clone(),
             Self::Store(error) if error.is_unavailable() => unavailable(),
+            Self::KeyMissing(kid) => {
+                let detail = format!(
+                    "the server's key ring lacks the key {kid}, with which this secret was encrypted; the operator must \
+                     put it back"
+                );
+                domain::Error::new(Reason::SecretKeyMissing, detail).with("kid", kid)
+            }
             Self::Store(_) | Self::Sealing(_) => domain::Error::new(Reason::Internal, "an internal error"),
         }
     }

@@ -1,6 +1,6 @@
 //! The log of recorded facts: pages of it, and streams that go on.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use domain::{
     Error as Refusal, Reason, WorkspaceId,
@@ -9,12 +9,12 @@ use domain::{
 };
 use futures::Stream;
 pub use store::events::Filter;
-use tokio::{sync::broadcast, time::Instant};
+use tokio::time::Instant;
 
-use crate::{App, Caller, Error, PageRequest};
-
-/// How many events are looked at per read.
-const STRETCH: usize = 500;
+use crate::{
+    App, Caller, Error, PageRequest,
+    logs::{Ahead, Watcher},
+};
 
 /// A page of the log.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub struct EventPage {
 #[derive(Debug)]
 pub enum Watched {
     /// An event, and the place after it.
-    Event(Box<Event>, String),
+    Event(Arc<Event>, String),
     /// Nothing happened, or nothing that the filter lets through; and the place that was reached.
     Heartbeat(String),
 }
@@ -117,16 +117,17 @@ impl App {
     ) -> Result<impl Stream<Item = Result<Watched, Error>> + Send + use<>, Error> {
         let workspace = caller.require(Service::Events, Level::Read)?;
         // Subscribed before the place is read, so that nothing falls between.
-        let news = self.inner.hub.events();
+        let watcher = self.inner.hub.logs().watch(workspace);
         let cursor = self.place(workspace, cursor, Begin::Now).await?;
         let watch = Watch {
             app: self.clone(),
             filter,
             heartbeat,
-            news,
+            watcher,
             cursor,
-            ready: VecDeque::from([Watched::Heartbeat(cursor.encode())]),
+            greeted: false,
             read_on: true,
+            ahead: None,
         };
         Ok(futures::stream::unfold(Some(watch), |watch| async move {
             let mut watch = watch?;
@@ -143,58 +144,72 @@ struct Watch {
     app: App,
     filter: Filter,
     heartbeat: Duration,
-    news: broadcast::Receiver<Option<WorkspaceId>>,
+    watcher: Watcher,
     cursor: Cursor,
-    ready: VecDeque<Watched>,
+    /// Whether it has begun with a heartbeat.
+    greeted: bool,
+    /// Whether there may be more to read.
     read_on: bool,
+    /// What was read and not told yet.
+    ahead: Option<Ahead>,
 }
 
 impl Watch {
     async fn next(&mut self) -> Result<Option<Watched>, Error> {
+        if !self.greeted {
+            self.greeted = true;
+            return Ok(Some(Watched::Heartbeat(self.cursor.encode())));
+        }
         let mut quiet_until = Instant::now() + self.heartbeat;
         loop {
-            if let Some(item) = self.ready.pop_front() {
-                return Ok(Some(item));
+            if let Some(event) = self.next_read() {
+                return Ok(Some(event));
             }
             // Asked here, too: who reads a long log from its beginning must not hold up a stop.
             if self.app.inner.stop.is_cancelled() {
                 return Ok(None);
             }
             if self.read_on {
-                self.read().await?;
+                let news = self.watcher.told();
+                self.read(news).await?;
                 continue;
             }
-            let stop = self.app.inner.stop.clone();
             tokio::select! {
-                () = stop.cancelled() => return Ok(None),
-                heard = self.news.recv() => {
-                    // Falling behind means that something was missed: look.
-                    self.read_on = !matches!(heard, Ok(Some(other)) if other != self.cursor.workspace);
-                }
+                () = self.app.inner.stop.cancelled() => return Ok(None),
+                () = self.watcher.news() => self.read_on = true,
                 () = tokio::time::sleep_until(quiet_until) => {
                     // Looks, too: should a notification ever be lost, an event is late and not missing.
-                    self.read().await?;
-                    if self.ready.is_empty() {
-                        self.ready.push_back(Watched::Heartbeat(self.cursor.encode()));
+                    let news = self.watcher.look();
+                    self.read(news).await?;
+                    match self.next_read() {
+                        Some(event) => return Ok(Some(event)),
+                        None if !self.read_on => return Ok(Some(Watched::Heartbeat(self.cursor.encode()))),
+                        None => quiet_until = Instant::now() + self.heartbeat,
                     }
-                    quiet_until = Instant::now() + self.heartbeat;
                 }
             }
         }
     }
 
-    async fn read(&mut self) -> Result<(), Error> {
-        let workspace = self.cursor.workspace;
-        let mut tx = self.app.store().workspace(workspace).await?;
-        let stretch =
-            store::events::read(&mut tx, workspace, self.cursor.position, &self.filter, STRETCH).await?;
-        store::commit(tx).await?;
-        for event in stretch.events {
-            let cursor = Cursor { position: event.position, ..self.cursor }.encode();
-            self.ready.push_back(Watched::Event(Box::new(event), cursor));
-        }
-        self.cursor.position = stretch.through;
-        self.read_on = stretch.full;
+    async fn read(&mut self, news: u64) -> Result<(), Error> {
+        let Cursor { epoch, position, .. } = self.cursor;
+        let ahead = self.watcher.read(self.app.store(), epoch, position, news).await?;
+        self.read_on = !ahead.is_all(news);
+        self.ahead = Some(ahead);
         Ok(())
+    }
+
+    /// The next event of what was read that the filter lets through.
+    fn next_read(&mut self) -> Option<Watched> {
+        let ahead = self.ahead.as_mut()?;
+        while let Some(event) = ahead.next() {
+            self.cursor.position = event.position;
+            if self.filter.lets(event.dialogue, &event.kind) {
+                return Some(Watched::Event(event, self.cursor.encode()));
+            }
+        }
+        self.cursor.position = ahead.through();
+        self.ahead = None;
+        None
     }
 }

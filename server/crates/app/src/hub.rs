@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -13,7 +13,7 @@ use domain::{DialogueId, WorkspaceId};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{App, Error};
+use crate::{App, Error, logs::Logs};
 
 /// Wakes whoever waits for something in the database.
 pub(crate) struct Hub {
@@ -21,13 +21,14 @@ pub(crate) struct Hub {
     hooks: watch::Sender<u64>,
     configuration: watch::Sender<u64>,
     events: broadcast::Sender<Option<WorkspaceId>>,
+    logs: Arc<Logs>,
     /// Other processes have not been told yet that there may be work.
     untold: Notify,
     /// The runs of this process that wait for their engine.
     runs: Mutex<HashMap<DialogueId, (u64, CancellationToken)>>,
     next_run: AtomicU64,
     /// Dialogues of whose disturbance other processes have not been told yet.
-    disturbed: Mutex<Vec<DialogueId>>,
+    disturbed: Mutex<Vec<(WorkspaceId, DialogueId)>>,
 }
 
 /// A run that can be disturbed, for as long as this lives.
@@ -56,6 +57,7 @@ impl Hub {
             hooks: watch::Sender::new(0),
             configuration: watch::Sender::new(0),
             events: broadcast::Sender::new(1024),
+            logs: Arc::default(),
             untold: Notify::new(),
             runs: Mutex::default(),
             next_run: AtomicU64::new(0),
@@ -67,7 +69,7 @@ impl Hub {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn disturbed(&self) -> std::sync::MutexGuard<'_, Vec<DialogueId>> {
+    fn disturbed(&self) -> std::sync::MutexGuard<'_, Vec<(WorkspaceId, DialogueId)>> {
         self.disturbed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -81,10 +83,10 @@ impl Hub {
         Disturbable { hub: self, dialogue, number, token }
     }
 
-    /// Ends the run of a dialogue, wherever it is under way: its answer can't be committed any more.
-    pub(crate) fn disturb(&self, dialogue: DialogueId) {
+    /// Ends the run of a dialogue, wherever it is under way or waits: its answer can't be committed any more.
+    pub(crate) fn disturb(&self, workspace: WorkspaceId, dialogue: DialogueId) {
         if !self.disturb_own(dialogue) {
-            self.disturbed().push(dialogue);
+            self.disturbed().push((workspace, dialogue));
             self.untold.notify_one();
         }
     }
@@ -113,6 +115,11 @@ impl Hub {
         self.events.subscribe()
     }
 
+    /// The logs that are watched here.
+    pub(crate) fn logs(&self) -> &Arc<Logs> {
+        &self.logs
+    }
+
     /// Says after a commit that there may be work: in this process at once, and soon in the others.
     pub(crate) fn tell_work(&self) {
         self.wake_work();
@@ -137,7 +144,12 @@ impl Hub {
     fn wake_all(&self) {
         self.wake_work();
         self.tell_hooks();
-        let _ = self.events.send(None);
+        self.tell_events(None);
+    }
+
+    fn tell_events(&self, workspace: Option<WorkspaceId>) {
+        self.logs.tell(workspace);
+        let _ = self.events.send(workspace);
     }
 }
 
@@ -173,7 +185,7 @@ pub(crate) async fn start(app: &App) -> Result<(), Error> {
                     }
                     "switchboard_hooks" => app.inner.hub.tell_hooks(),
                     "switchboard_events" => {
-                        let _ = app.inner.hub.events.send(notification.payload().parse().ok());
+                        app.inner.hub.tell_events(notification.payload().parse().ok());
                     }
                     "switchboard_dialogues" => {
                         for dialogue in notification.payload().split(',').filter_map(|id| id.parse().ok()) {
@@ -210,6 +222,9 @@ async fn tell_others(app: App) {
             () = app.inner.hub.untold.notified() => {}
         }
         let disturbed = std::mem::take(&mut *app.inner.hub.disturbed());
+        if !disturbed.is_empty() {
+            app.wake_turns(&disturbed).await;
+        }
         if let Err(error) = app.store().notify_work(&own, &disturbed).await {
             tracing::debug!(error = %error, "other processes could not be told of work; they will find it");
         }

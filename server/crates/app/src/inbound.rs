@@ -56,7 +56,7 @@ impl Write for Record {
         for (item, recorded) in items.iter().zip(&recorded) {
             let takes = item.takes.is_some() && recorded.outcome == Outcome::Recorded;
             if recorded.extended && item.disturbs || takes {
-                self.hub.disturb(item.dialogue);
+                self.hub.disturb(item.workspace, item.dialogue);
             }
         }
         Ok(recorded)
@@ -373,12 +373,15 @@ impl App {
         let channel = &route.sealed.channel;
         let policy = &route.policy;
         let mut violations = Violations::default();
-        let InboundMessage { chat, external_id, text, sender } = message;
+        let InboundMessage { chat, external_id, text, parts, sender } = message;
         violations.require(
-            !text.is_empty() && text.len() <= MAX_TEXT_BYTES && !text.contains('\0'),
+            (!text.is_empty() || !parts.is_empty()) && text.len() <= MAX_TEXT_BYTES && !text.contains('\0'),
             "text",
             "is required: 1 to 65,536 bytes, without U+0000",
         );
+        for bad in domain::part::check(&parts) {
+            violations.add(bad.field, bad.detail);
+        }
         let short = |text: &str| text.chars().count() <= MAX_EXTERNAL_ID_CHARS && !text.contains('\0');
         violations.require(short(&chat), "chat", "may have up to 256 characters, without U+0000");
         violations.require(
@@ -407,6 +410,11 @@ impl App {
         digest.update(role.as_str());
         digest.update([0]);
         digest.update(&text);
+        for part in &parts {
+            digest.update([0]);
+            digest.update(part.kind.as_str());
+            digest.update(&part.url);
+        }
         let webhook: InboundWebhookId = self.id();
         let record = NewRecord {
             workspace,
@@ -421,6 +429,7 @@ impl App {
             external_id: external_id.clone(),
             role,
             text,
+            parts,
             turn: self.id(),
             job: self.id(),
             event: self.id(),

@@ -18,8 +18,11 @@ mod feeder;
 mod gather;
 mod hub;
 pub mod inbound;
+pub mod integrations;
 mod jobs;
 mod ledger;
+mod logs;
+pub mod models;
 mod numberer;
 pub mod previews;
 mod prompt;
@@ -64,6 +67,8 @@ pub struct Settings {
     pub concurrency: usize,
     /// How many dispatches to endpoints one worker works on at once, beside the rest.
     pub hook_concurrency: usize,
+    /// How long a turn may wait for an engine that answers later.
+    pub longest_wait: Duration,
     /// The operator's own accounts at engines, by vendor: for agents that name no integration.
     pub engines: BTreeMap<String, Connection>,
     /// How long a worker that fell silent keeps its work.
@@ -91,6 +96,8 @@ struct Inner {
     keys: caller::KeyCache,
     routes: inbound::RouteCache,
     budgets: budgets::BudgetCache,
+    integrations: engines::IntegrationCache,
+    models: models::ModelCache,
     inbox: inbound::Inbox,
     stop: CancellationToken,
 }
@@ -117,6 +124,8 @@ impl App {
                 keys: caller::new_cache(),
                 routes: inbound::RouteCache::new(),
                 budgets: budgets::new_cache(),
+                integrations: engines::new_cache(),
+                models: models::new_cache(),
                 store,
                 clock,
                 ids,
@@ -136,6 +145,11 @@ impl App {
     /// The present moment.
     pub fn now(&self) -> Timestamp {
         self.inner.clock.now()
+    }
+
+    /// The vendors that this server knows.
+    pub fn vendors(&self) -> &Vendors {
+        &self.inner.vendors
     }
 
     /// Whether the database answers.
@@ -159,8 +173,10 @@ impl App {
     /// Forgets what was cached of configuration; the next use reads it again.
     fn forget(&self) {
         self.inner.keys.invalidate_all();
-        self.inner.routes.forget();
-        self.inner.budgets.invalidate_all();
+        // First told, then forgotten: who reads meanwhile hears of it and keeps nothing.
         self.inner.hub.tell_configuration();
+        self.inner.routes.forget();
+        self.inner.integrations.invalidate_all();
+        self.inner.budgets.invalidate_all();
     }
 }

@@ -82,6 +82,7 @@ impl App {
             seq,
             role,
             text,
+            parts: Vec::new(),
             external_id: String::new(),
             turn: None,
             created_at: now,
@@ -99,7 +100,7 @@ impl App {
             notes: None,
         });
         let pointless = CancellationToken::new();
-        let stage = match self.stage(workspace, id, &rehearsed, request.longest, pointless.clone()) {
+        let stage = match self.stage(workspace, id, &rehearsed, request.longest, pointless.clone()).await? {
             Ok(stage) => stage,
             Err(error) => return Ok(Preview { reason: "engine_failed", error, ..Preview::default() }),
         };

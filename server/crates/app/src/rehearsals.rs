@@ -6,7 +6,6 @@ use domain::{
     AgentId, DialogueId, Error as Refusal, Reason, WorkspaceId,
     agent::Engine,
     budget::Payer,
-    connection::Connection,
     cost::Spent,
     engine::{Completion, CompletionModel, Outcome},
     usage::Purpose,
@@ -21,6 +20,7 @@ use crate::{
     App, Error,
     agents::{NewAgent, not_found},
     budgets::{self, Life},
+    engines::Account,
     ledger,
 };
 
@@ -62,7 +62,7 @@ pub(crate) struct Stage {
     payer: Payer,
     engine: Engine,
     model: Arc<dyn CompletionModel>,
-    connection: Connection,
+    account: Account,
     /// When its reservations lapse, should this process die.
     lapse: Duration,
     /// What all its calls used.
@@ -90,6 +90,9 @@ impl App {
         match (draft, saved) {
             (Some(draft), _) => {
                 let engine = self.check_new_agent(&draft)?;
+                let mut tx = self.store().workspace(workspace).await?;
+                self.check_integration_of(&mut tx, workspace, &engine, "agent.engine").await?;
+                store::commit(tx).await?;
                 Ok(Rehearsed { agent: id, engine, instructions: draft.instructions })
             }
             (None, Some(saved)) => {
@@ -100,28 +103,32 @@ impl App {
     }
 
     /// Sets the stage for an agent. The error says why its engine can't be asked.
-    pub(crate) fn stage(
+    pub(crate) async fn stage(
         &self,
         workspace: WorkspaceId,
         holder: Uuid,
         rehearsed: &Rehearsed,
         longest: Duration,
         pointless: CancellationToken,
-    ) -> Result<Stage, String> {
+    ) -> Result<Result<Stage, String>, Error> {
         let vendor = self.inner.vendors.get(&rehearsed.engine.vendor);
-        let model = vendor
-            .and_then(|vendor| vendor.engine.clone())
-            .ok_or("the agent's engine is not known to this server")?;
-        Ok(Stage {
+        let Some(model) = vendor.and_then(|vendor| vendor.engine.clone()) else {
+            return Ok(Err("the agent's engine is not known to this server".to_owned()));
+        };
+        let account = match self.engine_account(workspace, &rehearsed.engine).await? {
+            Ok(account) => account,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        Ok(Ok(Stage {
             app: self.clone(),
             payer: Payer { workspace, agent: rehearsed.agent, dialogue: None::<DialogueId>, holder },
-            connection: self.connection(&rehearsed.engine)?,
+            account,
             engine: rehearsed.engine.clone(),
             model,
             lapse: longest + Duration::from_mins(1),
             spent: Spent::default(),
             pointless,
-        })
+        }))
     }
 }
 
@@ -165,7 +172,8 @@ impl Stage {
                 return Ok(Err(Stopped::Exhausted(exhausted.to_string())));
             }
         }
-        let outcome = self.model.complete(&self.connection, request, &self.pointless).await;
+        let outcome = self.model.complete(&self.account.connection, request, &self.pointless).await;
+        app.note_call(&self.account, outcome.as_ref().map(drop)).await;
         let spent = ledger::spent(&self.engine, &outcome);
         self.spent.add(&spent);
         if let Some(id) = reserved {

@@ -141,7 +141,7 @@ impl App {
         let (mut sender, receiver) = mpsc::channel(1);
         let (app, longest) = (self.clone(), request.longest);
         // A replay in which everything is recorded needs no engine that can be reached.
-        let stage = self.stage(workspace, id, &rehearsed, longest, pointless.clone());
+        let stage = self.stage(workspace, id, &rehearsed, longest, pointless.clone()).await?;
         tokio::spawn(async move {
             let mut stage = stage;
             let work = replay(&app, workspace, &rehearsed, recorded, &mut stage, &mut sender);

@@ -20,6 +20,7 @@ use store::{
     dispatches::{self, ClaimedDispatch, StartedDispatch},
     queue::{Claim, Lane, Lanes},
     turns::{self, BegunTurn, ClaimedTurn, Committed},
+    waits::{self, Wait},
 };
 use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -42,6 +43,7 @@ pub(crate) struct Worker {
     pub(crate) settle_turn: Gather<SettleTurn>,
     pub(crate) reserve: Gather<budgets::Reserve>,
     pub(crate) settle_budget: Gather<budgets::Settle>,
+    pub(crate) wait: Gather<WaitTurn>,
     pub(crate) start: Gather<StartAttempt>,
     pub(crate) settle: Gather<SettleAttempt>,
     pub(crate) start_hook: Gather<StartDispatch>,
@@ -59,6 +61,7 @@ pub struct Running {
     heart: JoinHandle<()>,
     numberer: JoinHandle<()>,
     feeder: JoinHandle<()>,
+    rewrapper: JoinHandle<()>,
     tasks: TaskTracker,
     give_up: CancellationToken,
     app: App,
@@ -78,6 +81,7 @@ impl Running {
         self.heart.abort();
         let _ = self.numberer.await;
         let _ = self.feeder.await;
+        let _ = self.rewrapper.await;
         if let Err(error) = store::queue::retire(self.app.store().pool(), self.app.inner.worker).await {
             tracing::warn!(error = %error, "work could not be given back; others take it when the lease lapses");
         }
@@ -151,6 +155,28 @@ impl Write for SettleTurn {
     async fn write(&self, items: &[turns::Settlement], kept: &mut Kept) -> Result<Vec<bool>, store::Error> {
         let Self(app) = self;
         let answers = turns::settle(kept.connection().await?, app.inner.worker, items, app.now()).await?;
+        app.inner.hub.tell_work();
+        Ok(answers)
+    }
+}
+
+/// Lets turns wait for their engine.
+pub(crate) struct WaitTurn(App);
+
+impl Write for WaitTurn {
+    type Item = Wait;
+    type Answer = bool;
+
+    const REPEATABLE: bool = false;
+    const NAME: &str = "wait_turn";
+
+    fn dialogue(item: &Wait) -> DialogueId {
+        item.claim.dialogue
+    }
+
+    async fn write(&self, items: &[Wait], kept: &mut Kept) -> Result<Vec<bool>, store::Error> {
+        let Self(app) = self;
+        let answers = waits::wait(kept.connection().await?, app.inner.worker, items, app.now()).await?;
         app.inner.hub.tell_work();
         Ok(answers)
     }
@@ -294,6 +320,7 @@ pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
         // One writer: calls of one agent all go to the same rows, and would only wait for each other.
         reserve: gather_by(app, 1, budgets::Reserve(app.clone())),
         settle_budget: gather_by(app, 1, budgets::Settle),
+        wait: gather_by(app, 1, WaitTurn(app.clone())),
         start: gather(app, StartAttempt(app.clone())),
         settle: gather(app, SettleAttempt(app.clone())),
         // Dialogues first: endpoints get one writer each, and leave connections for the rest.
@@ -317,6 +344,7 @@ pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
         ],
         numberer: tokio::spawn(numberer::run(app.clone())),
         feeder: tokio::spawn(feeder::run(app.clone())),
+        rewrapper: tokio::spawn(jobs::rewrap_secrets::run(app.clone())),
         tasks,
         give_up,
         app: app.clone(),

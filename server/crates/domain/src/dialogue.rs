@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ChannelId, DialogueId, MessageId, Timestamp, TurnId};
+use crate::{ChannelId, DialogueId, MessageId, Timestamp, TurnId, part::Part};
 
 macro_rules! stored_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
@@ -105,6 +105,9 @@ pub struct Message {
     pub role: Role,
     /// What it says.
     pub text: String,
+    /// What it carries beside.
+    #[serde(default, deserialize_with = "crate::part::stored", skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
     /// What the outside world calls it.
     pub external_id: String,
     /// The turn that covers it or wrote it.

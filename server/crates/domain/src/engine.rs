@@ -20,7 +20,8 @@ pub trait CompletionModel: Send + Sync {
         false
     }
 
-    /// Asks for the next answer. Stops soon after `cancelled` fires, and tells the vendor to stop where that is possible.
+    /// Asks for the next answer. Stops soon after `cancelled` fires, and tells the vendor to stop where that is possible; if
+    /// it has fired already, nothing is asked, and what the vendor works on by these notes is stopped.
     /// Never retries by itself, but for a request that the vendor refused unread for a parameter it doesn't know.
     async fn complete(
         &self,
@@ -130,6 +131,9 @@ pub struct Answer {
     /// The model that answered, as the vendor names it. Empty: it didn't say.
     #[serde(default)]
     pub model: String,
+    /// What it cost in the vendor's own credits, where it counts no tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credits: Option<i64>,
     /// What must be handed back unchanged with the next step of this turn, in the vendor's own form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carry: Option<Value>,

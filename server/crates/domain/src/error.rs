@@ -79,6 +79,11 @@ reasons! {
     EndpointNotFound = "ENDPOINT_NOT_FOUND", NotFound;
     DispatchNotFound = "DISPATCH_NOT_FOUND", NotFound;
     EventNotFound = "EVENT_NOT_FOUND", NotFound;
+    IntegrationNotFound = "INTEGRATION_NOT_FOUND", NotFound;
+    IntegrationInUse = "INTEGRATION_IN_USE", FailedPrecondition;
+    SecretKeyMissing = "SECRET_KEY_MISSING", FailedPrecondition;
+    VendorRefused = "VENDOR_REFUSED", FailedPrecondition;
+    VendorUnavailable = "VENDOR_UNAVAILABLE", Unavailable;
     RouteNotFound = "ROUTE_NOT_FOUND", NotFound;
     MethodNotAllowed = "METHOD_NOT_ALLOWED", Unimplemented;
     AgentInUse = "AGENT_IN_USE", FailedPrecondition;

@@ -51,6 +51,9 @@ impl Event {
                 "external_id": message.external_id,
                 "create_time": moment(message.created_at),
             });
+            if !message.parts.is_empty() {
+                body["parts"] = json!(message.parts);
+            }
             if let Some(turn) = message.turn {
                 body["turn_id"] = json!(turn);
             }
@@ -134,6 +137,7 @@ mod tests {
                 seq: 1,
                 role: crate::dialogue::Role::User,
                 text: "hello".to_owned(),
+                parts: Vec::new(),
                 external_id: "m1".to_owned(),
                 turn: None,
                 created_at: Timestamp::UNIX_EPOCH,

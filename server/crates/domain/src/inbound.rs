@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 
-use crate::{ChannelId, DialogueId, InboundWebhookId, MessageId, Timestamp, dialogue::stored_enum};
+use crate::{
+    ChannelId, DialogueId, InboundWebhookId, MessageId, Timestamp, dialogue::stored_enum, part::Part,
+};
 
 stored_enum! {
     /// What became of an inbound webhook.
@@ -88,8 +90,10 @@ pub struct InboundMessage {
     pub chat: String,
     /// The sender's id of it. `None`: there is none, and a repeat can't be told.
     pub external_id: Option<String>,
-    /// What it says.
+    /// What it says. May be empty where it has parts.
     pub text: String,
+    /// What it carries beside.
+    pub parts: Vec<Part>,
     /// Who wrote it.
     pub sender: Sender,
 }

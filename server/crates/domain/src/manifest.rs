@@ -139,6 +139,7 @@ mod tests {
             seq,
             role,
             text: text.to_owned(),
+            parts: Vec::new(),
             external_id: seq.to_string(),
             turn: None,
             created_at: Timestamp::UNIX_EPOCH,

@@ -6,6 +6,7 @@ use crate::{
     ChannelId, FieldViolation,
     dialogue::{MAX_EXTERNAL_ID_CHARS, MAX_TEXT_BYTES},
     inbound::{InboundMessage, Sender},
+    part::{self, Part},
 };
 
 /// A message with the channel that it names.
@@ -17,15 +18,17 @@ pub struct NewMessage {
     pub chat: String,
     /// The sender's id of it.
     pub message_id: Option<String>,
-    /// What it says.
+    /// What it says. May be empty where it has parts.
     pub text: String,
+    /// What it carries beside.
+    pub parts: Vec<Part>,
     /// Who wrote it.
     pub sender: Sender,
 }
 
 impl NewMessage {
     /// Reads a body: `{message_id?: string | null, chat_id: string, text: string, message_sender: "customer" |
-    /// "employee"}`, where `chat_id` is the channel's id, or `<channel id>/<chat>`. Unknown members are passed over.
+    /// "employee", parts?: array | null}`, where `chat_id` is the channel's id, or `<channel id>/<chat>`. Unknown members are passed over.
     ///
     /// # Errors
     /// Every bad field; `body` when it is no JSON object.
@@ -69,7 +72,15 @@ impl NewMessage {
                 .and_then(|(channel, chat)| check_channel(&channel).map(|()| (channel, chat)))
                 .map_err(|detail| ("chat_id", detail))
         });
-        let text = required("text").and_then(|text| {
+        let parts = part::parse(members.get("parts"));
+        // What carries something else need not say anything.
+        let carries = parts.as_ref().map_or(true, |parts| !parts.is_empty());
+        let text = match members.get("text") {
+            None | Some(Value::Null) if carries => Ok(String::new()),
+            Some(Value::String(text)) if text.is_empty() && carries => Ok(String::new()),
+            _ => required("text"),
+        };
+        let text = text.and_then(|text| {
             if text.len() <= MAX_TEXT_BYTES {
                 Ok(text)
             } else {
@@ -93,15 +104,16 @@ impl NewMessage {
             Some(_) => Err(("message_id", "must be a string or null")),
         };
         let mut note = |(field, detail): (&str, &str)| bad.push(FieldViolation::new(field, detail));
-        match (chat, text, sender, external_id) {
-            (Ok((channel, chat)), Ok(text), Ok(sender), Ok(external_id)) => {
-                Ok(Self { channel, chat, message_id: external_id, text, sender })
+        match (chat, text, sender, external_id, parts) {
+            (Ok((channel, chat)), Ok(text), Ok(sender), Ok(external_id), Ok(parts)) => {
+                Ok(Self { channel, chat, message_id: external_id, text, parts, sender })
             }
-            (chat, text, sender, external_id) => {
+            (chat, text, sender, external_id, parts) => {
                 chat.err().map(&mut note);
                 text.err().map(&mut note);
                 sender.err().map(&mut note);
                 external_id.err().map(&mut note);
+                bad.extend(parts.err().unwrap_or_default());
                 Err(bad)
             }
         }
@@ -109,7 +121,13 @@ impl NewMessage {
 
     /// The message, without the channel that it names.
     pub fn into_message(self) -> InboundMessage {
-        InboundMessage { chat: self.chat, external_id: self.message_id, text: self.text, sender: self.sender }
+        InboundMessage {
+            chat: self.chat,
+            external_id: self.message_id,
+            text: self.text,
+            parts: self.parts,
+            sender: self.sender,
+        }
     }
 
     /// Writes the body that [`NewMessage::parse`] reads as this: what is kept of a message that came over gRPC.
@@ -120,11 +138,13 @@ impl NewMessage {
             Sender::Customer => "customer",
             Sender::Employee => "employee",
         };
-        serde_json::json!({
+        let mut body = serde_json::json!({
             "message_id": message.external_id, "chat_id": chat_id, "text": message.text, "message_sender": sender,
-        })
-        .to_string()
-        .into_bytes()
+        });
+        if !message.parts.is_empty() {
+            body["parts"] = serde_json::json!(message.parts);
+        }
+        body.to_string().into_bytes()
     }
 }
 
@@ -160,6 +180,7 @@ mod tests {
                 chat: chat.to_owned(),
                 external_id: external_id.map(ToOwned::to_owned),
                 text: "hi".to_owned(),
+                parts: Vec::new(),
                 sender: Sender::Customer,
             };
             let parsed = NewMessage::parse(&NewMessage::body(ID.parse().unwrap(), &message)).unwrap();

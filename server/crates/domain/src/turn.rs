@@ -30,6 +30,8 @@ stored_enum! {
     RunState {
         /// It is under way.
         Started = "STARTED",
+        /// The engine works on it by itself, and is asked again.
+        Waiting = "WAITING",
         /// Its answer became the reply.
         Answered = "ANSWERED",
         /// A newer message was added to the turn; another run followed.

@@ -49,13 +49,21 @@ pub enum Service {
     Dialogues,
     Webhooks,
     Events,
+    Integrations,
     Workspaces,
 }
 
 impl Service {
     /// Every one.
-    pub const ALL: [Self; 6] =
-        [Self::Agents, Self::Channels, Self::Dialogues, Self::Webhooks, Self::Events, Self::Workspaces];
+    pub const ALL: [Self; 7] = [
+        Self::Agents,
+        Self::Channels,
+        Self::Dialogues,
+        Self::Webhooks,
+        Self::Events,
+        Self::Integrations,
+        Self::Workspaces,
+    ];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -64,6 +72,7 @@ impl Service {
             Self::Dialogues => "dialogues",
             Self::Webhooks => "webhooks",
             Self::Events => "events",
+            Self::Integrations => "integrations",
             Self::Workspaces => "workspaces",
         }
     }
@@ -143,8 +152,8 @@ impl Scopes {
                     Error::field(
                         Reason::FieldInvalid,
                         "api_key.scopes",
-                        "each is <service>:<read|write|admin>, with agents, channels, dialogues, webhooks, events or \
-                         workspaces as the service",
+                        "each is <service>:<read|write|admin>, with agents, channels, dialogues, webhooks, events, \
+                         integrations or workspaces as the service",
                     )
                 })
             })

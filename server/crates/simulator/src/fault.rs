@@ -6,8 +6,11 @@ use std::{
     time::Duration,
 };
 
-/// What a simulated vendor does wrong with a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use serde::{Deserialize, Serialize};
+
+/// What a simulated vendor does wrong with a request. In JSON: `"down"`, `{"retry_after": 7}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// Answers 503 and takes nothing.
     Down,
@@ -24,6 +27,29 @@ pub enum Fault {
     ApplyThenFail,
     /// Takes the message and closes the connection without an answer, so that the sender can't know.
     ApplyThenCut,
+    /// Answers 429 without `Retry-After` and takes nothing.
+    RateLimited,
+    /// Says in the vendor's words that the account has used up what it may, or must pay.
+    QuotaUsedUp,
+    /// Says in the vendor's words that it has too much to do.
+    Overloaded,
+    /// Says in the vendor's words that the input is longer than the model takes.
+    InputTooLong,
+    /// Refuses the key, as if it had been revoked.
+    Unauthorized,
+    /// Takes the message, and closes the connection after so many pieces of the answer; an answer that is no stream is
+    /// cut in the middle.
+    CutAfterPieces(usize),
+    /// Takes the message and says nothing more after so many pieces of the answer, with the connection open.
+    StallAfterPieces(usize),
+    /// Takes the message, and its answer never ends.
+    Endless,
+    /// A model that says nothing.
+    EmptyAnswer,
+    /// A model that calls its tool with arguments that are no JSON.
+    BadArguments,
+    /// An answer in Windows-1252, which says that it is UTF-8.
+    BadEncoding,
 }
 
 impl Fault {

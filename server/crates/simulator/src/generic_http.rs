@@ -17,6 +17,7 @@ use standardwebhooks::Webhook;
 use tokio::sync::{broadcast, watch};
 
 use crate::{
+    body::Body as Answer,
     fault::{Fault, Faults},
     listener::{Cut, Handler, Listener},
 };
@@ -181,14 +182,15 @@ struct Body {
 }
 
 impl Handler for State {
-    async fn answer(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Cut> {
+    async fn answer(&self, request: Request<Bytes>) -> Result<Response<Answer>, Cut> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let fault = self.faults.next();
         if let Some(pause) = fault.map(Fault::pause).filter(|pause| !pause.is_zero()) {
             tokio::time::sleep(pause).await;
         }
         let (status, retry_after) = match fault {
-            None | Some(Fault::HangMs(_)) => (Some(self.take(&request)), None),
+            Some(Fault::RateLimited) => (Some(StatusCode::TOO_MANY_REQUESTS), None),
+            Some(Fault::Unauthorized) => (Some(StatusCode::UNAUTHORIZED), None),
             Some(Fault::Down) => (Some(StatusCode::SERVICE_UNAVAILABLE), None),
             Some(Fault::RetryAfter(seconds)) => (Some(StatusCode::TOO_MANY_REQUESTS), Some(seconds)),
             Some(Fault::Status(status)) => {
@@ -207,9 +209,11 @@ impl Handler for State {
                 self.take(&request);
                 (None, None)
             }
+            // The others are faults of models, which a messenger has not.
+            _ => (Some(self.take(&request)), None),
         };
         self.note(request, status);
-        let mut response = Response::new(Bytes::new());
+        let mut response = Response::new(Answer::default());
         *response.status_mut() = status.ok_or(Cut)?;
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());

@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -13,8 +13,10 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-/// The largest body that is read, in bytes.
-const MAX_BODY_BYTES: usize = 1024 * 1024;
+use crate::body::Body;
+
+/// The largest body that is read, in bytes: vendors of models take 32 MB, a little more is let through to be refused.
+const MAX_BODY_BYTES: usize = 33 * 1024 * 1024;
 
 /// The connection is closed without an answer.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +26,7 @@ pub(crate) struct Cut;
 /// Answers requests.
 pub(crate) trait Handler: Send + Sync + 'static {
     /// Answers one request, whose body has been read.
-    fn answer(&self, request: Request<Bytes>) -> impl Future<Output = Result<Response<Bytes>, Cut>> + Send;
+    fn answer(&self, request: Request<Bytes>) -> impl Future<Output = Result<Response<Body>, Cut>> + Send;
 }
 
 /// A server under way. Dropping it closes the socket and all connections.
@@ -37,7 +39,16 @@ pub(crate) struct Listener {
 impl Listener {
     /// Begins to serve. Port 0 is any free one.
     pub(crate) async fn start(address: SocketAddr, handler: Arc<impl Handler>) -> io::Result<Self> {
-        let socket = TcpListener::bind(address).await?;
+        Self::serve(Self::bind(address).await?, handler)
+    }
+
+    /// Takes the address, for who has to know it before the handler is made.
+    pub(crate) async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+        TcpListener::bind(address).await
+    }
+
+    /// Begins to serve on a socket.
+    pub(crate) fn serve(socket: TcpListener, handler: Arc<impl Handler>) -> io::Result<Self> {
         let address = socket.local_addr()?;
         Ok(Self { address, task: tokio::spawn(accept(socket, handler)) })
     }
@@ -93,11 +104,8 @@ async fn accept(socket: TcpListener, handler: Arc<impl Handler>) {
     }
 }
 
-async fn answer(
-    handler: Arc<impl Handler>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Cut> {
+async fn answer(handler: Arc<impl Handler>, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
     let (parts, body) = request.into_parts();
     let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|_| Cut)?.to_bytes();
-    Ok(handler.answer(Request::from_parts(parts, body)).await?.map(Full::new))
+    handler.answer(Request::from_parts(parts, body)).await
 }

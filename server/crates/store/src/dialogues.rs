@@ -3,6 +3,7 @@
 use domain::{
     ChannelId, DialogueId, MessageId, Timestamp, WorkspaceId,
     dialogue::{Control, Dialogue, Message, Role, Status},
+    part::Part,
     turn::TurnState,
 };
 use serde::Serialize;
@@ -130,6 +131,7 @@ pub(crate) struct MessageRow {
     seq: i64,
     role: String,
     body: String,
+    parts: Option<Json<Vec<Part>>>,
     external_id: String,
     turn_id: Option<Uuid>,
     created_at: Timestamp,
@@ -150,6 +152,7 @@ impl TryFrom<MessageRow> for Message {
             seq: row.seq,
             role,
             text: row.body,
+            parts: row.parts.map(|parts| parts.0).unwrap_or_default(),
             external_id: row.external_id,
             turn: row.turn_id.map(Into::into),
             created_at: row.created_at,
@@ -157,7 +160,7 @@ impl TryFrom<MessageRow> for Message {
     }
 }
 
-const MESSAGE: &str = "id, dialogue_id, seq, role, body, external_id, turn_id, created_at";
+const MESSAGE: &str = "id, dialogue_id, seq, role, body, parts, external_id, turn_id, created_at";
 
 /// Lists the messages of a dialogue, oldest first, after this number.
 pub async fn list_messages(

@@ -8,6 +8,7 @@ use domain::{
     dialogue::{Message, Role},
     endpoint::{Dispatch, DispatchState, Schedule},
     event::Event,
+    part::Part,
 };
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, types::Json};
@@ -320,6 +321,7 @@ struct StartedRow {
     seq: Option<i64>,
     role: Option<String>,
     body: Option<String>,
+    parts: Option<Json<Vec<Part>>>,
     external_id: Option<String>,
     turn_id: Option<Uuid>,
     message_at: Option<Timestamp>,
@@ -337,6 +339,7 @@ impl StartedRow {
             seq: self.seq?,
             role: Role::parse(self.role.as_deref()?)?,
             text: self.body.clone()?,
+            parts: self.parts.as_ref().map(|parts| parts.0.clone()).unwrap_or_default(),
             external_id: self.external_id.clone()?,
             turn: self.turn_id.map(Into::into),
             created_at: self.message_at?,

@@ -92,9 +92,10 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn lets(&self, row: &EventRow) -> bool {
-        self.dialogue.is_none_or(|id| row.dialogue_id == Some(id.0))
-            && (self.kinds.is_empty() || self.kinds.contains(&row.kind))
+    /// Whether it lets an event of this dialogue and type through.
+    pub fn lets(&self, dialogue: Option<DialogueId>, kind: &str) -> bool {
+        self.dialogue.is_none_or(|id| dialogue == Some(id))
+            && (self.kinds.is_empty() || self.kinds.iter().any(|wanted| wanted == kind))
     }
 }
 
@@ -140,7 +141,8 @@ pub async fn read(
     .await?;
     let through = rows.last().map_or(after, |row| row.position);
     let full = rows.len() == limit;
-    let rows: Vec<EventRow> = rows.into_iter().filter(|row| filter.lets(row)).collect();
+    let rows: Vec<EventRow> =
+        rows.into_iter().filter(|row| filter.lets(row.dialogue_id.map(Into::into), &row.kind)).collect();
     let about: Vec<Uuid> = rows
         .iter()
         .filter(|row| matches!(row.kind.as_str(), "message.received" | "message.replied" | "message.sent"))

@@ -3,7 +3,7 @@
 //! One file per noun, with functions that take the connection first and the workspace second. A use case in `app` opens
 //! the transaction with [`Store::workspace`], which sets the workspace that row-level security compares with, and commits
 //! it. What crosses workspaces by nature (gathered writes, claims) calls the `system_…` functions of the migrations and
-//! stands in [`record`], [`queue`], [`numberer`] and [`endpoints`].
+//! stands in [`record`], [`queue`], [`numberer`], [`endpoints`] and [`secrets`].
 //!
 //! The room knows nothing of vendors, wire types or decisions. A missing row is `Ok(None)`; the use case decides whether
 //! that is an error. `now()` appears for leases only; business time is a parameter.
@@ -16,17 +16,21 @@ pub mod deliveries;
 pub mod dialogues;
 pub mod dispatches;
 pub mod endpoints;
+pub mod engine_notes;
 pub mod error;
 pub mod events;
 pub mod inbound_webhooks;
+pub mod integrations;
 pub mod numberer;
 pub mod page;
 pub mod queue;
 pub mod record;
 pub mod recordings;
 pub mod request_ids;
+pub mod secrets;
 pub mod turns;
 pub mod usage;
+pub mod waits;
 pub mod workspaces;
 
 use domain::{DialogueId, WorkspaceId, fail_point};
@@ -107,12 +111,16 @@ impl Store {
 
     /// Tells every process that listens that there may be work, `from` whom, and in which dialogues a run has become
     /// pointless.
-    pub async fn notify_work(&self, from: &str, disturbed: &[DialogueId]) -> Result<(), Error> {
+    pub async fn notify_work(
+        &self,
+        from: &str,
+        disturbed: &[(WorkspaceId, DialogueId)],
+    ) -> Result<(), Error> {
         // A notification holds 8,000 bytes.
         const MOST: usize = 200;
         let lists: Vec<String> = disturbed
             .chunks(MOST)
-            .map(|ids| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+            .map(|ids| ids.iter().map(|(_, id)| id.to_string()).collect::<Vec<_>>().join(","))
             .collect();
         sqlx::query(
             "select pg_notify('switchboard_work', $1)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::{
     AgentId, ChannelId, DialogueId, EventId, InboundWebhookId, JobId, MessageId, Timestamp, TurnId,
-    WorkspaceId, dialogue::Role, inbound::Outcome,
+    WorkspaceId, dialogue::Role, inbound::Outcome, part::Part,
 };
 use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
@@ -36,6 +36,8 @@ pub struct NewRecord {
     pub role: Role,
     /// What it says.
     pub text: String,
+    /// What it carries beside.
+    pub parts: Vec<Part>,
     /// The turn to open, if none collects.
     pub turn: TurnId,
     /// That turn's job.
@@ -96,7 +98,7 @@ struct RecordedRow {
 pub async fn record(conn: &mut PgConnection, items: &[&NewRecord]) -> Result<Vec<Option<Recorded>>, Error> {
     let rows: Vec<RecordedRow> = sqlx::query_as(
         "select * from system_record($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-             $19, $20, $21, $22, $23, $24)",
+             $19, $20, $21, $22, $23, $24, $25)",
     )
     .bind(items.iter().map(|item| item.webhook.0).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.workspace.0).collect::<Vec<_>>())
@@ -122,6 +124,7 @@ pub async fn record(conn: &mut PgConnection, items: &[&NewRecord]) -> Result<Vec
     .bind(sparse(items, |item| item.window.map(|(_, latest)| latest)))
     .bind(sparse(items, |item| item.takes.map(|_| true)))
     .bind(sparse(items, |item| item.takes.and_then(|takes| takes.returns_at)))
+    .bind(sparse(items, |item| (!item.parts.is_empty()).then_some(Json(&item.parts))))
     .fetch_all(conn)
     .await?;
     let mut answers = vec![None; items.len()];
@@ -140,7 +143,10 @@ pub async fn record(conn: &mut PgConnection, items: &[&NewRecord]) -> Result<Vec
 }
 
 /// What only some items have; nothing at all when none has it.
-fn sparse<T>(items: &[&NewRecord], get: impl Fn(&NewRecord) -> Option<T>) -> Option<Vec<Option<T>>> {
+fn sparse<'a, T>(
+    items: &[&'a NewRecord],
+    get: impl Fn(&'a NewRecord) -> Option<T>,
+) -> Option<Vec<Option<T>>> {
     let values: Vec<_> = items.iter().map(|item| get(item)).collect();
     values.iter().any(Option::is_some).then_some(values)
 }

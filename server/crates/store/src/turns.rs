@@ -197,6 +197,8 @@ pub struct BegunTurn {
     pub history: Vec<Message>,
     /// The steps of earlier runs, from which this one goes on. A step without results has tools to run.
     pub steps: Vec<OpenStep>,
+    /// Since when this run has waited for its engine. `None`: it begins.
+    pub waiting_since: Option<Timestamp>,
 }
 
 /// A committed step, whose tools may not have run.
@@ -256,9 +258,10 @@ struct BegunRow {
     signing_secret_sealed: Vec<u8>,
     history: Json<Vec<Message>>,
     steps: Json<Vec<OpenStep>>,
+    waiting_since: Option<Timestamp>,
 }
 
-/// Begins runs. Answers for each item in turn; `None`: the claim was lost, or the turn is closed.
+/// Begins runs, and goes on with those that wait for their engine. Answers for each item in turn; `None`: the claim was lost, or the turn is closed.
 pub async fn begin(
     conn: &mut PgConnection,
     worker: WorkerId,
@@ -308,6 +311,7 @@ pub async fn begin(
             },
             history: row.history.0,
             steps: row.steps.0,
+            waiting_since: row.waiting_since,
         });
     }
     Ok(answers)

@@ -5,6 +5,9 @@
 //! asks through the traits of [`domain::vendor`]. [`http`] is the only client: it bounds time and size and keeps calls
 //! away from private addresses.
 //!
+//! Vendors of models share how a dialogue is put to them ([`conversation`]), how events are read from a stream ([`sse`]),
+//! and what an account has ([`account`]).
+//!
 //! To add a vendor: its file, in the order vendor, settings, receive, send, wire structs, errors, tests; its `mod` and its
 //! row in [`all`]; samples of what it sends in `fixtures/<vendor>/`, where `tests/contract.rs` finds them; and its other
 //! half in `simulator`.
@@ -12,11 +15,17 @@
 
 use domain::vendor::Vendors;
 
+mod account;
+mod conversation;
 pub mod event_poster;
 pub mod generic_http;
 pub mod http;
 pub mod mock;
+pub mod openai;
+mod refusal;
+mod settings;
 mod signature;
+mod sse;
 
 /// What the vendors need to be told by the operator.
 #[derive(Debug, Clone, Default)]
@@ -27,5 +36,9 @@ pub struct Settings {
 
 /// Gives every vendor, each once.
 pub fn all(http: http::HttpClient, settings: Settings) -> Vendors {
-    Vendors::new(vec![generic_http::vendor(http, settings.generic_http), mock::vendor()])
+    Vendors::new(vec![
+        generic_http::vendor(http.clone(), settings.generic_http),
+        mock::vendor(),
+        openai::vendor(http),
+    ])
 }

@@ -17,6 +17,8 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::settings;
+
 /// Gives the vendor.
 pub fn vendor() -> Vendor {
     Vendor {
@@ -33,6 +35,8 @@ pub fn vendor() -> Vendor {
 const ID: &str = "mock";
 /// The longest that an answer may take.
 const MAX_DELAY: Duration = Duration::from_mins(10);
+/// How long it is left alone when it works on an answer.
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 /// How much of the customer's messages an answer quotes, in characters.
 const MAX_QUOTE_CHARS: usize = 2_000;
 
@@ -69,27 +73,14 @@ fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, 
 
 impl Settings {
     /// Reads the settings; null is none.
-    fn read(settings: &Value) -> Result<Self, Vec<FieldViolation>> {
-        let members = match settings {
-            Value::Null => return Ok(Self::default()),
-            Value::Object(members) => members,
-            _ => return Err(vec![FieldViolation::new("settings", "must be an object")]),
-        };
-        Self::deserialize(settings).map_err(|_| {
-            // serde stops at the first mistake. Members don't depend on each other, so each is tried alone.
-            let wrong =
-                members.iter().filter(|(name, value)| Self::deserialize(json!({*name: value})).is_err());
-            wrong
-                .map(|(name, _)| {
-                    let detail = match name.as_str() {
-                        "delay_ms" => "must be a number of milliseconds, 0 to 600000",
-                        "fail" => "must be `never`, `once` or `always`",
-                        _ => "is not a setting of this engine; it knows `delay_ms` and `fail`",
-                    };
-                    FieldViolation::new(format!("settings.{name}"), detail)
-                })
-                .collect()
-        })
+    fn read(given: &Value) -> Result<Self, Vec<FieldViolation>> {
+        settings::read(
+            given,
+            &[
+                ("delay_ms", "must be a number of milliseconds, 0 to 600000"),
+                ("fail", "must be `never`, `once` or `always`"),
+            ],
+        )
     }
 }
 
@@ -98,6 +89,8 @@ impl Settings {
 enum Directive<'a> {
     /// `/slow <ms>`: answer after so many milliseconds, whatever the settings say.
     Slow(Duration),
+    /// `/later <ms>`: answer so many milliseconds after the message came, and say before that one has to wait.
+    Later(Duration),
     /// `/fail`: fail in every run, as a vendor that is down. `/fail once`: in the first run of the turn only.
     Fail { once: bool },
     /// `/fail permanent`: fail, and say that trying again can't help.
@@ -112,10 +105,10 @@ impl<'a> Directive<'a> {
     /// Reads the beginning of a text. What is not quite a directive is an ordinary message.
     fn read(text: &'a str) -> Option<Self> {
         let words: Vec<_> = text.split_whitespace().take(4).collect();
+        let delay = |ms: &str| ms.parse().ok().map(Duration::from_millis).filter(|delay| *delay <= MAX_DELAY);
         match words.as_slice() {
-            ["/slow", ms, ..] => {
-                ms.parse().ok().map(Duration::from_millis).filter(|delay| *delay <= MAX_DELAY).map(Self::Slow)
-            }
+            ["/slow", ms, ..] => delay(ms).map(Self::Slow),
+            ["/later", ms, ..] => delay(ms).map(Self::Later),
             ["/fail", "permanent", ..] => Some(Self::FailForGood),
             ["/fail", "once", ..] => Some(Self::Fail { once: true }),
             ["/fail", ..] => Some(Self::Fail { once: false }),
@@ -168,6 +161,14 @@ impl CompletionModel for Mock {
         };
         if fails {
             return Err(failure("told to fail", Retry::Backoff));
+        }
+        if let (Some(Directive::Later(delay)), Some(newest)) = (&directive, newest) {
+            let ready = newest.created_at + *delay;
+            if request.at < ready {
+                let left = Duration::try_from(ready - request.at).unwrap_or_default();
+                let notes = json!({ "message": newest.id });
+                return Ok(Outcome::Waiting { notes, pause: left.min(LONGEST_PAUSE) });
+            }
         }
         Ok(Outcome::Answered(answer(request, directive)))
     }
@@ -274,6 +275,7 @@ mod tests {
             seq: i64::try_from(at).unwrap() + 1,
             role: *role,
             text: (*text).to_owned(),
+            parts: Vec::new(),
             external_id: at.to_string(),
             turn: None,
             created_at: Timestamp::UNIX_EPOCH,
@@ -379,6 +381,22 @@ mod tests {
         request.steps.clear();
         request.tools.clear();
         assert_eq!(complete(&request).await.unwrap().text, "I have no tool set_attribute");
+    }
+
+    #[tokio::test]
+    async fn it_lets_wait_as_told() {
+        let mut request = request(&[(Role::User, "/later 500 please")]);
+        let ask = async |request: &Completion| {
+            Mock.complete(&Connection::default(), request, &CancellationToken::new()).await.unwrap()
+        };
+        for (elapsed, expected) in [(0, Some(200)), (400, Some(100)), (500, None)] {
+            request.at = Timestamp::UNIX_EPOCH + Duration::from_millis(elapsed);
+            let pause = match ask(&request).await {
+                Outcome::Waiting { pause, .. } => Some(pause),
+                Outcome::Answered(_) => None,
+            };
+            assert_eq!(pause, expected.map(Duration::from_millis), "after {elapsed} ms");
+        }
     }
 
     #[tokio::test]

@@ -167,6 +167,8 @@ const (
 	RunState_RUN_STATE_FAILED RunState = 4
 	// A newer message was added to the turn, or control changed; another run followed. Final.
 	RunState_RUN_STATE_SUPERSEDED RunState = 5
+	// The engine works on it by itself, for minutes perhaps, and is asked again from time to time.
+	RunState_RUN_STATE_WAITING RunState = 6
 )
 
 // Enum value maps for RunState.
@@ -178,6 +180,7 @@ var (
 		3: "RUN_STATE_LOST",
 		4: "RUN_STATE_FAILED",
 		5: "RUN_STATE_SUPERSEDED",
+		6: "RUN_STATE_WAITING",
 	}
 	RunState_value = map[string]int32{
 		"RUN_STATE_UNSPECIFIED": 0,
@@ -186,6 +189,7 @@ var (
 		"RUN_STATE_LOST":        3,
 		"RUN_STATE_FAILED":      4,
 		"RUN_STATE_SUPERSEDED":  5,
+		"RUN_STATE_WAITING":     6,
 	}
 )
 
@@ -2866,14 +2870,15 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\x12TURN_STATE_RUNNING\x10\x02\x12\x16\n" +
 	"\x12TURN_STATE_REPLIED\x10\x03\x12\x15\n" +
 	"\x11TURN_STATE_SILENT\x10\x04\x12\x15\n" +
-	"\x11TURN_STATE_FAILED\x10\x05*\x98\x01\n" +
+	"\x11TURN_STATE_FAILED\x10\x05*\xaf\x01\n" +
 	"\bRunState\x12\x19\n" +
 	"\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11RUN_STATE_STARTED\x10\x01\x12\x16\n" +
 	"\x12RUN_STATE_ANSWERED\x10\x02\x12\x12\n" +
 	"\x0eRUN_STATE_LOST\x10\x03\x12\x14\n" +
 	"\x10RUN_STATE_FAILED\x10\x04\x12\x18\n" +
-	"\x14RUN_STATE_SUPERSEDED\x10\x05*\xf2\x01\n" +
+	"\x14RUN_STATE_SUPERSEDED\x10\x05\x12\x15\n" +
+	"\x11RUN_STATE_WAITING\x10\x06*\xf2\x01\n" +
 	"\rDeliveryState\x12\x1e\n" +
 	"\x1aDELIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16DELIVERY_STATE_PENDING\x10\x01\x12\x1a\n" +

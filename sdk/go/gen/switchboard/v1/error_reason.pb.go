@@ -171,6 +171,37 @@ const (
 	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "EVENT_NOT_FOUND", "detail": "event 0198c0de-0000-7000-8000-00000000000c was not found"}
 	// ```
 	ErrorReason_ERROR_REASON_EVENT_NOT_FOUND ErrorReason = 38
+	// The integration does not exist in this workspace.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "INTEGRATION_NOT_FOUND", "detail": "integration 0198c0de-0000-7000-8000-00000000000d was not found"}
+	// ```
+	ErrorReason_ERROR_REASON_INTEGRATION_NOT_FOUND ErrorReason = 50
+	// Agents still use the integration. Give them another engine first.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "INTEGRATION_IN_USE", "detail": "integration 0198c0de-0000-7000-8000-00000000000d is used by 2 agents; give them another engine first"}
+	// ```
+	ErrorReason_ERROR_REASON_INTEGRATION_IN_USE ErrorReason = 51
+	// A secret was encrypted with a key that the server's key ring lacks. Nothing was changed; the operator puts the key
+	// back into SWITCHBOARD_KEYRING, behind the newest one.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "SECRET_KEY_MISSING", "detail": "the server's key ring lacks the key k0, with which this secret was encrypted; the operator must put it back", "metadata": {"kid": "k0"}}
+	// ```
+	ErrorReason_ERROR_REASON_SECRET_KEY_MISSING ErrorReason = 52
+	// The vendor refused the call, and would again: the credentials are wrong, the account may not do this, or must pay.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "VENDOR_REFUSED", "detail": "acme: list_models failed: the key was revoked", "metadata": {"kind": "UNAUTHORIZED", "vendor": "acme"}}
+	// ```
+	ErrorReason_ERROR_REASON_VENDOR_REFUSED ErrorReason = 53
+	// The vendor gave no usable answer. Trying again later can help.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Service Unavailable", "status": 503, "reason": "VENDOR_UNAVAILABLE", "detail": "acme: list_models failed: it is down", "metadata": {"kind": "UNAVAILABLE", "vendor": "acme"}}
+	// ```
+	ErrorReason_ERROR_REASON_VENDOR_UNAVAILABLE ErrorReason = 54
 	// No route of the HTTP shim has this path.
 	//
 	// ```json
@@ -296,6 +327,11 @@ var (
 		35: "ERROR_REASON_ENDPOINT_NOT_FOUND",
 		36: "ERROR_REASON_DISPATCH_NOT_FOUND",
 		38: "ERROR_REASON_EVENT_NOT_FOUND",
+		50: "ERROR_REASON_INTEGRATION_NOT_FOUND",
+		51: "ERROR_REASON_INTEGRATION_IN_USE",
+		52: "ERROR_REASON_SECRET_KEY_MISSING",
+		53: "ERROR_REASON_VENDOR_REFUSED",
+		54: "ERROR_REASON_VENDOR_UNAVAILABLE",
 		20: "ERROR_REASON_ROUTE_NOT_FOUND",
 		21: "ERROR_REASON_METHOD_NOT_ALLOWED",
 		22: "ERROR_REASON_AGENT_IN_USE",
@@ -338,6 +374,11 @@ var (
 		"ERROR_REASON_ENDPOINT_NOT_FOUND":        35,
 		"ERROR_REASON_DISPATCH_NOT_FOUND":        36,
 		"ERROR_REASON_EVENT_NOT_FOUND":           38,
+		"ERROR_REASON_INTEGRATION_NOT_FOUND":     50,
+		"ERROR_REASON_INTEGRATION_IN_USE":        51,
+		"ERROR_REASON_SECRET_KEY_MISSING":        52,
+		"ERROR_REASON_VENDOR_REFUSED":            53,
+		"ERROR_REASON_VENDOR_UNAVAILABLE":        54,
 		"ERROR_REASON_ROUTE_NOT_FOUND":           20,
 		"ERROR_REASON_METHOD_NOT_ALLOWED":        21,
 		"ERROR_REASON_AGENT_IN_USE":              22,
@@ -388,8 +429,7 @@ var File_switchboard_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"!switchboard/v1/error_reason.proto\x12\x0eswitchboard.v1*\xf1\n" +
-	"\n" +
+	"!switchboard/v1/error_reason.proto\x12\x0eswitchboard.v1*\xa9\f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_FIELD_INVALID\x10\x01\x12#\n" +
@@ -415,7 +455,12 @@ const file_switchboard_v1_error_reason_proto_rawDesc = "" +
 	"&ERROR_REASON_INBOUND_WEBHOOK_NOT_FOUND\x10\x13\x12#\n" +
 	"\x1fERROR_REASON_ENDPOINT_NOT_FOUND\x10#\x12#\n" +
 	"\x1fERROR_REASON_DISPATCH_NOT_FOUND\x10$\x12 \n" +
-	"\x1cERROR_REASON_EVENT_NOT_FOUND\x10&\x12 \n" +
+	"\x1cERROR_REASON_EVENT_NOT_FOUND\x10&\x12&\n" +
+	"\"ERROR_REASON_INTEGRATION_NOT_FOUND\x102\x12#\n" +
+	"\x1fERROR_REASON_INTEGRATION_IN_USE\x103\x12#\n" +
+	"\x1fERROR_REASON_SECRET_KEY_MISSING\x104\x12\x1f\n" +
+	"\x1bERROR_REASON_VENDOR_REFUSED\x105\x12#\n" +
+	"\x1fERROR_REASON_VENDOR_UNAVAILABLE\x106\x12 \n" +
 	"\x1cERROR_REASON_ROUTE_NOT_FOUND\x10\x14\x12#\n" +
 	"\x1fERROR_REASON_METHOD_NOT_ALLOWED\x10\x15\x12\x1d\n" +
 	"\x19ERROR_REASON_AGENT_IN_USE\x10\x16\x12!\n" +

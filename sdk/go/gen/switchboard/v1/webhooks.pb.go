@@ -389,10 +389,12 @@ type ReceiveMessageRequest struct {
 	// The caller's id of the message, up to 256 characters: what makes a repeat harmless. Empty: one is generated, and a
 	// repeat is a new message.
 	MessageId string `protobuf:"bytes,3,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
-	// Required. The text, 1 to 65,536 bytes, without U+0000.
+	// Required, unless there are parts. The text, 1 to 65,536 bytes, without U+0000.
 	Text string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
 	// Required. Who wrote it.
-	Sender        MessageSender `protobuf:"varint,5,opt,name=sender,proto3,enum=switchboard.v1.MessageSender" json:"sender,omitempty"`
+	Sender MessageSender `protobuf:"varint,5,opt,name=sender,proto3,enum=switchboard.v1.MessageSender" json:"sender,omitempty"`
+	// What it carries beside its text, up to 10 parts.
+	Parts         []*MessagePart `protobuf:"bytes,6,rep,name=parts,proto3" json:"parts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -460,6 +462,13 @@ func (x *ReceiveMessageRequest) GetSender() MessageSender {
 		return x.Sender
 	}
 	return MessageSender_MESSAGE_SENDER_UNSPECIFIED
+}
+
+func (x *ReceiveMessageRequest) GetParts() []*MessagePart {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
 }
 
 // The message is committed.
@@ -2310,7 +2319,7 @@ var File_switchboard_v1_webhooks_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_webhooks_proto_rawDesc = "" +
 	"\n" +
-	"\x1dswitchboard/v1/webhooks.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eswitchboard/v1/dialogues.proto\"\xbd\x03\n" +
+	"\x1dswitchboard/v1/webhooks.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\x1a\x1eswitchboard/v1/dialogues.proto\"\xbd\x03\n" +
 	"\x0eInboundWebhook\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -2328,7 +2337,7 @@ const file_switchboard_v1_webhooks_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\vreceiveTime\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb4\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe7\x01\n" +
 	"\x15ReceiveMessageRequest\x12\x1d\n" +
 	"\n" +
 	"channel_id\x18\x01 \x01(\tR\tchannelId\x12\x12\n" +
@@ -2336,7 +2345,8 @@ const file_switchboard_v1_webhooks_proto_rawDesc = "" +
 	"\n" +
 	"message_id\x18\x03 \x01(\tR\tmessageId\x12\x12\n" +
 	"\x04text\x18\x04 \x01(\tR\x04text\x125\n" +
-	"\x06sender\x18\x05 \x01(\x0e2\x1d.switchboard.v1.MessageSenderR\x06sender\"\xb3\x01\n" +
+	"\x06sender\x18\x05 \x01(\x0e2\x1d.switchboard.v1.MessageSenderR\x06sender\x121\n" +
+	"\x05parts\x18\x06 \x03(\v2\x1b.switchboard.v1.MessagePartR\x05parts\"\xb3\x01\n" +
 	"\x16ReceiveMessageResponse\x12\x1d\n" +
 	"\n" +
 	"message_id\x18\x01 \x01(\tR\tmessageId\x12\x1f\n" +
@@ -2566,77 +2576,79 @@ var file_switchboard_v1_webhooks_proto_goTypes = []any{
 	(*ReplayEventsResponse)(nil),         // 36: switchboard.v1.ReplayEventsResponse
 	nil,                                  // 37: switchboard.v1.InboundWebhook.HeadersEntry
 	(*timestamppb.Timestamp)(nil),        // 38: google.protobuf.Timestamp
-	(*Attempt)(nil),                      // 39: switchboard.v1.Attempt
-	(*fieldmaskpb.FieldMask)(nil),        // 40: google.protobuf.FieldMask
+	(*MessagePart)(nil),                  // 39: switchboard.v1.MessagePart
+	(*Attempt)(nil),                      // 40: switchboard.v1.Attempt
+	(*fieldmaskpb.FieldMask)(nil),        // 41: google.protobuf.FieldMask
 }
 var file_switchboard_v1_webhooks_proto_depIdxs = []int32{
 	37, // 0: switchboard.v1.InboundWebhook.headers:type_name -> switchboard.v1.InboundWebhook.HeadersEntry
 	1,  // 1: switchboard.v1.InboundWebhook.outcome:type_name -> switchboard.v1.InboundOutcome
 	38, // 2: switchboard.v1.InboundWebhook.receive_time:type_name -> google.protobuf.Timestamp
 	0,  // 3: switchboard.v1.ReceiveMessageRequest.sender:type_name -> switchboard.v1.MessageSender
-	1,  // 4: switchboard.v1.ReceiveMessageResponse.outcome:type_name -> switchboard.v1.InboundOutcome
-	1,  // 5: switchboard.v1.ListInboundWebhooksRequest.outcome:type_name -> switchboard.v1.InboundOutcome
-	4,  // 6: switchboard.v1.ListInboundWebhooksResponse.inbound_webhooks:type_name -> switchboard.v1.InboundWebhook
-	4,  // 7: switchboard.v1.GetInboundWebhookResponse.inbound_webhook:type_name -> switchboard.v1.InboundWebhook
-	4,  // 8: switchboard.v1.ReplayInboundWebhookResponse.inbound_webhook:type_name -> switchboard.v1.InboundWebhook
-	2,  // 9: switchboard.v1.Endpoint.schedule:type_name -> switchboard.v1.EndpointSchedule
-	38, // 10: switchboard.v1.Endpoint.failing_since_time:type_name -> google.protobuf.Timestamp
-	38, // 11: switchboard.v1.Endpoint.previous_secret_expire_time:type_name -> google.protobuf.Timestamp
-	38, // 12: switchboard.v1.Endpoint.create_time:type_name -> google.protobuf.Timestamp
-	38, // 13: switchboard.v1.Endpoint.update_time:type_name -> google.protobuf.Timestamp
-	3,  // 14: switchboard.v1.Dispatch.state:type_name -> switchboard.v1.DispatchState
-	38, // 15: switchboard.v1.Dispatch.next_attempt_time:type_name -> google.protobuf.Timestamp
-	39, // 16: switchboard.v1.Dispatch.attempts:type_name -> switchboard.v1.Attempt
-	38, // 17: switchboard.v1.Dispatch.create_time:type_name -> google.protobuf.Timestamp
-	38, // 18: switchboard.v1.Dispatch.settle_time:type_name -> google.protobuf.Timestamp
-	13, // 19: switchboard.v1.CreateEndpointRequest.endpoint:type_name -> switchboard.v1.Endpoint
-	13, // 20: switchboard.v1.CreateEndpointResponse.endpoint:type_name -> switchboard.v1.Endpoint
-	13, // 21: switchboard.v1.GetEndpointResponse.endpoint:type_name -> switchboard.v1.Endpoint
-	13, // 22: switchboard.v1.ListEndpointsResponse.endpoints:type_name -> switchboard.v1.Endpoint
-	13, // 23: switchboard.v1.UpdateEndpointRequest.endpoint:type_name -> switchboard.v1.Endpoint
-	40, // 24: switchboard.v1.UpdateEndpointRequest.update_mask:type_name -> google.protobuf.FieldMask
-	13, // 25: switchboard.v1.UpdateEndpointResponse.endpoint:type_name -> switchboard.v1.Endpoint
-	13, // 26: switchboard.v1.RotateEndpointSecretResponse.endpoint:type_name -> switchboard.v1.Endpoint
-	39, // 27: switchboard.v1.TestEndpointResponse.attempt:type_name -> switchboard.v1.Attempt
-	3,  // 28: switchboard.v1.ListDispatchesRequest.state:type_name -> switchboard.v1.DispatchState
-	14, // 29: switchboard.v1.ListDispatchesResponse.dispatches:type_name -> switchboard.v1.Dispatch
-	14, // 30: switchboard.v1.GetDispatchResponse.dispatch:type_name -> switchboard.v1.Dispatch
-	14, // 31: switchboard.v1.RetryDispatchResponse.dispatch:type_name -> switchboard.v1.Dispatch
-	5,  // 32: switchboard.v1.WebhooksService.ReceiveMessage:input_type -> switchboard.v1.ReceiveMessageRequest
-	7,  // 33: switchboard.v1.WebhooksService.ListInboundWebhooks:input_type -> switchboard.v1.ListInboundWebhooksRequest
-	9,  // 34: switchboard.v1.WebhooksService.GetInboundWebhook:input_type -> switchboard.v1.GetInboundWebhookRequest
-	11, // 35: switchboard.v1.WebhooksService.ReplayInboundWebhook:input_type -> switchboard.v1.ReplayInboundWebhookRequest
-	15, // 36: switchboard.v1.WebhooksService.CreateEndpoint:input_type -> switchboard.v1.CreateEndpointRequest
-	17, // 37: switchboard.v1.WebhooksService.GetEndpoint:input_type -> switchboard.v1.GetEndpointRequest
-	19, // 38: switchboard.v1.WebhooksService.ListEndpoints:input_type -> switchboard.v1.ListEndpointsRequest
-	21, // 39: switchboard.v1.WebhooksService.UpdateEndpoint:input_type -> switchboard.v1.UpdateEndpointRequest
-	23, // 40: switchboard.v1.WebhooksService.DeleteEndpoint:input_type -> switchboard.v1.DeleteEndpointRequest
-	25, // 41: switchboard.v1.WebhooksService.RotateEndpointSecret:input_type -> switchboard.v1.RotateEndpointSecretRequest
-	27, // 42: switchboard.v1.WebhooksService.TestEndpoint:input_type -> switchboard.v1.TestEndpointRequest
-	29, // 43: switchboard.v1.WebhooksService.ListDispatches:input_type -> switchboard.v1.ListDispatchesRequest
-	31, // 44: switchboard.v1.WebhooksService.GetDispatch:input_type -> switchboard.v1.GetDispatchRequest
-	33, // 45: switchboard.v1.WebhooksService.RetryDispatch:input_type -> switchboard.v1.RetryDispatchRequest
-	35, // 46: switchboard.v1.WebhooksService.ReplayEvents:input_type -> switchboard.v1.ReplayEventsRequest
-	6,  // 47: switchboard.v1.WebhooksService.ReceiveMessage:output_type -> switchboard.v1.ReceiveMessageResponse
-	8,  // 48: switchboard.v1.WebhooksService.ListInboundWebhooks:output_type -> switchboard.v1.ListInboundWebhooksResponse
-	10, // 49: switchboard.v1.WebhooksService.GetInboundWebhook:output_type -> switchboard.v1.GetInboundWebhookResponse
-	12, // 50: switchboard.v1.WebhooksService.ReplayInboundWebhook:output_type -> switchboard.v1.ReplayInboundWebhookResponse
-	16, // 51: switchboard.v1.WebhooksService.CreateEndpoint:output_type -> switchboard.v1.CreateEndpointResponse
-	18, // 52: switchboard.v1.WebhooksService.GetEndpoint:output_type -> switchboard.v1.GetEndpointResponse
-	20, // 53: switchboard.v1.WebhooksService.ListEndpoints:output_type -> switchboard.v1.ListEndpointsResponse
-	22, // 54: switchboard.v1.WebhooksService.UpdateEndpoint:output_type -> switchboard.v1.UpdateEndpointResponse
-	24, // 55: switchboard.v1.WebhooksService.DeleteEndpoint:output_type -> switchboard.v1.DeleteEndpointResponse
-	26, // 56: switchboard.v1.WebhooksService.RotateEndpointSecret:output_type -> switchboard.v1.RotateEndpointSecretResponse
-	28, // 57: switchboard.v1.WebhooksService.TestEndpoint:output_type -> switchboard.v1.TestEndpointResponse
-	30, // 58: switchboard.v1.WebhooksService.ListDispatches:output_type -> switchboard.v1.ListDispatchesResponse
-	32, // 59: switchboard.v1.WebhooksService.GetDispatch:output_type -> switchboard.v1.GetDispatchResponse
-	34, // 60: switchboard.v1.WebhooksService.RetryDispatch:output_type -> switchboard.v1.RetryDispatchResponse
-	36, // 61: switchboard.v1.WebhooksService.ReplayEvents:output_type -> switchboard.v1.ReplayEventsResponse
-	47, // [47:62] is the sub-list for method output_type
-	32, // [32:47] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	39, // 4: switchboard.v1.ReceiveMessageRequest.parts:type_name -> switchboard.v1.MessagePart
+	1,  // 5: switchboard.v1.ReceiveMessageResponse.outcome:type_name -> switchboard.v1.InboundOutcome
+	1,  // 6: switchboard.v1.ListInboundWebhooksRequest.outcome:type_name -> switchboard.v1.InboundOutcome
+	4,  // 7: switchboard.v1.ListInboundWebhooksResponse.inbound_webhooks:type_name -> switchboard.v1.InboundWebhook
+	4,  // 8: switchboard.v1.GetInboundWebhookResponse.inbound_webhook:type_name -> switchboard.v1.InboundWebhook
+	4,  // 9: switchboard.v1.ReplayInboundWebhookResponse.inbound_webhook:type_name -> switchboard.v1.InboundWebhook
+	2,  // 10: switchboard.v1.Endpoint.schedule:type_name -> switchboard.v1.EndpointSchedule
+	38, // 11: switchboard.v1.Endpoint.failing_since_time:type_name -> google.protobuf.Timestamp
+	38, // 12: switchboard.v1.Endpoint.previous_secret_expire_time:type_name -> google.protobuf.Timestamp
+	38, // 13: switchboard.v1.Endpoint.create_time:type_name -> google.protobuf.Timestamp
+	38, // 14: switchboard.v1.Endpoint.update_time:type_name -> google.protobuf.Timestamp
+	3,  // 15: switchboard.v1.Dispatch.state:type_name -> switchboard.v1.DispatchState
+	38, // 16: switchboard.v1.Dispatch.next_attempt_time:type_name -> google.protobuf.Timestamp
+	40, // 17: switchboard.v1.Dispatch.attempts:type_name -> switchboard.v1.Attempt
+	38, // 18: switchboard.v1.Dispatch.create_time:type_name -> google.protobuf.Timestamp
+	38, // 19: switchboard.v1.Dispatch.settle_time:type_name -> google.protobuf.Timestamp
+	13, // 20: switchboard.v1.CreateEndpointRequest.endpoint:type_name -> switchboard.v1.Endpoint
+	13, // 21: switchboard.v1.CreateEndpointResponse.endpoint:type_name -> switchboard.v1.Endpoint
+	13, // 22: switchboard.v1.GetEndpointResponse.endpoint:type_name -> switchboard.v1.Endpoint
+	13, // 23: switchboard.v1.ListEndpointsResponse.endpoints:type_name -> switchboard.v1.Endpoint
+	13, // 24: switchboard.v1.UpdateEndpointRequest.endpoint:type_name -> switchboard.v1.Endpoint
+	41, // 25: switchboard.v1.UpdateEndpointRequest.update_mask:type_name -> google.protobuf.FieldMask
+	13, // 26: switchboard.v1.UpdateEndpointResponse.endpoint:type_name -> switchboard.v1.Endpoint
+	13, // 27: switchboard.v1.RotateEndpointSecretResponse.endpoint:type_name -> switchboard.v1.Endpoint
+	40, // 28: switchboard.v1.TestEndpointResponse.attempt:type_name -> switchboard.v1.Attempt
+	3,  // 29: switchboard.v1.ListDispatchesRequest.state:type_name -> switchboard.v1.DispatchState
+	14, // 30: switchboard.v1.ListDispatchesResponse.dispatches:type_name -> switchboard.v1.Dispatch
+	14, // 31: switchboard.v1.GetDispatchResponse.dispatch:type_name -> switchboard.v1.Dispatch
+	14, // 32: switchboard.v1.RetryDispatchResponse.dispatch:type_name -> switchboard.v1.Dispatch
+	5,  // 33: switchboard.v1.WebhooksService.ReceiveMessage:input_type -> switchboard.v1.ReceiveMessageRequest
+	7,  // 34: switchboard.v1.WebhooksService.ListInboundWebhooks:input_type -> switchboard.v1.ListInboundWebhooksRequest
+	9,  // 35: switchboard.v1.WebhooksService.GetInboundWebhook:input_type -> switchboard.v1.GetInboundWebhookRequest
+	11, // 36: switchboard.v1.WebhooksService.ReplayInboundWebhook:input_type -> switchboard.v1.ReplayInboundWebhookRequest
+	15, // 37: switchboard.v1.WebhooksService.CreateEndpoint:input_type -> switchboard.v1.CreateEndpointRequest
+	17, // 38: switchboard.v1.WebhooksService.GetEndpoint:input_type -> switchboard.v1.GetEndpointRequest
+	19, // 39: switchboard.v1.WebhooksService.ListEndpoints:input_type -> switchboard.v1.ListEndpointsRequest
+	21, // 40: switchboard.v1.WebhooksService.UpdateEndpoint:input_type -> switchboard.v1.UpdateEndpointRequest
+	23, // 41: switchboard.v1.WebhooksService.DeleteEndpoint:input_type -> switchboard.v1.DeleteEndpointRequest
+	25, // 42: switchboard.v1.WebhooksService.RotateEndpointSecret:input_type -> switchboard.v1.RotateEndpointSecretRequest
+	27, // 43: switchboard.v1.WebhooksService.TestEndpoint:input_type -> switchboard.v1.TestEndpointRequest
+	29, // 44: switchboard.v1.WebhooksService.ListDispatches:input_type -> switchboard.v1.ListDispatchesRequest
+	31, // 45: switchboard.v1.WebhooksService.GetDispatch:input_type -> switchboard.v1.GetDispatchRequest
+	33, // 46: switchboard.v1.WebhooksService.RetryDispatch:input_type -> switchboard.v1.RetryDispatchRequest
+	35, // 47: switchboard.v1.WebhooksService.ReplayEvents:input_type -> switchboard.v1.ReplayEventsRequest
+	6,  // 48: switchboard.v1.WebhooksService.ReceiveMessage:output_type -> switchboard.v1.ReceiveMessageResponse
+	8,  // 49: switchboard.v1.WebhooksService.ListInboundWebhooks:output_type -> switchboard.v1.ListInboundWebhooksResponse
+	10, // 50: switchboard.v1.WebhooksService.GetInboundWebhook:output_type -> switchboard.v1.GetInboundWebhookResponse
+	12, // 51: switchboard.v1.WebhooksService.ReplayInboundWebhook:output_type -> switchboard.v1.ReplayInboundWebhookResponse
+	16, // 52: switchboard.v1.WebhooksService.CreateEndpoint:output_type -> switchboard.v1.CreateEndpointResponse
+	18, // 53: switchboard.v1.WebhooksService.GetEndpoint:output_type -> switchboard.v1.GetEndpointResponse
+	20, // 54: switchboard.v1.WebhooksService.ListEndpoints:output_type -> switchboard.v1.ListEndpointsResponse
+	22, // 55: switchboard.v1.WebhooksService.UpdateEndpoint:output_type -> switchboard.v1.UpdateEndpointResponse
+	24, // 56: switchboard.v1.WebhooksService.DeleteEndpoint:output_type -> switchboard.v1.DeleteEndpointResponse
+	26, // 57: switchboard.v1.WebhooksService.RotateEndpointSecret:output_type -> switchboard.v1.RotateEndpointSecretResponse
+	28, // 58: switchboard.v1.WebhooksService.TestEndpoint:output_type -> switchboard.v1.TestEndpointResponse
+	30, // 59: switchboard.v1.WebhooksService.ListDispatches:output_type -> switchboard.v1.ListDispatchesResponse
+	32, // 60: switchboard.v1.WebhooksService.GetDispatch:output_type -> switchboard.v1.GetDispatchResponse
+	34, // 61: switchboard.v1.WebhooksService.RetryDispatch:output_type -> switchboard.v1.RetryDispatchResponse
+	36, // 62: switchboard.v1.WebhooksService.ReplayEvents:output_type -> switchboard.v1.ReplayEventsResponse
+	48, // [48:63] is the sub-list for method output_type
+	33, // [33:48] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_webhooks_proto_init() }
@@ -2644,6 +2656,7 @@ func file_switchboard_v1_webhooks_proto_init() {
 	if File_switchboard_v1_webhooks_proto != nil {
 		return
 	}
+	file_switchboard_v1_common_proto_init()
 	file_switchboard_v1_dialogues_proto_init()
 	file_switchboard_v1_webhooks_proto_msgTypes[9].OneofWrappers = []any{}
 	file_switchboard_v1_webhooks_proto_msgTypes[15].OneofWrappers = []any{}

@@ -39,6 +39,7 @@ class RunState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RUN_STATE_LOST: _ClassVar[RunState]
     RUN_STATE_FAILED: _ClassVar[RunState]
     RUN_STATE_SUPERSEDED: _ClassVar[RunState]
+    RUN_STATE_WAITING: _ClassVar[RunState]
 
 class DeliveryState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -97,6 +98,7 @@ RUN_STATE_ANSWERED: RunState
 RUN_STATE_LOST: RunState
 RUN_STATE_FAILED: RunState
 RUN_STATE_SUPERSEDED: RunState
+RUN_STATE_WAITING: RunState
 DELIVERY_STATE_UNSPECIFIED: DeliveryState
 DELIVERY_STATE_PENDING: DeliveryState
 DELIVERY_STATE_STARTED: DeliveryState

@@ -2,6 +2,7 @@ import datetime
 
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from switchboard.v1 import common_pb2 as _common_pb2
 from switchboard.v1 import dialogues_pb2 as _dialogues_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -88,18 +89,20 @@ class InboundWebhook(_message.Message):
     def __init__(self, id: _Optional[str] = ..., channel_id: _Optional[str] = ..., route: _Optional[str] = ..., headers: _Optional[_Mapping[str, str]] = ..., body: _Optional[bytes] = ..., outcome: _Optional[_Union[InboundOutcome, str]] = ..., reason: _Optional[str] = ..., message_id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ReceiveMessageRequest(_message.Message):
-    __slots__ = ("channel_id", "chat", "message_id", "text", "sender")
+    __slots__ = ("channel_id", "chat", "message_id", "text", "sender", "parts")
     CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
     CHAT_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     SENDER_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
     channel_id: str
     chat: str
     message_id: str
     text: str
     sender: MessageSender
-    def __init__(self, channel_id: _Optional[str] = ..., chat: _Optional[str] = ..., message_id: _Optional[str] = ..., text: _Optional[str] = ..., sender: _Optional[_Union[MessageSender, str]] = ...) -> None: ...
+    parts: _containers.RepeatedCompositeFieldContainer[_common_pb2.MessagePart]
+    def __init__(self, channel_id: _Optional[str] = ..., chat: _Optional[str] = ..., message_id: _Optional[str] = ..., text: _Optional[str] = ..., sender: _Optional[_Union[MessageSender, str]] = ..., parts: _Optional[_Iterable[_Union[_common_pb2.MessagePart, _Mapping]]] = ...) -> None: ...
 
 class ReceiveMessageResponse(_message.Message):
     __slots__ = ("message_id", "dialogue_id", "outcome", "external_id")

@@ -2,4 +2,5 @@
 
 pub(crate) mod deliver;
 pub(crate) mod dispatch_event;
+pub(crate) mod rewrap_secrets;
 pub(crate) mod run_turn;

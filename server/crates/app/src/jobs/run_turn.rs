@@ -1,30 +1,33 @@
 //! Runs a turn: decide, ask the engine, run its tools, commit the reply, and send it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use domain::{
     budget::Payer,
     decide::{TurnDecision, TurnFacts, decide_turn, not_held},
     delivery::Author,
     dialogue::{Role, Status},
-    engine::{Answer, Completion, Outcome, Step},
+    engine::{Answer, Completion, CompletionModel, Outcome, Step},
     fail_point,
     policy::{OnFailure, OnLate},
     turn::TurnState,
     vendor::{FailureKind, Retry, VendorError},
 };
 use rand::RngExt;
+use serde_json::Value;
 use store::{
     control::{Change, NewMessage},
     deliveries::ClaimedDelivery,
     turns::{BegunTurn, ClaimedTurn, Committed, Reply, RunRecord, Settlement, Stepped},
+    waits::Wait,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::deliver;
 use crate::{
-    Error,
+    App, Error,
     budgets::{self, Life},
+    engines::{self, Account},
     ledger::Ledger,
     tools,
     worker::Worker,
@@ -42,7 +45,11 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
         status: begun.status,
         late: begun.late.then_some(begun.policy.on_late),
     };
-    match decide_turn(facts) {
+    let decision = decide_turn(facts);
+    if decision != TurnDecision::Run && begun.waiting_since.is_some() {
+        abandon(worker, &claim, &begun).await?;
+    }
+    match decision {
         TurnDecision::Run => {}
         TurnDecision::Silent(reason) => {
             return settle(worker, claim, begun.run, TurnState::Silent, Some(reason), None).await;
@@ -64,25 +71,32 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
         Ended::Exhausted(why) => exhausted(worker, claim, begun, why, record).await,
         Ended::Superseded => settle(worker, claim, begun.run, TurnState::Running, None, Some(record)).await,
         Ended::Answered(steps) => reply(worker, claim, begun, steps, record).await,
+        Ended::Waiting { notes, pause } => {
+            let run_at = worker.app.now() + pause;
+            let engine = engines::notes_key(&begun.engine);
+            worker.wait.write(Wait { claim, run: begun.run, engine, notes, run_at }).await?;
+            Ok(())
+        }
     }
 }
 
 /// Postgres holds no U+0000, and no messenger shows one.
-fn cleaned(mut answer: Answer) -> Answer {
-    fn clean(value: &mut serde_json::Value) {
-        match value {
-            serde_json::Value::String(text) => *text = text.replace('\0', ""),
-            serde_json::Value::Array(items) => items.iter_mut().for_each(clean),
-            serde_json::Value::Object(members) => {
-                let renamed = std::mem::take(members).into_iter().map(|(name, mut value)| {
-                    clean(&mut value);
-                    (name.replace('\0', ""), value)
-                });
-                *members = renamed.collect();
-            }
-            _ => {}
+fn clean(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = text.replace('\0', ""),
+        Value::Array(items) => items.iter_mut().for_each(clean),
+        Value::Object(members) => {
+            let renamed = std::mem::take(members).into_iter().map(|(name, mut value)| {
+                clean(&mut value);
+                (name.replace('\0', ""), value)
+            });
+            *members = renamed.collect();
         }
+        _ => {}
     }
+}
+
+fn cleaned(mut answer: Answer) -> Answer {
     answer.text = answer.text.replace('\0', "");
     answer.model = answer.model.replace('\0', "");
     answer.carry.as_mut().map(clean);
@@ -101,41 +115,62 @@ enum Ended {
     Failed(VendorError),
     /// The next call does not fit a budget.
     Exhausted(String),
+    /// The engine works on it, and is asked again after the pause.
+    Waiting {
+        notes: Value,
+        pause: Duration,
+    },
     /// A newer message, or a change of control, made the answer pointless.
     Superseded,
     /// The claim is somebody else's.
     Lost,
 }
 
-async fn answer(
-    worker: &Worker,
+fn failure(kind: FailureKind, detail: &str) -> VendorError {
+    VendorError {
+        vendor: "switchboard",
+        operation: "complete",
+        kind,
+        http_status: None,
+        detail: detail.to_owned(),
+        excerpt: None,
+        applied: domain::vendor::Applied::No,
+        retry: Retry::Never,
+    }
+}
+
+/// An engine, and what it is asked.
+struct Question {
+    engine: Arc<dyn CompletionModel>,
+    account: Account,
+    request: Completion,
+}
+
+/// Puts the question together, without the steps of earlier runs. The inner error: why there is nobody to ask.
+async fn question(
+    app: &App,
     claim: &ClaimedTurn,
     begun: &BegunTurn,
-    pointless: &CancellationToken,
-    ledger: &mut Ledger,
-) -> Result<Ended, Error> {
-    let failed = |detail: &str, retry| {
-        Ended::Failed(VendorError {
-            vendor: "switchboard",
-            operation: "complete",
-            kind: FailureKind::Other,
-            http_status: None,
-            detail: detail.to_owned(),
-            excerpt: None,
-            applied: domain::vendor::Applied::No,
-            retry,
-        })
-    };
-    let app = &worker.app;
+) -> Result<Result<Question, VendorError>, Error> {
+    let nobody = |detail: &str| Ok(Err(failure(FailureKind::Other, detail)));
     let Some(engine) = app.inner.vendors.get(&begun.engine.vendor).and_then(|vendor| vendor.engine.clone())
     else {
-        return Ok(failed("the agent's engine is not known to this server", Retry::Never));
+        return nobody("the agent's engine is not known to this server");
     };
-    let connection = match app.connection(&begun.engine) {
-        Ok(connection) => connection,
-        Err(why) => return Ok(failed(&why, Retry::Never)),
+    let account = match app.engine_account(claim.workspace, &begun.engine).await? {
+        Ok(account) => account,
+        Err(why) => return Ok(Err(why)),
     };
-    let mut request = Completion {
+    let notes = if engine.keeps_notes() {
+        let mut tx = app.store().workspace(claim.workspace).await?;
+        let key = engines::notes_key(&begun.engine);
+        let notes = store::engine_notes::find(&mut tx, claim.workspace, claim.dialogue, &key).await?;
+        store::commit(tx).await?;
+        notes
+    } else {
+        None
+    };
+    let request = Completion {
         engine: begun.engine.clone(),
         instructions: begun.instructions.clone(),
         history: begun.history.clone(),
@@ -144,7 +179,36 @@ async fn answer(
         run: begun.run,
         tools: tools::specs(),
         steps: Vec::new(),
-        notes: None,
+        notes,
+    };
+    Ok(Ok(Question { engine, account, request }))
+}
+
+/// Has an engine stop what it works on for a turn that nobody waits for any more. That it can't be reached changes nothing.
+async fn abandon(worker: &Worker, claim: &ClaimedTurn, begun: &BegunTurn) -> Result<(), Error> {
+    if let Ok(question) = question(&worker.app, claim, begun).await? {
+        stop(&question).await;
+    }
+    Ok(())
+}
+
+async fn stop(Question { engine, account, request }: &Question) {
+    let stopped = CancellationToken::new();
+    stopped.cancel();
+    // What is answered to nobody is nothing; the notes still name what was stopped.
+    let _ = engine.complete(&account.connection, request, &stopped).await;
+}
+
+async fn answer(
+    worker: &Worker,
+    claim: &ClaimedTurn,
+    begun: &BegunTurn,
+    pointless: &CancellationToken,
+) -> Result<Ended, Error> {
+    let app = &worker.app;
+    let mut question = match question(app, claim, begun).await? {
+        Ok(question) => question,
+        Err(error) => return Ok(Ended::Failed(error)),
     };
     // An earlier run may have committed steps; one may wait for its tools.
     for open in &begun.steps {
@@ -157,17 +221,17 @@ async fn answer(
                 None => return Ok(Ended::Lost),
             },
         };
-        request.steps.push(step);
+        question.request.steps.push(step);
     }
-    ledger.given(&request, &begun.history);
-    while request.steps.len() < MOST_STEPS {
+    ledger.given(&question.request, &begun.history);
+    while question.request.steps.len() < MOST_STEPS {
         let payer = Payer {
             workspace: claim.workspace,
             agent: Some(begun.agent),
             dialogue: Some(claim.dialogue),
             holder: claim.turn.0,
         };
-        let reservation = app.reservation(payer, &request, Life::Worker(worker.id)).await?;
+        let reservation = app.reservation(payer, &question.request, Life::Worker(worker.id)).await?;
         let reserved = reservation.as_ref().map(|reservation| reservation.id);
         if let Some(reservation) = reservation
             && let Err(exhausted) = worker.reserve.write(reservation).await?
@@ -175,29 +239,46 @@ async fn answer(
             return Ok(Ended::Exhausted(exhausted.to_string()));
         }
         fail_point::reached("engine", "before");
-        let answer = engine.complete(&connection, &request, pointless).await;
+        let answer =
+            question.engine.complete(&question.account.connection, &question.request, pointless).await;
         fail_point::reached("engine", "after");
-        let spent = ledger.called(&request.engine, &answer);
+        let spent = ledger.called(&question.request.engine, &answer);
         // What the engine still works on stays reserved until the turn asks again.
         if let Some(id) = reserved.filter(|_| !matches!(answer, Ok(Outcome::Waiting { .. }))) {
             worker.settle_budget.write(budgets::settlement(claim.workspace, id, &spent)).await?;
         }
+        app.note_call(&question.account, answer.as_ref().map(drop)).await;
         let answer = match answer {
             Ok(Outcome::Answered(answer)) => cleaned(answer),
-            Ok(Outcome::Waiting { .. }) => {
-                return Ok(failed(
-                    "the engine wants to be asked again, which is not known here",
-                    Retry::Never,
-                ));
+            Ok(Outcome::Waiting { mut notes, pause }) => {
+                clean(&mut notes);
+                let since = begun.waiting_since.unwrap_or(question.request.at);
+                if app.now() - since < app.inner.settings.longest_wait {
+                    return Ok(Ended::Waiting { notes, pause });
+                }
+                question.request.notes = Some(notes);
+                stop(&question).await;
+                let detail = "the engine did not answer within the longest wait; it was told to stop";
+                return Ok(Ended::Failed(failure(FailureKind::Unavailable, detail)));
             }
             Err(_) if pointless.is_cancelled() && !worker.give_up.is_cancelled() => {
                 return Ok(Ended::Superseded);
             }
             Err(error) => return Ok(Ended::Failed(error)),
         };
+        if let Some(notes) = &answer.notes {
+            // Whatever becomes of the answer: the vendor's conversation has moved on.
+            let mut tx = app.store().workspace(claim.workspace).await?;
+            let key = engines::notes_key(&begun.engine);
+            if !store::engine_notes::set(&mut tx, worker.id, claim, &key, notes, app.now()).await? {
+                return Ok(Ended::Lost);
+            }
+            store::commit(tx).await?;
+            question.request.notes = Some(notes.clone());
+        }
         if answer.tool_calls.is_empty() {
-            request.steps.push(Step { answer, results: Vec::new() });
-            return Ok(Ended::Answered(request.steps));
+            question.request.steps.push(Step { answer, results: Vec::new() });
+            return Ok(Ended::Answered(question.request.steps));
         }
         // The answer is committed before its tools run, and they with their results: neither is ever done twice.
         let mut tx = app.store().workspace(claim.workspace).await?;
@@ -218,11 +299,11 @@ async fn answer(
         }
         store::commit(tx).await?;
         match tools::run(app, worker.id, claim, begun.run, &answer.tool_calls, app.now()).await? {
-            Some(results) => request.steps.push(Step { answer, results }),
+            Some(results) => question.request.steps.push(Step { answer, results }),
             None => return Ok(Ended::Lost),
         }
     }
-    Ok(failed("the engine called tools without end", Retry::Never))
+    Ok(Ended::Failed(failure(FailureKind::Other, "the engine called tools without end")))
 }
 
 async fn reply(

@@ -5,9 +5,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use domain::vendor::{Applied, FailureKind, Retry, VendorError};
 use http::{HeaderMap, StatusCode};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Call, retry_after, root};
+
+/// How long the end of a body may take once the answer in it is whole.
+const DRAIN_PATIENCE: Duration = Duration::from_millis(5);
 
 /// How long a call may take, part by part.
 #[derive(Debug, Clone, Copy)]
@@ -92,6 +95,12 @@ impl Opened {
             body.extend_from_slice(&chunk);
         }
         Ok(body.freeze())
+    }
+
+    /// Reads what may be left behind the end of an answer, if it has come: so the connection can be used again.
+    pub(crate) async fn drain(&mut self) {
+        // Whatever else comes, and however it breaks, the answer is whole.
+        let _ = timeout(DRAIN_PATIENCE, self.response.chunk()).await;
     }
 
     /// Reads a refusal: its body, as much as comes, and what its status says where the vendor's own rules know nothing

@@ -1,0 +1,274 @@
+//! Integrations: the workspaces' connections to vendors.
+
+use std::collections::BTreeMap;
+
+use domain::{
+    IntegrationId, Timestamp, WorkspaceId,
+    integration::{Finding, Health, Integration, Trouble},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, types::Json};
+use uuid::Uuid;
+
+use crate::Error;
+
+/// An integration with its sealed secrets.
+#[derive(Debug, Clone)]
+pub struct SealedIntegration {
+    /// The integration.
+    pub integration: Integration,
+    /// Its own key, sealed with a key of the ring.
+    pub data_key: Vec<u8>,
+    /// Its credentials, sealed with its own key.
+    pub credentials: Vec<u8>,
+}
+
+/// A moment inside JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct Moment(#[serde(with = "time::serde::rfc3339")] Timestamp);
+
+#[derive(FromRow)]
+struct IntegrationRow {
+    id: Uuid,
+    vendor: String,
+    display_name: String,
+    settings: Value,
+    data_key_sealed: Vec<u8>,
+    credentials_sealed: Vec<u8>,
+    credentials_set: Json<BTreeMap<String, Moment>>,
+    generation: i64,
+    health: String,
+    last_error: Option<String>,
+    remedy: Option<String>,
+    last_error_at: Option<Timestamp>,
+    checked_at: Option<Timestamp>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl TryFrom<IntegrationRow> for SealedIntegration {
+    type Error = Error;
+
+    fn try_from(row: IntegrationRow) -> Result<Self, Error> {
+        let health = Health::parse(&row.health).ok_or_else(|| Error::Inconsistent {
+            table: "integrations",
+            column: "health",
+            id: row.id.to_string(),
+        })?;
+        Ok(Self {
+            integration: Integration {
+                id: row.id.into(),
+                vendor: row.vendor,
+                display_name: row.display_name,
+                settings: row.settings,
+                credentials: row.credentials_set.0.into_iter().map(|(name, at)| (name, at.0)).collect(),
+                generation: row.generation,
+                health,
+                last_error: row.last_error.zip(row.last_error_at).map(|(detail, at)| Trouble {
+                    detail,
+                    remedy: row.remedy.unwrap_or_default(),
+                    at,
+                }),
+                checked_at: row.checked_at,
+                created_at: row.created_at,
+                updated_at: row.updated_at,
+            },
+            data_key: row.data_key_sealed,
+            credentials: row.credentials_sealed,
+        })
+    }
+}
+
+const INTEGRATION: &str = "id, vendor, display_name, settings, data_key_sealed, credentials_sealed, credentials_set, \
+                           generation, health, last_error, remedy, last_error_at, checked_at, created_at, updated_at";
+
+/// What selects integrations.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Filter {
+    /// Only with this vendor.
+    pub vendor: Option<String>,
+}
+
+/// How a row is kept until the transaction ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Not at all.
+    Free,
+    /// Others may not delete it.
+    There,
+    /// Others may not change it.
+    Unchanged,
+}
+
+fn set(credentials: &BTreeMap<String, Timestamp>) -> Json<BTreeMap<&str, Moment>> {
+    Json(credentials.iter().map(|(name, at)| (name.as_str(), Moment(*at))).collect())
+}
+
+/// Adds an integration.
+pub async fn insert(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    sealed: &SealedIntegration,
+) -> Result<(), Error> {
+    let integration = &sealed.integration;
+    sqlx::query(
+        "insert into integrations (workspace_id, id, vendor, display_name, settings, data_key_sealed, credentials_sealed,
+             credentials_set, generation, health, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    )
+    .bind(workspace.0)
+    .bind(integration.id.0)
+    .bind(&integration.vendor)
+    .bind(&integration.display_name)
+    .bind(&integration.settings)
+    .bind(&sealed.data_key)
+    .bind(&sealed.credentials)
+    .bind(set(&integration.credentials))
+    .bind(integration.generation)
+    .bind(integration.health.as_str())
+    .bind(integration.created_at)
+    .bind(integration.updated_at)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Reads an integration.
+pub async fn find(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    id: IntegrationId,
+    keep: Keep,
+) -> Result<Option<SealedIntegration>, Error> {
+    let lock = match keep {
+        Keep::Free => "",
+        Keep::There => "for key share",
+        Keep::Unchanged => "for update",
+    };
+    let row: Option<IntegrationRow> = sqlx::query_as(AssertSqlSafe(format!(
+        "select {INTEGRATION} from integrations where workspace_id = $1 and id = $2 {lock}"
+    )))
+    .bind(workspace.0)
+    .bind(id.0)
+    .fetch_optional(conn)
+    .await?;
+    row.map(TryInto::try_into).transpose()
+}
+
+/// Lists integrations, oldest first.
+pub async fn list(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    filter: &Filter,
+    after: Option<IntegrationId>,
+    limit: usize,
+) -> Result<Vec<Integration>, Error> {
+    let rows: Vec<IntegrationRow> = sqlx::query_as(AssertSqlSafe(format!(
+        "select {INTEGRATION} from integrations
+         where workspace_id = $1 and ($2::uuid is null or id > $2) and ($3::text is null or vendor = $3)
+         order by id limit $4"
+    )))
+    .bind(workspace.0)
+    .bind(after.map(|id| id.0))
+    .bind(&filter.vendor)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(|row| SealedIntegration::try_from(row).map(|sealed| sealed.integration)).collect()
+}
+
+/// Writes all that can change of an integration that [`find`] has kept unchanged, its health included.
+pub async fn update(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    sealed: &SealedIntegration,
+) -> Result<(), Error> {
+    let integration = &sealed.integration;
+    let trouble = integration.last_error.as_ref();
+    sqlx::query(
+        "update integrations
+         set display_name = $3, settings = $4, data_key_sealed = $5, credentials_sealed = $6, credentials_set = $7,
+             generation = $8, health = $9, last_error = $10, remedy = $11, last_error_at = $12, checked_at = $13,
+             updated_at = $14
+         where workspace_id = $1 and id = $2",
+    )
+    .bind(workspace.0)
+    .bind(integration.id.0)
+    .bind(&integration.display_name)
+    .bind(&integration.settings)
+    .bind(&sealed.data_key)
+    .bind(&sealed.credentials)
+    .bind(set(&integration.credentials))
+    .bind(integration.generation)
+    .bind(integration.health.as_str())
+    .bind(trouble.map(|trouble| &trouble.detail))
+    .bind(trouble.map(|trouble| &trouble.remedy))
+    .bind(trouble.map(|trouble| trouble.at))
+    .bind(integration.checked_at)
+    .bind(integration.updated_at)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Writes what was found out about a generation of an integration, and when it was checked, if that is how. Answers whether
+/// its health is another now; a generation that has passed is left alone.
+pub async fn set_health(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    id: IntegrationId,
+    generation: i64,
+    (health, trouble): &Finding,
+    checked_at: Option<Timestamp>,
+) -> Result<bool, Error> {
+    let before: Option<String> = sqlx::query_scalar(
+        "with before as (
+             select health from integrations
+             where workspace_id = $1 and id = $2 and generation = $3 and (health <> $4 or $8::timestamptz is not null)
+             for update
+         )
+         update integrations i
+         set health = $4, last_error = $5, remedy = $6, last_error_at = $7, checked_at = coalesce($8, i.checked_at)
+         from before b where i.workspace_id = $1 and i.id = $2
+         returning b.health",
+    )
+    .bind(workspace.0)
+    .bind(id.0)
+    .bind(generation)
+    .bind(health.as_str())
+    .bind(trouble.as_ref().map(|trouble| trouble.detail.replace('\0', "")))
+    .bind(trouble.as_ref().map(|trouble| trouble.remedy.replace('\0', "")))
+    .bind(trouble.as_ref().map(|trouble| trouble.at))
+    .bind(checked_at)
+    .fetch_optional(conn)
+    .await?;
+    Ok(before.is_some_and(|before| before != health.as_str()))
+}
+
+/// Counts the agents that use an integration.
+pub async fn count_agents(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    id: IntegrationId,
+) -> Result<i64, Error> {
+    Ok(sqlx::query_scalar(
+        "select count(*) from agents
+         where workspace_id = $1 and engine ->> 'integration' = $2 and deleted_at is null",
+    )
+    .bind(workspace.0)
+    .bind(id.to_string())
+    .fetch_one(conn)
+    .await?)
+}
+
+/// Deletes an integration that [`find`] has kept unchanged, and its secrets with it.
+pub async fn delete(conn: &mut PgConnection, workspace: WorkspaceId, id: IntegrationId) -> Result<(), Error> {
+    sqlx::query("delete from integrations where workspace_id = $1 and id = $2")
+        .bind(workspace.0)
+        .bind(id.0)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
