@@ -32,6 +32,10 @@ $$;
 
 grant usage on schema public to switchboard_app, switchboard_system;
 
+-- PostgreSQL lets everybody call a new function. Other roles of the cluster have no business with ours; of the two, each may
+-- call helpers, which run as their caller. (What PUBLIC has by default can't be taken from one schema alone.)
+alter default privileges revoke execute on functions from public;
+
 -- The workspace that the transaction works in. After a transaction that set it, a connection reads the empty string, which
 -- is no UUID: hence nullif. NULL matches no row.
 create function current_workspace() returns uuid
@@ -65,4 +69,6 @@ begin
     execute format('grant execute on function %s to switchboard_app', p_function);
 end
 $$;
-revoke all on procedure protect_table, hand_to_system from public;
+grant execute on function current_workspace() to switchboard_app, switchboard_system;
+-- From here on, for what later migrations create.
+alter default privileges in schema public grant execute on functions to switchboard_app, switchboard_system;

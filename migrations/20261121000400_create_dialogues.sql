@@ -13,6 +13,7 @@ create table dialogues (
     control_reason text not null default '',
     control_by text not null default '',
     control_returns_at timestamptz,
+    control_span interval,
     attributes jsonb not null default '{}',
     created_at timestamptz not null,
     updated_at timestamptz not null,
@@ -31,6 +32,7 @@ comment on column dialogues.control_since is 'Since when its present holder hold
 comment on column dialogues.control_reason is 'Why; empty: nothing but its beginning.';
 comment on column dialogues.control_by is 'Who did it, as the caller said; empty: not said.';
 comment on column dialogues.control_returns_at is 'When a human''s control goes back to the agent; NULL: not by itself.';
+comment on column dialogues.control_span is 'How long a human''s control lasts after a person''s last message, as it was agreed when the dialogue was taken; NULL: nothing was agreed.';
 comment on column dialogues.attributes is 'What tools have noted, an object.';
 comment on column dialogues.updated_at is 'Never goes back: events of the dialogue take their order from it.';
 create index dialogues_created_at_idx on dialogues (workspace_id, created_at, id);

@@ -38,5 +38,5 @@ create function uuid_of_moment(p_at timestamptz) returns uuid
 language sql immutable parallel safe
 return (lpad(to_hex((extract(epoch from p_at) * 1000)::bigint), 12, '0') || '00000000000000000000')::uuid;
 
-revoke all on function system_make_partitions(timestamptz) from public;
+revoke all on function system_make_partitions(timestamptz) from switchboard_system;
 grant execute on function system_make_partitions(timestamptz) to switchboard_app;

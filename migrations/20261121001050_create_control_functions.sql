@@ -90,8 +90,8 @@ begin
     if not found or v_was = p_status and p_returns_at is null then
         return false;
     end if;
-    update dialogues set control_returns_at = v_returns_at where workspace_id = p_workspace and id = p_dialogue
-        and control_returns_at is distinct from v_returns_at;
+    update dialogues set control_returns_at = v_returns_at, control_span = v_returns_at - p_at
+    where workspace_id = p_workspace and id = p_dialogue and control_returns_at is distinct from v_returns_at;
     if v_returns_at is not null then
         update jobs set run_at = v_returns_at
         where workspace_id = p_workspace and subject_id = p_dialogue and lane = 'timer';
@@ -122,6 +122,34 @@ begin
     perform tell_event(p_workspace, 'dialogue.control_changed', p_dialogue, v_marker,
         jsonb_build_object('from', v_was, 'to', p_status, 'reason', p_reason, 'by', p_by), v_at);
     return true;
+end
+$$;
+
+-- A person has said something. `p_takes`: that takes the dialogue from the agent, until `p_returns_at` if that is not NULL.
+-- A human who holds the dialogue already is still there, whoever may take it: the span that was agreed when it was taken
+-- begins anew, so that control never goes back in the midst of a conversation. Answers whether the holder changed.
+create function person_spoke(
+    p_workspace uuid, p_dialogue uuid, p_takes boolean, p_reason text, p_by text, p_returns_at timestamptz, p_at timestamptz
+)
+returns boolean
+language plpgsql
+set search_path = public, pg_temp
+as $$
+declare
+    v_status text;
+    v_until timestamptz;
+begin
+    select status,
+           case when status = 'OPEN' then greatest(control_returns_at, p_at + control_span) end
+    into v_status, v_until
+    from dialogues where workspace_id = p_workspace and id = p_dialogue for update;
+    if p_takes then
+        -- Later than what was agreed, never sooner.
+        v_until := greatest(v_until, p_returns_at);
+    elsif v_status is distinct from 'OPEN' then
+        return false;
+    end if;
+    return change_control(p_workspace, p_dialogue, 'OPEN', p_reason, p_by, v_until, p_at);
 end
 $$;
 

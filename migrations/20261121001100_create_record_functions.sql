@@ -40,10 +40,10 @@ declare
     v_fresh integer[];
     v_opening integer[];
     -- Those that were added to a turn that was there, those that find the dialogue resolved or snoozed, and those whose
-    -- author takes it.
+    -- author, a person, takes it or holds it on.
     v_extending integer[];
     v_reopening integer[];
-    v_taking integer[];
+    v_speaking integer[];
     v_one integer;
 begin
     with input as materialized (
@@ -130,8 +130,9 @@ begin
            array_agg(p.ord) filter (where p.role = 'USER' and p.collecting_turn_id = p.turn_id),
            array_agg(p.ord) filter (where p.role = 'USER' and p.collecting_turn_id <> p.turn_id),
            array_agg(p.ord) filter (where p.role = 'USER' and p.status in ('SNOOZED', 'RESOLVED')),
-           array_agg(p.ord order by p.ord) filter (where p_takes[p.ord])
-    into v_fresh, v_opening, v_extending, v_reopening, v_taking
+           array_agg(p.ord order by p.ord)
+               filter (where p_takes[p.ord] or p.role = 'EMPLOYEE' and p.status = 'OPEN')
+    into v_fresh, v_opening, v_extending, v_reopening, v_speaking
     from placed p;
 
     if v_opening is not null then
@@ -189,9 +190,10 @@ begin
         perform change_control(
             p_workspace[v_one], p_dialogue[v_one], 'PENDING', 'customer_message', '', null, p_at[v_one]);
     end loop;
-    foreach v_one in array coalesce(v_taking, '{}') loop
-        perform change_control(
-            p_workspace[v_one], p_dialogue[v_one], 'OPEN', 'employee_message', '', p_returns_at[v_one], p_at[v_one]);
+    foreach v_one in array coalesce(v_speaking, '{}') loop
+        perform person_spoke(
+            p_workspace[v_one], p_dialogue[v_one], coalesce(p_takes[v_one], false), 'employee_message', '',
+            p_returns_at[v_one], p_at[v_one]);
     end loop;
 
     return query

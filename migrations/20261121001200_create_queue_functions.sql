@@ -1,8 +1,21 @@
+-- When a key is due that its holder never gave back: before all others, so that what was begun is not put behind a backlog,
+-- unless its head was moved past `p_at` while the key was held, as newer messages move the end of a quiet window.
+create function freed_key_due(p_workspace uuid, p_subject uuid, p_lane text, p_at timestamptz)
+returns timestamptz
+language sql stable
+set search_path = public, pg_temp
+begin atomic
+    select coalesce((
+        select case when j.run_at > p_at then j.run_at else 'epoch' end
+        from jobs j
+        where j.workspace_id = p_workspace and j.subject_id = p_subject and j.lane = p_lane
+        order by j.place, j.id limit 1), 'epoch');
+end;
+
 -- Says that this worker lives, and takes the keys of workers that don't: they are free at once, with their work still due.
--- Keys that a worker held go before all others when they are freed: what was begun is not put behind a backlog. A reply that was
--- about to be sent is younger than every message that waits.
+-- What a worker held goes before all else: a reply that was about to be sent is younger than every message that waits.
 -- Answers whether this worker's own lease had lapsed, which means that its keys were given away.
-create function system_heartbeat(p_worker uuid, p_lease interval)
+create function system_heartbeat(p_worker uuid, p_lease interval, p_at timestamptz)
 returns boolean
 language plpgsql security definer
 set search_path = public, pg_temp
@@ -24,7 +37,7 @@ begin
     )
     select array_agg(id) into v_lapsed from gone;
     -- Also what is held by a worker whose row is gone: one that slept past its lease and woke up again.
-    update job_keys set locked_by = null, next_run_at = 'epoch'
+    update job_keys set locked_by = null, next_run_at = freed_key_due(workspace_id, subject_id, lane, p_at)
     where locked_by is not null and locked_by not in (select id from workers);
     if found or v_lapsed is not null then
         perform pg_notify('switchboard_work', '');
@@ -32,36 +45,36 @@ begin
     return not v_known;
 end
 $$;
-call hand_to_system('system_heartbeat(uuid, interval)');
+call hand_to_system('system_heartbeat(uuid, interval, timestamptz)');
 
 -- Ends this worker: its keys are free at once.
-create function system_retire(p_worker uuid)
+create function system_retire(p_worker uuid, p_at timestamptz)
 returns void
 language plpgsql security definer
 set search_path = public, pg_temp
 as $$
 begin
     delete from workers where id = p_worker;
-    update job_keys set locked_by = null, next_run_at = 'epoch' where locked_by = p_worker;
+    update job_keys set locked_by = null, next_run_at = freed_key_due(workspace_id, subject_id, lane, p_at) where locked_by = p_worker;
     update numberers set lease_until = '-infinity' where holder = p_worker;
     perform pg_notify('switchboard_work', '');
 end
 $$;
-call hand_to_system('system_retire(uuid)');
+call hand_to_system('system_retire(uuid, timestamptz)');
 
 -- Ends all workers but this one. For an embedded database alone, where a lock file says that no other process lives.
-create function system_retire_others(p_worker uuid)
+create function system_retire_others(p_worker uuid, p_at timestamptz)
 returns void
 language plpgsql security definer
 set search_path = public, pg_temp
 as $$
 begin
     delete from workers where id <> p_worker;
-    update job_keys set locked_by = null, next_run_at = 'epoch' where locked_by is not null and locked_by <> p_worker;
+    update job_keys set locked_by = null, next_run_at = freed_key_due(workspace_id, subject_id, lane, p_at) where locked_by is not null and locked_by <> p_worker;
     update numberers set lease_until = '-infinity' where holder is distinct from p_worker;
 end
 $$;
-call hand_to_system('system_retire_others(uuid)');
+call hand_to_system('system_retire_others(uuid, timestamptz)');
 
 -- Gives keys back: each is due when its head is. Called inside the other functions, when they have written all else.
 -- The rows are locked by the caller; this is a statement of its own, so that it sees jobs that were committed meanwhile.
@@ -79,8 +92,7 @@ begin atomic
     from unnest(p_workspace, p_subject) as i (workspace_id, subject_id)
     where k.workspace_id = i.workspace_id and k.subject_id = i.subject_id and k.lane = p_lane;
 end;
-revoke all on function release_keys(uuid[], uuid[], text) from public;
-grant execute on function release_keys(uuid[], uuid[], text) to switchboard_system;
+revoke all on function release_keys(uuid[], uuid[], text) from switchboard_app;
 
 -- Puts a claimed job off whose work failed for a reason of the database's: its key is given back, due at `p_at`.
 create function system_put_off(

@@ -1,10 +1,13 @@
 -- Claims due keys of dialogues' lanes, each with its head job, and raises their fences. Workspaces with due work share the
 -- claim evenly, so that one with a long backlog slows nobody; what they leave is for the next claim. The walk over workspaces
--- begins behind `p_after`, which callers move on; it serves 256 workspaces at most and looks at 10,000.
+-- begins behind `p_after`, which callers move on; it serves 256 workspaces at most and looks at 10,000. None gets more than
+-- `p_most` of it, and those in `p_busy` get nothing now: a workspace whose engine hangs does not fill the worker.
 --
 -- Only a worker that is known claims: the keys of any other would be swept by nobody. Heads are read by a statement of their
 -- own, when the keys are locked: the one that locks them may still see jobs that their last holder has done.
-create function system_claim(p_worker uuid, p_after uuid, p_limit integer, p_at timestamptz)
+create function system_claim(
+    p_worker uuid, p_after uuid, p_limit integer, p_most integer, p_busy uuid[], p_at timestamptz
+)
 returns table (
     workspace_id uuid, subject_id uuid, lane text, fence bigint, job_id uuid, target_id uuid, failures integer)
 language plpgsql security definer
@@ -46,8 +49,9 @@ begin
          where w.due < 256 and w.seen < 10000)
     ),
     shares as materialized (
-        select w.workspace_id, greatest(1, p_limit / count(*) over ()) as share
-        from waiting w where w.next_run_at <= p_at
+        select w.workspace_id, least(p_most, greatest(1, p_limit / count(*) over ())) as share
+        from waiting w
+        where w.workspace_id <> all (p_busy) and w.next_run_at <= p_at
     ),
     due as materialized (
         select k.workspace_id, k.subject_id, k.lane
@@ -93,7 +97,7 @@ begin
     end if;
 end
 $$;
-call hand_to_system('system_claim(uuid, uuid, integer, timestamptz)');
+call hand_to_system('system_claim(uuid, uuid, integer, integer, uuid[], timestamptz)');
 
 -- Claims due keys of the lane hook, each with its head job, and raises their fences. Endpoints with due keys share the claim
 -- evenly, and none gets more than `p_most` of it; those in `p_busy` get nothing now. So neither an endpoint's backlog nor one
@@ -195,15 +199,16 @@ end
 $$;
 call hand_to_system('system_claim_hooks(uuid, uuid, integer, integer, uuid[], timestamptz)');
 
--- When the next key of a dialogue falls due.
-create function system_next_due()
+-- When the next key of a dialogue falls due, but for workspaces in `p_busy`; NULL: none waits.
+create function system_next_due(p_busy uuid[])
 returns timestamptz
 language sql stable security definer
 set search_path = public, pg_temp
 begin atomic
-    select min(next_run_at) from job_keys where locked_by is null and next_run_at < 'infinity' and lane <> 'hook';
+    select min(next_run_at) from job_keys
+    where locked_by is null and next_run_at < 'infinity' and lane <> 'hook' and workspace_id <> all (p_busy);
 end;
-call hand_to_system('system_next_due()');
+call hand_to_system('system_next_due(uuid[])');
 
 -- When the next key of the lane hook falls due, but for endpoints in `p_busy`; NULL: none waits.
 create function system_next_due_hook(p_busy uuid[])

@@ -85,7 +85,8 @@ where
     }
 }
 
-/// Gives a reason to the refusals of tonic itself, which come without one: a message that can't be read, or is too long.
+/// Gives a reason to the refusals of tonic itself, which come without one: a message that can't be read, or is too long, or
+/// for a method that is not there.
 fn explained<R: Default>(response: Response<R>) -> Response<R> {
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
     if header("grpc-status-details-bin").is_some() {
@@ -99,6 +100,10 @@ fn explained<R: Default>(response: Response<R>) -> Response<R> {
             domain::Reason::FieldInvalid,
             "request",
             "is not a message of this method: it can't be decoded, is nested too deeply, or holds text that is not UTF-8",
+        ),
+        Some(tonic::Code::Unimplemented) => domain::Error::new(
+            domain::Reason::MethodNotAllowed,
+            "this server has no such service or method; its reflection lists what it has",
         ),
         _ => return response,
     };

@@ -160,6 +160,67 @@ async fn a_persons_message_takes_control_and_a_timer_gives_it_back() {
 }
 
 #[tokio::test]
+async fn what_a_person_says_prolongs_the_span_that_was_agreed() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    let grpc = world.grpc().await;
+    world.new_message(&route, &route.message(Some("m1"), "hello")).await;
+    receiver.wait_for(1).await;
+    let id = dialogue_of(&grpc, &route).await.id;
+    let take = async |span: Option<i64>| {
+        let request = v1::TakeControlRequest {
+            dialogue_id: id.clone(),
+            return_after: span.map(seconds),
+            ..v1::TakeControlRequest::default()
+        };
+        grpc.dialogues().take_control(request).await.unwrap();
+    };
+    let returns = async || {
+        let dialogue = dialogue_of(&grpc, &route).await;
+        assert_eq!(dialogue.status(), DialogueStatus::Open);
+        dialogue
+            .control
+            .unwrap()
+            .return_time
+            .map(|at| i128::from(at.seconds) * 1_000_000_000 + i128::from(at.nanos))
+    };
+    let operator = async |text: &str| {
+        let request = v1::SendMessageRequest {
+            dialogue_id: id.clone(),
+            text: text.to_owned(),
+            author: v1::MessageAuthor::Operator.into(),
+            ..v1::SendMessageRequest::default()
+        };
+        grpc.dialogues().send_message(request).await.unwrap();
+    };
+    take(Some(3_600)).await;
+    let taken = returns().await.unwrap();
+    // No span of the agent's policy, and yet each message counts: the operator's, and the employee's, which takes nothing.
+    operator("I look into it").await;
+    let spoke = returns().await.unwrap();
+    assert!(spoke > taken);
+    let mut body = route.message(Some("e1"), "from the helpdesk");
+    body["message_sender"] = "employee".into();
+    world.new_message(&route, &body).await;
+    let again = returns().await.unwrap();
+    assert!(again > spoke && again - taken < 60_000_000_000, "{taken} {spoke} {again}");
+    // Who takes it anew agrees anew; a shorter span, too. The policy's longer one prolongs it.
+    take(Some(60)).await;
+    assert!(returns().await.unwrap() < taken - 3_000_000_000_000);
+    let policy = v1::ReplyPolicy { return_after: Some(seconds(7_200)), ..v1::ReplyPolicy::default() };
+    world.set_policy(&route, policy).await;
+    operator("still on it").await;
+    assert!(returns().await.unwrap() > again);
+
+    // The customer prolongs nothing, and what is not agreed stays so.
+    let before = returns().await;
+    world.new_message(&route, &route.message(Some("m2"), "thanks")).await;
+    assert_eq!(returns().await, before);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn an_employees_message_takes_control_where_the_policy_says_so() {
     let world = World::new().await;
     let receiver = Receiver::start().await;

@@ -239,6 +239,64 @@ async fn the_governor_keeps_a_channel_under_its_rate() {
 }
 
 #[tokio::test]
+async fn several_processes_keep_a_channel_under_its_rate_together() {
+    const RATE: usize = 14;
+    const CHATS: usize = 56;
+    let world = World::new().await;
+    let others = [world.another().await, world.another().await];
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    let rate = f64::from(u32::try_from(RATE).unwrap());
+    let policy = v1::DeliveryPolicy { max_per_second: Some(rate), ..v1::DeliveryPolicy::default() };
+    world.set_delivery_policy(&route, policy).await.unwrap();
+    let addresses = others.iter().map(|other| other.grpc.unwrap()).chain([world.grpc_addr()]);
+    let mut doors = Vec::new();
+    for address in addresses {
+        let channel = tonic::transport::Channel::from_shared(format!("http://{address}")).unwrap();
+        doors.push(crate::harness::Grpc::over(channel.connect().await.unwrap(), &world.key));
+    }
+    let said = (0..CHATS).map(|chat| {
+        let request = v1::ReceiveMessageRequest {
+            channel_id: route.channel_id.clone(),
+            chat: format!("chat-{chat}"),
+            text: "hello".to_owned(),
+            sender: v1::MessageSender::Customer.into(),
+            ..v1::ReceiveMessageRequest::default()
+        };
+        let mut webhooks = doors[chat % doors.len()].webhooks();
+        async move { webhooks.receive_message(request).await.unwrap() }
+    });
+    futures::future::join_all(said).await;
+    let received = receiver.wait_for(CHATS).await;
+    for window in received.windows(RATE + 1) {
+        let span = window[RATE].at - window[0].at;
+        assert!(span >= std::time::Duration::from_secs(1), "{} calls within {span:?}", RATE + 1);
+    }
+    // And the rate is used: 56 at 12 a second take less than five seconds.
+    let whole = received[CHATS - 1].at - received[0].at;
+    assert!(whole < std::time::Duration::from_secs(10), "{whole:?}");
+    for other in others {
+        other.stop().await.unwrap();
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_asks_to_wait_is_given_the_time() {
+    let world = World::with(&[("SWITCHBOARD_DELIVERY_PAUSES", "100ms,100ms,100ms")]).await;
+    let receiver = Receiver::start().await;
+    receiver.answer_with(429);
+    receiver.ask_to_wait(2);
+    let route = world.route(&receiver, json!({})).await;
+    world.new_message(&route, &route.message(Some("m1"), "hello")).await;
+    let first = receiver.wait_for(1).await[0].at;
+    receiver.answer_with(200);
+    let second = receiver.wait_for(2).await[1].at;
+    assert!(second - first >= std::time::Duration::from_secs(2), "{:?}", second - first);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn the_guard_withholds_and_says_why() {
     let world = World::new().await;
     let receiver = Receiver::start().await;

@@ -552,6 +552,8 @@ pub(crate) struct Receiver {
 struct Ledger {
     received: Mutex<Vec<Received>>,
     status: AtomicU16,
+    /// What `Retry-After` says, in seconds; 0: nothing.
+    retry_after: AtomicU16,
 }
 
 impl Receiver {
@@ -595,6 +597,11 @@ impl Receiver {
         self.state.status.store(status, Ordering::Relaxed);
     }
 
+    /// Says in each answer after how many seconds to come back; 0: says nothing.
+    pub(crate) fn ask_to_wait(&self, seconds: u16) {
+        self.state.retry_after.store(seconds, Ordering::Relaxed);
+    }
+
     pub(crate) fn received(&self) -> Vec<Received> {
         lock(&self.state.received).clone()
     }
@@ -620,7 +627,12 @@ async fn receive(State(ledger): State<Arc<Ledger>>, headers: HeaderMap, body: By
         // Ends the connection without an answer, and without a word on the console.
         std::panic::resume_unwind(Box::new(()));
     }
-    StatusCode::from_u16(status).unwrap()
+    let mut headers = HeaderMap::new();
+    let retry_after = ledger.retry_after.load(Ordering::Relaxed);
+    if retry_after > 0 {
+        headers.insert(http::header::RETRY_AFTER, retry_after.into());
+    }
+    (StatusCode::from_u16(status).unwrap(), headers)
 }
 
 /// Asks again and again until there is an answer; fails after twenty seconds.

@@ -102,3 +102,21 @@ async fn both_versions_of_reflection_show_the_contract() {
     assert_eq!(refused.code(), tonic::Code::Unauthenticated);
     world.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_unknown_is_refused_with_a_reason() {
+    let world = World::new().await;
+    let mut client = tonic::client::Grpc::new(channel(&world).await);
+    for path in ["/switchboard.v1.AgentsService/FeedPigeons", "/switchboard.v1.PigeonsService/ListPigeons"] {
+        let mut request = tonic::Request::new(v1::ListAgentsRequest::default());
+        let bearer = format!("Bearer {}", world.key);
+        request.metadata_mut().insert("authorization", bearer.parse().unwrap());
+        client.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<_, v1::ListAgentsResponse>::default();
+        let path = http::uri::PathAndQuery::from_static(path);
+        let refused = client.unary(request, path, codec).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::Unimplemented);
+        assert_eq!(crate::harness::reason(&refused).0, "METHOD_NOT_ALLOWED");
+    }
+    world.stop().await;
+}

@@ -122,6 +122,22 @@ async fn row_level_security_alone_keeps_workspaces_apart() {
 }
 
 #[tokio::test]
+async fn nobody_but_our_two_roles_may_call_our_functions() {
+    let world = World::new().await;
+    let mut owner = world.owner().await;
+    let open: Vec<String> = sqlx::query_scalar(
+        "select p.oid::regprocedure::text from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+         cross join lateral aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+         where n.nspname = 'public' and a.grantee = 0 order by 1",
+    )
+    .fetch_all(&mut owner)
+    .await
+    .unwrap();
+    assert_eq!(open, Vec::<String>::new(), "PUBLIC may call these");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_key_does_what_its_scopes_say_until_it_is_revoked() {
     let world = World::new().await;
     let admin = world.grpc().await;

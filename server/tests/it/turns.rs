@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 use switchboard_sdk::v1::{self, RunState, TurnState};
 
-use crate::harness::{Grpc, Receiver, Route, World, reason, until};
+use crate::{
+    harness::{Grpc, Receiver, Route, World, reason, until},
+    tenants::second_workspace,
+};
 
 fn millis(millis: i32) -> prost_types::Duration {
     prost_types::Duration { seconds: i64::from(millis / 1000), nanos: millis % 1000 * 1_000_000 }
@@ -244,6 +247,93 @@ async fn absurd_policies_are_refused_by_field() {
     ] {
         let refused = world.try_policy(&route, policy).await.unwrap_err();
         assert_eq!(reason(&refused), ("FIELD_INVALID".to_owned(), vec![field.to_owned()]));
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_workspace_whose_engine_hangs_keeps_no_other_waiting() {
+    const PLACES: i64 = 8;
+    let mut world = World::with(&[("SWITCHBOARD_CONCURRENCY", &PLACES.to_string())]).await;
+    let receiver = Receiver::start().await;
+    let hanging = world.route(&receiver, json!({ "delay_ms": 60_000 })).await;
+    for chat in 0..3 * PLACES {
+        let mut body = hanging.message(Some("m1"), "hello");
+        body["chat_id"] = json!(format!("{}/{chat}", hanging.channel_id));
+        assert_eq!(world.new_message(&hanging, &body).await.status, 200);
+    }
+    let mut owner = world.owner().await;
+    let mut running = async || -> i64 {
+        let count = sqlx::query_scalar("select count(*) from runs where state = 'STARTED'");
+        count.fetch_one(&mut owner).await.unwrap()
+    };
+    // All that one workspace gets is taken, and no more for as long as one looks.
+    let mut before = -1;
+    loop {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let now = running().await;
+        if now == before && now > 0 {
+            break;
+        }
+        before = now;
+    }
+    assert!((PLACES / 2..PLACES).contains(&before), "{before} of {PLACES} places");
+
+    let (_, key) = second_workspace(&world).await;
+    world.key = key;
+    let route = world.route(&receiver, json!({})).await;
+    let began = std::time::Instant::now();
+    for text in ["one", "two", "three"] {
+        world.new_message(&route, &route.message(Some(text), text)).await;
+        let answered =
+            || receiver.received().iter().any(|call| call.json()["text"].to_string().contains(text));
+        until(|| async { Some(()).filter(|()| answered()) }).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(running().await, before, "the others still hang");
+    drop(world);
+}
+
+#[tokio::test]
+async fn a_quiet_window_that_was_moved_ends_late_though_its_worker_died() {
+    // Nobody works here: the story is the worker that died.
+    let world = World::with(&[("SWITCHBOARD_ROLES", "api")]).await;
+    let receiver = Receiver::start().await;
+    let (now, later) = (world.route(&receiver, json!({})).await, world.route(&receiver, json!({})).await);
+    let patient = v1::ReplyPolicy {
+        quiet_window: Some(millis(600_000)),
+        longest_wait: Some(millis(600_000)),
+        ..v1::ReplyPolicy::default()
+    };
+    world.set_policy(&later, patient).await;
+    for route in [&now, &later] {
+        world.new_message(route, &route.message(Some("m1"), "hello")).await;
+    }
+    let mut owner = world.owner().await;
+    let dead = uuid::Uuid::from_u128(1);
+    let held = sqlx::query("update job_keys set locked_by = $1, next_run_at = 'epoch' where lane = 'turn'");
+    assert_eq!(held.bind(dead).execute(&mut owner).await.unwrap().rows_affected(), 2);
+    let at = domain::Clock::now(&domain::SystemClock);
+    for call in [
+        "select system_heartbeat($1, interval '1 minute', $2)",
+        "select null from system_retire($1, $2)",
+        "select null from system_retire_others($1, $2)",
+    ] {
+        let living = uuid::Uuid::from_u128(2);
+        let who = if call.contains("system_retire(") { dead } else { living };
+        sqlx::query(call).bind(who).bind(at).execute(&mut owner).await.unwrap();
+        let keys: Vec<(bool, bool, bool)> = sqlx::query_as(
+            "select k.locked_by is null, k.next_run_at = 'epoch', k.next_run_at = j.run_at
+             from job_keys k join jobs j using (workspace_id, subject_id, lane) where k.lane = 'turn'
+             order by j.run_at",
+        )
+        .fetch_all(&mut owner)
+        .await
+        .unwrap();
+        assert_eq!(keys, [(true, true, false), (true, false, true)], "{call}");
+        let held =
+            sqlx::query("update job_keys set locked_by = $1, next_run_at = 'epoch' where lane = 'turn'");
+        held.bind(dead).execute(&mut owner).await.unwrap();
     }
     world.stop().await;
 }

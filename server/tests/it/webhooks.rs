@@ -306,3 +306,47 @@ async fn what_a_message_carries_beside_its_text_is_kept_and_told() {
     assert_eq!(refused.problem(422, "FIELD_INVALID"), ["parts[1].kind", "parts[0].url"]);
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_locked_dialogue_holds_up_nobody_elses_messages() {
+    use sqlx::{AssertSqlSafe, Connection as _};
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    let say = async |chat: &str, id: String| {
+        let mut body = route.message(Some(&id), "hello");
+        body["chat_id"] = json!(format!("{}/{chat}", route.channel_id));
+        world.new_message(&route, &body).await.status
+    };
+    assert_eq!(say("locked", "first".to_owned()).await, 200);
+    receiver.wait_for(1).await;
+    let mut owner = world.owner().await;
+    let mut tx = owner.begin().await.unwrap();
+    let lock = "select 1 from dialogues for update".to_owned();
+    sqlx::query(AssertSqlSafe(lock)).execute(&mut *tx).await.unwrap();
+
+    // Each of these waits for the row as long as it may; one after another that would be ten seconds.
+    let stuck = futures::future::join_all((0..10).map(|at| say("locked", at.to_string())));
+    let others = async {
+        let began = std::time::Instant::now();
+        for at in 0..30 {
+            assert_eq!(say(&format!("other {at}"), "m1".to_owned()).await, 200);
+        }
+        began.elapsed()
+    };
+    let (stuck, others) = futures::future::join(stuck, others).await;
+    assert!(others < std::time::Duration::from_secs(4), "{others:?}");
+    // A caller may always come back.
+    assert!(stuck.iter().all(|status| [200, 503].contains(status)), "{stuck:?}");
+    tx.commit().await.unwrap();
+    for at in 0..10 {
+        assert_eq!(say("locked", at.to_string()).await, 200);
+    }
+    let mut count = async || -> i64 {
+        let of = "select count(*) from messages m join dialogues d on d.id = m.dialogue_id
+                  where d.chat = 'locked' and m.role = 'USER'";
+        sqlx::query_scalar(of).fetch_one(&mut owner).await.unwrap()
+    };
+    assert_eq!(count().await, 11);
+    world.stop().await;
+}

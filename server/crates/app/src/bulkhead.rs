@@ -1,70 +1,101 @@
-//! Keeps one endpoint from taking all the places of a worker.
+//! Keeps one owner of work from taking all the places of a worker: an endpoint, or a workspace.
 //!
-//! An endpoint that hangs holds each call until its time is over. Without a bound of its own it would soon hold every place,
-//! and everybody else's events would wait for its timeouts.
+//! An endpoint or an engine that hangs holds each call until its time is over. Without a bound of its own its owner would soon
+//! hold every place, and everybody else's work would wait for those timeouts.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use domain::EndpointId;
+use uuid::Uuid;
 
 use crate::hub::Hub;
+
+/// How many places one owner may have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Bound {
+    /// So many.
+    Most(usize),
+    /// So many times what is free. One owner alone gets nearly all, and however many owners hang, something is left for the
+    /// next: with 3, one gets three quarters, two get three sevenths each, ten three thirty-firsts.
+    OfFree(usize),
+}
 
 /// Counts who is inside.
 #[derive(Clone)]
 pub(crate) struct Bulkhead {
-    most: usize,
-    inside: Arc<Mutex<HashMap<EndpointId, usize>>>,
+    bound: Bound,
+    inside: Arc<Mutex<Inside>>,
+    /// Wakes whoever claims.
+    wake: fn(&Hub),
     hub: Arc<Hub>,
 }
 
-/// One place that an endpoint holds.
+#[derive(Default)]
+struct Inside {
+    counts: HashMap<Uuid, usize>,
+    /// Somebody was turned away since the last place was left.
+    turned_away: bool,
+}
+
+/// One place that an owner holds.
 pub(crate) struct Place {
     bulkhead: Bulkhead,
-    endpoint: EndpointId,
+    owner: Uuid,
 }
 
 impl Bulkhead {
-    /// At most so many places for each endpoint.
-    pub(crate) fn new(most: usize, hub: &Arc<Hub>) -> Self {
-        Self { most, inside: Arc::default(), hub: Arc::clone(hub) }
+    /// Bounds each owner's places; `wake` is called when a place is left after somebody was turned away.
+    pub(crate) fn new(bound: Bound, hub: &Arc<Hub>, wake: fn(&Hub)) -> Self {
+        Self { bound, inside: Arc::default(), wake, hub: Arc::clone(hub) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<EndpointId, usize>> {
+    fn lock(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a place. The claim asked [`Self::full`] before; what it brought beyond the bound is done all the same.
-    pub(crate) fn enter(&self, endpoint: EndpointId) -> Place {
-        *self.lock().entry(endpoint).or_default() += 1;
-        Place { bulkhead: self.clone(), endpoint }
+    pub(crate) fn enter(&self, owner: Uuid) -> Place {
+        *self.lock().counts.entry(owner).or_default() += 1;
+        Place { bulkhead: self.clone(), owner }
     }
 
-    /// Who has no place left.
-    pub(crate) fn full(&self) -> Vec<EndpointId> {
-        self.lock().iter().filter(|(_, count)| **count >= self.most).map(|(id, _)| *id).collect()
+    /// Who may have no more, with so many places free for all.
+    pub(crate) fn full(&self, free: usize) -> Vec<Uuid> {
+        let most = match self.bound {
+            Bound::Most(most) => most,
+            Bound::OfFree(times) => free.saturating_mul(times),
+        };
+        let mut inside = self.lock();
+        let full: Vec<Uuid> =
+            inside.counts.iter().filter(|(_, count)| **count >= most).map(|(owner, _)| *owner).collect();
+        inside.turned_away = !full.is_empty();
+        full
     }
 
-    /// How many places an endpoint may have.
-    pub(crate) const fn most(&self) -> usize {
-        self.most
+    /// How many one owner gets of a claim at most, with so many places free for all.
+    pub(crate) fn most(&self, free: usize) -> usize {
+        match self.bound {
+            Bound::Most(most) => most,
+            // So that one claim does not go far beyond the bound.
+            Bound::OfFree(times) => (free / (times + 1)).max(1),
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut inside = self.bulkhead.lock();
-        if let Some(count) = inside.get_mut(&self.endpoint) {
-            // Nobody claims for an endpoint without places until told that it has one.
-            if *count == self.bulkhead.most {
-                self.bulkhead.hub.tell_hooks();
-            }
+        if let Some(count) = inside.counts.get_mut(&self.owner) {
             *count -= 1;
             if *count == 0 {
-                inside.remove(&self.endpoint);
+                inside.counts.remove(&self.owner);
             }
+        }
+        // Nobody claims for an owner without places until told that there may be one.
+        if std::mem::take(&mut inside.turned_away) {
+            (self.bulkhead.wake)(&self.bulkhead.hub);
         }
     }
 }
@@ -73,26 +104,48 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    const ONE: Uuid = Uuid::from_u128(1);
+    const OTHER: Uuid = Uuid::from_u128(2);
+
     #[test]
-    fn an_endpoint_is_full_until_a_place_is_free() {
+    fn an_owner_is_full_until_a_place_is_free() {
         let hub = Arc::new(Hub::new());
         let mut told = hub.hooks();
         told.borrow_and_update();
-        let bulkhead = Bulkhead::new(2, &hub);
-        let (one, other) = (EndpointId(uuid::Uuid::from_u128(1)), EndpointId(uuid::Uuid::from_u128(2)));
-        let first = bulkhead.enter(one);
-        assert!(bulkhead.full().is_empty());
-        let second = bulkhead.enter(one);
-        let third = bulkhead.enter(one);
-        let _elsewhere = bulkhead.enter(other);
-        assert_eq!(bulkhead.full(), [one]);
+        let bulkhead = Bulkhead::new(Bound::Most(2), &hub, Hub::tell_hooks);
+        let first = bulkhead.enter(ONE);
+        assert!(bulkhead.full(9).is_empty());
+        let second = bulkhead.enter(ONE);
+        let third = bulkhead.enter(ONE);
+        let _elsewhere = bulkhead.enter(OTHER);
         drop(third);
-        assert_eq!(bulkhead.full(), [one]);
-        assert!(!told.has_changed().unwrap());
+        assert!(!told.has_changed().unwrap(), "nobody was turned away");
+        assert_eq!(bulkhead.full(9), [ONE]);
         drop(second);
-        assert!(bulkhead.full().is_empty());
         assert!(told.has_changed().unwrap());
+        assert!(bulkhead.full(9).is_empty());
         drop(first);
-        assert_eq!(bulkhead.lock().len(), 1);
+        assert_eq!(bulkhead.lock().counts.len(), 1);
+    }
+
+    #[test]
+    fn however_many_hang_something_is_left() {
+        const PLACES: usize = 1_024;
+        let hub = Arc::new(Hub::new());
+        let bulkhead = Bulkhead::new(Bound::OfFree(3), &hub, Hub::tell_hooks);
+        let mut inside = Vec::new();
+        for owner in 1..=10 {
+            let owner = Uuid::from_u128(owner);
+            loop {
+                let free = PLACES - inside.len();
+                if bulkhead.full(free).contains(&owner) {
+                    break;
+                }
+                inside.extend((0..bulkhead.most(free).min(128)).map(|_| bulkhead.enter(owner)));
+            }
+            assert!(inside.len() < PLACES, "{owner} took the last");
+        }
+        let first = bulkhead.lock().counts[&ONE];
+        assert!((700..=800).contains(&first), "the first, alone, got {first}");
     }
 }

@@ -301,17 +301,15 @@ impl App {
                 None => None,
             };
             let policy = agent.map(|agent| agent.reply_policy).unwrap_or_default();
-            if policy.takeover != Takeover::RecordOnly {
-                let change = Change {
-                    dialogue: new.dialogue,
-                    status: Status::Open,
-                    reason: "operator_message".to_owned(),
-                    by: new.by,
-                    // Later than what was agreed when it was taken, never sooner.
-                    returns_at: policy.returns_at(now).max(dialogue.control.returns_at),
-                };
-                store::control::change(&mut tx, workspace, &change, now).await?;
-            }
+            let change = Change {
+                dialogue: new.dialogue,
+                status: Status::Open,
+                reason: "operator_message".to_owned(),
+                by: new.by,
+                returns_at: policy.returns_at(now),
+            };
+            let takes = policy.takeover != Takeover::RecordOnly;
+            store::control::person_spoke(&mut tx, workspace, &change, takes, now).await?;
         }
         self.sent(tx, workspace, delivery).await
     }

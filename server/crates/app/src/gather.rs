@@ -3,11 +3,15 @@
 //! Each caller waits for its own commit. There is no timer: an idle writer takes a single item at once, a busy one finds
 //! many. That is how throughput goes past one transaction per item without giving up durability.
 
+mod apart;
+
 use std::{collections::VecDeque, error::Error as _, future::Future, sync::Arc, time::Duration};
 
 use domain::{DialogueId, fail_point};
 use store::{Kept, Store};
 use tokio::sync::{mpsc, oneshot};
+
+use self::apart::Apart;
 
 /// One kind of gathered write.
 pub(crate) trait Write: Send + Sync + 'static {
@@ -81,7 +85,8 @@ impl<W: Write> Gather<W> {
         let write = Arc::new(write);
         let queues = (0..writers).map(|_| {
             let (queue, receiver) = mpsc::channel(capacity.div_ceil(writers));
-            let writer = Writer { write: Arc::clone(&write), kept: store.kept() };
+            let writer =
+                Writer { write: Arc::clone(&write), kept: store.kept(), apart: Some(Apart::new(store)) };
             tokio::spawn(writer.run(receiver, most));
             queue
         });
@@ -108,12 +113,14 @@ impl<W: Write> Gather<W> {
     }
 }
 
-/// How often one item alone is tried when its rows are locked: with the pauses, for about a second.
+/// How often the items of a dialogue are tried whose row is locked: with the pauses, for about a second.
 const LOCKED_TRIES: u32 = 12;
 
-struct Writer<W> {
+struct Writer<W: Write> {
     write: Arc<W>,
     kept: Kept,
+    /// Where items wait whose rows are locked. `None`: this one writes those.
+    apart: Option<Apart<W>>,
 }
 
 impl<W: Write> Writer<W> {
@@ -133,7 +140,13 @@ impl<W: Write> Writer<W> {
             if taken == 0 {
                 return;
             }
-            self.write_batch(batch).await;
+            let batch = match &self.apart {
+                Some(apart) => apart.keep(batch),
+                None => batch,
+            };
+            if !batch.is_empty() {
+                self.write_batch(batch).await;
+            }
         }
     }
 
@@ -151,7 +164,17 @@ impl<W: Write> Writer<W> {
                         let _ = answer.send(Ok(result));
                     }
                 }
-                Err(store::Error::Contended) if items.len() == 1 && tries < LOCKED_TRIES => {
+                Err(store::Error::Contended) if items.len() == 1 && self.apart.is_some() => {
+                    if let (Some(apart), Some(item)) = (&self.apart, items.into_iter().zip(answers).next()) {
+                        apart.wait(&self.write, item);
+                        // What is left of the batch may hold more of that dialogue.
+                        waiting =
+                            waiting.into_iter().map(|(batch, tries)| (apart.keep(batch), tries)).collect();
+                        waiting.retain(|(batch, _)| !batch.is_empty());
+                    }
+                }
+                // All of one dialogue.
+                Err(store::Error::Contended) if self.apart.is_none() && tries < LOCKED_TRIES => {
                     tokio::time::sleep(Duration::from_millis(5 + 5 * u64::from(tries))).await;
                     waiting.push_back((items.into_iter().zip(answers).collect(), tries + 1));
                 }
@@ -165,6 +188,11 @@ impl<W: Write> Writer<W> {
                     tracing::warn!(error = %error, cause = ?error.source(), items = items.len(), "a write lost the database");
                     for answer in answers {
                         let _ = answer.send(Err(Failure::Disconnected));
+                    }
+                }
+                Err(store::Error::Contended) if self.apart.is_none() => {
+                    for answer in answers {
+                        let _ = answer.send(Err(Failure::Store(store::Error::Contended)));
                     }
                 }
                 Err(error) if items.len() == 1 => {

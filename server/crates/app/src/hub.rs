@@ -137,7 +137,8 @@ impl Hub {
         self.configuration.send_modify(|count| *count += 1);
     }
 
-    fn wake_work(&self) {
+    /// Says that there may be work, in this process only.
+    pub(crate) fn wake_work(&self) {
         self.work.send_modify(|count| *count += 1);
     }
 

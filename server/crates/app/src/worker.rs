@@ -27,9 +27,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     App, Error, budgets,
-    bulkhead::Bulkhead,
+    bulkhead::{Bound, Bulkhead},
     feeder,
     gather::{Gather, Write},
+    hub::Hub,
     jobs, numberer,
 };
 
@@ -82,7 +83,9 @@ impl Running {
         let _ = self.numberer.await;
         let _ = self.feeder.await;
         let _ = self.rewrapper.await;
-        if let Err(error) = store::queue::retire(self.app.store().pool(), self.app.inner.worker).await {
+        if let Err(error) =
+            store::queue::retire(self.app.store().pool(), self.app.inner.worker, self.app.now()).await
+        {
             tracing::warn!(error = %error, "work could not be given back; others take it when the lease lapses");
         }
     }
@@ -303,13 +306,24 @@ fn gather_by<W: Write>(app: &App, writers: usize, write: W) -> Gather<W> {
 
 /// An endpoint gets one of so many parts of the places for dispatches.
 const ENDPOINTS_SHARE: usize = 4;
+/// A workspace gets so many times the places for turns and deliveries that are free.
+const WORKSPACES_SHARE: usize = 3;
+
+/// Work that is claimed together, and has places of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Turns, deliveries and timers.
+    Dialogues,
+    /// Dispatches to endpoints.
+    Hooks,
+}
 
 /// Starts a worker. `alone`: no other process can be at work on this database, so what others held is free at once.
 pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
     let id = app.inner.worker;
-    store::queue::heartbeat(app.store().pool(), id, app.inner.settings.lease).await?;
+    store::queue::heartbeat(app.store().pool(), id, app.inner.settings.lease, app.now()).await?;
     if alone {
-        store::queue::retire_others(app.store().pool(), id).await?;
+        store::queue::retire_others(app.store().pool(), id, app.now()).await?;
     }
     let worker = Worker {
         app: app.clone(),
@@ -330,17 +344,18 @@ pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
         doubt: Arc::default(),
     };
     let give_up = worker.give_up.clone();
-    let hooks = app.inner.settings.hook_concurrency;
+    let hub = &app.inner.hub;
+    let (dialogues, hooks) = (app.inner.settings.concurrency, app.inner.settings.hook_concurrency);
+    let by_workspace = Bulkhead::new(Bound::OfFree(WORKSPACES_SHARE), hub, Hub::wake_work);
+    let by_endpoint = Bulkhead::new(Bound::Most((hooks / ENDPOINTS_SHARE).max(1)), hub, Hub::tell_hooks);
     let tasks = TaskTracker::new();
+    let dispatch =
+        |kind, bulkhead, places| tokio::spawn(worker.clone().dispatch(kind, bulkhead, places, tasks.clone()));
     Ok(Running {
         heart: tokio::spawn(worker.clone().beat()),
         dispatchers: [
-            tokio::spawn(worker.clone().dispatch(None, app.inner.settings.concurrency, tasks.clone())),
-            tokio::spawn(worker.dispatch(
-                Some(Bulkhead::new((hooks / ENDPOINTS_SHARE).max(1), &app.inner.hub)),
-                hooks,
-                tasks.clone(),
-            )),
+            dispatch(Kind::Dialogues, by_workspace, dialogues),
+            dispatch(Kind::Hooks, by_endpoint, hooks),
         ],
         numberer: tokio::spawn(numberer::run(app.clone())),
         feeder: tokio::spawn(feeder::run(app.clone())),
@@ -357,7 +372,9 @@ impl Worker {
         let mut partitions_due = tokio::time::Instant::now();
         loop {
             tokio::time::sleep(jittered(lease / 4)).await;
-            if let Err(error) = store::queue::heartbeat(self.app.store().pool(), self.id, lease).await {
+            if let Err(error) =
+                store::queue::heartbeat(self.app.store().pool(), self.id, lease, self.app.now()).await
+            {
                 tracing::warn!(error = %error, "a heartbeat failed; it is tried again");
             }
             if tokio::time::Instant::now() >= partitions_due {
@@ -374,15 +391,15 @@ impl Worker {
         }
     }
 
-    /// Claims work and has it done, of the lane of dispatches if there is a bulkhead for it, else of those of dialogues.
-    async fn dispatch(self, hooks: Option<Bulkhead>, concurrency: usize, tasks: TaskTracker) {
+    /// Claims work of a kind and has it done, in so many places.
+    async fn dispatch(self, kind: Kind, bulkhead: Bulkhead, concurrency: usize, tasks: TaskTracker) {
         const MOST_PER_CLAIM: usize = 128;
         // Behind the notifications.
-        let poll = Duration::from_secs(if hooks.is_some() { 3 } else { 1 });
+        let poll = Duration::from_secs(if kind == Kind::Hooks { 3 } else { 1 });
         let places = Arc::new(Semaphore::new(concurrency));
-        let mut work = match hooks {
-            None => self.app.inner.hub.work(),
-            Some(_) => self.app.inner.hub.hooks(),
+        let mut work = match kind {
+            Kind::Dialogues => self.app.inner.hub.work(),
+            Kind::Hooks => self.app.inner.hub.hooks(),
         };
         let mut after = uuid::Uuid::nil();
         while !self.app.inner.stop.is_cancelled() {
@@ -395,18 +412,18 @@ impl Worker {
                 () = self.app.inner.stop.cancelled() => return,
                 place = places.acquire() => drop(place),
             }
-            let free = places.available_permits().clamp(1, MOST_PER_CLAIM);
-            let busy = hooks.as_ref().map(Bulkhead::full).unwrap_or_default();
-            let lanes = match &hooks {
-                None => Lanes::Dialogues,
-                Some(hooks) => Lanes::Hooks { most: hooks.most(), busy: &busy },
+            let free = places.available_permits().max(1);
+            let (most, busy) = (bulkhead.most(free), bulkhead.full(free));
+            let lanes = match kind {
+                Kind::Dialogues => Lanes::Dialogues { most, busy: &busy },
+                Kind::Hooks => Lanes::Hooks { most, busy: &busy },
             };
             let claims = match store::queue::claim(
                 self.app.store().pool(),
                 lanes,
                 self.id,
                 after,
-                free,
+                free.min(MOST_PER_CLAIM),
                 self.app.now(),
             )
             .await
@@ -427,7 +444,7 @@ impl Worker {
             let found = !claims.is_empty();
             for claim in claims {
                 let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-                let inside = hooks.as_ref().zip(claim.endpoint).map(|(hooks, id)| hooks.enter(id));
+                let inside = bulkhead.enter(claim.share());
                 let worker = self.clone();
                 tasks.spawn(async move {
                     worker.work(claim).await;
@@ -530,8 +547,8 @@ impl Worker {
         let pool = self.app.store().pool();
         let lease = self.app.inner.settings.lease;
         let done = async {
-            store::queue::retire(pool, self.id).await?;
-            store::queue::heartbeat(pool, self.id, lease).await
+            store::queue::retire(pool, self.id, self.app.now()).await?;
+            store::queue::heartbeat(pool, self.id, lease, self.app.now()).await
         };
         if let Err(error) = done.await {
             self.doubt.store(true, Ordering::Relaxed);

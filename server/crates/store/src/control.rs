@@ -42,6 +42,32 @@ pub async fn change(
         .bind(now)
         .fetch_one(&mut *conn)
         .await?;
+    told(conn, change, changed).await
+}
+
+/// Notes that a person has said something: where `takes`, that makes the change; a human who holds the dialogue already
+/// holds it for the agreed span from now on. Answers whether the holder changed.
+pub async fn person_spoke(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    change: &Change,
+    takes: bool,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let changed = sqlx::query_scalar("select person_spoke($1, $2, $3, $4, $5, $6, $7)")
+        .bind(workspace.0)
+        .bind(change.dialogue.0)
+        .bind(takes)
+        .bind(&change.reason)
+        .bind(&change.by)
+        .bind(change.returns_at)
+        .bind(now)
+        .fetch_one(&mut *conn)
+        .await?;
+    told(conn, change, changed).await
+}
+
+async fn told(conn: &mut PgConnection, change: &Change, changed: bool) -> Result<bool, Error> {
     if changed && change.status != Status::Pending {
         // A run of the agent's has become pointless.
         sqlx::query("select pg_notify('switchboard_dialogues', $1)")

@@ -47,10 +47,11 @@ impl Error {
                 | sqlx::Error::PoolClosed
                 | sqlx::Error::Tls(_),
             ) => true,
-            // Class 08: connection; 53: resources; 57: the operator stopped it.
+            // Class 08: connection; 53: resources; 57: the operator stopped it, or it took too long; 25P03: the transaction
+            // did nothing for too long.
             Self::Database(sqlx::Error::Database(error)) => error
                 .code()
-                .is_some_and(|code| ["08", "53", "57"].iter().any(|class| code.starts_with(class))),
+                .is_some_and(|code| ["08", "53", "57", "25P03"].iter().any(|class| code.starts_with(class))),
             _ => false,
         }
     }

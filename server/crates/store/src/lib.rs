@@ -66,7 +66,13 @@ impl Store {
             .max_connections(max_connections)
             .after_connect(|conn, _| {
                 Box::pin(async move {
-                    conn.execute("set role switchboard_app; set timezone = 'UTC'").await?;
+                    // Nothing that we ask takes a tenth of this. A process that was frozen in the midst of a transaction
+                    // must not keep rows locked from those that took over its work, nor a bad plan a connection.
+                    conn.execute(
+                        "set role switchboard_app; set timezone = 'UTC';
+                         set idle_in_transaction_session_timeout = '15s'; set statement_timeout = '60s'",
+                    )
+                    .await?;
                     Ok(())
                 })
             })

@@ -34,13 +34,18 @@ impl Lane {
 #[derive(Debug, Clone, Copy)]
 pub enum Lanes<'a> {
     /// All that belongs to dialogues, shared evenly among workspaces.
-    Dialogues,
+    Dialogues {
+        /// How many one workspace gets at most.
+        most: usize,
+        /// Workspaces that get none.
+        busy: &'a [Uuid],
+    },
     /// Dispatches, shared evenly among endpoints: apart, since endpoints belong to strangers and may be slow or many.
     Hooks {
         /// How many one endpoint gets at most.
         most: usize,
         /// Endpoints that get none.
-        busy: &'a [EndpointId],
+        busy: &'a [Uuid],
     },
 }
 
@@ -95,20 +100,13 @@ pub async fn claim(
     now: Timestamp,
 ) -> Result<Vec<Claim>, Error> {
     let int = |number| i32::try_from(number).unwrap_or(i32::MAX);
-    let query = match lanes {
-        Lanes::Dialogues => sqlx::query_as("select * from system_claim($1, $2, $3, $4)")
-            .bind(worker.0)
-            .bind(after)
-            .bind(int(limit)),
+    let (query, most, busy) = match lanes {
+        Lanes::Dialogues { most, busy } => ("select * from system_claim($1, $2, $3, $4, $5, $6)", most, busy),
         Lanes::Hooks { most, busy } => {
-            sqlx::query_as("select * from system_claim_hooks($1, $2, $3, $4, $5, $6)")
-                .bind(worker.0)
-                .bind(after)
-                .bind(int(limit))
-                .bind(int(most))
-                .bind(busy.iter().map(|id| id.0).collect::<Vec<_>>())
+            ("select * from system_claim_hooks($1, $2, $3, $4, $5, $6)", most, busy)
         }
     };
+    let query = sqlx::query_as(query).bind(worker.0).bind(after).bind(int(limit)).bind(int(most)).bind(busy);
     let rows: Vec<ClaimRow> = query.bind(now).fetch_all(pool).await?;
     rows.into_iter()
         .map(|row| {
@@ -140,18 +138,23 @@ pub async fn claim(
 /// When the next key falls due. `None`: nothing waits.
 pub async fn next_due(pool: &PgPool, lanes: Lanes<'_>) -> Result<Option<Timestamp>, Error> {
     let query = match lanes {
-        Lanes::Dialogues => sqlx::query_scalar("select system_next_due()"),
-        Lanes::Hooks { busy, .. } => sqlx::query_scalar("select system_next_due_hook($1)")
-            .bind(busy.iter().map(|id| id.0).collect::<Vec<_>>()),
+        Lanes::Dialogues { busy, .. } => sqlx::query_scalar("select system_next_due($1)").bind(busy),
+        Lanes::Hooks { busy, .. } => sqlx::query_scalar("select system_next_due_hook($1)").bind(busy),
     };
     Ok(query.fetch_one(pool).await?)
 }
 
 /// Says that this worker lives. Answers whether its lease had lapsed (or it is new): its keys are others' now.
-pub async fn heartbeat(pool: &PgPool, worker: WorkerId, lease: std::time::Duration) -> Result<bool, Error> {
-    Ok(sqlx::query_scalar("select system_heartbeat($1, $2)")
+pub async fn heartbeat(
+    pool: &PgPool,
+    worker: WorkerId,
+    lease: std::time::Duration,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar("select system_heartbeat($1, $2, $3)")
         .bind(worker.0)
         .bind(interval(lease))
+        .bind(now)
         .fetch_one(pool)
         .await?)
 }
@@ -172,14 +175,14 @@ pub async fn put_off(pool: &PgPool, worker: WorkerId, claim: &Claim, at: Timesta
 }
 
 /// Ends this worker; its keys are free at once.
-pub async fn retire(pool: &PgPool, worker: WorkerId) -> Result<(), Error> {
-    sqlx::query("select system_retire($1)").bind(worker.0).execute(pool).await?;
+pub async fn retire(pool: &PgPool, worker: WorkerId, now: Timestamp) -> Result<(), Error> {
+    sqlx::query("select system_retire($1, $2)").bind(worker.0).bind(now).execute(pool).await?;
     Ok(())
 }
 
 /// Ends all other workers. For an embedded database alone.
-pub async fn retire_others(pool: &PgPool, worker: WorkerId) -> Result<(), Error> {
-    sqlx::query("select system_retire_others($1)").bind(worker.0).execute(pool).await?;
+pub async fn retire_others(pool: &PgPool, worker: WorkerId, now: Timestamp) -> Result<(), Error> {
+    sqlx::query("select system_retire_others($1, $2)").bind(worker.0).bind(now).execute(pool).await?;
     Ok(())
 }
 
