@@ -133,6 +133,7 @@ async fn two_hundred_turns_at_the_edge_keep_a_budget() {
             message_id: format!("m{number}"),
             text: "/usage 100".to_owned(),
             sender: v1::MessageSender::Customer.into(),
+            ..v1::ReceiveMessageRequest::default()
         };
         let grpc = grpc.clone();
         async move { grpc.webhooks().receive_message(request).await.unwrap() }

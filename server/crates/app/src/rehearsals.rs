@@ -11,7 +11,7 @@ use domain::{
     usage::Purpose,
     vendor::VendorError,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use store::events::NewEvent;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -63,6 +63,8 @@ pub(crate) struct Stage {
     engine: Engine,
     model: Arc<dyn CompletionModel>,
     account: Account,
+    /// What the engine noted of the dialogue that is rehearsed: its vendor may keep a conversation by it.
+    noted: Option<(DialogueId, Value)>,
     /// When its reservations lapse, should this process die.
     lapse: Duration,
     /// What all its calls used.
@@ -123,6 +125,7 @@ impl App {
             app: self.clone(),
             payer: Payer { workspace, agent: rehearsed.agent, dialogue: None::<DialogueId>, holder },
             account,
+            noted: None,
             engine: rehearsed.engine.clone(),
             model,
             lapse: longest + Duration::from_mins(1),
@@ -139,14 +142,23 @@ impl Stage {
         request: &Completion,
     ) -> Result<Result<(domain::engine::Answer, Spent), Stopped>, Error> {
         let mut request = request.clone();
+        if let Some((_, notes)) = self.noted.as_ref().filter(|(dialogue, _)| *dialogue == request.dialogue) {
+            request.notes = Some(notes.clone());
+        }
         loop {
             let outcome = match self.call(&request).await? {
                 Ok((outcome, spent)) => outcome.map(|outcome| (outcome, spent)),
                 Err(stopped) => return Ok(Err(stopped)),
             };
             match outcome {
-                Ok((Outcome::Answered(answer), spent)) => return Ok(Ok((answer, spent))),
+                Ok((Outcome::Answered(answer), spent)) => {
+                    if let Some(notes) = &answer.notes {
+                        self.noted = Some((request.dialogue, notes.clone()));
+                    }
+                    return Ok(Ok((answer, spent)));
+                }
                 Ok((Outcome::Waiting { notes, pause }, _)) => {
+                    self.noted = Some((request.dialogue, notes.clone()));
                     request.notes = Some(notes);
                     if self.pointless.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                         return Ok(Err(Stopped::Failed("nobody waits for it any more".to_owned())));
@@ -183,8 +195,18 @@ impl Stage {
         Ok(Ok((outcome, spent)))
     }
 
+    /// Has the vendor forget the conversation that a rehearsal made there.
+    pub(crate) async fn forget(&mut self) {
+        let Some((dialogue, notes)) = self.noted.take() else { return };
+        if let Err(error) = self.model.forget(&self.account.connection, dialogue, &notes).await {
+            tracing::info!(workspace.id = %self.payer.workspace, vendor = error.vendor, error = %error,
+                "a rehearsed conversation stays at its vendor");
+        }
+    }
+
     /// Notes what it all used, with an event, if it used anything.
-    pub(crate) async fn close(&self, purpose: Purpose) -> Result<(), Error> {
+    pub(crate) async fn close(&mut self, purpose: Purpose) -> Result<(), Error> {
+        self.forget().await;
         if self.spent.calls == 0 {
             return Ok(());
         }

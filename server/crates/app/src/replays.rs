@@ -146,7 +146,7 @@ impl App {
             let mut stage = stage;
             let work = replay(&app, workspace, &rehearsed, recorded, &mut stage, &mut sender);
             let done = in_time(longest, &pointless, Box::pin(work)).await;
-            let closed = match &stage {
+            let closed = match &mut stage {
                 Ok(stage) => stage.close(Purpose::Replay).await,
                 Err(_) => Ok(()),
             };
@@ -190,6 +190,9 @@ async fn replay(
             let error = "not_recorded: a message of its history is gone".to_owned();
             (ReplayedTurn { error, ..begin(&recording) }, false)
         };
+        if let Ok(stage) = &mut *stage {
+            stage.forget().await;
+        }
         summary.turns += 1;
         summary.same += i32::from(turn.same());
         summary.diverged += i32::from(!turn.divergences.is_empty());
@@ -265,6 +268,8 @@ async fn again(
         }
     };
     turn.asked = true;
+    // A conversation at the vendor is the customer's, and left alone: what is asked now gets one of its own.
+    request.notes = None;
     let mut known: Vec<(&ToolCall, &Value)> =
         recording.steps.iter().flat_map(|step| step.answer.tool_calls.iter().zip(&step.results)).collect();
     while request.steps.len() < MOST_STEPS {

@@ -609,6 +609,9 @@ type Engine struct {
 	// The vendor's own settings; an unknown member is an error. `mock` knows `delay_ms` (0 to 600,000: how long each answer
 	// takes) and `fail` (`never`, `once`: the first run of every turn, `always`).
 	Settings *structpb.Struct `protobuf:"bytes,5,opt,name=settings,proto3" json:"settings,omitempty"`
+	// The workspace's integration with this vendor, whose account is used. Empty: the operator's own account, from the
+	// server's environment; `mock` needs none.
+	IntegrationId string `protobuf:"bytes,6,opt,name=integration_id,json=integrationId,proto3" json:"integration_id,omitempty"`
 	// What its tokens cost, for the cost of runs and for budgets. Vendors change their prices: keep it up to date. Runs keep
 	// the price that they had. Not set: costs are not known.
 	Price         *Price `protobuf:"bytes,7,opt,name=price,proto3" json:"price,omitempty"`
@@ -679,6 +682,13 @@ func (x *Engine) GetSettings() *structpb.Struct {
 		return x.Settings
 	}
 	return nil
+}
+
+func (x *Engine) GetIntegrationId() string {
+	if x != nil {
+		return x.IntegrationId
+	}
+	return ""
 }
 
 func (x *Engine) GetPrice() *Price {
@@ -2295,6 +2305,198 @@ func (x *ReplaySummary) GetUsage() *Usage {
 	return nil
 }
 
+// Asks for the models of an engine.
+type ListModelsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The engine's vendor.
+	Vendor string `protobuf:"bytes,1,opt,name=vendor,proto3" json:"vendor,omitempty"`
+	// The workspace's integration with this vendor, whose account is asked. Empty: the operator's own account.
+	IntegrationId string `protobuf:"bytes,2,opt,name=integration_id,json=integrationId,proto3" json:"integration_id,omitempty"`
+	// Asks the vendor now, whatever is kept.
+	Refresh       bool `protobuf:"varint,3,opt,name=refresh,proto3" json:"refresh,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListModelsRequest) Reset() {
+	*x = ListModelsRequest{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListModelsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListModelsRequest) ProtoMessage() {}
+
+func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
+func (*ListModelsRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ListModelsRequest) GetVendor() string {
+	if x != nil {
+		return x.Vendor
+	}
+	return ""
+}
+
+func (x *ListModelsRequest) GetIntegrationId() string {
+	if x != nil {
+		return x.IntegrationId
+	}
+	return ""
+}
+
+func (x *ListModelsRequest) GetRefresh() bool {
+	if x != nil {
+		return x.Refresh
+	}
+	return false
+}
+
+// The models of an engine.
+type ListModelsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The models, as the vendor orders them. Empty where the vendor has no such list.
+	Models []*Model `protobuf:"bytes,1,rep,name=models,proto3" json:"models,omitempty"`
+	// When the vendor said so.
+	FetchTime     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=fetch_time,json=fetchTime,proto3" json:"fetch_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListModelsResponse) Reset() {
+	*x = ListModelsResponse{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListModelsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListModelsResponse) ProtoMessage() {}
+
+func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
+func (*ListModelsResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ListModelsResponse) GetModels() []*Model {
+	if x != nil {
+		return x.Models
+	}
+	return nil
+}
+
+func (x *ListModelsResponse) GetFetchTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FetchTime
+	}
+	return nil
+}
+
+// A model that can be asked.
+type Model struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What `engine.model` is set to.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Its name for people. Empty: only the id.
+	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// The longest input in its tokens. Not set: not told.
+	MaxInputTokens *int64 `protobuf:"varint,3,opt,name=max_input_tokens,json=maxInputTokens,proto3,oneof" json:"max_input_tokens,omitempty"`
+	// The longest output in its tokens. Not set: not told.
+	MaxOutputTokens *int64 `protobuf:"varint,4,opt,name=max_output_tokens,json=maxOutputTokens,proto3,oneof" json:"max_output_tokens,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Model) Reset() {
+	*x = Model{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Model) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Model) ProtoMessage() {}
+
+func (x *Model) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Model.ProtoReflect.Descriptor instead.
+func (*Model) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Model) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Model) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *Model) GetMaxInputTokens() int64 {
+	if x != nil && x.MaxInputTokens != nil {
+		return *x.MaxInputTokens
+	}
+	return 0
+}
+
+func (x *Model) GetMaxOutputTokens() int64 {
+	if x != nil && x.MaxOutputTokens != nil {
+		return *x.MaxOutputTokens
+	}
+	return 0
+}
+
 var File_switchboard_v1_agents_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_agents_proto_rawDesc = "" +
@@ -2331,13 +2533,14 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	" \x01(\x0e2\x18.switchboard.v1.TakeoverR\btakeover\x12<\n" +
 	"\freturn_after\x18\v \x01(\v2\x19.google.protobuf.DurationR\vreturnAfter\x12(\n" +
 	"\x10hand_over_notice\x18\f \x01(\tR\x0ehandOverNoticeB\x0f\n" +
-	"\r_max_restarts\"\x96\x02\n" +
+	"\r_max_restarts\"\xbd\x02\n" +
 	"\x06Engine\x12\x16\n" +
 	"\x06vendor\x18\x01 \x01(\tR\x06vendor\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12%\n" +
 	"\vtemperature\x18\x03 \x01(\x01H\x00R\vtemperature\x88\x01\x01\x12/\n" +
 	"\x11max_output_tokens\x18\x04 \x01(\x05H\x01R\x0fmaxOutputTokens\x88\x01\x01\x123\n" +
-	"\bsettings\x18\x05 \x01(\v2\x17.google.protobuf.StructR\bsettings\x12+\n" +
+	"\bsettings\x18\x05 \x01(\v2\x17.google.protobuf.StructR\bsettings\x12%\n" +
+	"\x0eintegration_id\x18\x06 \x01(\tR\rintegrationId\x12+\n" +
 	"\x05price\x18\a \x01(\v2\x15.switchboard.v1.PriceR\x05priceB\x0e\n" +
 	"\f_temperatureB\x14\n" +
 	"\x12_max_output_tokens\"\xb8\x01\n" +
@@ -2448,7 +2651,22 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\x04same\x18\x02 \x01(\x05R\x04same\x12\x1a\n" +
 	"\bdiverged\x18\x03 \x01(\x05R\bdiverged\x12\x16\n" +
 	"\x06failed\x18\x04 \x01(\x05R\x06failed\x12+\n" +
-	"\x05usage\x18\x05 \x01(\v2\x15.switchboard.v1.UsageR\x05usage*e\n" +
+	"\x05usage\x18\x05 \x01(\v2\x15.switchboard.v1.UsageR\x05usage\"l\n" +
+	"\x11ListModelsRequest\x12\x16\n" +
+	"\x06vendor\x18\x01 \x01(\tR\x06vendor\x12%\n" +
+	"\x0eintegration_id\x18\x02 \x01(\tR\rintegrationId\x12\x18\n" +
+	"\arefresh\x18\x03 \x01(\bR\arefresh\"~\n" +
+	"\x12ListModelsResponse\x12-\n" +
+	"\x06models\x18\x01 \x03(\v2\x15.switchboard.v1.ModelR\x06models\x129\n" +
+	"\n" +
+	"fetch_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tfetchTime\"\xc5\x01\n" +
+	"\x05Model\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
+	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12-\n" +
+	"\x10max_input_tokens\x18\x03 \x01(\x03H\x00R\x0emaxInputTokens\x88\x01\x01\x12/\n" +
+	"\x11max_output_tokens\x18\x04 \x01(\x03H\x01R\x0fmaxOutputTokens\x88\x01\x01B\x13\n" +
+	"\x11_max_input_tokensB\x14\n" +
+	"\x12_max_output_tokens*e\n" +
 	"\fNewerMessage\x12\x1d\n" +
 	"\x19NEWER_MESSAGE_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17NEWER_MESSAGE_NEXT_TURN\x10\x01\x12\x19\n" +
@@ -2472,7 +2690,7 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\x19USAGE_PURPOSE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12USAGE_PURPOSE_TURN\x10\x01\x12\x19\n" +
 	"\x15USAGE_PURPOSE_PREVIEW\x10\x02\x12\x18\n" +
-	"\x14USAGE_PURPOSE_REPLAY\x10\x032\xb5\x06\n" +
+	"\x14USAGE_PURPOSE_REPLAY\x10\x032\x8a\a\n" +
 	"\rAgentsService\x12V\n" +
 	"\vCreateAgent\x12\".switchboard.v1.CreateAgentRequest\x1a#.switchboard.v1.CreateAgentResponse\x12M\n" +
 	"\bGetAgent\x12\x1f.switchboard.v1.GetAgentRequest\x1a .switchboard.v1.GetAgentResponse\x12S\n" +
@@ -2483,7 +2701,9 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\x10RotateAgentToken\x12'.switchboard.v1.RotateAgentTokenRequest\x1a(.switchboard.v1.RotateAgentTokenResponse\x12P\n" +
 	"\tListUsage\x12 .switchboard.v1.ListUsageRequest\x1a!.switchboard.v1.ListUsageResponse\x12Y\n" +
 	"\fPreviewReply\x12#.switchboard.v1.PreviewReplyRequest\x1a$.switchboard.v1.PreviewReplyResponse\x12d\n" +
-	"\x0fReplayDialogues\x12&.switchboard.v1.ReplayDialoguesRequest\x1a'.switchboard.v1.ReplayDialoguesResponse0\x01B\xb3\x01\n" +
+	"\x0fReplayDialogues\x12&.switchboard.v1.ReplayDialoguesRequest\x1a'.switchboard.v1.ReplayDialoguesResponse0\x01\x12S\n" +
+	"\n" +
+	"ListModels\x12!.switchboard.v1.ListModelsRequest\x1a\".switchboard.v1.ListModelsResponseB\xb3\x01\n" +
 	"\x12com.switchboard.v1B\vAgentsProtoP\x01Z7switchboard.dev/sdk/go/gen/switchboard/v1;switchboardv1\xa2\x02\x03SXX\xaa\x02\x0eSwitchboard.V1\xca\x02\x0eSwitchboard\\V1\xe2\x02\x1aSwitchboard\\V1\\GPBMetadata\xea\x02\x0fSwitchboard::V1b\x06proto3"
 
 var (
@@ -2499,7 +2719,7 @@ func file_switchboard_v1_agents_proto_rawDescGZIP() []byte {
 }
 
 var file_switchboard_v1_agents_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_switchboard_v1_agents_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_switchboard_v1_agents_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_switchboard_v1_agents_proto_goTypes = []any{
 	(NewerMessage)(0),                // 0: switchboard.v1.NewerMessage
 	(OnFailure)(0),                   // 1: switchboard.v1.OnFailure
@@ -2534,87 +2754,94 @@ var file_switchboard_v1_agents_proto_goTypes = []any{
 	(*ReplayedTurn)(nil),             // 30: switchboard.v1.ReplayedTurn
 	(*ReplayedAnswer)(nil),           // 31: switchboard.v1.ReplayedAnswer
 	(*ReplaySummary)(nil),            // 32: switchboard.v1.ReplaySummary
-	(*timestamppb.Timestamp)(nil),    // 33: google.protobuf.Timestamp
-	(*Budget)(nil),                   // 34: switchboard.v1.Budget
-	(*durationpb.Duration)(nil),      // 35: google.protobuf.Duration
-	(*structpb.Struct)(nil),          // 36: google.protobuf.Struct
-	(*Usage)(nil),                    // 37: switchboard.v1.Usage
-	(*fieldmaskpb.FieldMask)(nil),    // 38: google.protobuf.FieldMask
-	(MessageRole)(0),                 // 39: switchboard.v1.MessageRole
-	(*structpb.Value)(nil),           // 40: google.protobuf.Value
+	(*ListModelsRequest)(nil),        // 33: switchboard.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),       // 34: switchboard.v1.ListModelsResponse
+	(*Model)(nil),                    // 35: switchboard.v1.Model
+	(*timestamppb.Timestamp)(nil),    // 36: google.protobuf.Timestamp
+	(*Budget)(nil),                   // 37: switchboard.v1.Budget
+	(*durationpb.Duration)(nil),      // 38: google.protobuf.Duration
+	(*structpb.Struct)(nil),          // 39: google.protobuf.Struct
+	(*Usage)(nil),                    // 40: switchboard.v1.Usage
+	(*fieldmaskpb.FieldMask)(nil),    // 41: google.protobuf.FieldMask
+	(MessageRole)(0),                 // 42: switchboard.v1.MessageRole
+	(*structpb.Value)(nil),           // 43: google.protobuf.Value
 }
 var file_switchboard_v1_agents_proto_depIdxs = []int32{
 	7,  // 0: switchboard.v1.Agent.engine:type_name -> switchboard.v1.Engine
-	33, // 1: switchboard.v1.Agent.create_time:type_name -> google.protobuf.Timestamp
-	33, // 2: switchboard.v1.Agent.update_time:type_name -> google.protobuf.Timestamp
+	36, // 1: switchboard.v1.Agent.create_time:type_name -> google.protobuf.Timestamp
+	36, // 2: switchboard.v1.Agent.update_time:type_name -> google.protobuf.Timestamp
 	6,  // 3: switchboard.v1.Agent.reply_policy:type_name -> switchboard.v1.ReplyPolicy
-	34, // 4: switchboard.v1.Agent.budgets:type_name -> switchboard.v1.Budget
+	37, // 4: switchboard.v1.Agent.budgets:type_name -> switchboard.v1.Budget
 	1,  // 5: switchboard.v1.Agent.on_budget_exhausted:type_name -> switchboard.v1.OnFailure
-	35, // 6: switchboard.v1.ReplyPolicy.quiet_window:type_name -> google.protobuf.Duration
-	35, // 7: switchboard.v1.ReplyPolicy.longest_wait:type_name -> google.protobuf.Duration
+	38, // 6: switchboard.v1.ReplyPolicy.quiet_window:type_name -> google.protobuf.Duration
+	38, // 7: switchboard.v1.ReplyPolicy.longest_wait:type_name -> google.protobuf.Duration
 	0,  // 8: switchboard.v1.ReplyPolicy.newer_message:type_name -> switchboard.v1.NewerMessage
 	1,  // 9: switchboard.v1.ReplyPolicy.on_failure:type_name -> switchboard.v1.OnFailure
-	35, // 10: switchboard.v1.ReplyPolicy.late_after:type_name -> google.protobuf.Duration
+	38, // 10: switchboard.v1.ReplyPolicy.late_after:type_name -> google.protobuf.Duration
 	2,  // 11: switchboard.v1.ReplyPolicy.on_late:type_name -> switchboard.v1.OnLate
 	3,  // 12: switchboard.v1.ReplyPolicy.takeover:type_name -> switchboard.v1.Takeover
-	35, // 13: switchboard.v1.ReplyPolicy.return_after:type_name -> google.protobuf.Duration
-	36, // 14: switchboard.v1.Engine.settings:type_name -> google.protobuf.Struct
+	38, // 13: switchboard.v1.ReplyPolicy.return_after:type_name -> google.protobuf.Duration
+	39, // 14: switchboard.v1.Engine.settings:type_name -> google.protobuf.Struct
 	8,  // 15: switchboard.v1.Engine.price:type_name -> switchboard.v1.Price
-	33, // 16: switchboard.v1.ListUsageRequest.start_time:type_name -> google.protobuf.Timestamp
-	33, // 17: switchboard.v1.ListUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	36, // 16: switchboard.v1.ListUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	36, // 17: switchboard.v1.ListUsageRequest.end_time:type_name -> google.protobuf.Timestamp
 	11, // 18: switchboard.v1.ListUsageResponse.days:type_name -> switchboard.v1.DailyUsage
-	33, // 19: switchboard.v1.DailyUsage.day:type_name -> google.protobuf.Timestamp
+	36, // 19: switchboard.v1.DailyUsage.day:type_name -> google.protobuf.Timestamp
 	4,  // 20: switchboard.v1.DailyUsage.purpose:type_name -> switchboard.v1.UsagePurpose
-	37, // 21: switchboard.v1.DailyUsage.usage:type_name -> switchboard.v1.Usage
+	40, // 21: switchboard.v1.DailyUsage.usage:type_name -> switchboard.v1.Usage
 	5,  // 22: switchboard.v1.CreateAgentRequest.agent:type_name -> switchboard.v1.Agent
 	5,  // 23: switchboard.v1.CreateAgentResponse.agent:type_name -> switchboard.v1.Agent
 	5,  // 24: switchboard.v1.GetAgentResponse.agent:type_name -> switchboard.v1.Agent
 	5,  // 25: switchboard.v1.ListAgentsResponse.agents:type_name -> switchboard.v1.Agent
 	5,  // 26: switchboard.v1.UpdateAgentRequest.agent:type_name -> switchboard.v1.Agent
-	38, // 27: switchboard.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
+	41, // 27: switchboard.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
 	5,  // 28: switchboard.v1.UpdateAgentResponse.agent:type_name -> switchboard.v1.Agent
 	5,  // 29: switchboard.v1.RotateAgentTokenResponse.agent:type_name -> switchboard.v1.Agent
 	5,  // 30: switchboard.v1.PreviewReplyRequest.agent:type_name -> switchboard.v1.Agent
 	25, // 31: switchboard.v1.PreviewReplyRequest.messages:type_name -> switchboard.v1.PreviewMessage
-	35, // 32: switchboard.v1.PreviewReplyRequest.timeout:type_name -> google.protobuf.Duration
-	39, // 33: switchboard.v1.PreviewMessage.role:type_name -> switchboard.v1.MessageRole
+	38, // 32: switchboard.v1.PreviewReplyRequest.timeout:type_name -> google.protobuf.Duration
+	42, // 33: switchboard.v1.PreviewMessage.role:type_name -> switchboard.v1.MessageRole
 	27, // 34: switchboard.v1.PreviewReplyResponse.calls:type_name -> switchboard.v1.RehearsedCall
-	36, // 35: switchboard.v1.PreviewReplyResponse.manifest:type_name -> google.protobuf.Struct
-	37, // 36: switchboard.v1.PreviewReplyResponse.usage:type_name -> switchboard.v1.Usage
-	40, // 37: switchboard.v1.RehearsedCall.arguments:type_name -> google.protobuf.Value
-	40, // 38: switchboard.v1.RehearsedCall.result:type_name -> google.protobuf.Value
+	39, // 35: switchboard.v1.PreviewReplyResponse.manifest:type_name -> google.protobuf.Struct
+	40, // 36: switchboard.v1.PreviewReplyResponse.usage:type_name -> switchboard.v1.Usage
+	43, // 37: switchboard.v1.RehearsedCall.arguments:type_name -> google.protobuf.Value
+	43, // 38: switchboard.v1.RehearsedCall.result:type_name -> google.protobuf.Value
 	5,  // 39: switchboard.v1.ReplayDialoguesRequest.agent:type_name -> switchboard.v1.Agent
-	35, // 40: switchboard.v1.ReplayDialoguesRequest.timeout:type_name -> google.protobuf.Duration
+	38, // 40: switchboard.v1.ReplayDialoguesRequest.timeout:type_name -> google.protobuf.Duration
 	30, // 41: switchboard.v1.ReplayDialoguesResponse.turn:type_name -> switchboard.v1.ReplayedTurn
 	32, // 42: switchboard.v1.ReplayDialoguesResponse.summary:type_name -> switchboard.v1.ReplaySummary
 	31, // 43: switchboard.v1.ReplayedTurn.before:type_name -> switchboard.v1.ReplayedAnswer
 	31, // 44: switchboard.v1.ReplayedTurn.after:type_name -> switchboard.v1.ReplayedAnswer
 	27, // 45: switchboard.v1.ReplayedAnswer.calls:type_name -> switchboard.v1.RehearsedCall
-	37, // 46: switchboard.v1.ReplayedAnswer.usage:type_name -> switchboard.v1.Usage
-	37, // 47: switchboard.v1.ReplaySummary.usage:type_name -> switchboard.v1.Usage
-	12, // 48: switchboard.v1.AgentsService.CreateAgent:input_type -> switchboard.v1.CreateAgentRequest
-	14, // 49: switchboard.v1.AgentsService.GetAgent:input_type -> switchboard.v1.GetAgentRequest
-	16, // 50: switchboard.v1.AgentsService.ListAgents:input_type -> switchboard.v1.ListAgentsRequest
-	18, // 51: switchboard.v1.AgentsService.UpdateAgent:input_type -> switchboard.v1.UpdateAgentRequest
-	20, // 52: switchboard.v1.AgentsService.DeleteAgent:input_type -> switchboard.v1.DeleteAgentRequest
-	22, // 53: switchboard.v1.AgentsService.RotateAgentToken:input_type -> switchboard.v1.RotateAgentTokenRequest
-	9,  // 54: switchboard.v1.AgentsService.ListUsage:input_type -> switchboard.v1.ListUsageRequest
-	24, // 55: switchboard.v1.AgentsService.PreviewReply:input_type -> switchboard.v1.PreviewReplyRequest
-	28, // 56: switchboard.v1.AgentsService.ReplayDialogues:input_type -> switchboard.v1.ReplayDialoguesRequest
-	13, // 57: switchboard.v1.AgentsService.CreateAgent:output_type -> switchboard.v1.CreateAgentResponse
-	15, // 58: switchboard.v1.AgentsService.GetAgent:output_type -> switchboard.v1.GetAgentResponse
-	17, // 59: switchboard.v1.AgentsService.ListAgents:output_type -> switchboard.v1.ListAgentsResponse
-	19, // 60: switchboard.v1.AgentsService.UpdateAgent:output_type -> switchboard.v1.UpdateAgentResponse
-	21, // 61: switchboard.v1.AgentsService.DeleteAgent:output_type -> switchboard.v1.DeleteAgentResponse
-	23, // 62: switchboard.v1.AgentsService.RotateAgentToken:output_type -> switchboard.v1.RotateAgentTokenResponse
-	10, // 63: switchboard.v1.AgentsService.ListUsage:output_type -> switchboard.v1.ListUsageResponse
-	26, // 64: switchboard.v1.AgentsService.PreviewReply:output_type -> switchboard.v1.PreviewReplyResponse
-	29, // 65: switchboard.v1.AgentsService.ReplayDialogues:output_type -> switchboard.v1.ReplayDialoguesResponse
-	57, // [57:66] is the sub-list for method output_type
-	48, // [48:57] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	40, // 46: switchboard.v1.ReplayedAnswer.usage:type_name -> switchboard.v1.Usage
+	40, // 47: switchboard.v1.ReplaySummary.usage:type_name -> switchboard.v1.Usage
+	35, // 48: switchboard.v1.ListModelsResponse.models:type_name -> switchboard.v1.Model
+	36, // 49: switchboard.v1.ListModelsResponse.fetch_time:type_name -> google.protobuf.Timestamp
+	12, // 50: switchboard.v1.AgentsService.CreateAgent:input_type -> switchboard.v1.CreateAgentRequest
+	14, // 51: switchboard.v1.AgentsService.GetAgent:input_type -> switchboard.v1.GetAgentRequest
+	16, // 52: switchboard.v1.AgentsService.ListAgents:input_type -> switchboard.v1.ListAgentsRequest
+	18, // 53: switchboard.v1.AgentsService.UpdateAgent:input_type -> switchboard.v1.UpdateAgentRequest
+	20, // 54: switchboard.v1.AgentsService.DeleteAgent:input_type -> switchboard.v1.DeleteAgentRequest
+	22, // 55: switchboard.v1.AgentsService.RotateAgentToken:input_type -> switchboard.v1.RotateAgentTokenRequest
+	9,  // 56: switchboard.v1.AgentsService.ListUsage:input_type -> switchboard.v1.ListUsageRequest
+	24, // 57: switchboard.v1.AgentsService.PreviewReply:input_type -> switchboard.v1.PreviewReplyRequest
+	28, // 58: switchboard.v1.AgentsService.ReplayDialogues:input_type -> switchboard.v1.ReplayDialoguesRequest
+	33, // 59: switchboard.v1.AgentsService.ListModels:input_type -> switchboard.v1.ListModelsRequest
+	13, // 60: switchboard.v1.AgentsService.CreateAgent:output_type -> switchboard.v1.CreateAgentResponse
+	15, // 61: switchboard.v1.AgentsService.GetAgent:output_type -> switchboard.v1.GetAgentResponse
+	17, // 62: switchboard.v1.AgentsService.ListAgents:output_type -> switchboard.v1.ListAgentsResponse
+	19, // 63: switchboard.v1.AgentsService.UpdateAgent:output_type -> switchboard.v1.UpdateAgentResponse
+	21, // 64: switchboard.v1.AgentsService.DeleteAgent:output_type -> switchboard.v1.DeleteAgentResponse
+	23, // 65: switchboard.v1.AgentsService.RotateAgentToken:output_type -> switchboard.v1.RotateAgentTokenResponse
+	10, // 66: switchboard.v1.AgentsService.ListUsage:output_type -> switchboard.v1.ListUsageResponse
+	26, // 67: switchboard.v1.AgentsService.PreviewReply:output_type -> switchboard.v1.PreviewReplyResponse
+	29, // 68: switchboard.v1.AgentsService.ReplayDialogues:output_type -> switchboard.v1.ReplayDialoguesResponse
+	34, // 69: switchboard.v1.AgentsService.ListModels:output_type -> switchboard.v1.ListModelsResponse
+	60, // [60:70] is the sub-list for method output_type
+	50, // [50:60] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_agents_proto_init() }
@@ -2631,13 +2858,14 @@ func file_switchboard_v1_agents_proto_init() {
 		(*ReplayDialoguesResponse_Turn)(nil),
 		(*ReplayDialoguesResponse_Summary)(nil),
 	}
+	file_switchboard_v1_agents_proto_msgTypes[30].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_agents_proto_rawDesc), len(file_switchboard_v1_agents_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   28,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,7 @@ const (
 	AgentsService_ListUsage_FullMethodName        = "/switchboard.v1.AgentsService/ListUsage"
 	AgentsService_PreviewReply_FullMethodName     = "/switchboard.v1.AgentsService/PreviewReply"
 	AgentsService_ReplayDialogues_FullMethodName  = "/switchboard.v1.AgentsService/ReplayDialogues"
+	AgentsService_ListModels_FullMethodName       = "/switchboard.v1.AgentsService/ListModels"
 )
 
 // AgentsServiceClient is the client API for AgentsService service.
@@ -37,14 +38,14 @@ const (
 // Agents: who answers. Reading needs `agents:read`, changing `agents:write`, rotating a token `agents:admin`.
 type AgentsServiceClient interface {
 	// Creates an agent and shows its token, once. With a `request_id`, a repeat within 24 hours answers with the agent that
-	// the first call made, without the token. Reasons: FIELD_INVALID, REQUEST_ID_REUSED.
+	// the first call made, without the token. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, REQUEST_ID_REUSED.
 	CreateAgent(ctx context.Context, in *CreateAgentRequest, opts ...grpc.CallOption) (*CreateAgentResponse, error)
 	// Reads one agent. Reasons: AGENT_NOT_FOUND.
 	GetAgent(ctx context.Context, in *GetAgentRequest, opts ...grpc.CallOption) (*GetAgentResponse, error)
 	// Lists agents, oldest first. Reasons: PAGE_TOKEN_INVALID.
 	ListAgents(ctx context.Context, in *ListAgentsRequest, opts ...grpc.CallOption) (*ListAgentsResponse, error)
 	// Changes the fields named in the mask, all or none. Turns that run already finish with what they began with. Reasons:
-	// AGENT_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
+	// AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
 	UpdateAgent(ctx context.Context, in *UpdateAgentRequest, opts ...grpc.CallOption) (*UpdateAgentResponse, error)
 	// Deletes an agent that no channel uses. Its dialogues stay. Reasons: AGENT_NOT_FOUND, AGENT_IN_USE.
 	DeleteAgent(ctx context.Context, in *DeleteAgentRequest, opts ...grpc.CallOption) (*DeleteAgentResponse, error)
@@ -65,6 +66,10 @@ type AgentsServiceClient interface {
 	// end; costs as PreviewReply does, with the event `agent.replayed`. Needs `agents:write` and `dialogues:read`. Reasons:
 	// AGENT_NOT_FOUND, FIELD_INVALID, DEADLINE_EXCEEDED.
 	ReplayDialogues(ctx context.Context, in *ReplayDialoguesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReplayDialoguesResponse], error)
+	// Lists the models that an engine can be set to. What the vendor said is kept for 24 hours; after that it is still the
+	// answer while the server asks anew. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING, VENDOR_REFUSED,
+	// VENDOR_UNAVAILABLE.
+	ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error)
 }
 
 type agentsServiceClient struct {
@@ -174,6 +179,16 @@ func (c *agentsServiceClient) ReplayDialogues(ctx context.Context, in *ReplayDia
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type AgentsService_ReplayDialoguesClient = grpc.ServerStreamingClient[ReplayDialoguesResponse]
 
+func (c *agentsServiceClient) ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListModelsResponse)
+	err := c.cc.Invoke(ctx, AgentsService_ListModels_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AgentsServiceServer is the server API for AgentsService service.
 // All implementations must embed UnimplementedAgentsServiceServer
 // for forward compatibility.
@@ -181,14 +196,14 @@ type AgentsService_ReplayDialoguesClient = grpc.ServerStreamingClient[ReplayDial
 // Agents: who answers. Reading needs `agents:read`, changing `agents:write`, rotating a token `agents:admin`.
 type AgentsServiceServer interface {
 	// Creates an agent and shows its token, once. With a `request_id`, a repeat within 24 hours answers with the agent that
-	// the first call made, without the token. Reasons: FIELD_INVALID, REQUEST_ID_REUSED.
+	// the first call made, without the token. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, REQUEST_ID_REUSED.
 	CreateAgent(context.Context, *CreateAgentRequest) (*CreateAgentResponse, error)
 	// Reads one agent. Reasons: AGENT_NOT_FOUND.
 	GetAgent(context.Context, *GetAgentRequest) (*GetAgentResponse, error)
 	// Lists agents, oldest first. Reasons: PAGE_TOKEN_INVALID.
 	ListAgents(context.Context, *ListAgentsRequest) (*ListAgentsResponse, error)
 	// Changes the fields named in the mask, all or none. Turns that run already finish with what they began with. Reasons:
-	// AGENT_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
+	// AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
 	UpdateAgent(context.Context, *UpdateAgentRequest) (*UpdateAgentResponse, error)
 	// Deletes an agent that no channel uses. Its dialogues stay. Reasons: AGENT_NOT_FOUND, AGENT_IN_USE.
 	DeleteAgent(context.Context, *DeleteAgentRequest) (*DeleteAgentResponse, error)
@@ -209,6 +224,10 @@ type AgentsServiceServer interface {
 	// end; costs as PreviewReply does, with the event `agent.replayed`. Needs `agents:write` and `dialogues:read`. Reasons:
 	// AGENT_NOT_FOUND, FIELD_INVALID, DEADLINE_EXCEEDED.
 	ReplayDialogues(*ReplayDialoguesRequest, grpc.ServerStreamingServer[ReplayDialoguesResponse]) error
+	// Lists the models that an engine can be set to. What the vendor said is kept for 24 hours; after that it is still the
+	// answer while the server asks anew. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING, VENDOR_REFUSED,
+	// VENDOR_UNAVAILABLE.
+	ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error)
 	mustEmbedUnimplementedAgentsServiceServer()
 }
 
@@ -245,6 +264,9 @@ func (UnimplementedAgentsServiceServer) PreviewReply(context.Context, *PreviewRe
 }
 func (UnimplementedAgentsServiceServer) ReplayDialogues(*ReplayDialoguesRequest, grpc.ServerStreamingServer[ReplayDialoguesResponse]) error {
 	return status.Error(codes.Unimplemented, "method ReplayDialogues not implemented")
+}
+func (UnimplementedAgentsServiceServer) ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListModels not implemented")
 }
 func (UnimplementedAgentsServiceServer) mustEmbedUnimplementedAgentsServiceServer() {}
 func (UnimplementedAgentsServiceServer) testEmbeddedByValue()                       {}
@@ -422,6 +444,24 @@ func _AgentsService_ReplayDialogues_Handler(srv interface{}, stream grpc.ServerS
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type AgentsService_ReplayDialoguesServer = grpc.ServerStreamingServer[ReplayDialoguesResponse]
 
+func _AgentsService_ListModels_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListModelsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentsServiceServer).ListModels(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentsService_ListModels_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentsServiceServer).ListModels(ctx, req.(*ListModelsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AgentsService_ServiceDesc is the grpc.ServiceDesc for AgentsService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -460,6 +500,10 @@ var AgentsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PreviewReply",
 			Handler:    _AgentsService_PreviewReply_Handler,
+		},
+		{
+			MethodName: "ListModels",
+			Handler:    _AgentsService_ListModels_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

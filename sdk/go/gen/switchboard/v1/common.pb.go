@@ -83,6 +83,71 @@ func (MessageRole) EnumDescriptor() ([]byte, []int) {
 	return file_switchboard_v1_common_proto_rawDescGZIP(), []int{0}
 }
 
+// What a part of a message is.
+type PartKind int32
+
+const (
+	// Not set.
+	PartKind_PART_KIND_UNSPECIFIED PartKind = 0
+	// A picture. Engines that see are given it.
+	PartKind_PART_KIND_IMAGE PartKind = 1
+	// A recording of sound.
+	PartKind_PART_KIND_AUDIO PartKind = 2
+	// A recording of pictures.
+	PartKind_PART_KIND_VIDEO PartKind = 3
+	// Any other file.
+	PartKind_PART_KIND_FILE PartKind = 4
+	// A place.
+	PartKind_PART_KIND_LOCATION PartKind = 5
+)
+
+// Enum value maps for PartKind.
+var (
+	PartKind_name = map[int32]string{
+		0: "PART_KIND_UNSPECIFIED",
+		1: "PART_KIND_IMAGE",
+		2: "PART_KIND_AUDIO",
+		3: "PART_KIND_VIDEO",
+		4: "PART_KIND_FILE",
+		5: "PART_KIND_LOCATION",
+	}
+	PartKind_value = map[string]int32{
+		"PART_KIND_UNSPECIFIED": 0,
+		"PART_KIND_IMAGE":       1,
+		"PART_KIND_AUDIO":       2,
+		"PART_KIND_VIDEO":       3,
+		"PART_KIND_FILE":        4,
+		"PART_KIND_LOCATION":    5,
+	}
+)
+
+func (x PartKind) Enum() *PartKind {
+	p := new(PartKind)
+	*p = x
+	return p
+}
+
+func (x PartKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (PartKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_switchboard_v1_common_proto_enumTypes[1].Descriptor()
+}
+
+func (PartKind) Type() protoreflect.EnumType {
+	return &file_switchboard_v1_common_proto_enumTypes[1]
+}
+
+func (x PartKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use PartKind.Descriptor instead.
+func (PartKind) EnumDescriptor() ([]byte, []int) {
+	return file_switchboard_v1_common_proto_rawDescGZIP(), []int{1}
+}
+
 // What a budget is counted for.
 type BudgetScope int32
 
@@ -132,11 +197,11 @@ func (x BudgetScope) String() string {
 }
 
 func (BudgetScope) Descriptor() protoreflect.EnumDescriptor {
-	return file_switchboard_v1_common_proto_enumTypes[1].Descriptor()
+	return file_switchboard_v1_common_proto_enumTypes[2].Descriptor()
 }
 
 func (BudgetScope) Type() protoreflect.EnumType {
-	return &file_switchboard_v1_common_proto_enumTypes[1]
+	return &file_switchboard_v1_common_proto_enumTypes[2]
 }
 
 func (x BudgetScope) Number() protoreflect.EnumNumber {
@@ -145,7 +210,7 @@ func (x BudgetScope) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use BudgetScope.Descriptor instead.
 func (BudgetScope) EnumDescriptor() ([]byte, []int) {
-	return file_switchboard_v1_common_proto_rawDescGZIP(), []int{1}
+	return file_switchboard_v1_common_proto_rawDescGZIP(), []int{2}
 }
 
 // How long a budget lasts.
@@ -181,11 +246,11 @@ func (x BudgetPeriod) String() string {
 }
 
 func (BudgetPeriod) Descriptor() protoreflect.EnumDescriptor {
-	return file_switchboard_v1_common_proto_enumTypes[2].Descriptor()
+	return file_switchboard_v1_common_proto_enumTypes[3].Descriptor()
 }
 
 func (BudgetPeriod) Type() protoreflect.EnumType {
-	return &file_switchboard_v1_common_proto_enumTypes[2]
+	return &file_switchboard_v1_common_proto_enumTypes[3]
 }
 
 func (x BudgetPeriod) Number() protoreflect.EnumNumber {
@@ -194,7 +259,7 @@ func (x BudgetPeriod) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use BudgetPeriod.Descriptor instead.
 func (BudgetPeriod) EnumDescriptor() ([]byte, []int) {
-	return file_switchboard_v1_common_proto_rawDescGZIP(), []int{2}
+	return file_switchboard_v1_common_proto_rawDescGZIP(), []int{3}
 }
 
 // One message of a dialogue. Messages are never changed after they are recorded.
@@ -208,7 +273,7 @@ type Message struct {
 	Seq int64 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
 	// Output only. Who wrote it.
 	Role MessageRole `protobuf:"varint,4,opt,name=role,proto3,enum=switchboard.v1.MessageRole" json:"role,omitempty"`
-	// Output only. The text, UTF-8, 1 to 65,536 bytes.
+	// Output only. The text, UTF-8, up to 65,536 bytes; empty only where there are parts.
 	Text string `protobuf:"bytes,5,opt,name=text,proto3" json:"text,omitempty"`
 	// Output only. The id under which the outside world knows the message: what the caller gave (or the UUID generated for
 	// it) for inbound messages; for the agent's replies, the message's own id, which is what the receiver is told.
@@ -216,7 +281,9 @@ type Message struct {
 	// Output only. The turn that covers the message (role USER) or that wrote it (role ASSISTANT). Empty for others.
 	TurnId string `protobuf:"bytes,7,opt,name=turn_id,json=turnId,proto3" json:"turn_id,omitempty"`
 	// Output only. When it was recorded.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Output only. What it carries beside its text.
+	Parts         []*MessagePart `protobuf:"bytes,9,rep,name=parts,proto3" json:"parts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -307,6 +374,86 @@ func (x *Message) GetCreateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Message) GetParts() []*MessagePart {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+// What a message carries beside its text.
+type MessagePart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. What it is.
+	Kind PartKind `protobuf:"varint,1,opt,name=kind,proto3,enum=switchboard.v1.PartKind" json:"kind,omitempty"`
+	// Required. Where it is: an `http` or `https` URL of up to 2,048 characters; of a location, a `geo:` URI (RFC 5870).
+	Url string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
+	// Its media type, such as `image/png`, up to 255 characters. Empty: not told.
+	MediaType string `protobuf:"bytes,3,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
+	// The name of the file or of the place, up to 255 characters. Empty: it has none.
+	Name          string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MessagePart) Reset() {
+	*x = MessagePart{}
+	mi := &file_switchboard_v1_common_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MessagePart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MessagePart) ProtoMessage() {}
+
+func (x *MessagePart) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_common_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MessagePart.ProtoReflect.Descriptor instead.
+func (*MessagePart) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_common_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *MessagePart) GetKind() PartKind {
+	if x != nil {
+		return x.Kind
+	}
+	return PartKind_PART_KIND_UNSPECIFIED
+}
+
+func (x *MessagePart) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *MessagePart) GetMediaType() string {
+	if x != nil {
+		return x.MediaType
+	}
+	return ""
+}
+
+func (x *MessagePart) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // What calls of engines used and cost together. What a vendor didn't say is not counted as nothing: a field that is not set
 // is not known, and `unknown_calls` says how many calls are missing from the sums.
 type Usage struct {
@@ -332,7 +479,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_switchboard_v1_common_proto_msgTypes[1]
+	mi := &file_switchboard_v1_common_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -344,7 +491,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_common_proto_msgTypes[1]
+	mi := &file_switchboard_v1_common_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -357,7 +504,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_common_proto_rawDescGZIP(), []int{1}
+	return file_switchboard_v1_common_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Usage) GetCalls() int64 {
@@ -433,7 +580,7 @@ type Budget struct {
 
 func (x *Budget) Reset() {
 	*x = Budget{}
-	mi := &file_switchboard_v1_common_proto_msgTypes[2]
+	mi := &file_switchboard_v1_common_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -445,7 +592,7 @@ func (x *Budget) String() string {
 func (*Budget) ProtoMessage() {}
 
 func (x *Budget) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_common_proto_msgTypes[2]
+	mi := &file_switchboard_v1_common_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -458,7 +605,7 @@ func (x *Budget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Budget.ProtoReflect.Descriptor instead.
 func (*Budget) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_common_proto_rawDescGZIP(), []int{2}
+	return file_switchboard_v1_common_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Budget) GetScope() BudgetScope {
@@ -500,7 +647,7 @@ var File_switchboard_v1_common_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_common_proto_rawDesc = "" +
 	"\n" +
-	"\x1bswitchboard/v1/common.proto\x12\x0eswitchboard.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x88\x02\n" +
+	"\x1bswitchboard/v1/common.proto\x12\x0eswitchboard.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbb\x02\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vdialogue_id\x18\x02 \x01(\tR\n" +
@@ -512,7 +659,14 @@ const file_switchboard_v1_common_proto_rawDesc = "" +
 	"externalId\x12\x17\n" +
 	"\aturn_id\x18\a \x01(\tR\x06turnId\x12;\n" +
 	"\vcreate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\xd6\x02\n" +
+	"createTime\x121\n" +
+	"\x05parts\x18\t \x03(\v2\x1b.switchboard.v1.MessagePartR\x05parts\"\x80\x01\n" +
+	"\vMessagePart\x12,\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x18.switchboard.v1.PartKindR\x04kind\x12\x10\n" +
+	"\x03url\x18\x02 \x01(\tR\x03url\x12\x1d\n" +
+	"\n" +
+	"media_type\x18\x03 \x01(\tR\tmediaType\x12\x12\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\"\xd6\x02\n" +
 	"\x05Usage\x12\x14\n" +
 	"\x05calls\x18\x01 \x01(\x03R\x05calls\x12#\n" +
 	"\runknown_calls\x18\x02 \x01(\x03R\funknownCalls\x12&\n" +
@@ -538,7 +692,14 @@ const file_switchboard_v1_common_proto_rawDesc = "" +
 	"\x11MESSAGE_ROLE_USER\x10\x01\x12\x1a\n" +
 	"\x16MESSAGE_ROLE_ASSISTANT\x10\x02\x12\x19\n" +
 	"\x15MESSAGE_ROLE_EMPLOYEE\x10\x03\x12\x17\n" +
-	"\x13MESSAGE_ROLE_SYSTEM\x10\x04*\xab\x01\n" +
+	"\x13MESSAGE_ROLE_SYSTEM\x10\x04*\x90\x01\n" +
+	"\bPartKind\x12\x19\n" +
+	"\x15PART_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fPART_KIND_IMAGE\x10\x01\x12\x13\n" +
+	"\x0fPART_KIND_AUDIO\x10\x02\x12\x13\n" +
+	"\x0fPART_KIND_VIDEO\x10\x03\x12\x12\n" +
+	"\x0ePART_KIND_FILE\x10\x04\x12\x16\n" +
+	"\x12PART_KIND_LOCATION\x10\x05*\xab\x01\n" +
 	"\vBudgetScope\x12\x1c\n" +
 	"\x18BUDGET_SCOPE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11BUDGET_SCOPE_TURN\x10\x01\x12\x19\n" +
@@ -563,27 +724,31 @@ func file_switchboard_v1_common_proto_rawDescGZIP() []byte {
 	return file_switchboard_v1_common_proto_rawDescData
 }
 
-var file_switchboard_v1_common_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_switchboard_v1_common_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_switchboard_v1_common_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_switchboard_v1_common_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_switchboard_v1_common_proto_goTypes = []any{
 	(MessageRole)(0),              // 0: switchboard.v1.MessageRole
-	(BudgetScope)(0),              // 1: switchboard.v1.BudgetScope
-	(BudgetPeriod)(0),             // 2: switchboard.v1.BudgetPeriod
-	(*Message)(nil),               // 3: switchboard.v1.Message
-	(*Usage)(nil),                 // 4: switchboard.v1.Usage
-	(*Budget)(nil),                // 5: switchboard.v1.Budget
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(PartKind)(0),                 // 1: switchboard.v1.PartKind
+	(BudgetScope)(0),              // 2: switchboard.v1.BudgetScope
+	(BudgetPeriod)(0),             // 3: switchboard.v1.BudgetPeriod
+	(*Message)(nil),               // 4: switchboard.v1.Message
+	(*MessagePart)(nil),           // 5: switchboard.v1.MessagePart
+	(*Usage)(nil),                 // 6: switchboard.v1.Usage
+	(*Budget)(nil),                // 7: switchboard.v1.Budget
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
 }
 var file_switchboard_v1_common_proto_depIdxs = []int32{
 	0, // 0: switchboard.v1.Message.role:type_name -> switchboard.v1.MessageRole
-	6, // 1: switchboard.v1.Message.create_time:type_name -> google.protobuf.Timestamp
-	1, // 2: switchboard.v1.Budget.scope:type_name -> switchboard.v1.BudgetScope
-	2, // 3: switchboard.v1.Budget.period:type_name -> switchboard.v1.BudgetPeriod
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	8, // 1: switchboard.v1.Message.create_time:type_name -> google.protobuf.Timestamp
+	5, // 2: switchboard.v1.Message.parts:type_name -> switchboard.v1.MessagePart
+	1, // 3: switchboard.v1.MessagePart.kind:type_name -> switchboard.v1.PartKind
+	2, // 4: switchboard.v1.Budget.scope:type_name -> switchboard.v1.BudgetScope
+	3, // 5: switchboard.v1.Budget.period:type_name -> switchboard.v1.BudgetPeriod
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_common_proto_init() }
@@ -591,14 +756,14 @@ func file_switchboard_v1_common_proto_init() {
 	if File_switchboard_v1_common_proto != nil {
 		return
 	}
-	file_switchboard_v1_common_proto_msgTypes[1].OneofWrappers = []any{}
+	file_switchboard_v1_common_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_common_proto_rawDesc), len(file_switchboard_v1_common_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   3,
+			NumEnums:      4,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -752,7 +752,8 @@ type Turn struct {
 	// Output only. Where it stands.
 	State TurnState `protobuf:"varint,4,opt,name=state,proto3,enum=switchboard.v1.TurnState" json:"state,omitempty"`
 	// Output only. Why it stayed silent or failed: `agent_inactive`, `agent_deleted`, `channel_inactive`, `human_holds`,
-	// `nobody_holds`, `late`, `empty_answer`, `engine_failed`, `budget_exhausted`; or `fallback`: its reply is the policy's text. Empty otherwise.
+	// `nobody_holds`, `late`, `empty_answer`, `engine_failed`, `budget_exhausted`; or `fallback`: its reply is the policy's
+	// text. Empty otherwise.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Output only. The highest `seq` of a customer's message that it covers. 0 while it collects.
 	CoveredThrough int64 `protobuf:"varint,6,opt,name=covered_through,json=coveredThrough,proto3" json:"covered_through,omitempty"`
@@ -2354,7 +2355,8 @@ type TakeControlRequest struct {
 	By string `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
 	// Why, up to 500 characters.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	// After how long control returns to the agent by itself, 1 s to 30 days. Not set: it doesn't.
+	// After how long without a person's message control returns to the agent by itself, 1 s to 30 days: each message of an
+	// operator or employee begins it anew. Not set: it doesn't.
 	ReturnAfter   *durationpb.Duration `protobuf:"bytes,4,opt,name=return_after,json=returnAfter,proto3" json:"return_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

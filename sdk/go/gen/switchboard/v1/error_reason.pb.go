@@ -41,7 +41,7 @@ const (
 	// The update mask is empty or names a field that can't be changed.
 	//
 	// ```json
-	// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "FIELD_MASK_INVALID", "detail": "update_mask: nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active", "errors": [{"field": "update_mask", "detail": "nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active"}]}
+	// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "FIELD_MASK_INVALID", "detail": "update_mask: nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, budgets, on_budget_exhausted", "errors": [{"field": "update_mask", "detail": "nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, budgets, on_budget_exhausted"}]}
 	// ```
 	ErrorReason_ERROR_REASON_FIELD_MASK_INVALID ErrorReason = 2
 	// The page token is not one of ours, or belongs to a list with other filters. Ask for the first page again.
@@ -208,7 +208,7 @@ const (
 	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "ROUTE_NOT_FOUND", "detail": "no such route; see /docs"}
 	// ```
 	ErrorReason_ERROR_REASON_ROUTE_NOT_FOUND ErrorReason = 20
-	// The path exists, with other methods.
+	// The path exists, with other methods; over gRPC (`UNIMPLEMENTED`): this server has no such service or method.
 	//
 	// ```json
 	// {"type": "about:blank", "title": "Method Not Allowed", "status": 405, "reason": "METHOD_NOT_ALLOWED", "detail": "this path does not take DELETE; see /docs"}

@@ -122,20 +122,22 @@ class ReplyPolicy(_message.Message):
     def __init__(self, quiet_window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., longest_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., newer_message: _Optional[_Union[NewerMessage, str]] = ..., max_restarts: _Optional[int] = ..., on_failure: _Optional[_Union[OnFailure, str]] = ..., fallback_text: _Optional[str] = ..., late_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., on_late: _Optional[_Union[OnLate, str]] = ..., apology_text: _Optional[str] = ..., takeover: _Optional[_Union[Takeover, str]] = ..., return_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., hand_over_notice: _Optional[str] = ...) -> None: ...
 
 class Engine(_message.Message):
-    __slots__ = ("vendor", "model", "temperature", "max_output_tokens", "settings", "price")
+    __slots__ = ("vendor", "model", "temperature", "max_output_tokens", "settings", "integration_id", "price")
     VENDOR_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
     MAX_OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    INTEGRATION_ID_FIELD_NUMBER: _ClassVar[int]
     PRICE_FIELD_NUMBER: _ClassVar[int]
     vendor: str
     model: str
     temperature: float
     max_output_tokens: int
     settings: _struct_pb2.Struct
+    integration_id: str
     price: Price
-    def __init__(self, vendor: _Optional[str] = ..., model: _Optional[str] = ..., temperature: _Optional[float] = ..., max_output_tokens: _Optional[int] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., price: _Optional[_Union[Price, _Mapping]] = ...) -> None: ...
+    def __init__(self, vendor: _Optional[str] = ..., model: _Optional[str] = ..., temperature: _Optional[float] = ..., max_output_tokens: _Optional[int] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., integration_id: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ...) -> None: ...
 
 class Price(_message.Message):
     __slots__ = ("currency", "input_micros", "cached_input_micros", "output_micros")
@@ -380,3 +382,33 @@ class ReplaySummary(_message.Message):
     failed: int
     usage: _common_pb2.Usage
     def __init__(self, turns: _Optional[int] = ..., same: _Optional[int] = ..., diverged: _Optional[int] = ..., failed: _Optional[int] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ...) -> None: ...
+
+class ListModelsRequest(_message.Message):
+    __slots__ = ("vendor", "integration_id", "refresh")
+    VENDOR_FIELD_NUMBER: _ClassVar[int]
+    INTEGRATION_ID_FIELD_NUMBER: _ClassVar[int]
+    REFRESH_FIELD_NUMBER: _ClassVar[int]
+    vendor: str
+    integration_id: str
+    refresh: bool
+    def __init__(self, vendor: _Optional[str] = ..., integration_id: _Optional[str] = ..., refresh: _Optional[bool] = ...) -> None: ...
+
+class ListModelsResponse(_message.Message):
+    __slots__ = ("models", "fetch_time")
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    FETCH_TIME_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[Model]
+    fetch_time: _timestamp_pb2.Timestamp
+    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., fetch_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Model(_message.Message):
+    __slots__ = ("id", "display_name", "max_input_tokens", "max_output_tokens")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    MAX_INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    MAX_OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    display_name: str
+    max_input_tokens: int
+    max_output_tokens: int
+    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., max_input_tokens: _Optional[int] = ..., max_output_tokens: _Optional[int] = ...) -> None: ...

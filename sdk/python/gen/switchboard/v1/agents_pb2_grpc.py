@@ -80,6 +80,11 @@ class AgentsServiceStub:
                 request_serializer=switchboard_dot_v1_dot_agents__pb2.ReplayDialoguesRequest.SerializeToString,
                 response_deserializer=switchboard_dot_v1_dot_agents__pb2.ReplayDialoguesResponse.FromString,
                 _registered_method=True)
+        self.ListModels = channel.unary_unary(
+                '/switchboard.v1.AgentsService/ListModels',
+                request_serializer=switchboard_dot_v1_dot_agents__pb2.ListModelsRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_agents__pb2.ListModelsResponse.FromString,
+                _registered_method=True)
 
 
 class AgentsServiceServicer:
@@ -88,7 +93,7 @@ class AgentsServiceServicer:
 
     def CreateAgent(self, request, context):
         """Creates an agent and shows its token, once. With a `request_id`, a repeat within 24 hours answers with the agent that
-        the first call made, without the token. Reasons: FIELD_INVALID, REQUEST_ID_REUSED.
+        the first call made, without the token. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -110,7 +115,7 @@ class AgentsServiceServicer:
 
     def UpdateAgent(self, request, context):
         """Changes the fields named in the mask, all or none. Turns that run already finish with what they began with. Reasons:
-        AGENT_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
+        AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -155,6 +160,15 @@ class AgentsServiceServicer:
         is taken and no vendor is called. Answers with one turn after another, oldest first in each dialogue, and a summary in the
         end; costs as PreviewReply does, with the event `agent.replayed`. Needs `agents:write` and `dialogues:read`. Reasons:
         AGENT_NOT_FOUND, FIELD_INVALID, DEADLINE_EXCEEDED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListModels(self, request, context):
+        """Lists the models that an engine can be set to. What the vendor said is kept for 24 hours; after that it is still the
+        answer while the server asks anew. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING, VENDOR_REFUSED,
+        VENDOR_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -207,6 +221,11 @@ def add_AgentsServiceServicer_to_server(servicer, server):
                     servicer.ReplayDialogues,
                     request_deserializer=switchboard_dot_v1_dot_agents__pb2.ReplayDialoguesRequest.FromString,
                     response_serializer=switchboard_dot_v1_dot_agents__pb2.ReplayDialoguesResponse.SerializeToString,
+            ),
+            'ListModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModels,
+                    request_deserializer=switchboard_dot_v1_dot_agents__pb2.ListModelsRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_agents__pb2.ListModelsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -453,6 +472,33 @@ class AgentsService:
             '/switchboard.v1.AgentsService/ReplayDialogues',
             switchboard_dot_v1_dot_agents__pb2.ReplayDialoguesRequest.SerializeToString,
             switchboard_dot_v1_dot_agents__pb2.ReplayDialoguesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.AgentsService/ListModels',
+            switchboard_dot_v1_dot_agents__pb2.ListModelsRequest.SerializeToString,
+            switchboard_dot_v1_dot_agents__pb2.ListModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,10 +1,11 @@
 import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -16,6 +17,15 @@ class MessageRole(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MESSAGE_ROLE_ASSISTANT: _ClassVar[MessageRole]
     MESSAGE_ROLE_EMPLOYEE: _ClassVar[MessageRole]
     MESSAGE_ROLE_SYSTEM: _ClassVar[MessageRole]
+
+class PartKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PART_KIND_UNSPECIFIED: _ClassVar[PartKind]
+    PART_KIND_IMAGE: _ClassVar[PartKind]
+    PART_KIND_AUDIO: _ClassVar[PartKind]
+    PART_KIND_VIDEO: _ClassVar[PartKind]
+    PART_KIND_FILE: _ClassVar[PartKind]
+    PART_KIND_LOCATION: _ClassVar[PartKind]
 
 class BudgetScope(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -35,6 +45,12 @@ MESSAGE_ROLE_USER: MessageRole
 MESSAGE_ROLE_ASSISTANT: MessageRole
 MESSAGE_ROLE_EMPLOYEE: MessageRole
 MESSAGE_ROLE_SYSTEM: MessageRole
+PART_KIND_UNSPECIFIED: PartKind
+PART_KIND_IMAGE: PartKind
+PART_KIND_AUDIO: PartKind
+PART_KIND_VIDEO: PartKind
+PART_KIND_FILE: PartKind
+PART_KIND_LOCATION: PartKind
 BUDGET_SCOPE_UNSPECIFIED: BudgetScope
 BUDGET_SCOPE_TURN: BudgetScope
 BUDGET_SCOPE_DIALOGUE: BudgetScope
@@ -45,7 +61,7 @@ BUDGET_PERIOD_UNSPECIFIED: BudgetPeriod
 BUDGET_PERIOD_DAY: BudgetPeriod
 
 class Message(_message.Message):
-    __slots__ = ("id", "dialogue_id", "seq", "role", "text", "external_id", "turn_id", "create_time")
+    __slots__ = ("id", "dialogue_id", "seq", "role", "text", "external_id", "turn_id", "create_time", "parts")
     ID_FIELD_NUMBER: _ClassVar[int]
     DIALOGUE_ID_FIELD_NUMBER: _ClassVar[int]
     SEQ_FIELD_NUMBER: _ClassVar[int]
@@ -54,6 +70,7 @@ class Message(_message.Message):
     EXTERNAL_ID_FIELD_NUMBER: _ClassVar[int]
     TURN_ID_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
     id: str
     dialogue_id: str
     seq: int
@@ -62,7 +79,20 @@ class Message(_message.Message):
     external_id: str
     turn_id: str
     create_time: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., seq: _Optional[int] = ..., role: _Optional[_Union[MessageRole, str]] = ..., text: _Optional[str] = ..., external_id: _Optional[str] = ..., turn_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    parts: _containers.RepeatedCompositeFieldContainer[MessagePart]
+    def __init__(self, id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., seq: _Optional[int] = ..., role: _Optional[_Union[MessageRole, str]] = ..., text: _Optional[str] = ..., external_id: _Optional[str] = ..., turn_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., parts: _Optional[_Iterable[_Union[MessagePart, _Mapping]]] = ...) -> None: ...
+
+class MessagePart(_message.Message):
+    __slots__ = ("kind", "url", "media_type", "name")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    kind: PartKind
+    url: str
+    media_type: str
+    name: str
+    def __init__(self, kind: _Optional[_Union[PartKind, str]] = ..., url: _Optional[str] = ..., media_type: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
 
 class Usage(_message.Message):
     __slots__ = ("calls", "unknown_calls", "input_tokens", "cached_input_tokens", "output_tokens", "cost_micros", "currency")

@@ -12,7 +12,7 @@ import type { Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file switchboard/v1/common.proto.
  */
 export const file_switchboard_v1_common: GenFile = /*@__PURE__*/
-  fileDesc("Chtzd2l0Y2hib2FyZC92MS9jb21tb24ucHJvdG8SDnN3aXRjaGJvYXJkLnYxIscBCgdNZXNzYWdlEgoKAmlkGAEgASgJEhMKC2RpYWxvZ3VlX2lkGAIgASgJEgsKA3NlcRgDIAEoAxIpCgRyb2xlGAQgASgOMhsuc3dpdGNoYm9hcmQudjEuTWVzc2FnZVJvbGUSDAoEdGV4dBgFIAEoCRITCgtleHRlcm5hbF9pZBgGIAEoCRIPCgd0dXJuX2lkGAcgASgJEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCL9AQoFVXNhZ2USDQoFY2FsbHMYASABKAMSFQoNdW5rbm93bl9jYWxscxgCIAEoAxIZCgxpbnB1dF90b2tlbnMYAyABKANIAIgBARIgChNjYWNoZWRfaW5wdXRfdG9rZW5zGAQgASgDSAGIAQESGgoNb3V0cHV0X3Rva2VucxgFIAEoA0gCiAEBEhgKC2Nvc3RfbWljcm9zGAYgASgDSAOIAQESEAoIY3VycmVuY3kYByABKAlCDwoNX2lucHV0X3Rva2Vuc0IWChRfY2FjaGVkX2lucHV0X3Rva2Vuc0IQCg5fb3V0cHV0X3Rva2Vuc0IOCgxfY29zdF9taWNyb3MioQEKBkJ1ZGdldBIqCgVzY29wZRgBIAEoDjIbLnN3aXRjaGJvYXJkLnYxLkJ1ZGdldFNjb3BlEiwKBnBlcmlvZBgCIAEoDjIcLnN3aXRjaGJvYXJkLnYxLkJ1ZGdldFBlcmlvZBISCgptYXhfdG9rZW5zGAMgASgDEhcKD21heF9jb3N0X21pY3JvcxgEIAEoAxIQCghjdXJyZW5jeRgFIAEoCSqSAQoLTWVzc2FnZVJvbGUSHAoYTUVTU0FHRV9ST0xFX1VOU1BFQ0lGSUVEEAASFQoRTUVTU0FHRV9ST0xFX1VTRVIQARIaChZNRVNTQUdFX1JPTEVfQVNTSVNUQU5UEAISGQoVTUVTU0FHRV9ST0xFX0VNUExPWUVFEAMSFwoTTUVTU0FHRV9ST0xFX1NZU1RFTRAEKqsBCgtCdWRnZXRTY29wZRIcChhCVURHRVRfU0NPUEVfVU5TUEVDSUZJRUQQABIVChFCVURHRVRfU0NPUEVfVFVSThABEhkKFUJVREdFVF9TQ09QRV9ESUFMT0dVRRACEhgKFEJVREdFVF9TQ09QRV9DT05UQUNUEAMSFgoSQlVER0VUX1NDT1BFX0FHRU5UEAQSGgoWQlVER0VUX1NDT1BFX1dPUktTUEFDRRAFKkQKDEJ1ZGdldFBlcmlvZBIdChlCVURHRVRfUEVSSU9EX1VOU1BFQ0lGSUVEEAASFQoRQlVER0VUX1BFUklPRF9EQVkQAWIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("Chtzd2l0Y2hib2FyZC92MS9jb21tb24ucHJvdG8SDnN3aXRjaGJvYXJkLnYxIvMBCgdNZXNzYWdlEgoKAmlkGAEgASgJEhMKC2RpYWxvZ3VlX2lkGAIgASgJEgsKA3NlcRgDIAEoAxIpCgRyb2xlGAQgASgOMhsuc3dpdGNoYm9hcmQudjEuTWVzc2FnZVJvbGUSDAoEdGV4dBgFIAEoCRITCgtleHRlcm5hbF9pZBgGIAEoCRIPCgd0dXJuX2lkGAcgASgJEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgVwYXJ0cxgJIAMoCzIbLnN3aXRjaGJvYXJkLnYxLk1lc3NhZ2VQYXJ0ImQKC01lc3NhZ2VQYXJ0EiYKBGtpbmQYASABKA4yGC5zd2l0Y2hib2FyZC52MS5QYXJ0S2luZBILCgN1cmwYAiABKAkSEgoKbWVkaWFfdHlwZRgDIAEoCRIMCgRuYW1lGAQgASgJIv0BCgVVc2FnZRINCgVjYWxscxgBIAEoAxIVCg11bmtub3duX2NhbGxzGAIgASgDEhkKDGlucHV0X3Rva2VucxgDIAEoA0gAiAEBEiAKE2NhY2hlZF9pbnB1dF90b2tlbnMYBCABKANIAYgBARIaCg1vdXRwdXRfdG9rZW5zGAUgASgDSAKIAQESGAoLY29zdF9taWNyb3MYBiABKANIA4gBARIQCghjdXJyZW5jeRgHIAEoCUIPCg1faW5wdXRfdG9rZW5zQhYKFF9jYWNoZWRfaW5wdXRfdG9rZW5zQhAKDl9vdXRwdXRfdG9rZW5zQg4KDF9jb3N0X21pY3JvcyKhAQoGQnVkZ2V0EioKBXNjb3BlGAEgASgOMhsuc3dpdGNoYm9hcmQudjEuQnVkZ2V0U2NvcGUSLAoGcGVyaW9kGAIgASgOMhwuc3dpdGNoYm9hcmQudjEuQnVkZ2V0UGVyaW9kEhIKCm1heF90b2tlbnMYAyABKAMSFwoPbWF4X2Nvc3RfbWljcm9zGAQgASgDEhAKCGN1cnJlbmN5GAUgASgJKpIBCgtNZXNzYWdlUm9sZRIcChhNRVNTQUdFX1JPTEVfVU5TUEVDSUZJRUQQABIVChFNRVNTQUdFX1JPTEVfVVNFUhABEhoKFk1FU1NBR0VfUk9MRV9BU1NJU1RBTlQQAhIZChVNRVNTQUdFX1JPTEVfRU1QTE9ZRUUQAxIXChNNRVNTQUdFX1JPTEVfU1lTVEVNEAQqkAEKCFBhcnRLaW5kEhkKFVBBUlRfS0lORF9VTlNQRUNJRklFRBAAEhMKD1BBUlRfS0lORF9JTUFHRRABEhMKD1BBUlRfS0lORF9BVURJTxACEhMKD1BBUlRfS0lORF9WSURFTxADEhIKDlBBUlRfS0lORF9GSUxFEAQSFgoSUEFSVF9LSU5EX0xPQ0FUSU9OEAUqqwEKC0J1ZGdldFNjb3BlEhwKGEJVREdFVF9TQ09QRV9VTlNQRUNJRklFRBAAEhUKEUJVREdFVF9TQ09QRV9UVVJOEAESGQoVQlVER0VUX1NDT1BFX0RJQUxPR1VFEAISGAoUQlVER0VUX1NDT1BFX0NPTlRBQ1QQAxIWChJCVURHRVRfU0NPUEVfQUdFTlQQBBIaChZCVURHRVRfU0NPUEVfV09SS1NQQUNFEAUqRAoMQnVkZ2V0UGVyaW9kEh0KGUJVREdFVF9QRVJJT0RfVU5TUEVDSUZJRUQQABIVChFCVURHRVRfUEVSSU9EX0RBWRABYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * One message of a dialogue. Messages are never changed after they are recorded.
@@ -49,7 +49,7 @@ export type Message = Message$1<"switchboard.v1.Message"> & {
   role: MessageRole;
 
   /**
-   * Output only. The text, UTF-8, 1 to 65,536 bytes.
+   * Output only. The text, UTF-8, up to 65,536 bytes; empty only where there are parts.
    *
    * @generated from field: string text = 5;
    */
@@ -76,6 +76,13 @@ export type Message = Message$1<"switchboard.v1.Message"> & {
    * @generated from field: google.protobuf.Timestamp create_time = 8;
    */
   createTime?: Timestamp | undefined;
+
+  /**
+   * Output only. What it carries beside its text.
+   *
+   * @generated from field: repeated switchboard.v1.MessagePart parts = 9;
+   */
+  parts: MessagePart[];
 };
 
 /**
@@ -84,6 +91,48 @@ export type Message = Message$1<"switchboard.v1.Message"> & {
  */
 export const MessageSchema: GenMessage<Message> = /*@__PURE__*/
   messageDesc(file_switchboard_v1_common, 0);
+
+/**
+ * What a message carries beside its text.
+ *
+ * @generated from message switchboard.v1.MessagePart
+ */
+export type MessagePart = Message$1<"switchboard.v1.MessagePart"> & {
+  /**
+   * Required. What it is.
+   *
+   * @generated from field: switchboard.v1.PartKind kind = 1;
+   */
+  kind: PartKind;
+
+  /**
+   * Required. Where it is: an `http` or `https` URL of up to 2,048 characters; of a location, a `geo:` URI (RFC 5870).
+   *
+   * @generated from field: string url = 2;
+   */
+  url: string;
+
+  /**
+   * Its media type, such as `image/png`, up to 255 characters. Empty: not told.
+   *
+   * @generated from field: string media_type = 3;
+   */
+  mediaType: string;
+
+  /**
+   * The name of the file or of the place, up to 255 characters. Empty: it has none.
+   *
+   * @generated from field: string name = 4;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message switchboard.v1.MessagePart.
+ * Use `create(MessagePartSchema)` to create a new message.
+ */
+export const MessagePartSchema: GenMessage<MessagePart> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_common, 1);
 
 /**
  * What calls of engines used and cost together. What a vendor didn't say is not counted as nothing: a field that is not set
@@ -148,7 +197,7 @@ export type Usage = Message$1<"switchboard.v1.Usage"> & {
  * Use `create(UsageSchema)` to create a new message.
  */
 export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_common, 1);
+  messageDesc(file_switchboard_v1_common, 2);
 
 /**
  * What calls of engines may use. Counting begins with the first call after a budget is set. Before each call the worst that
@@ -202,7 +251,7 @@ export type Budget = Message$1<"switchboard.v1.Budget"> & {
  * Use `create(BudgetSchema)` to create a new message.
  */
 export const BudgetSchema: GenMessage<Budget> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_common, 2);
+  messageDesc(file_switchboard_v1_common, 3);
 
 /**
  * Who wrote a message.
@@ -251,6 +300,61 @@ export enum MessageRole {
  */
 export const MessageRoleSchema: GenEnum<MessageRole> = /*@__PURE__*/
   enumDesc(file_switchboard_v1_common, 0);
+
+/**
+ * What a part of a message is.
+ *
+ * @generated from enum switchboard.v1.PartKind
+ */
+export enum PartKind {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: PART_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A picture. Engines that see are given it.
+   *
+   * @generated from enum value: PART_KIND_IMAGE = 1;
+   */
+  IMAGE = 1,
+
+  /**
+   * A recording of sound.
+   *
+   * @generated from enum value: PART_KIND_AUDIO = 2;
+   */
+  AUDIO = 2,
+
+  /**
+   * A recording of pictures.
+   *
+   * @generated from enum value: PART_KIND_VIDEO = 3;
+   */
+  VIDEO = 3,
+
+  /**
+   * Any other file.
+   *
+   * @generated from enum value: PART_KIND_FILE = 4;
+   */
+  FILE = 4,
+
+  /**
+   * A place.
+   *
+   * @generated from enum value: PART_KIND_LOCATION = 5;
+   */
+  LOCATION = 5,
+}
+
+/**
+ * Describes the enum switchboard.v1.PartKind.
+ */
+export const PartKindSchema: GenEnum<PartKind> = /*@__PURE__*/
+  enumDesc(file_switchboard_v1_common, 1);
 
 /**
  * What a budget is counted for.
@@ -305,7 +409,7 @@ export enum BudgetScope {
  * Describes the enum switchboard.v1.BudgetScope.
  */
 export const BudgetScopeSchema: GenEnum<BudgetScope> = /*@__PURE__*/
-  enumDesc(file_switchboard_v1_common, 1);
+  enumDesc(file_switchboard_v1_common, 2);
 
 /**
  * How long a budget lasts.
@@ -332,5 +436,5 @@ export enum BudgetPeriod {
  * Describes the enum switchboard.v1.BudgetPeriod.
  */
 export const BudgetPeriodSchema: GenEnum<BudgetPeriod> = /*@__PURE__*/
-  enumDesc(file_switchboard_v1_common, 2);
+  enumDesc(file_switchboard_v1_common, 3);
 

@@ -36,10 +36,11 @@ export type Event = Message<"switchboard.v1.Event"> & {
    * person, a program or Switchboard), `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.failed` (an attempt
    * failed, another follows), `delivery.uncertain` (it may have arrived, another follows), `delivery.held`,
    * `delivery.resolved`, `delivery.withheld`, `delivery.dead`, `delivery.retried`, `webhook.quarantined`, `endpoint.created`,
-   * `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why). Dispatches to endpoints
-   * leave no events: they would be dispatched in turn. `budget.exhausted` tells, once for each budget and day, of a call that
-   * did not fit (`data`: `scope`, `period`, `unit`, `most`, `used`, `reserved`, `asked`; the subject is the dialogue, agent or
-   * workspace), `agent.previewed` and `agent.replayed` of what PreviewReply and ReplayDialogues cost (`data.usage`).
+   * `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why),
+   * `integration.created`, `integration.updated`, `integration.deleted`, `integration.health_changed` (`data`: `health`,
+   * `last_error`, `remedy`). Dispatches to endpoints leave no events: they would be dispatched in turn.
+   * `budget.exhausted` tells, once for each budget and day, of a call that did not fit (`data`: `scope`,
+   * `period`, `unit`, `most`, `used`, `reserved`, `asked`; the subject is the dialogue, agent or workspace), `agent.previewed` and `agent.replayed` of what PreviewReply and ReplayDialogues cost (`data.usage`).
    *
    * @generated from field: string type = 2;
    */

@@ -204,6 +204,7 @@ async fn answer(
     claim: &ClaimedTurn,
     begun: &BegunTurn,
     pointless: &CancellationToken,
+    ledger: &mut Ledger,
 ) -> Result<Ended, Error> {
     let app = &worker.app;
     let mut question = match question(app, claim, begun).await? {
