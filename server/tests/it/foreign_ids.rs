@@ -346,6 +346,51 @@ async fn dialogues_and_webhooks(tried: &mut Tried, owned: &Owned) {
         v1::ListEventsRequest { dialogue_id, cursor: "0".to_owned(), ..v1::ListEventsRequest::default() }
     });
 
+    let agent = owned.agents[0].id.as_str();
+    ask!(tried, "ListUsage.agent_id", Ok, agent, agents.list_usage, |agent_id| {
+        v1::ListUsageRequest { agent_id, ..v1::ListUsageRequest::default() }
+    });
+    let messages = vec![v1::PreviewMessage { role: v1::MessageRole::User.into(), text: "hi".to_owned() }];
+    ask!(tried, "PreviewReply.agent_id", NotFound, agent, agents.preview_reply, |agent_id| {
+        v1::PreviewReplyRequest { agent_id, messages: messages.clone(), ..Default::default() }
+    });
+    let draft = |id: String| v1::Agent { id, ..owned.agents[0].clone() };
+    ask!(tried, "PreviewReply.agent.id", NotFound, agent, agents.preview_reply, |id| {
+        let agent = Some(draft(id));
+        v1::PreviewReplyRequest { agent, messages: messages.clone(), ..Default::default() }
+    });
+    // Streams begin only when the agent is found.
+    let replay = async |request: v1::ReplayDialoguesRequest, id: &str| {
+        let refused = tried.grpc.agents().replay_dialogues(request).await.map(|_| Response::new(()));
+        said(refused, id)
+    };
+    for (what, build) in [
+        (
+            "ReplayDialogues.agent_id",
+            (|id, _| v1::ReplayDialoguesRequest { agent_id: id, ..Default::default() })
+                as fn(String, v1::Agent) -> v1::ReplayDialoguesRequest,
+        ),
+        ("ReplayDialogues.agent.id", |id, agent| v1::ReplayDialoguesRequest {
+            agent: Some(v1::Agent { id, ..agent }),
+            ..Default::default()
+        }),
+    ] {
+        let ask = async |id: &str| replay(build(id.to_owned(), owned.agents[0].clone()), id).await;
+        let (foreign, nobody) = (ask(agent).await, ask(NOBODY).await);
+        assert_eq!((foreign.0, &foreign), (Code::NotFound, &nobody), "{what}");
+        assert!(tried.done.insert(what.to_owned()));
+    }
+    // A channel of another workspace has no dialogues here, as one that does not exist.
+    let mine = v1::Agent { id: String::new(), ..owned.agents[0].clone() };
+    for channel_id in [owned.channels[0].id.clone(), NOBODY.to_owned()] {
+        let request =
+            v1::ReplayDialoguesRequest { agent: Some(mine.clone()), channel_id, ..Default::default() };
+        let mut stream = tried.grpc.agents().replay_dialogues(request).await.unwrap().into_inner();
+        let first = stream.message().await.unwrap().unwrap().item;
+        let empty = v1::ReplaySummary { usage: Some(v1::Usage::default()), ..Default::default() };
+        assert_eq!(first, Some(v1::replay_dialogues_response::Item::Summary(empty)));
+    }
+    assert!(tried.done.insert("ReplayDialogues.channel_id".to_owned()));
     let turn = owned.turns[0].id.as_str();
     ask!(tried, "GetTurn.id", NotFound, turn, dialogues.get_turn, |id| v1::GetTurnRequest { id });
     let delivery = owned.deliveries[0].id.as_str();
@@ -481,6 +526,26 @@ async fn integrations(tried: &mut Tried, owned: &Owned) {
             }
         }
     );
+    let said_once = v1::PreviewMessage { role: v1::MessageRole::User.into(), text: "hi".to_owned() };
+    ask!(
+        tried,
+        "PreviewReply.agent.engine.integration_id",
+        NotFound,
+        integration,
+        agents.preview_reply,
+        |id: String| {
+            let agent = Some(v1::Agent { engine: Some(engine(&id)), ..mine.clone() });
+            v1::PreviewReplyRequest { agent, messages: vec![said_once.clone()], ..Default::default() }
+        }
+    );
+    let replay = async |id: &str| {
+        let agent = Some(v1::Agent { engine: Some(engine(id)), ..mine.clone() });
+        let request = v1::ReplayDialoguesRequest { agent, ..Default::default() };
+        said(tried.grpc.agents().replay_dialogues(request).await.map(|_| Response::new(())), id)
+    };
+    let (foreign, nobody) = (replay(integration).await, replay(NOBODY).await);
+    assert_eq!((foreign.0, &foreign), (Code::NotFound, &nobody));
+    assert!(tried.done.insert("ReplayDialogues.agent.engine.integration_id".to_owned()));
     ask!(tried, "ListModels.integration_id", NotFound, integration, agents.list_models, |integration_id| {
         v1::ListModelsRequest { vendor: "acme".to_owned(), integration_id, refresh: false }
     });
