@@ -82,7 +82,7 @@ struct Tried {
 
 /// Asks with a foreign id and with one that exists nowhere, and compares. A list by a foreign id is an empty list.
 macro_rules! ask {
-    ($tried:ident, $what:literal, $code:ident, $foreign:expr, $client:ident.$method:ident, $request:expr) => {{
+    ($tried:ident, $what:expr, $code:ident, $foreign:expr, $client:ident.$method:ident, $request:expr) => {{
         let build = $request;
         let ask = async |id: &str| said($tried.grpc.$client().$method(build(id.to_owned())).await, id);
         let (foreign, nobody) = (ask($foreign).await, ask(NOBODY).await);
@@ -502,50 +502,33 @@ async fn integrations(tried: &mut Tried, owned: &Owned) {
     let request = v1::CreateAgentRequest { agent: Some(mine.clone()), request_id: String::new() };
     let made = tried.grpc.agents().create_agent(request).await.unwrap().into_inner().agent.unwrap();
     let integration = owned.integrations[0].id.as_str();
-    ask!(
-        tried,
-        "CreateAgent.agent.engine.integration_id",
-        NotFound,
-        integration,
-        agents.create_agent,
-        |id: String| {
-            let agent = v1::Agent { engine: Some(engine(&id)), ..mine.clone() };
-            v1::CreateAgentRequest { agent: Some(agent), request_id: String::new() }
-        }
-    );
-    ask!(
-        tried,
-        "UpdateAgent.agent.engine.integration_id",
-        NotFound,
-        integration,
-        agents.update_agent,
-        |id: String| {
-            v1::UpdateAgentRequest {
-                agent: Some(v1::Agent { engine: Some(engine(&id)), ..made.clone() }),
-                update_mask: Some(mask("engine")),
-            }
-        }
-    );
-    let said_once = v1::PreviewMessage { role: v1::MessageRole::User.into(), text: "hi".to_owned() };
-    ask!(
-        tried,
-        "PreviewReply.agent.engine.integration_id",
-        NotFound,
-        integration,
-        agents.preview_reply,
-        |id: String| {
-            let agent = Some(v1::Agent { engine: Some(engine(&id)), ..mine.clone() });
-            v1::PreviewReplyRequest { agent, messages: vec![said_once.clone()], ..Default::default() }
-        }
-    );
-    let replay = async |id: &str| {
-        let agent = Some(v1::Agent { engine: Some(engine(id)), ..mine.clone() });
-        let request = v1::ReplayDialoguesRequest { agent, ..Default::default() };
-        said(tried.grpc.agents().replay_dialogues(request).await.map(|_| Response::new(())), id)
+    // An agent with an engine over that integration, in either place that it may have one.
+    let over = |place: &str, id: &str, agent: &v1::Agent| match place {
+        "engine" => v1::Agent { engine: Some(engine(id)), ..agent.clone() },
+        _ => v1::Agent { fallback_engine: Some(engine(id)), ..agent.clone() },
     };
-    let (foreign, nobody) = (replay(integration).await, replay(NOBODY).await);
-    assert_eq!((foreign.0, &foreign), (Code::NotFound, &nobody));
-    assert!(tried.done.insert("ReplayDialogues.agent.engine.integration_id".to_owned()));
+    let said_once = v1::PreviewMessage { role: v1::MessageRole::User.into(), text: "hi".to_owned() };
+    for place in ["engine", "fallback_engine"] {
+        let field = |rpc: &str| format!("{rpc}.agent.{place}.integration_id");
+        ask!(tried, field("CreateAgent"), NotFound, integration, agents.create_agent, |id: String| {
+            v1::CreateAgentRequest { agent: Some(over(place, &id, &mine)), request_id: String::new() }
+        });
+        ask!(tried, field("UpdateAgent"), NotFound, integration, agents.update_agent, |id: String| {
+            v1::UpdateAgentRequest { agent: Some(over(place, &id, &made)), update_mask: Some(mask(place)) }
+        });
+        ask!(tried, field("PreviewReply"), NotFound, integration, agents.preview_reply, |id: String| {
+            let agent = Some(over(place, &id, &mine));
+            v1::PreviewReplyRequest { agent, messages: vec![said_once.clone()], ..Default::default() }
+        });
+        let replay = async |id: &str| {
+            let agent = Some(over(place, id, &mine));
+            let request = v1::ReplayDialoguesRequest { agent, ..Default::default() };
+            said(tried.grpc.agents().replay_dialogues(request).await.map(|_| Response::new(())), id)
+        };
+        let (foreign, nobody) = (replay(integration).await, replay(NOBODY).await);
+        assert_eq!((foreign.0, &foreign), (Code::NotFound, &nobody));
+        assert!(tried.done.insert(field("ReplayDialogues")));
+    }
     ask!(tried, "ListModels.integration_id", NotFound, integration, agents.list_models, |integration_id| {
         v1::ListModelsRequest { vendor: "acme".to_owned(), integration_id, refresh: false }
     });

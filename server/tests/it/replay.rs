@@ -85,6 +85,37 @@ async fn an_unchanged_agent_answers_as_recorded_and_no_vendor_is_called() {
 }
 
 #[tokio::test]
+async fn what_instructions_spoke_of_is_as_it_was_then() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    let grpc = world.grpc().await;
+    let mut agent = saved(&grpc, &route).await;
+    agent.instructions =
+        "{{agent.display_name}} of {{channel.display_name}}, {{now}}: {{attributes.city|nowhere}}".to_owned();
+    agent.history = Some(v1::HistoryWindow { max_messages: Some(2), max_tokens: None });
+    agent.languages =
+        Some(v1::Languages { codes: vec!["en".to_owned(), "ru".to_owned()], default_code: "en".to_owned() });
+    let paths = ["instructions", "history", "languages"].map(str::to_owned).to_vec();
+    let update_mask = Some(prost_types::FieldMask { paths });
+    let request = v1::UpdateAgentRequest { agent: Some(agent.clone()), update_mask };
+    grpc.agents().update_agent(request).await.unwrap();
+    talk(&world, &receiver, &route, &["hello", "/tool set_attribute city Riga", "and now, please?"]).await;
+    // The attribute is another for the first two turns by now, and the history longer than the window.
+    let (turns, summary) = replayed(&grpc, of(&route)).await;
+    assert_eq!((summary.turns, summary.same, summary.usage.unwrap().calls), (3, 3, 0), "{turns:?}");
+    assert!(turns.iter().all(|turn| turn.same && !turn.asked), "{turns:?}");
+
+    // Of the agent, the draft's name counts; a smaller window is another prompt.
+    agent.display_name = "Renamed".to_owned();
+    let draft =
+        |agent| v1::ReplayDialoguesRequest { agent_id: String::new(), agent: Some(agent), ..of(&route) };
+    let (turns, _) = replayed(&grpc, draft(agent)).await;
+    assert!(turns.iter().all(|turn| turn.asked), "{turns:?}");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_changed_agent_is_asked_with_the_context_of_then() {
     let world = World::new().await;
     let receiver = Receiver::start().await;
