@@ -1,11 +1,13 @@
 create table workspaces (
     workspace_id uuid primary key,
     display_name text not null,
+    budgets jsonb not null default '[]',
     created_at timestamptz not null,
     updated_at timestamptz not null
 );
 comment on table workspaces is 'The tenants.';
 comment on column workspaces.display_name is 'A name for people, 1 to 200 characters.';
+comment on column workspaces.budgets is 'domain::budget::Budget, a list: what the calls of engines of all its agents may use together.';
 call protect_table('workspaces');
 
 create table api_keys (

@@ -7,6 +7,9 @@ create table agents (
     reply_policy jsonb not null,
     profile jsonb not null,
     active boolean not null,
+    budgets jsonb not null default '[]',
+    on_budget_exhausted text not null default 'STAY_SILENT'
+        check (on_budget_exhausted in ('STAY_SILENT', 'FALLBACK_TEXT', 'HAND_OVER')),
     token_hash bytea not null,
     token_suffix text not null,
     created_at timestamptz not null,
@@ -17,10 +20,12 @@ create table agents (
 );
 comment on table agents is 'The configured AIs that answer.';
 comment on column agents.instructions is 'What the model is told before each dialogue, up to 65,536 bytes.';
-comment on column agents.engine is '{vendor, model, temperature, max_output_tokens, settings}: who writes the answers.';
+comment on column agents.engine is '{vendor, model, temperature, max_output_tokens, settings, price}: who writes the answers.';
 comment on column agents.reply_policy is 'domain::policy::ReplyPolicy: when it answers, and what happens when it can''t. Durations in milliseconds.';
 comment on column agents.profile is 'domain::profile::Profile: what it knows and may do. What is missing has its default.';
 comment on column agents.active is 'Whether it answers.';
+comment on column agents.budgets is 'domain::budget::Budget, a list: what its calls of engines may use.';
+comment on column agents.on_budget_exhausted is 'What happens to a turn whose call does not fit them.';
 comment on column agents.token_hash is 'SHA-256 of the token that inbound webhooks carry.';
 comment on column agents.deleted_at is 'When it was deleted; NULL: it was not. Its dialogues still name it.';
 call protect_table('agents');

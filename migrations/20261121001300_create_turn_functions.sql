@@ -89,7 +89,8 @@ begin
                case when b.fallback then coalesce(nullif(a.profile -> 'fallback_engine', 'null'), a.engine) else a.engine end
                    as engine,
                a.instructions, a.reply_policy, a.profile, (c.delivery_policy ->> 'max_text_chars')::integer as max_text_chars,
-               jsonb_build_object('agent', a.display_name, 'channel', c.display_name, 'attributes', d.attributes) as facts,
+               jsonb_build_object('agent', a.display_name, 'channel', c.display_name, 'vendor', c.vendor, 'chat', d.chat,
+                   'attributes', d.attributes) as facts,
                h.history, h.from_seq
         from begun b
         join dialogues d on d.workspace_id = b.workspace_id and d.id = b.dialogue_id
@@ -144,10 +145,18 @@ end
 $$;
 call hand_to_system('system_begin_turns(uuid, uuid[], uuid[], uuid[], bigint[], timestamptz, integer)');
 
+-- What a turn has used and cost with its present run, whose record is not written yet.
+create function spent_by_turn(p_workspace uuid, p_turn uuid, p_run integer, p_record jsonb)
+returns jsonb
+language sql stable
+return case when p_run = 1 then coalesce(p_record -> 'spent', '{"calls": 0, "unknown_calls": 0}')
+    else turn_spent(p_workspace, p_turn, p_run, p_record -> 'spent') end;
+
 -- Commits replies: message, delivery, events, the end of turn and run and job, all or none of each item. Where nothing of
 -- the dialogue waits to be delivered, the out key is taken at once and the first attempt is committed as STARTED: the
 -- worker sends without going through the queue. A worker that dies leaves a job under a locked key, like any other.
 --
+-- `p_record`: what the engine was given, and what its calls used and cost: {request, hash, spent}.
 -- `p_error`: why the run failed, whose fallback text this is; NULL: it is the engine's answer. `p_reason`: what the reply is in
 -- place of an answer; NULL: it is one.
 --
@@ -155,7 +164,7 @@ call hand_to_system('system_begin_turns(uuid, uuid[], uuid[], uuid[], bigint[], 
 -- turn meanwhile: then the turn is due for its next run.
 create function system_commit_replies(
     p_worker uuid, p_workspace uuid[], p_dialogue uuid[], p_turn uuid[], p_run integer[], p_fence bigint[],
-    p_job uuid[], p_message uuid[], p_body text[], p_answer jsonb[], p_input_tokens bigint[], p_output_tokens bigint[],
+    p_job uuid[], p_message uuid[], p_body text[], p_answer jsonb[], p_record jsonb[],
     p_delivery uuid[], p_out_job uuid[], p_event uuid[], p_error text[], p_reason text[], p_at timestamptz
 )
 returns table (ord integer, outcome text, out_fence bigint)
@@ -201,10 +210,10 @@ begin
     with input as materialized (
         select i.*, i.n::integer as ord
         from unnest(
-            p_workspace, p_dialogue, p_turn, p_run, p_job, p_message, p_body, p_answer, p_input_tokens, p_output_tokens,
+            p_workspace, p_dialogue, p_turn, p_run, p_job, p_message, p_body, p_answer, p_record,
             p_delivery, p_out_job, p_event, p_error, p_reason
         ) with ordinality as i (
-            workspace_id, dialogue_id, turn_id, run, job_id, message_id, body, answer, input_tokens, output_tokens,
+            workspace_id, dialogue_id, turn_id, run, job_id, message_id, body, answer, record,
             delivery_id, out_job_id, event_id, error, reason, n)
         where i.n = any (v_good)
     ),
@@ -225,7 +234,8 @@ begin
     told as (
         insert into events (workspace_id, id, kind, dialogue_id, subject_id, data, occurred_at)
         select i.workspace_id, i.event_id, 'message.replied', i.dialogue_id, i.message_id,
-               jsonb_build_object('turn_id', i.turn_id, 'delivery_id', i.delivery_id), m.updated_at
+               jsonb_build_object('turn_id', i.turn_id, 'delivery_id', i.delivery_id,
+                   'usage', spent_by_turn(i.workspace_id, i.turn_id, i.run, i.record)), m.updated_at
         from input i join moved m on m.ord = i.ord
     ),
     noted as (
@@ -242,7 +252,13 @@ begin
     answered as (
         update runs r
         set state = case when i.error is null then 'ANSWERED' else 'FAILED' end, error = i.error, ended_at = p_at,
-            input_tokens = i.input_tokens, output_tokens = i.output_tokens
+            prompt_hash = i.record ->> 'hash', request = coalesce(i.record -> 'request', r.request),
+            calls = coalesce((i.record -> 'spent' ->> 'calls')::bigint, 0),
+            unknown_calls = coalesce((i.record -> 'spent' ->> 'unknown_calls')::bigint, 0),
+            input_tokens = (i.record -> 'spent' ->> 'input_tokens')::bigint,
+            cached_input_tokens = (i.record -> 'spent' ->> 'cached_input_tokens')::bigint,
+            output_tokens = (i.record -> 'spent' ->> 'output_tokens')::bigint,
+            cost_micros = (i.record -> 'spent' ->> 'cost_micros')::bigint, currency = i.record -> 'spent' ->> 'currency'
         from input i where r.workspace_id = i.workspace_id and r.turn_id = i.turn_id and r.number = i.run
     ),
     stepped as (
@@ -309,11 +325,20 @@ begin
     if v_superseded is not null then
         return query
         with input as materialized (
-            select i.* from unnest(p_workspace, p_turn, p_run) with ordinality as i (workspace_id, turn_id, run, n)
+            select i.* from unnest(p_workspace, p_turn, p_run, p_record) with ordinality
+                as i (workspace_id, turn_id, run, record, n)
             where i.n = any (v_superseded)
         ),
         ended as (
-            update runs r set state = 'SUPERSEDED', ended_at = p_at
+            update runs r
+            set state = 'SUPERSEDED', ended_at = p_at,
+            prompt_hash = i.record ->> 'hash', request = coalesce(i.record -> 'request', r.request),
+            calls = coalesce((i.record -> 'spent' ->> 'calls')::bigint, 0),
+            unknown_calls = coalesce((i.record -> 'spent' ->> 'unknown_calls')::bigint, 0),
+            input_tokens = (i.record -> 'spent' ->> 'input_tokens')::bigint,
+            cached_input_tokens = (i.record -> 'spent' ->> 'cached_input_tokens')::bigint,
+            output_tokens = (i.record -> 'spent' ->> 'output_tokens')::bigint,
+            cost_micros = (i.record -> 'spent' ->> 'cost_micros')::bigint, currency = i.record -> 'spent' ->> 'currency'
             from input i where r.workspace_id = i.workspace_id and r.turn_id = i.turn_id and r.number = i.run
         ),
         counted as (
@@ -329,15 +354,16 @@ begin
         'turn');
 end
 $$;
-call hand_to_system('system_commit_replies(uuid, uuid[], uuid[], uuid[], integer[], bigint[], uuid[], uuid[], text[], jsonb[], bigint[], bigint[], uuid[], uuid[], uuid[], text[], text[], timestamptz)');
+call hand_to_system('system_commit_replies(uuid, uuid[], uuid[], uuid[], integer[], bigint[], uuid[], uuid[], text[], jsonb[], jsonb[], uuid[], uuid[], uuid[], text[], text[], timestamptz)');
 
 -- Settles turns that got no reply: state SILENT or FAILED closes them for good, with all messages that were added to them;
 -- RUNNING leaves them for another run, at `p_run_at` when this one failed, or when newer messages say if it was superseded;
 -- COLLECTING undoes the beginning of the run, and the turn goes on gathering messages until `p_run_at`.
--- `p_error` is why the run failed; NULL: it did not.
+-- `p_error` is why the run failed; NULL: it did not. `p_record` as in system_commit_replies; NULL: the engine was not asked.
 create function system_settle_turns(
     p_worker uuid, p_workspace uuid[], p_dialogue uuid[], p_turn uuid[], p_run integer[], p_fence bigint[], p_job uuid[],
-    p_state text[], p_reason text[], p_error text[], p_run_at timestamptz[], p_event uuid[], p_at timestamptz
+    p_state text[], p_reason text[], p_error text[], p_run_at timestamptz[], p_event uuid[], p_record jsonb[],
+    p_at timestamptz
 )
 returns table (ord integer)
 language plpgsql security definer
@@ -374,9 +400,10 @@ begin
     return query
     with input as materialized (
         select i.*, i.n::integer as ord
-        from unnest(p_workspace, p_dialogue, p_turn, p_run, p_job, p_state, p_reason, p_error, p_run_at, p_event)
+        from unnest(p_workspace, p_dialogue, p_turn, p_run, p_job, p_state, p_reason, p_error, p_run_at, p_event,
+            p_record)
             with ordinality as i (workspace_id, dialogue_id, turn_id, run, job_id, state, reason, error, run_at,
-                event_id, n)
+                event_id, record, n)
         where i.n = any (v_good)
     ),
     moved as (
@@ -392,9 +419,15 @@ begin
         update runs r
         set state = case when i.error is not null then 'FAILED' when i.state = 'RUNNING' then 'SUPERSEDED'
                 else 'ANSWERED' end,
-            error = i.error, ended_at = p_at
-        from input i
-        where r.workspace_id = i.workspace_id and r.turn_id = i.turn_id and r.number = i.run and i.state <> 'COLLECTING'
+            error = i.error, ended_at = p_at,
+            prompt_hash = i.record ->> 'hash', request = coalesce(i.record -> 'request', r.request),
+            calls = coalesce((i.record -> 'spent' ->> 'calls')::bigint, 0),
+            unknown_calls = coalesce((i.record -> 'spent' ->> 'unknown_calls')::bigint, 0),
+            input_tokens = (i.record -> 'spent' ->> 'input_tokens')::bigint,
+            cached_input_tokens = (i.record -> 'spent' ->> 'cached_input_tokens')::bigint,
+            output_tokens = (i.record -> 'spent' ->> 'output_tokens')::bigint,
+            cost_micros = (i.record -> 'spent' ->> 'cost_micros')::bigint, currency = i.record -> 'spent' ->> 'currency'
+        from input i where r.workspace_id = i.workspace_id and r.turn_id = i.turn_id and r.number = i.run and i.state <> 'COLLECTING'
     ),
     undone as (
         delete from runs r using input i
@@ -426,7 +459,9 @@ begin
     told as (
         insert into events (workspace_id, id, kind, dialogue_id, subject_id, data, occurred_at)
         select i.workspace_id, i.event_id, case i.state when 'SILENT' then 'turn.silent' else 'turn.failed' end,
-               i.dialogue_id, i.turn_id, jsonb_build_object('reason', i.reason), m.updated_at
+               i.dialogue_id, i.turn_id,
+               jsonb_build_object('reason', i.reason, 'usage', spent_by_turn(i.workspace_id, i.turn_id, i.run, i.record)),
+               m.updated_at
         from input i join moved m on m.ord = i.ord where i.state not in ('RUNNING', 'COLLECTING')
         returning workspace_id, id, occurred_at
     ),
@@ -441,4 +476,4 @@ begin
         'turn');
 end
 $$;
-call hand_to_system('system_settle_turns(uuid, uuid[], uuid[], uuid[], integer[], bigint[], uuid[], text[], text[], text[], timestamptz[], uuid[], timestamptz)');
+call hand_to_system('system_settle_turns(uuid, uuid[], uuid[], uuid[], integer[], bigint[], uuid[], text[], text[], text[], timestamptz[], uuid[], jsonb[], timestamptz)');

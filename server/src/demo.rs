@@ -16,7 +16,7 @@ use domain::{
     agent::Engine,
     inbound::{InboundMessage, RawRequest, Sender},
     new_message::NewMessage,
-    policy::{DeliveryPolicy, ReplyPolicy},
+    policy::{DeliveryPolicy, OnFailure, ReplyPolicy},
     profile::Profile,
     workspace::Scopes,
 };
@@ -133,6 +133,7 @@ async fn set_up(
         temperature: None,
         max_output_tokens: None,
         settings: serde_json::json!({}),
+        price: None,
     };
     let new = NewAgent {
         profile: Profile::default(),
@@ -142,6 +143,8 @@ async fn set_up(
         instructions: "Answer the customer.".to_owned(),
         engine: Some(engine),
         active: true,
+        budgets: Vec::new(),
+        on_budget_exhausted: OnFailure::StaySilent,
     };
     let (agent, token) = server.app.create_agent(&caller, new, "").await?;
     let new = NewChannel {

@@ -12,6 +12,7 @@ use crate::{
     endpoints::{self, Dispatches, Endpoints},
     integrations::{self, Integrations},
     output::{Output, Row, moment, print, short},
+    rehearsals::{self, Preview, Replay},
 };
 
 /// What to do.
@@ -113,6 +114,10 @@ pub enum Agents {
     },
     /// Lists agents, oldest first.
     List,
+    /// Shows what an agent would answer. Nothing is sent; its engine's calls cost what calls cost.
+    Preview(Preview),
+    /// Runs a changed agent on recorded turns, and shows what would be different.
+    Replay(Replay),
     /// Deletes an agent that no channel uses.
     Delete {
         /// The agent's id.
@@ -158,6 +163,11 @@ pub enum Dialogues {
         /// The dialogue's id.
         id: String,
     },
+    /// Shows a turn: its runs, all that the engine was given and answered, and what that cost.
+    Turn {
+        /// The turn's id.
+        id: String,
+    },
     /// Takes a dialogue for a human: the agent sends nothing until it is released.
     Take {
         #[command(flatten)]
@@ -188,6 +198,7 @@ pub(crate) async fn run(options: &Options, command: Command) -> anyhow::Result<(
         Command::Channels(command) => channels(&client, output, command).await,
         Command::Dialogues(Dialogues::List { channel }) => list_dialogues(&client, output, channel).await,
         Command::Dialogues(Dialogues::Show { id }) => show(&client, output, id).await,
+        Command::Dialogues(Dialogues::Turn { id }) => rehearsals::turn(&client, output, id).await,
         Command::Dialogues(Dialogues::Take { person, return_after }) => {
             deliveries::take(&client, output, person, return_after).await
         }
@@ -276,6 +287,8 @@ async fn agents(client: &Client, output: Output, command: Agents) -> anyhow::Res
             let rows: Vec<Row> = all.collect().await?.iter().map(|each| agent(each, "")).collect();
             print(output, &AGENT, &rows);
         }
+        Agents::Preview(command) => rehearsals::preview(client, output, command).await?,
+        Agents::Replay(command) => rehearsals::replay(client, output, command).await?,
         Agents::Delete { id } => {
             client.agents().delete_agent(v1::DeleteAgentRequest { id }).await?;
         }

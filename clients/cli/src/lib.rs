@@ -10,6 +10,7 @@ mod deliveries;
 mod endpoints;
 mod integrations;
 mod output;
+mod rehearsals;
 
 use std::process::ExitCode;
 

@@ -3,13 +3,15 @@
 use app::agents::{AgentPatch, NewAgent};
 use domain::{
     Error, agent,
+    cost::Price,
     policy::{NewerMessage, OnFailure, OnLate, ReplyPolicy, Takeover},
+    usage::{DailyUsage, Purpose},
 };
 use secrecy::ExposeSecret;
 use switchboard_sdk::v1::{self, agents_service_server::AgentsService};
 use tonic::{Request, Response, Status};
 
-use super::{Services, caller, convert, profiles, refuse};
+use super::{Services, caller, convert, profiles, refuse, rehearsals};
 use crate::error::to_status;
 
 pub(super) fn to_wire(agent: agent::Agent) -> v1::Agent {
@@ -20,6 +22,8 @@ pub(super) fn to_wire(agent: agent::Agent) -> v1::Agent {
         engine: Some(engine_to_wire(agent.engine)),
         reply_policy: Some(policy_to_wire(agent.reply_policy)),
         active: Some(agent.active),
+        budgets: convert::budgets_to_wire(agent.budgets),
+        on_budget_exhausted: on_failure_to_wire(agent.on_budget_exhausted).into(),
         token_suffix: agent.token_suffix,
         create_time: Some(convert::moment(agent.created_at)),
         update_time: Some(convert::moment(agent.updated_at)),
@@ -40,6 +44,12 @@ fn engine_to_wire(engine: agent::Engine) -> v1::Engine {
         model: engine.model,
         temperature: engine.temperature,
         max_output_tokens: engine.max_output_tokens,
+        price: engine.price.map(|price| v1::Price {
+            currency: price.currency,
+            input_micros: price.input,
+            cached_input_micros: Some(price.cached_input),
+            output_micros: price.output,
+        }),
     }
 }
 
@@ -51,7 +61,30 @@ pub(super) fn engine(at: &str, wire: v1::Engine) -> Result<agent::Engine, Error>
         temperature: wire.temperature,
         integration: convert::optional_id(&format!("{at}.integration_id"), &wire.integration_id)?,
         max_output_tokens: wire.max_output_tokens,
+        price: wire.price.map(|price| Price {
+            currency: price.currency,
+            input: price.input_micros,
+            cached_input: price.cached_input_micros.unwrap_or(price.input_micros),
+            output: price.output_micros,
+        }),
     })
+}
+
+const fn on_failure_to_wire(on_failure: OnFailure) -> v1::OnFailure {
+    match on_failure {
+        OnFailure::StaySilent => v1::OnFailure::StaySilent,
+        OnFailure::FallbackText => v1::OnFailure::FallbackText,
+        OnFailure::HandOver => v1::OnFailure::HandOver,
+    }
+}
+
+/// `None`: not set.
+fn on_failure(field: &str, wire: i32) -> Result<Option<OnFailure>, Error> {
+    Ok(convert::choice(field, wire)?.map(|wire| match wire {
+        v1::OnFailure::FallbackText => OnFailure::FallbackText,
+        v1::OnFailure::HandOver => OnFailure::HandOver,
+        v1::OnFailure::StaySilent | v1::OnFailure::Unspecified => OnFailure::StaySilent,
+    }))
 }
 
 fn policy_to_wire(policy: ReplyPolicy) -> v1::ReplyPolicy {
@@ -64,12 +97,7 @@ fn policy_to_wire(policy: ReplyPolicy) -> v1::ReplyPolicy {
         }
         .into(),
         max_restarts: Some(policy.max_restarts),
-        on_failure: match policy.on_failure {
-            OnFailure::StaySilent => v1::OnFailure::StaySilent,
-            OnFailure::FallbackText => v1::OnFailure::FallbackText,
-            OnFailure::HandOver => v1::OnFailure::HandOver,
-        }
-        .into(),
+        on_failure: on_failure_to_wire(policy.on_failure).into(),
         fallback_text: policy.fallback_text,
         late_after: Some(convert::duration(policy.late_after_ms)),
         on_late: match policy.on_late {
@@ -98,7 +126,7 @@ fn policy(wire: v1::ReplyPolicy) -> Result<ReplyPolicy, Error> {
     let longest_wait_ms =
         convert::millis(wire.longest_wait).unwrap_or(default.longest_wait_ms.max(quiet_window_ms));
     let newer_message = convert::choice(&at("newer_message"), wire.newer_message)?;
-    let on_failure = convert::choice(&at("on_failure"), wire.on_failure)?;
+    let on_failure = on_failure(&at("on_failure"), wire.on_failure)?;
     let on_late = convert::choice(&at("on_late"), wire.on_late)?;
     let takeover = convert::choice(&at("takeover"), wire.takeover)?;
     Ok(ReplyPolicy {
@@ -110,12 +138,7 @@ fn policy(wire: v1::ReplyPolicy) -> Result<ReplyPolicy, Error> {
             _ => default.newer_message,
         },
         max_restarts: wire.max_restarts.unwrap_or(default.max_restarts),
-        on_failure: match on_failure {
-            Some(v1::OnFailure::FallbackText) => OnFailure::FallbackText,
-            Some(v1::OnFailure::HandOver) => OnFailure::HandOver,
-            Some(v1::OnFailure::StaySilent) => OnFailure::StaySilent,
-            _ => default.on_failure,
-        },
+        on_failure: on_failure.unwrap_or(default.on_failure),
         fallback_text: wire.fallback_text,
         late_after_ms: convert::millis(wire.late_after)
             .unwrap_or(default.late_after_ms.max(longest_wait_ms.min(3_600_000))),
@@ -137,7 +160,22 @@ fn policy(wire: v1::ReplyPolicy) -> Result<ReplyPolicy, Error> {
     })
 }
 
-fn new_agent(wire: Option<v1::Agent>) -> Result<NewAgent, Error> {
+fn daily_usage(usage: DailyUsage) -> v1::DailyUsage {
+    v1::DailyUsage {
+        day: Some(convert::moment(usage.day)),
+        agent_id: usage.agent.map(|id| id.to_string()).unwrap_or_default(),
+        purpose: match usage.purpose {
+            Purpose::Turn => v1::UsagePurpose::Turn,
+            Purpose::Preview => v1::UsagePurpose::Preview,
+            Purpose::Replay => v1::UsagePurpose::Replay,
+        }
+        .into(),
+        count: usage.count,
+        usage: Some(convert::usage(usage.spent)),
+    }
+}
+
+pub(super) fn new_agent(wire: Option<v1::Agent>) -> Result<NewAgent, Error> {
     let mut wire = convert::required("agent", wire)?;
     let (profile, header_values) = profiles::read(&mut wire)?;
     Ok(NewAgent {
@@ -148,6 +186,9 @@ fn new_agent(wire: Option<v1::Agent>) -> Result<NewAgent, Error> {
         display_name: wire.display_name,
         instructions: wire.instructions,
         active: wire.active.unwrap_or(true),
+        budgets: convert::budgets("agent.budgets", wire.budgets)?,
+        on_budget_exhausted: on_failure("agent.on_budget_exhausted", wire.on_budget_exhausted)?
+            .unwrap_or(OnFailure::StaySilent),
     })
 }
 
@@ -168,6 +209,13 @@ fn patch(mut wire: v1::Agent, paths: &[String]) -> Result<AgentPatch, Error> {
     patch.instructions = named("instructions").then_some(wire.instructions);
     if named("active") {
         patch.active = Some(convert::required("agent.active", wire.active)?);
+    }
+    if named("budgets") {
+        patch.budgets = Some(convert::budgets("agent.budgets", wire.budgets)?);
+    }
+    if named("on_budget_exhausted") {
+        let chosen = on_failure("agent.on_budget_exhausted", wire.on_budget_exhausted)?;
+        patch.on_budget_exhausted = Some(chosen.unwrap_or(OnFailure::StaySilent));
     }
     Ok(patch)
 }
@@ -231,7 +279,15 @@ impl AgentsService for Services {
         let read = || {
             let wire = convert::required("agent", request.agent)?;
             let id = convert::id("agent.id", &wire.id)?;
-            let own = ["display_name", "instructions", "engine", "reply_policy", "active"];
+            let own = [
+                "display_name",
+                "instructions",
+                "engine",
+                "reply_policy",
+                "active",
+                "budgets",
+                "on_budget_exhausted",
+            ];
             let known: Vec<_> = own.iter().chain(profiles::FIELDS).copied().collect();
             let paths = convert::mask(request.update_mask, &known)?;
             Ok((id, patch(wire, &paths)?))
@@ -249,6 +305,46 @@ impl AgentsService for Services {
         let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
         self.app.delete_agent(&caller, id).await.map_err(to_status)?;
         Ok(Response::new(v1::DeleteAgentResponse {}))
+    }
+
+    async fn list_usage(
+        &self,
+        request: Request<v1::ListUsageRequest>,
+    ) -> Result<Response<v1::ListUsageResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let read = || {
+            Ok((
+                convert::optional_id("agent_id", &request.agent_id)?,
+                convert::optional_moment("start_time", request.start_time)?,
+                convert::optional_moment("end_time", request.end_time)?,
+            ))
+        };
+        let (agent, start, end) = read().map_err(|error: Error| refuse(&error))?;
+        let days = self.app.list_usage(&caller, agent, start, end).await.map_err(to_status)?;
+        Ok(Response::new(v1::ListUsageResponse { days: days.into_iter().map(daily_usage).collect() }))
+    }
+
+    async fn preview_reply(
+        &self,
+        request: Request<v1::PreviewReplyRequest>,
+    ) -> Result<Response<v1::PreviewReplyResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = rehearsals::preview_request(request.into_inner()).map_err(|error| refuse(&error))?;
+        let preview = self.app.preview_reply(&caller, request).await.map_err(to_status)?;
+        Ok(Response::new(rehearsals::preview(preview)))
+    }
+
+    type ReplayDialoguesStream = rehearsals::ReplayStream;
+
+    async fn replay_dialogues(
+        &self,
+        request: Request<v1::ReplayDialoguesRequest>,
+    ) -> Result<Response<Self::ReplayDialoguesStream>, Status> {
+        let caller = caller(&request)?;
+        let request = rehearsals::replay_request(request.into_inner()).map_err(|error| refuse(&error))?;
+        let replayed = self.app.replay_dialogues(&caller, request).await.map_err(to_status)?;
+        Ok(Response::new(rehearsals::replay(replayed)))
     }
 
     async fn rotate_agent_token(

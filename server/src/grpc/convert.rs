@@ -3,9 +3,15 @@
 use std::str::FromStr;
 
 use app::PageRequest;
-use domain::{Error, Reason, Timestamp, error::Violations};
+use domain::{
+    Error, Reason, Timestamp,
+    budget::{Budget, Period, Scope},
+    cost::Spent,
+    error::Violations,
+};
 use prost_types::{Struct, Value, value::Kind};
 use serde_json::Value as Json;
+use switchboard_sdk::v1;
 
 /// Reads a required id.
 pub(super) fn id<T: FromStr>(field: &str, text: &str) -> Result<T, Error> {
@@ -60,6 +66,65 @@ pub(super) fn duration(millis: i64) -> prost_types::Duration {
     prost_types::Duration { seconds: millis / 1_000, nanos }
 }
 
+pub(super) fn usage(spent: Spent) -> v1::Usage {
+    v1::Usage {
+        calls: spent.calls,
+        unknown_calls: spent.unknown_calls,
+        input_tokens: spent.input_tokens,
+        cached_input_tokens: spent.cached_input_tokens,
+        output_tokens: spent.output_tokens,
+        cost_micros: spent.cost_micros,
+        currency: spent.currency.unwrap_or_default(),
+    }
+}
+
+pub(super) fn budgets_to_wire(budgets: Vec<Budget>) -> Vec<v1::Budget> {
+    let to_wire = |budget: Budget| v1::Budget {
+        scope: match budget.scope {
+            Scope::Turn => v1::BudgetScope::Turn,
+            Scope::Dialogue => v1::BudgetScope::Dialogue,
+            Scope::Contact => v1::BudgetScope::Contact,
+            Scope::Agent => v1::BudgetScope::Agent,
+            Scope::Workspace => v1::BudgetScope::Workspace,
+        }
+        .into(),
+        period: match budget.period {
+            Period::Ever => v1::BudgetPeriod::Unspecified,
+            Period::Day => v1::BudgetPeriod::Day,
+        }
+        .into(),
+        max_tokens: budget.max_tokens.unwrap_or_default(),
+        max_cost_micros: budget.max_cost_micros.unwrap_or_default(),
+        currency: budget.currency,
+    };
+    budgets.into_iter().map(to_wire).collect()
+}
+
+/// Reads budgets. 0 is no limit.
+pub(super) fn budgets(at: &str, wire: Vec<v1::Budget>) -> Result<Vec<Budget>, Error> {
+    let read = |(number, budget): (usize, v1::Budget)| {
+        let field = |name: &str| format!("{at}[{number}].{name}");
+        let scope = choice(&field("scope"), budget.scope)?;
+        Ok(Budget {
+            scope: match required(&field("scope"), scope)? {
+                v1::BudgetScope::Dialogue => Scope::Dialogue,
+                v1::BudgetScope::Contact => Scope::Contact,
+                v1::BudgetScope::Agent => Scope::Agent,
+                v1::BudgetScope::Workspace => Scope::Workspace,
+                v1::BudgetScope::Turn | v1::BudgetScope::Unspecified => Scope::Turn,
+            },
+            period: match choice(&field("period"), budget.period)? {
+                Some(v1::BudgetPeriod::Day) => Period::Day,
+                _ => Period::Ever,
+            },
+            max_tokens: Some(budget.max_tokens).filter(|most| *most != 0),
+            max_cost_micros: Some(budget.max_cost_micros).filter(|most| *most != 0),
+            currency: budget.currency,
+        })
+    };
+    wire.into_iter().enumerate().map(read).collect()
+}
+
 /// Reads an enum of the contract; what it doesn't know is an error. `None`: not set.
 pub(super) fn choice<T: TryFrom<i32> + Default + PartialEq>(
     field: &str,
@@ -97,7 +162,8 @@ pub(super) fn to_struct(json: &Json) -> Struct {
     }
 }
 
-fn to_value(json: &Json) -> Value {
+/// Writes any JSON.
+pub(super) fn to_value(json: &Json) -> Value {
     Value {
         kind: Some(match json {
             Json::Null => Kind::NullValue(0),

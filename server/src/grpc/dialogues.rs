@@ -130,6 +130,7 @@ fn turn(turn: turn::Turn, runs: Vec<turn::Run>) -> v1::Turn {
         runs: runs.into_iter().map(run).collect(),
         create_time: Some(convert::moment(turn.created_at)),
         close_time: turn.closed_at.map(convert::moment),
+        usage: Some(convert::usage(turn.spent)),
     }
 }
 
@@ -145,12 +146,12 @@ fn run(run: turn::Run) -> v1::Run {
     v1::Run {
         number: run.number,
         state: state.into(),
-        input_tokens: run.input_tokens,
-        output_tokens: run.output_tokens,
         error: run.error.unwrap_or_default(),
         manifest: Some(convert::to_struct(&json!({ "request": run.request, "steps": run.steps }))),
         start_time: Some(convert::moment(run.started_at)),
         end_time: run.ended_at.map(convert::moment),
+        usage: Some(convert::usage(run.spent)),
+        prompt_hash: run.prompt_hash.unwrap_or_default(),
     }
 }
 

@@ -9,6 +9,7 @@ mod endpoints;
 mod events;
 mod integrations;
 mod profiles;
+mod rehearsals;
 mod server;
 mod webhooks;
 mod workspaces;

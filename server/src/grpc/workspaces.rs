@@ -16,6 +16,7 @@ fn to_wire(workspace: workspace::Workspace) -> v1::Workspace {
     v1::Workspace {
         id: workspace.id.to_string(),
         display_name: workspace.display_name,
+        budgets: convert::budgets_to_wire(workspace.budgets),
         create_time: Some(convert::moment(workspace.created_at)),
         update_time: Some(convert::moment(workspace.updated_at)),
     }
@@ -92,11 +93,19 @@ impl WorkspacesService for Services {
         let request = request.into_inner();
         let read = || {
             let wire = convert::required("workspace", request.workspace)?;
-            convert::mask(request.update_mask, &["display_name"])?;
-            Ok((convert::optional_id("workspace.id", &wire.id)?, wire.display_name))
+            let paths = convert::mask(request.update_mask, &["display_name", "budgets"])?;
+            let named = |path: &str| paths.iter().any(|each| each == path);
+            let name = named("display_name").then_some(wire.display_name);
+            let budgets =
+                named("budgets").then(|| convert::budgets("workspace.budgets", wire.budgets)).transpose()?;
+            Ok((convert::optional_id("workspace.id", &wire.id)?, name, budgets))
         };
-        let (id, name) = read().map_err(|error: Error| refuse(&error))?;
-        let workspace = self.app.update_workspace(&caller, id, &name).await.map_err(to_status)?;
+        let (id, name, budgets) = read().map_err(|error: Error| refuse(&error))?;
+        let workspace = self
+            .app
+            .update_workspace(&caller, id, name.as_deref(), budgets.as_deref())
+            .await
+            .map_err(to_status)?;
         Ok(Response::new(v1::UpdateWorkspaceResponse { workspace: Some(to_wire(workspace)) }))
     }
 

@@ -35,7 +35,8 @@ async fn a_turn_shows_what_the_engine_was_given_and_answered() {
     assert_eq!(turn.runs.len(), 1);
     let run = &turn.runs[0];
     assert_eq!(run.state(), RunState::Answered);
-    assert!(run.input_tokens > 0 && run.output_tokens > 0, "{run:?}");
+    let usage = run.usage.as_ref().unwrap();
+    assert!(usage.input_tokens > Some(0) && usage.output_tokens > Some(0), "{run:?}");
     let manifest = run.manifest.as_ref().unwrap();
     assert!(manifest.fields.contains_key("request") && manifest.fields.contains_key("steps"));
     world.stop().await;

@@ -82,7 +82,7 @@ struct Tried {
 
 /// Asks with a foreign id and with one that exists nowhere, and compares. A list by a foreign id is an empty list.
 macro_rules! ask {
-    ($tried:ident, $what:literal, $code:ident, $foreign:expr, $client:ident.$method:ident, $request:expr) => {{
+    ($tried:ident, $what:expr, $code:ident, $foreign:expr, $client:ident.$method:ident, $request:expr) => {{
         let build = $request;
         let ask = async |id: &str| said($tried.grpc.$client().$method(build(id.to_owned())).await, id);
         let (foreign, nobody) = (ask($foreign).await, ask(NOBODY).await);
@@ -346,6 +346,51 @@ async fn dialogues_and_webhooks(tried: &mut Tried, owned: &Owned) {
         v1::ListEventsRequest { dialogue_id, cursor: "0".to_owned(), ..v1::ListEventsRequest::default() }
     });
 
+    let agent = owned.agents[0].id.as_str();
+    ask!(tried, "ListUsage.agent_id", Ok, agent, agents.list_usage, |agent_id| {
+        v1::ListUsageRequest { agent_id, ..v1::ListUsageRequest::default() }
+    });
+    let messages = vec![v1::PreviewMessage { role: v1::MessageRole::User.into(), text: "hi".to_owned() }];
+    ask!(tried, "PreviewReply.agent_id", NotFound, agent, agents.preview_reply, |agent_id| {
+        v1::PreviewReplyRequest { agent_id, messages: messages.clone(), ..Default::default() }
+    });
+    let draft = |id: String| v1::Agent { id, ..owned.agents[0].clone() };
+    ask!(tried, "PreviewReply.agent.id", NotFound, agent, agents.preview_reply, |id| {
+        let agent = Some(draft(id));
+        v1::PreviewReplyRequest { agent, messages: messages.clone(), ..Default::default() }
+    });
+    // Streams begin only when the agent is found.
+    let replay = async |request: v1::ReplayDialoguesRequest, id: &str| {
+        let refused = tried.grpc.agents().replay_dialogues(request).await.map(|_| Response::new(()));
+        said(refused, id)
+    };
+    for (what, build) in [
+        (
+            "ReplayDialogues.agent_id",
+            (|id, _| v1::ReplayDialoguesRequest { agent_id: id, ..Default::default() })
+                as fn(String, v1::Agent) -> v1::ReplayDialoguesRequest,
+        ),
+        ("ReplayDialogues.agent.id", |id, agent| v1::ReplayDialoguesRequest {
+            agent: Some(v1::Agent { id, ..agent }),
+            ..Default::default()
+        }),
+    ] {
+        let ask = async |id: &str| replay(build(id.to_owned(), owned.agents[0].clone()), id).await;
+        let (foreign, nobody) = (ask(agent).await, ask(NOBODY).await);
+        assert_eq!((foreign.0, &foreign), (Code::NotFound, &nobody), "{what}");
+        assert!(tried.done.insert(what.to_owned()));
+    }
+    // A channel of another workspace has no dialogues here, as one that does not exist.
+    let mine = v1::Agent { id: String::new(), ..owned.agents[0].clone() };
+    for channel_id in [owned.channels[0].id.clone(), NOBODY.to_owned()] {
+        let request =
+            v1::ReplayDialoguesRequest { agent: Some(mine.clone()), channel_id, ..Default::default() };
+        let mut stream = tried.grpc.agents().replay_dialogues(request).await.unwrap().into_inner();
+        let first = stream.message().await.unwrap().unwrap().item;
+        let empty = v1::ReplaySummary { usage: Some(v1::Usage::default()), ..Default::default() };
+        assert_eq!(first, Some(v1::replay_dialogues_response::Item::Summary(empty)));
+    }
+    assert!(tried.done.insert("ReplayDialogues.channel_id".to_owned()));
     let turn = owned.turns[0].id.as_str();
     ask!(tried, "GetTurn.id", NotFound, turn, dialogues.get_turn, |id| v1::GetTurnRequest { id });
     let delivery = owned.deliveries[0].id.as_str();
@@ -457,54 +502,33 @@ async fn integrations(tried: &mut Tried, owned: &Owned) {
     let request = v1::CreateAgentRequest { agent: Some(mine.clone()), request_id: String::new() };
     let made = tried.grpc.agents().create_agent(request).await.unwrap().into_inner().agent.unwrap();
     let integration = owned.integrations[0].id.as_str();
-    ask!(
-        tried,
-        "CreateAgent.agent.engine.integration_id",
-        NotFound,
-        integration,
-        agents.create_agent,
-        |id: String| {
-            let agent = v1::Agent { engine: Some(engine(&id)), ..mine.clone() };
-            v1::CreateAgentRequest { agent: Some(agent), request_id: String::new() }
-        }
-    );
-    ask!(
-        tried,
-        "UpdateAgent.agent.engine.integration_id",
-        NotFound,
-        integration,
-        agents.update_agent,
-        |id: String| {
-            v1::UpdateAgentRequest {
-                agent: Some(v1::Agent { engine: Some(engine(&id)), ..made.clone() }),
-                update_mask: Some(mask("engine")),
-            }
-        }
-    );
-    ask!(
-        tried,
-        "CreateAgent.agent.fallback_engine.integration_id",
-        NotFound,
-        integration,
-        agents.create_agent,
-        |id: String| {
-            let agent = v1::Agent { fallback_engine: Some(engine(&id)), ..mine.clone() };
-            v1::CreateAgentRequest { agent: Some(agent), request_id: String::new() }
-        }
-    );
-    ask!(
-        tried,
-        "UpdateAgent.agent.fallback_engine.integration_id",
-        NotFound,
-        integration,
-        agents.update_agent,
-        |id: String| {
-            v1::UpdateAgentRequest {
-                agent: Some(v1::Agent { fallback_engine: Some(engine(&id)), ..made.clone() }),
-                update_mask: Some(mask("fallback_engine")),
-            }
-        }
-    );
+    // An agent with an engine over that integration, in either place that it may have one.
+    let over = |place: &str, id: &str, agent: &v1::Agent| match place {
+        "engine" => v1::Agent { engine: Some(engine(id)), ..agent.clone() },
+        _ => v1::Agent { fallback_engine: Some(engine(id)), ..agent.clone() },
+    };
+    let said_once = v1::PreviewMessage { role: v1::MessageRole::User.into(), text: "hi".to_owned() };
+    for place in ["engine", "fallback_engine"] {
+        let field = |rpc: &str| format!("{rpc}.agent.{place}.integration_id");
+        ask!(tried, field("CreateAgent"), NotFound, integration, agents.create_agent, |id: String| {
+            v1::CreateAgentRequest { agent: Some(over(place, &id, &mine)), request_id: String::new() }
+        });
+        ask!(tried, field("UpdateAgent"), NotFound, integration, agents.update_agent, |id: String| {
+            v1::UpdateAgentRequest { agent: Some(over(place, &id, &made)), update_mask: Some(mask(place)) }
+        });
+        ask!(tried, field("PreviewReply"), NotFound, integration, agents.preview_reply, |id: String| {
+            let agent = Some(over(place, &id, &mine));
+            v1::PreviewReplyRequest { agent, messages: vec![said_once.clone()], ..Default::default() }
+        });
+        let replay = async |id: &str| {
+            let agent = Some(over(place, id, &mine));
+            let request = v1::ReplayDialoguesRequest { agent, ..Default::default() };
+            said(tried.grpc.agents().replay_dialogues(request).await.map(|_| Response::new(())), id)
+        };
+        let (foreign, nobody) = (replay(integration).await, replay(NOBODY).await);
+        assert_eq!((foreign.0, &foreign), (Code::NotFound, &nobody));
+        assert!(tried.done.insert(field("ReplayDialogues")));
+    }
     ask!(tried, "ListModels.integration_id", NotFound, integration, agents.list_models, |integration_id| {
         v1::ListModelsRequest { vendor: "acme".to_owned(), integration_id, refresh: false }
     });

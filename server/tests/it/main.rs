@@ -3,6 +3,7 @@
 
 mod agents;
 mod bad_input;
+mod budgets;
 mod canaries;
 mod channels;
 mod control;
@@ -22,8 +23,10 @@ mod integrations;
 mod internal_listener;
 mod oauth;
 mod operations;
+mod preview;
 mod programs;
 mod readme;
+mod replay;
 mod restart;
 mod streams;
 mod tenants;

@@ -233,8 +233,27 @@ fn type_all(mut reader: Reader) {
                 let row = table.lines().nth(1).unwrap_or_else(|| panic!("{table}"));
                 reader.learn("dialogue id", row.split_whitespace().next().unwrap());
             }
+            "dialogues" if words[2] == "turn" => {
+                let shown = reader.run(command);
+                for told in ["REPLIED", "1 calls", "\"instructions\"", "prompt "] {
+                    assert!(shown.contains(told), "{told} is missing in\n{shown}");
+                }
+            }
+            "preview" => {
+                let answer = reader.run(command);
+                assert!(
+                    answer.contains("Do you deliver to Spain?") && answer.contains("1 calls"),
+                    "{answer}"
+                );
+            }
+            "replay" => {
+                let diff = reader.run(command);
+                assert!(diff.contains("turns,") && diff.contains("0 without an answer"), "{diff}");
+            }
             "dialogues" if words[2] == "show" => {
                 let shown = reader.run(command);
+                let turn = shown.lines().last().and_then(|line| line.split_whitespace().next());
+                reader.learn("turn id", turn.unwrap_or_default());
                 for said in ["Hello", "Do you deliver to Spain?", "REPLIED"] {
                     assert!(shown.contains(said), "{said} is missing in\n{shown}");
                 }
@@ -283,11 +302,13 @@ fn type_all(mut reader: Reader) {
         ("channels", 1),
         ("create", 2),
         ("dialogue", 1),
-        ("dialogues", 5),
+        ("dialogues", 6),
         ("endpoints", 1),
         ("grpcurl", 2),
         ("integrations", 3),
         ("new_message", 1),
+        ("preview", 1),
+        ("replay", 1),
         ("send", 1),
         ("simulate", 1),
         ("vendors", 1),

@@ -115,7 +115,10 @@ async fn row_level_security_alone_keeps_workspaces_apart() {
         .execute(&mut *tx)
         .await
         .unwrap();
-    let foreign = sqlx::query("insert into workspaces values ($1::uuid, 'x', now(), now())").bind(&second);
+    let foreign = sqlx::query(
+        "insert into workspaces (workspace_id, display_name, created_at, updated_at) values ($1::uuid, 'x', now(), now())",
+    )
+    .bind(&second);
     assert!(foreign.execute(&mut *tx).await.unwrap_err().to_string().contains("row-level security"));
     drop(tx);
     world.stop().await;

@@ -3,8 +3,9 @@
 use domain::{
     AgentId, Error as Refusal, Reason, WorkspaceId,
     agent::{Agent, Engine},
+    budget::Budget,
     error::Violations,
-    policy::ReplyPolicy,
+    policy::{OnFailure, ReplyPolicy},
     profile::{HttpTool, Profile, ToolChoice},
     schedule::Schedule,
     template,
@@ -16,7 +17,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use store::{agent_secrets::AgentSecret, events::NewEvent};
 
-use crate::{App, Caller, Error, Page, PageRequest, requests::check_name, tools};
+use crate::{App, Caller, Error, Page, PageRequest, budgets, requests::check_name, tools};
 
 /// An agent to make.
 #[derive(Debug, Clone, Serialize)]
@@ -35,6 +36,10 @@ pub struct NewAgent {
     pub header_values: Vec<HeaderValue>,
     /// Whether it answers.
     pub active: bool,
+    /// What its calls of engines may use.
+    pub budgets: Vec<Budget>,
+    /// What happens to a turn whose call does not fit them.
+    pub on_budget_exhausted: OnFailure,
 }
 
 /// What a header of an HTTP tool says: a secret.
@@ -65,6 +70,8 @@ pub struct AgentPatch {
     pub reply_policy: Option<ReplyPolicy>,
     pub profile: ProfilePatch,
     pub active: Option<bool>,
+    pub budgets: Option<Vec<Budget>>,
+    pub on_budget_exhausted: Option<OnFailure>,
 }
 
 /// What to change of an agent's profile; `None` stays.
@@ -116,6 +123,7 @@ fn nobody() -> Engine {
         temperature: None,
         max_output_tokens: None,
         settings: serde_json::Value::Null,
+        price: None,
     }
 }
 
@@ -128,6 +136,42 @@ fn engines_of(agent: &Agent) -> impl Iterator<Item = (&Engine, &'static str)> {
 /// Where a URL leads. `None`: it can't be read.
 fn origin(url: &str) -> Option<url::Origin> {
     url::Url::parse(url).ok().map(|url| url.origin())
+}
+
+fn headers_of(agent: &Agent) -> impl Iterator<Item = (&HttpTool, &String)> {
+    agent.profile.http_tools.iter().flat_map(|tool| tool.headers.iter().map(move |header| (tool, header)))
+}
+
+fn given<'a>(values: &'a [HeaderValue], tool: &HttpTool, header: &str) -> Option<&'a HeaderValue> {
+    values.iter().find(|it| it.tool == tool.name && it.header == header)
+}
+
+/// Names the headers of an agent's tools that have no value, or none that can be sent. `before`: the tools that `known` were
+/// given for.
+fn check_headers(
+    agent: &Agent,
+    before: &[HttpTool],
+    known: &[AgentSecret],
+    values: &[HeaderValue],
+) -> Result<(), Refusal> {
+    let mut violations = Violations::default();
+    for (number, tool) in agent.profile.http_tools.iter().enumerate() {
+        let same_place =
+            before.iter().any(|old| old.name == tool.name && origin(&old.url) == origin(&tool.url));
+        for (place, header) in tool.headers.iter().enumerate() {
+            let field = format!("agent.toolbox.http[{number}].headers[{place}].value");
+            if let Some(given) = given(values, tool, header) {
+                let value = given.value.expose_secret();
+                let usable = http::HeaderValue::try_from(value).is_ok() && value.len() <= 8_192;
+                violations.require(usable, &field, "must be the value of a header, up to 8,192 bytes");
+            } else {
+                let name = tools::secret_name(&tool.name, header);
+                let kept = same_place && known.iter().any(|known| known.name == name);
+                violations.require(kept, &field, "is required: it is new, or the tool leads to another host");
+            }
+        }
+    }
+    violations.finish()
 }
 
 impl App {
@@ -151,6 +195,13 @@ impl App {
             violations.add("agent.instructions", problem);
         }
         agent.reply_policy.check(&mut violations, "agent.reply_policy");
+        budgets::check_agent(&mut violations, agent);
+        violations.require(
+            agent.on_budget_exhausted != OnFailure::FallbackText
+                || !agent.reply_policy.fallback_text.is_empty(),
+            "agent.on_budget_exhausted",
+            "needs agent.reply_policy.fallback_text for FALLBACK_TEXT",
+        );
         agent.profile.check(&mut violations, "agent");
         tools::check(&mut violations, agent);
         violations.finish()
@@ -167,6 +218,9 @@ impl App {
             &format!("{at}.max_output_tokens"),
             "must be 1 to 1,000,000, or not set",
         );
+        if let Some(price) = &engine.price {
+            price.check(violations, &format!("{at}.price"));
+        }
         violations.require(
             engine.model.len() <= 200 && !engine.model.contains('\0'),
             &format!("{at}.model"),
@@ -224,37 +278,61 @@ impl App {
         values: &[HeaderValue],
     ) -> Result<(), Error> {
         let known = store::agent_secrets::list(tx, workspace, agent.id, "").await?;
-        let mut violations = Violations::default();
+        check_headers(agent, before, &known, values)?;
         let mut names = Vec::new();
-        for (number, tool) in agent.profile.http_tools.iter().enumerate() {
-            let same_place =
-                before.iter().any(|old| old.name == tool.name && origin(&old.url) == origin(&tool.url));
-            for (place, header) in tool.headers.iter().enumerate() {
-                let field = format!("agent.toolbox.http[{number}].headers[{place}].value");
-                let name = tools::secret_name(&tool.name, header);
-                let given = values.iter().find(|it| it.tool == tool.name && it.header == *header);
-                if let Some(given) = given {
-                    let usable = http::HeaderValue::try_from(given.value.expose_secret()).is_ok()
-                        && given.value.expose_secret().len() <= 8_192;
-                    violations.require(usable, &field, "must be the value of a header, up to 8,192 bytes");
-                    let id = self.id();
-                    let sealed = self.inner.sealer.seal(workspace, id, tools::SECRET_PLACE, &given.value)?;
-                    let secret = AgentSecret { id, name: name.clone(), sealed };
-                    store::agent_secrets::put(tx, workspace, agent.id, &secret).await?;
-                } else {
-                    let kept = same_place && known.iter().any(|known| known.name == name);
-                    violations.require(
-                        kept,
-                        &field,
-                        "is required: it is new, or the tool leads to another host",
-                    );
-                }
-                names.push(name);
+        for (tool, header) in headers_of(agent) {
+            let name = tools::secret_name(&tool.name, header);
+            if let Some(given) = given(values, tool, header) {
+                let id = self.id();
+                let sealed = self.inner.sealer.seal(workspace, id, tools::SECRET_PLACE, &given.value)?;
+                let secret = AgentSecret { id, name: name.clone(), sealed };
+                store::agent_secrets::put(tx, workspace, agent.id, &secret).await?;
             }
+            names.push(name);
         }
-        violations.finish()?;
         store::agent_secrets::keep(tx, workspace, agent.id, &names).await?;
         Ok(())
+    }
+
+    /// The agent that is asked for, checked but for its integrations and its tools' headers. Names are asked, so no transaction
+    /// may be open.
+    async fn new_agent(&self, new: &NewAgent, id: AgentId, token_suffix: String) -> Result<Agent, Refusal> {
+        let now = self.now();
+        let agent = Agent {
+            id,
+            display_name: new.display_name.clone(),
+            instructions: new.instructions.clone(),
+            engine: new.engine.clone().unwrap_or_else(nobody),
+            reply_policy: new.reply_policy.clone(),
+            profile: new.profile.clone(),
+            active: new.active,
+            budgets: new.budgets.clone(),
+            on_budget_exhausted: new.on_budget_exhausted,
+            token_suffix,
+            created_at: now,
+            updated_at: now,
+        };
+        self.check_agent(&agent, new.engine.is_some())?;
+        self.check_targets(&agent.profile.http_tools).await?;
+        Ok(agent)
+    }
+
+    /// Checks a draft as it would be on saving. `saved`: the agent that it stands for.
+    pub(crate) async fn draft(
+        &self,
+        workspace: WorkspaceId,
+        new: &NewAgent,
+        saved: Option<&Agent>,
+    ) -> Result<Agent, Error> {
+        let id = saved.map_or_else(|| self.id(), |saved| saved.id);
+        let agent = self.new_agent(new, id, String::new()).await?;
+        let mut tx = self.store().workspace(workspace).await?;
+        self.check_integrations(&mut tx, workspace, &agent).await?;
+        let known = store::agent_secrets::list(&mut tx, workspace, id, "").await?;
+        store::commit(tx).await?;
+        let before = saved.map_or(&[][..], |saved| &saved.profile.http_tools);
+        check_headers(&agent, before, &known, &new.header_values)?;
+        Ok(agent)
     }
 
     /// Creates an agent and gives its token, once: a repeat by `request_id` gets none.
@@ -267,21 +345,7 @@ impl App {
         let workspace = caller.require(Service::Agents, Level::Write)?;
         let id: AgentId = self.id();
         let token = token::issue(TokenKind::Agent, workspace);
-        let now = self.now();
-        let agent = Agent {
-            id,
-            display_name: new.display_name.clone(),
-            instructions: new.instructions.clone(),
-            engine: new.engine.clone().unwrap_or_else(nobody),
-            reply_policy: new.reply_policy.clone(),
-            profile: new.profile.clone(),
-            active: new.active,
-            token_suffix: token.suffix,
-            created_at: now,
-            updated_at: now,
-        };
-        self.check_agent(&agent, new.engine.is_some())?;
-        self.check_targets(&agent.profile.http_tools).await?;
+        let agent = self.new_agent(&new, id, token.suffix).await?;
         let mut tx = self.store().workspace(workspace).await?;
         let first: Option<AgentId> =
             self.once(&mut tx, workspace, request_id, "CreateAgent", &new, id.0).await?;
@@ -341,6 +405,8 @@ impl App {
         agent.engine = patch.engine.unwrap_or(agent.engine);
         agent.reply_policy = patch.reply_policy.unwrap_or(agent.reply_policy);
         agent.active = patch.active.unwrap_or(agent.active);
+        agent.budgets = patch.budgets.unwrap_or(agent.budgets);
+        agent.on_budget_exhausted = patch.on_budget_exhausted.unwrap_or(agent.on_budget_exhausted);
         agent.updated_at = self.now();
         self.check_agent(&agent, true)?;
         self.check_integrations(&mut tx, workspace, &agent).await?;

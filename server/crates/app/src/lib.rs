@@ -5,6 +5,7 @@
 //! contract names. The room knows the vendors' traits but no vendor by name, and nothing of tonic, axum or reqwest.
 
 pub mod agents;
+mod budgets;
 mod bulkhead;
 pub mod caller;
 pub mod channels;
@@ -19,14 +20,19 @@ mod hub;
 pub mod inbound;
 pub mod integrations;
 mod jobs;
+mod ledger;
 mod logs;
 pub mod models;
 mod numberer;
 mod oauth;
+pub mod previews;
 mod prompt;
+pub mod rehearsals;
+pub mod replays;
 mod requests;
 pub mod sealing;
 mod tools;
+mod usage;
 pub mod worker;
 pub mod workspaces;
 
@@ -99,6 +105,7 @@ struct Inner {
     hub: Arc<Hub>,
     keys: caller::KeyCache,
     routes: inbound::RouteCache,
+    budgets: budgets::BudgetCache,
     integrations: engines::IntegrationCache,
     models: models::ModelCache,
     doors: oauth::renewal::Doors,
@@ -128,6 +135,7 @@ impl App {
                 worker: ids.next(),
                 keys: caller::new_cache(),
                 routes: inbound::RouteCache::new(),
+                budgets: budgets::new_cache(),
                 integrations: engines::new_cache(),
                 models: models::new_cache(),
                 doors: oauth::renewal::new_doors(),
@@ -183,5 +191,6 @@ impl App {
         self.inner.hub.tell_configuration();
         self.inner.routes.forget();
         self.inner.integrations.invalidate_all();
+        self.inner.budgets.invalidate_all();
     }
 }

@@ -7,7 +7,7 @@
 use domain::{
     DialogueId, Timestamp,
     agent::Engine,
-    dialogue::{Message, Role},
+    dialogue::{DialogueFacts, Message, Role},
     engine::{Completion, Step, ToolSpec},
     language,
     profile::Profile,
@@ -15,7 +15,7 @@ use domain::{
     window::HistoryWindow,
 };
 use serde_json::Value;
-use store::turns::{DialogueFacts, OpenStep};
+use store::turns::OpenStep;
 
 /// All that a request depends on.
 #[derive(Debug, Clone)]
@@ -28,10 +28,6 @@ pub(crate) struct Facts<'a> {
     pub(crate) profile: &'a Profile,
     /// What is known of the dialogue beside its messages.
     pub(crate) known: &'a DialogueFacts,
-    /// The channel's vendor.
-    pub(crate) vendor: &'a str,
-    /// The customer's name inside the channel.
-    pub(crate) chat: &'a str,
     /// The dialogue.
     pub(crate) dialogue: DialogueId,
     /// The dialogue so far, oldest first; what this turn answers comes last.
@@ -52,11 +48,13 @@ pub(crate) struct Facts<'a> {
 
 /// Puts the request together.
 pub(crate) fn build(facts: Facts<'_>) -> Completion {
+    // All else looks at no more than the engine is given, so that a recording has all that it takes.
+    let facts = Facts { history: facts.window.cut(facts.history), ..facts };
     Completion {
         engine: facts.engine.clone(),
         dialogue: facts.dialogue,
         instructions: instructions(&facts),
-        history: facts.window.cut(facts.history).to_vec(),
+        history: facts.history.to_vec(),
         at: facts.at,
         run: facts.run,
         tools: facts.tools,
@@ -73,8 +71,8 @@ fn instructions(facts: &Facts<'_>) -> String {
         Some(match name {
             "agent.display_name" => facts.known.agent.clone(),
             "channel.display_name" => facts.known.channel.clone(),
-            "channel.vendor" => facts.vendor.to_owned(),
-            "dialogue.chat" => facts.chat.to_owned(),
+            "channel.vendor" => facts.known.vendor.clone(),
+            "dialogue.chat" => facts.known.chat.clone(),
             "dialogue.id" => facts.dialogue.to_string(),
             "now" => clock.now.clone(),
             "date" => clock.date.clone(),
@@ -149,6 +147,8 @@ mod tests {
         let known = DialogueFacts {
             agent: "Ann".to_owned(),
             channel: "Shop".to_owned(),
+            vendor: "generic_http".to_owned(),
+            chat: "77".to_owned(),
             attributes: json!({ "plan": "gold", "visits": 3, "note": "{{agent.display_name}}" }),
         };
         build(Facts {
@@ -156,8 +156,6 @@ mod tests {
             instructions,
             profile,
             known: &known,
-            vendor: "generic_http",
-            chat: "77",
             dialogue: DialogueId(Uuid::nil()),
             history: &[message(said)],
             window: profile.history,

@@ -26,7 +26,7 @@ use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    App, Error,
+    App, Error, budgets,
     bulkhead::{Bound, Bulkhead},
     feeder,
     gather::{Gather, Write},
@@ -42,6 +42,8 @@ pub(crate) struct Worker {
     pub(crate) begin: Gather<Begin>,
     pub(crate) reply: Gather<CommitReply>,
     pub(crate) settle_turn: Gather<SettleTurn>,
+    pub(crate) reserve: Gather<budgets::Reserve>,
+    pub(crate) settle_budget: Gather<budgets::Settle>,
     pub(crate) wait: Gather<WaitTurn>,
     pub(crate) start: Gather<StartAttempt>,
     pub(crate) settle: Gather<SettleAttempt>,
@@ -333,6 +335,9 @@ pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
         begin: gather(app, Begin(app.clone())),
         reply: gather(app, CommitReply(app.clone())),
         settle_turn: gather(app, SettleTurn(app.clone())),
+        // One writer: calls of one agent all go to the same rows, and would only wait for each other.
+        reserve: gather_by(app, 1, budgets::Reserve(app.clone())),
+        settle_budget: gather_by(app, 1, budgets::Settle),
         wait: gather_by(app, 1, WaitTurn(app.clone())),
         start: gather(app, StartAttempt(app.clone())),
         settle: gather(app, SettleAttempt(app.clone())),
@@ -384,6 +389,9 @@ impl Worker {
                     store::numberer::make_partitions(self.app.store().pool(), self.app.now()).await
                 {
                     tracing::warn!(error = %error, "partitions could not be made; it is tried again");
+                }
+                if let Err(error) = budgets::sweep(&self.app, self.app.now()).await {
+                    tracing::warn!(error = %error, "old budgets could not be swept; it is tried again");
                 }
             }
         }

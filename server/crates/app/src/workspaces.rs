@@ -2,6 +2,7 @@
 
 use domain::{
     ApiKeyId, Error as Refusal, Reason, Timestamp, WorkspaceId,
+    budget::{self, Budget, Scope},
     error::Violations,
     token::{self, TokenKind},
     workspace::{ApiKey, Level, Scopes, Service, Workspace},
@@ -70,7 +71,8 @@ impl App {
         check_name(&mut violations, "workspace.display_name", &display_name);
         violations.finish()?;
         let now = self.now();
-        let workspace = Workspace { id: self.id(), display_name, created_at: now, updated_at: now };
+        let workspace =
+            Workspace { id: self.id(), display_name, budgets: Vec::new(), created_at: now, updated_at: now };
 
         let mut tx = self.store().workspace(WorkspaceId::OPERATOR).await?;
         let request = &workspace.display_name;
@@ -114,21 +116,31 @@ impl App {
         Ok(Page::cut(items, limit, &filter, |workspace| workspace.id))
     }
 
-    /// Renames a workspace.
+    /// Changes a workspace; `None` stays.
     pub async fn update_workspace(
         &self,
         caller: &Caller,
         id: Option<WorkspaceId>,
-        display_name: &str,
+        display_name: Option<&str>,
+        budgets: Option<&[Budget]>,
     ) -> Result<Workspace, Error> {
         let id = meant(caller, id, Level::Admin)?;
         let mut violations = Violations::default();
-        check_name(&mut violations, "workspace.display_name", display_name);
+        if let Some(display_name) = display_name {
+            check_name(&mut violations, "workspace.display_name", display_name);
+        }
+        budget::check(&mut violations, "workspace.budgets", budgets.unwrap_or_default(), &[Scope::Workspace]);
         violations.finish()?;
         let mut tx = self.store().workspace(id).await?;
-        let there = store::workspaces::update(&mut tx, id, display_name, self.now()).await?;
+        let there = store::workspaces::update(&mut tx, id, display_name, budgets, self.now()).await?;
         let workspace = store::workspaces::find(&mut tx, id).await?;
+        if budgets.is_some() {
+            store::notify_configuration(&mut tx, id).await?;
+        }
         store::commit(tx).await?;
+        if budgets.is_some() {
+            self.forget();
+        }
         Ok(workspace.filter(|_| there).ok_or_else(|| not_found(id))?)
     }
 

@@ -1,6 +1,12 @@
 //! Agents: who answers.
 
-use crate::{AgentId, IntegrationId, Timestamp, policy::ReplyPolicy, profile::Profile};
+use crate::{
+    AgentId, IntegrationId, Timestamp,
+    budget::Budget,
+    cost::Price,
+    policy::{OnFailure, ReplyPolicy},
+    profile::Profile,
+};
 
 /// A configured AI.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +25,10 @@ pub struct Agent {
     pub profile: Profile,
     /// Whether it answers.
     pub active: bool,
+    /// What its calls of engines may use.
+    pub budgets: Vec<Budget>,
+    /// What happens to a turn whose call does not fit them.
+    pub on_budget_exhausted: OnFailure,
     /// The last four characters of its token.
     pub token_suffix: String,
     /// When it was created.
@@ -43,4 +53,7 @@ pub struct Engine {
     pub max_output_tokens: Option<i32>,
     /// The vendor's own settings, an object; the vendor has checked it.
     pub settings: serde_json::Value,
+    /// What its tokens cost. `None`: nobody said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
 }

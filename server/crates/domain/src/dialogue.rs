@@ -121,3 +121,19 @@ pub struct Message {
 pub const MAX_TEXT_BYTES: usize = 65_536;
 /// The longest id that a caller may give a message, and the longest name of a chat, in characters.
 pub const MAX_EXTERNAL_ID_CHARS: usize = 256;
+
+/// What is known of a dialogue beside its messages: what instructions may speak of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DialogueFacts {
+    /// The agent's name for people.
+    pub agent: String,
+    /// The channel's name for people.
+    pub channel: String,
+    /// The channel's vendor.
+    pub vendor: String,
+    /// The customer's name inside the channel.
+    pub chat: String,
+    /// What was noted of the dialogue, an object.
+    pub attributes: serde_json::Value,
+}

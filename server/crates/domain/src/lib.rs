@@ -6,9 +6,11 @@
 #![warn(missing_docs)]
 
 pub mod agent;
+pub mod budget;
 pub mod channel;
 pub mod clock;
 pub mod connection;
+pub mod cost;
 pub mod decide;
 pub mod delivery;
 pub mod dialogue;
@@ -21,6 +23,7 @@ pub mod ids;
 pub mod inbound;
 pub mod integration;
 pub mod language;
+pub mod manifest;
 pub mod new_message;
 pub mod oauth;
 pub mod part;
@@ -31,6 +34,7 @@ pub mod split;
 pub mod template;
 pub mod token;
 pub mod turn;
+pub mod usage;
 pub mod vendor;
 pub mod window;
 pub mod workspace;

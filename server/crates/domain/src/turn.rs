@@ -1,6 +1,6 @@
 //! Turns: one answer of an agent to the messages that came since the last.
 
-use crate::{AgentId, DialogueId, MessageId, Timestamp, TurnId, dialogue::stored_enum};
+use crate::{AgentId, DialogueId, MessageId, Timestamp, TurnId, cost::Spent, dialogue::stored_enum};
 
 stored_enum! {
     /// Where a turn stands.
@@ -62,6 +62,8 @@ pub struct Turn {
     pub covered_through: i64,
     /// Its reply.
     pub reply: Option<MessageId>,
+    /// What the calls of all its runs used and cost.
+    pub spent: Spent,
     /// When its first message was recorded.
     pub created_at: Timestamp,
     /// When it was closed.
@@ -75,10 +77,10 @@ pub struct Run {
     pub number: i32,
     /// What became of it.
     pub state: RunState,
-    /// Input tokens, all steps together.
-    pub input_tokens: i64,
-    /// Output tokens, all steps together.
-    pub output_tokens: i64,
+    /// What its calls used and cost.
+    pub spent: Spent,
+    /// SHA-256 of what its engine was given, hexadecimal, see [`crate::manifest::digest`]. `None`: nothing was given.
+    pub prompt_hash: Option<String>,
     /// Why it failed.
     pub error: Option<String>,
     /// What the engine was given.

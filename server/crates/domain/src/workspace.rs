@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
-use crate::{ApiKeyId, Error, Reason, Timestamp, WorkspaceId};
+use crate::{ApiKeyId, Error, Reason, Timestamp, WorkspaceId, budget::Budget};
 
 /// A tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct Workspace {
     pub id: WorkspaceId,
     /// A name for people.
     pub display_name: String,
+    /// What the calls of engines of all its agents may use together.
+    pub budgets: Vec<Budget>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it was last changed.

@@ -1,6 +1,6 @@
 //! Agents.
 
-use domain::{AgentId, Timestamp, WorkspaceId, agent::Agent, token::TokenHash};
+use domain::{AgentId, Timestamp, WorkspaceId, agent::Agent, policy::OnFailure, token::TokenHash};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
@@ -15,6 +15,8 @@ struct AgentRow {
     reply_policy: Json<domain::policy::ReplyPolicy>,
     profile: Json<domain::profile::Profile>,
     active: bool,
+    budgets: Json<Vec<domain::budget::Budget>>,
+    on_budget_exhausted: String,
     token_suffix: String,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -30,6 +32,8 @@ impl From<AgentRow> for Agent {
             reply_policy: row.reply_policy.0,
             profile: row.profile.0,
             active: row.active,
+            budgets: row.budgets.0,
+            on_budget_exhausted: OnFailure::parse(&row.on_budget_exhausted).unwrap_or(OnFailure::StaySilent),
             token_suffix: row.token_suffix,
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -37,7 +41,8 @@ impl From<AgentRow> for Agent {
     }
 }
 
-const AGENT: &str = "id, display_name, instructions, engine, reply_policy, profile, active, token_suffix, created_at, updated_at";
+const AGENT: &str = "id, display_name, instructions, engine, reply_policy, profile, active, budgets, on_budget_exhausted, \
+     token_suffix, created_at, updated_at";
 
 /// Adds an agent.
 pub async fn insert(
@@ -48,8 +53,8 @@ pub async fn insert(
 ) -> Result<(), Error> {
     sqlx::query(
         "insert into agents (workspace_id, id, display_name, instructions, engine, active, token_hash, token_suffix,
-             created_at, updated_at, reply_policy, profile)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+             created_at, updated_at, reply_policy, profile, budgets, on_budget_exhausted)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
     .bind(workspace.0)
     .bind(agent.id.0)
@@ -63,6 +68,8 @@ pub async fn insert(
     .bind(agent.updated_at)
     .bind(Json(&agent.reply_policy))
     .bind(Json(&agent.profile))
+    .bind(Json(&agent.budgets))
+    .bind(agent.on_budget_exhausted.as_str())
     .execute(conn)
     .await?;
     Ok(())
@@ -125,7 +132,7 @@ pub async fn list(
 pub async fn update(conn: &mut PgConnection, workspace: WorkspaceId, agent: &Agent) -> Result<(), Error> {
     sqlx::query(
         "update agents set display_name = $3, instructions = $4, engine = $5, active = $6, updated_at = $7, reply_policy = $8,
-             profile = $9
+             profile = $9, budgets = $10, on_budget_exhausted = $11
          where workspace_id = $1 and id = $2",
     )
     .bind(workspace.0)
@@ -137,6 +144,8 @@ pub async fn update(conn: &mut PgConnection, workspace: WorkspaceId, agent: &Age
     .bind(agent.updated_at)
     .bind(Json(&agent.reply_policy))
     .bind(Json(&agent.profile))
+    .bind(Json(&agent.budgets))
+    .bind(agent.on_budget_exhausted.as_str())
     .execute(conn)
     .await?;
     Ok(())

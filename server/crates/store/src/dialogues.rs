@@ -182,6 +182,24 @@ pub async fn list_messages(
     rows.into_iter().map(TryInto::try_into).collect()
 }
 
+/// Reads messages of a dialogue by their numbers, in no particular order.
+pub async fn messages_by_number(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    dialogue: DialogueId,
+    numbers: &[i64],
+) -> Result<Vec<Message>, Error> {
+    let rows: Vec<MessageRow> = sqlx::query_as(AssertSqlSafe(format!(
+        "select {MESSAGE} from messages where workspace_id = $1 and dialogue_id = $2 and seq = any ($3)"
+    )))
+    .bind(workspace.0)
+    .bind(dialogue.0)
+    .bind(numbers)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
 /// Reads messages by their ids, in no particular order.
 pub async fn find_messages(
     conn: &mut PgConnection,

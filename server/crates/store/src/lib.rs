@@ -10,6 +10,7 @@
 
 pub mod agent_secrets;
 pub mod agents;
+pub mod budgets;
 pub mod channels;
 pub mod control;
 pub mod deliveries;
@@ -26,9 +27,11 @@ pub mod numberer;
 pub mod page;
 pub mod queue;
 pub mod record;
+pub mod recordings;
 pub mod request_ids;
 pub mod secrets;
 pub mod turns;
+pub mod usage;
 pub mod waits;
 pub mod workspaces;
 

@@ -1,12 +1,16 @@
 //! Turns, their runs and steps; and the gathered functions that move them on.
 
+use std::sync::Arc;
+
 use domain::{
     AgentId, ChannelId, DeliveryId, DialogueId, EventId, JobId, MessageId, Timestamp, TurnId, WorkerId,
     WorkspaceId,
     agent::Engine,
+    cost::Spent,
     decide::not_held,
-    dialogue::{Message, Status},
+    dialogue::{DialogueFacts, Message, Status},
     engine::{Answer, Step},
+    manifest::Prompt,
     policy::{ReplyPolicy, Uncertain},
     profile::Profile,
     turn::{Run, RunState, Turn, TurnState},
@@ -26,6 +30,7 @@ struct TurnRow {
     late: bool,
     covered_through: i64,
     reply_message_id: Option<Uuid>,
+    spent: Json<Spent>,
     created_at: Timestamp,
     closed_at: Option<Timestamp>,
 }
@@ -48,13 +53,15 @@ impl TryFrom<TurnRow> for Turn {
             late: row.late,
             covered_through: row.covered_through,
             reply: row.reply_message_id.map(Into::into),
+            spent: row.spent.0,
             created_at: row.created_at,
             closed_at: row.closed_at,
         })
     }
 }
 
-const TURN: &str = "id, dialogue_id, agent_id, state, reason, late, covered_through, reply_message_id, created_at, closed_at";
+const TURN: &str = "id, dialogue_id, agent_id, state, reason, late, covered_through, reply_message_id, created_at, closed_at, \
+                    turn_spent(workspace_id, id, null, null) as spent";
 
 /// Reads a turn.
 pub async fn find(
@@ -98,8 +105,8 @@ struct RunRow {
     number: i32,
     state: String,
     request: Json<serde_json::Value>,
-    input_tokens: i64,
-    output_tokens: i64,
+    spent: Json<Spent>,
+    prompt_hash: Option<String>,
     error: Option<String>,
     started_at: Timestamp,
     ended_at: Option<Timestamp>,
@@ -113,7 +120,9 @@ pub async fn list_runs(
     turn: TurnId,
 ) -> Result<Vec<Run>, Error> {
     let rows: Vec<RunRow> = sqlx::query_as(
-        "select r.number, r.state, r.request, r.input_tokens, r.output_tokens, r.error, r.started_at, r.ended_at,
+        "select r.number, r.state, r.request, r.prompt_hash, r.error, r.started_at, r.ended_at,
+             sum_spent(r.calls, r.unknown_calls, r.input_tokens, r.cached_input_tokens, r.output_tokens, r.cost_micros,
+                 (r.currency is not null)::integer, r.currency) as spent,
              coalesce((select jsonb_agg(jsonb_build_object('answer', s.answer, 'results', s.results) order by s.step)
                        from run_steps s
                        where s.workspace_id = r.workspace_id and s.turn_id = r.turn_id and s.run = r.number), '[]') as steps
@@ -133,8 +142,8 @@ pub async fn list_runs(
             Ok(Run {
                 number: row.number,
                 state,
-                input_tokens: row.input_tokens,
-                output_tokens: row.output_tokens,
+                spent: row.spent.0,
+                prompt_hash: row.prompt_hash,
                 error: row.error,
                 request: row.request.0,
                 steps: row.steps.0,
@@ -197,17 +206,6 @@ pub struct BegunTurn {
     pub steps: Vec<OpenStep>,
     /// Since when this run has waited for its engine. `None`: it begins.
     pub waiting_since: Option<Timestamp>,
-}
-
-/// What instructions may speak of.
-#[derive(Debug, Clone, Default, serde::Deserialize)]
-pub struct DialogueFacts {
-    /// The agent's name for people.
-    pub agent: String,
-    /// The channel's name for people.
-    pub channel: String,
-    /// What was noted of the dialogue, an object.
-    pub attributes: serde_json::Value,
 }
 
 /// A committed step, whose tools may not have run.
@@ -360,27 +358,17 @@ pub async fn earlier_messages(
     Ok(rows.0)
 }
 
-/// Notes from which message on a run's engine was given the history, where that was not from the first one read; and why.
-pub async fn note_window(
-    conn: &mut PgConnection,
-    claim: &ClaimedTurn,
-    run: i32,
-    from_seq: Option<i64>,
-    why: &str,
-) -> Result<(), Error> {
-    sqlx::query(
-        "update runs set request = jsonb_set(request, '{history}',
-             (request -> 'history') || jsonb_build_object('from_seq', $4::bigint, 'cut', $5::text))
-         where workspace_id = $1 and turn_id = $2 and number = $3",
-    )
-    .bind(claim.workspace.0)
-    .bind(claim.turn.0)
-    .bind(run)
-    .bind(from_seq)
-    .bind(why)
-    .execute(conn)
-    .await?;
-    Ok(())
+/// What a run gave its engine, and what its calls used and cost: for the manifest.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct RunRecord {
+    /// What the engine was given. `None`: it was not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<Prompt>,
+    /// Its hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
+    /// What its calls used and cost.
+    pub spent: Spent,
 }
 
 /// A reply to commit.
@@ -396,10 +384,8 @@ pub struct Reply {
     pub text: String,
     /// The engine's last answer, for the manifest.
     pub answer: Answer,
-    /// Input tokens of all steps.
-    pub input_tokens: i64,
-    /// Output tokens of all steps.
-    pub output_tokens: i64,
+    /// What the engine was given, and what that cost.
+    pub record: Arc<RunRecord>,
     /// Its delivery.
     pub delivery: DeliveryId,
     /// The delivery's job.
@@ -434,7 +420,7 @@ pub async fn commit_replies(
 ) -> Result<Vec<Committed>, Error> {
     let rows: Vec<(i32, String, Option<i64>)> = sqlx::query_as(
         "select ord, outcome, out_fence from system_commit_replies(
-             $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+             $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
     )
     .bind(worker.0)
     .bind(items.iter().map(|item| item.claim.workspace.0).collect::<Vec<_>>())
@@ -446,8 +432,7 @@ pub async fn commit_replies(
     .bind(items.iter().map(|item| item.message.0).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.text.as_str()).collect::<Vec<_>>())
     .bind(items.iter().map(|item| Json(&item.answer)).collect::<Vec<_>>())
-    .bind(items.iter().map(|item| item.input_tokens).collect::<Vec<_>>())
-    .bind(items.iter().map(|item| item.output_tokens).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| Json(&*item.record)).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.delivery.0).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.out_job.0).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.event.0).collect::<Vec<_>>())
@@ -488,6 +473,8 @@ pub struct Settlement {
     pub run_at: Timestamp,
     /// The event.
     pub event: EventId,
+    /// What the engine was given, and what that cost. `None`: it was not asked.
+    pub record: Option<Arc<RunRecord>>,
 }
 
 /// Settles turns that got no reply. Answers for each whether it was still this worker's.
@@ -498,7 +485,7 @@ pub async fn settle(
     now: Timestamp,
 ) -> Result<Vec<bool>, Error> {
     let rows: Vec<i32> = sqlx::query_scalar(
-        "select ord from system_settle_turns($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        "select ord from system_settle_turns($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
     .bind(worker.0)
     .bind(items.iter().map(|item| item.claim.workspace.0).collect::<Vec<_>>())
@@ -512,6 +499,7 @@ pub async fn settle(
     .bind(items.iter().map(|item| item.error.as_deref()).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.run_at).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.event.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.record.as_deref().map(Json)).collect::<Vec<_>>())
     .bind(now)
     .fetch_all(conn)
     .await?;
@@ -530,13 +518,14 @@ pub enum Stepped {
 }
 
 /// Writes a step of the current run: an answer whose tools have yet to run. From then on newer messages open the next turn,
-/// since a run that has begun an effect can't be superseded.
+/// since a run that has begun an effect can't be superseded. The record is kept with it, should the run be lost later.
 pub async fn insert_step(
     conn: &mut PgConnection,
     worker: WorkerId,
     claim: &ClaimedTurn,
     run: i32,
     answer: &Answer,
+    record: &RunRecord,
     now: Timestamp,
 ) -> Result<Stepped, Error> {
     // The dialogue first, as everybody locks.
@@ -576,6 +565,22 @@ pub async fn insert_step(
     if done.rows_affected() == 0 {
         return Ok(Stepped::Lost);
     }
+    sqlx::query(
+        "update runs r
+         set request = coalesce($4 -> 'request', r.request), prompt_hash = $4 ->> 'hash',
+             (calls, unknown_calls, input_tokens, cached_input_tokens, output_tokens, cost_micros, currency) = (
+                 select s.calls, s.unknown_calls, s.input_tokens, s.cached_input_tokens, s.output_tokens, s.cost_micros,
+                     s.currency
+                 from jsonb_to_record($4 -> 'spent') as s (calls bigint, unknown_calls bigint, input_tokens bigint,
+                     cached_input_tokens bigint, output_tokens bigint, cost_micros bigint, currency text))
+         where r.workspace_id = $1 and r.turn_id = $2 and r.number = $3",
+    )
+    .bind(claim.workspace.0)
+    .bind(claim.turn.0)
+    .bind(run)
+    .bind(Json(record))
+    .execute(&mut *conn)
+    .await?;
     sqlx::query(
         "update dialogues set collecting_turn_id = null where workspace_id = $1 and id = $2 and collecting_turn_id = $3",
     )

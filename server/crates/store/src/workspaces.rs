@@ -2,10 +2,11 @@
 
 use domain::{
     ApiKeyId, Timestamp, WorkspaceId,
+    budget::Budget,
     token::TokenHash,
     workspace::{ApiKey, Scopes, Workspace},
 };
-use sqlx::{FromRow, PgConnection, PgPool};
+use sqlx::{FromRow, PgConnection, PgPool, types::Json};
 use uuid::Uuid;
 
 use crate::Error;
@@ -14,6 +15,7 @@ use crate::Error;
 struct WorkspaceRow {
     workspace_id: Uuid,
     display_name: String,
+    budgets: Json<Vec<Budget>>,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -23,6 +25,7 @@ impl From<WorkspaceRow> for Workspace {
         Self {
             id: row.workspace_id.into(),
             display_name: row.display_name,
+            budgets: row.budgets.0,
             created_at: row.created_at,
             updated_at: row.updated_at,
         }
@@ -75,20 +78,24 @@ pub async fn list_all(
     Ok(rows.into_iter().map(Into::into).collect())
 }
 
-/// Renames a workspace. Answers whether it was there.
+/// Changes a workspace; `None` stays. Answers whether it was there.
 pub async fn update(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
-    display_name: &str,
+    display_name: Option<&str>,
+    budgets: Option<&[Budget]>,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    let changed =
-        sqlx::query("update workspaces set display_name = $2, updated_at = $3 where workspace_id = $1")
-            .bind(workspace.0)
-            .bind(display_name)
-            .bind(now)
-            .execute(conn)
-            .await?;
+    let changed = sqlx::query(
+        "update workspaces set display_name = coalesce($2, display_name), budgets = coalesce($3, budgets), updated_at = $4
+         where workspace_id = $1",
+    )
+    .bind(workspace.0)
+    .bind(display_name)
+    .bind(budgets.map(Json))
+    .bind(now)
+    .execute(conn)
+    .await?;
     Ok(changed.rows_affected() == 1)
 }
 

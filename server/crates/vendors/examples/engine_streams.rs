@@ -107,6 +107,7 @@ fn engine(base_url: &str, key: &str) -> Caller {
             temperature: None,
             max_output_tokens: None,
             settings: Value::Null,
+            price: None,
         },
         dialogue: DialogueId(Uuid::nil()),
         instructions: "Be kind.".to_owned(),

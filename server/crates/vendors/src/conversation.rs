@@ -235,6 +235,7 @@ pub(crate) mod tests {
                 temperature: None,
                 max_output_tokens: None,
                 settings: Value::Null,
+                price: None,
             },
             instructions: "Be kind.".into(),
             history: history.iter().enumerate().map(message).collect(),

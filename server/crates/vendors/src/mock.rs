@@ -105,6 +105,8 @@ enum Directive<'a> {
     Call { tool: &'a str, arguments: &'a str },
     /// `/prompt`: answer with all that the engine was given.
     Prompt,
+    /// `/usage <tokens>`: say that the answer took so many output tokens. `/usage none`: say nothing of what it used.
+    Usage(Option<i64>),
 }
 
 impl<'a> Directive<'a> {
@@ -123,6 +125,8 @@ impl<'a> Directive<'a> {
                 Some(Self::Call { tool, arguments: rest[tool.len()..].trim() })
             }
             ["/prompt", ..] => Some(Self::Prompt),
+            ["/usage", "none", ..] => Some(Self::Usage(None)),
+            ["/usage", tokens, ..] => tokens.parse().ok().map(|tokens| Self::Usage(Some(tokens))),
             ["/tool", tool, name, _, ..] => {
                 let value: Vec<_> = text.split_whitespace().skip(3).collect();
                 Some(Self::Tool { tool, name, value: value.join(" ") })
@@ -205,6 +209,10 @@ fn failure(detail: &str, retry: Retry) -> VendorError {
 }
 
 fn answer(request: &Completion, directive: Option<Directive<'_>>) -> Answer {
+    let told = match directive {
+        Some(Directive::Usage(told)) => Some(told),
+        _ => None,
+    };
     let (text, tool_calls) = match directive {
         Some(Directive::Tool { tool, name, value }) => {
             call(request, tool, json!({"name": name, "value": value}))
@@ -227,7 +235,11 @@ fn answer(request: &Completion, directive: Option<Directive<'_>>) -> Answer {
                 .map(|call| words(&call.name) + words(&call.arguments.to_string()))
                 .sum::<i64>(),
     };
-    Answer { text, tool_calls, usage: Some(usage), model: ID.to_owned(), ..Answer::default() }
+    let usage = match told {
+        None => Some(usage),
+        Some(tokens) => tokens.map(|output_tokens| Usage { output_tokens, ..usage }),
+    };
+    Answer { text, tool_calls, usage, model: ID.to_owned(), ..Answer::default() }
 }
 
 /// Calls a tool once, then answers with its result.
@@ -304,6 +316,7 @@ mod tests {
                 temperature: None,
                 max_output_tokens: None,
                 settings: Value::Null,
+                price: None,
             },
             instructions: "Be kind.".into(),
             history: history.iter().enumerate().map(message).collect(),
@@ -369,6 +382,14 @@ mod tests {
         ] {
             assert_eq!(retry(text, fail, run).await, expected, "{text} {fail} {run}");
         }
+    }
+
+    #[tokio::test]
+    async fn it_uses_what_it_is_told_to() {
+        let used = async |text| complete(&request(&[(Role::User, text)])).await.unwrap().usage;
+        assert_eq!(used("/usage none").await, None);
+        assert_eq!(used("/usage 70 please").await.map(|usage| usage.output_tokens), Some(70));
+        assert_eq!(used("/usage much").await.map(|usage| usage.output_tokens), Some(6));
     }
 
     #[tokio::test]

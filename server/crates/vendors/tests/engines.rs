@@ -109,6 +109,7 @@ impl Subject {
                 temperature: None,
                 max_output_tokens: Some(800),
                 settings: self.settings.clone(),
+                price: None,
             },
             dialogue: DialogueId(Uuid::nil()),
             instructions: "You help customers of Acme.".into(),

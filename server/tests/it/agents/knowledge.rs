@@ -88,8 +88,8 @@ async fn the_history_has_a_window() {
     let turn = closed(&grpc, &route).await;
     assert_eq!(turn.runs.len(), 1);
     let manifest = json_of(turn.runs[0].manifest.as_ref().unwrap());
-    assert_eq!(manifest["request"]["history"]["cut"], "input_too_long", "{manifest}");
-    assert_eq!(manifest["request"]["history"]["from_seq"], 3.0);
+    assert_eq!(manifest["request"]["cut"], "input_too_long", "{manifest}");
+    assert_eq!(manifest["request"]["history"][0], 3.0);
 
     world.set_engine(&route, json!({})).await;
     let window = |max_messages, max_tokens| v1::Agent {

@@ -385,6 +385,63 @@ func (Takeover) EnumDescriptor() ([]byte, []int) {
 	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{5}
 }
 
+// What an engine was called for.
+type UsagePurpose int32
+
+const (
+	// Not set. Never sent by the server.
+	UsagePurpose_USAGE_PURPOSE_UNSPECIFIED UsagePurpose = 0
+	// Turns of dialogues.
+	UsagePurpose_USAGE_PURPOSE_TURN UsagePurpose = 1
+	// PreviewReply.
+	UsagePurpose_USAGE_PURPOSE_PREVIEW UsagePurpose = 2
+	// ReplayDialogues.
+	UsagePurpose_USAGE_PURPOSE_REPLAY UsagePurpose = 3
+)
+
+// Enum value maps for UsagePurpose.
+var (
+	UsagePurpose_name = map[int32]string{
+		0: "USAGE_PURPOSE_UNSPECIFIED",
+		1: "USAGE_PURPOSE_TURN",
+		2: "USAGE_PURPOSE_PREVIEW",
+		3: "USAGE_PURPOSE_REPLAY",
+	}
+	UsagePurpose_value = map[string]int32{
+		"USAGE_PURPOSE_UNSPECIFIED": 0,
+		"USAGE_PURPOSE_TURN":        1,
+		"USAGE_PURPOSE_PREVIEW":     2,
+		"USAGE_PURPOSE_REPLAY":      3,
+	}
+)
+
+func (x UsagePurpose) Enum() *UsagePurpose {
+	p := new(UsagePurpose)
+	*p = x
+	return p
+}
+
+func (x UsagePurpose) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (UsagePurpose) Descriptor() protoreflect.EnumDescriptor {
+	return file_switchboard_v1_agents_proto_enumTypes[6].Descriptor()
+}
+
+func (UsagePurpose) Type() protoreflect.EnumType {
+	return &file_switchboard_v1_agents_proto_enumTypes[6]
+}
+
+func (x UsagePurpose) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use UsagePurpose.Descriptor instead.
+func (UsagePurpose) EnumDescriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{6}
+}
+
 // The configured AI that answers on channels (`chat_bot` in the REST contract).
 type Agent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -425,8 +482,14 @@ type Agent struct {
 	// Who writes when its engine has failed for good: the same turn has one more run with this engine, before
 	// `reply_policy.on_failure` applies. The run says which engine was asked. Not set: nobody.
 	FallbackEngine *Engine `protobuf:"bytes,15,opt,name=fallback_engine,json=fallbackEngine,proto3" json:"fallback_engine,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// What its calls of engines may use, up to 20 budgets, each scope and period once. None: no limit.
+	Budgets []*Budget `protobuf:"bytes,20,rep,name=budgets,proto3" json:"budgets,omitempty"`
+	// What happens to a turn whose call does not fit a budget: STAY_SILENT closes it as SILENT, HAND_OVER besides makes the
+	// dialogue OPEN, both with the reason `budget_exhausted`; FALLBACK_TEXT sends the reply policy's `fallback_text`, with the
+	// reason `fallback`. Default: STAY_SILENT.
+	OnBudgetExhausted OnFailure `protobuf:"varint,21,opt,name=on_budget_exhausted,json=onBudgetExhausted,proto3,enum=switchboard.v1.OnFailure" json:"on_budget_exhausted,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Agent) Reset() {
@@ -562,6 +625,20 @@ func (x *Agent) GetFallbackEngine() *Engine {
 		return x.FallbackEngine
 	}
 	return nil
+}
+
+func (x *Agent) GetBudgets() []*Budget {
+	if x != nil {
+		return x.Budgets
+	}
+	return nil
+}
+
+func (x *Agent) GetOnBudgetExhausted() OnFailure {
+	if x != nil {
+		return x.OnBudgetExhausted
+	}
+	return OnFailure_ON_FAILURE_UNSPECIFIED
 }
 
 // How much of a dialogue an engine is given. The newest messages stay. What a turn answers stays whatever it takes, and so do
@@ -1340,6 +1417,9 @@ type Engine struct {
 	// The workspace's integration with this vendor, whose account is used. Empty: the operator's own account, from the
 	// server's environment; `mock` needs none.
 	IntegrationId string `protobuf:"bytes,6,opt,name=integration_id,json=integrationId,proto3" json:"integration_id,omitempty"`
+	// What its tokens cost, for the cost of runs and for budgets. Vendors change their prices: keep it up to date. Runs keep
+	// the price that they had. Not set: costs are not known.
+	Price         *Price `protobuf:"bytes,7,opt,name=price,proto3" json:"price,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1416,6 +1496,278 @@ func (x *Engine) GetIntegrationId() string {
 	return ""
 }
 
+func (x *Engine) GetPrice() *Price {
+	if x != nil {
+		return x.Price
+	}
+	return nil
+}
+
+// What an engine's tokens cost, in millionths of the currency's unit for a million tokens: 150,000 is USD 0.15.
+type Price struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. ISO 4217, such as `USD`.
+	Currency string `protobuf:"bytes,1,opt,name=currency,proto3" json:"currency,omitempty"`
+	// For input, 0 to 1,000,000,000,000.
+	InputMicros int64 `protobuf:"varint,2,opt,name=input_micros,json=inputMicros,proto3" json:"input_micros,omitempty"`
+	// For the part of the input that came from the vendor's cache. Not set: as other input.
+	CachedInputMicros *int64 `protobuf:"varint,3,opt,name=cached_input_micros,json=cachedInputMicros,proto3,oneof" json:"cached_input_micros,omitempty"`
+	// For output, 0 to 1,000,000,000,000.
+	OutputMicros  int64 `protobuf:"varint,4,opt,name=output_micros,json=outputMicros,proto3" json:"output_micros,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Price) Reset() {
+	*x = Price{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Price) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Price) ProtoMessage() {}
+
+func (x *Price) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Price.ProtoReflect.Descriptor instead.
+func (*Price) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Price) GetCurrency() string {
+	if x != nil {
+		return x.Currency
+	}
+	return ""
+}
+
+func (x *Price) GetInputMicros() int64 {
+	if x != nil {
+		return x.InputMicros
+	}
+	return 0
+}
+
+func (x *Price) GetCachedInputMicros() int64 {
+	if x != nil && x.CachedInputMicros != nil {
+		return *x.CachedInputMicros
+	}
+	return 0
+}
+
+func (x *Price) GetOutputMicros() int64 {
+	if x != nil {
+		return x.OutputMicros
+	}
+	return 0
+}
+
+// Asks what engines used and cost.
+type ListUsageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only this agent's. Empty: of all.
+	AgentId string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// From when on; its whole day (UTC) counts. Not set: today.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// Until when; its whole day counts. At most 31 days after the start. Not set: today.
+	EndTime       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListUsageRequest) Reset() {
+	*x = ListUsageRequest{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListUsageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListUsageRequest) ProtoMessage() {}
+
+func (x *ListUsageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListUsageRequest.ProtoReflect.Descriptor instead.
+func (*ListUsageRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListUsageRequest) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *ListUsageRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *ListUsageRequest) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+// What engines used and cost.
+type ListUsageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each day, agent and purpose with calls, oldest day first.
+	Days          []*DailyUsage `protobuf:"bytes,1,rep,name=days,proto3" json:"days,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListUsageResponse) Reset() {
+	*x = ListUsageResponse{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListUsageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListUsageResponse) ProtoMessage() {}
+
+func (x *ListUsageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListUsageResponse.ProtoReflect.Descriptor instead.
+func (*ListUsageResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListUsageResponse) GetDays() []*DailyUsage {
+	if x != nil {
+		return x.Days
+	}
+	return nil
+}
+
+// What an agent's engines used and cost in a day.
+type DailyUsage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. The day's beginning, UTC.
+	Day *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=day,proto3" json:"day,omitempty"`
+	// Output only. The agent. Empty: a draft that was never saved.
+	AgentId string `protobuf:"bytes,2,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// Output only. What for.
+	Purpose UsagePurpose `protobuf:"varint,3,opt,name=purpose,proto3,enum=switchboard.v1.UsagePurpose" json:"purpose,omitempty"`
+	// Output only. How many turns, previews or replays.
+	Count int64 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`
+	// Output only. What they used and cost.
+	Usage         *Usage `protobuf:"bytes,5,opt,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DailyUsage) Reset() {
+	*x = DailyUsage{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DailyUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DailyUsage) ProtoMessage() {}
+
+func (x *DailyUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DailyUsage.ProtoReflect.Descriptor instead.
+func (*DailyUsage) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *DailyUsage) GetDay() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Day
+	}
+	return nil
+}
+
+func (x *DailyUsage) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *DailyUsage) GetPurpose() UsagePurpose {
+	if x != nil {
+		return x.Purpose
+	}
+	return UsagePurpose_USAGE_PURPOSE_UNSPECIFIED
+}
+
+func (x *DailyUsage) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *DailyUsage) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
 // Asks for a new agent.
 type CreateAgentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1429,7 +1781,7 @@ type CreateAgentRequest struct {
 
 func (x *CreateAgentRequest) Reset() {
 	*x = CreateAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1441,7 +1793,7 @@ func (x *CreateAgentRequest) String() string {
 func (*CreateAgentRequest) ProtoMessage() {}
 
 func (x *CreateAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1454,7 +1806,7 @@ func (x *CreateAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAgentRequest.ProtoReflect.Descriptor instead.
 func (*CreateAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{12}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CreateAgentRequest) GetAgent() *Agent {
@@ -1484,7 +1836,7 @@ type CreateAgentResponse struct {
 
 func (x *CreateAgentResponse) Reset() {
 	*x = CreateAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1496,7 +1848,7 @@ func (x *CreateAgentResponse) String() string {
 func (*CreateAgentResponse) ProtoMessage() {}
 
 func (x *CreateAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1509,7 +1861,7 @@ func (x *CreateAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAgentResponse.ProtoReflect.Descriptor instead.
 func (*CreateAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{13}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CreateAgentResponse) GetAgent() *Agent {
@@ -1537,7 +1889,7 @@ type GetAgentRequest struct {
 
 func (x *GetAgentRequest) Reset() {
 	*x = GetAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[14]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1549,7 +1901,7 @@ func (x *GetAgentRequest) String() string {
 func (*GetAgentRequest) ProtoMessage() {}
 
 func (x *GetAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[14]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1562,7 +1914,7 @@ func (x *GetAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentRequest.ProtoReflect.Descriptor instead.
 func (*GetAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{14}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetAgentRequest) GetId() string {
@@ -1583,7 +1935,7 @@ type GetAgentResponse struct {
 
 func (x *GetAgentResponse) Reset() {
 	*x = GetAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[15]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +1947,7 @@ func (x *GetAgentResponse) String() string {
 func (*GetAgentResponse) ProtoMessage() {}
 
 func (x *GetAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[15]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +1960,7 @@ func (x *GetAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentResponse.ProtoReflect.Descriptor instead.
 func (*GetAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{15}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetAgentResponse) GetAgent() *Agent {
@@ -1631,7 +1983,7 @@ type ListAgentsRequest struct {
 
 func (x *ListAgentsRequest) Reset() {
 	*x = ListAgentsRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[16]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1643,7 +1995,7 @@ func (x *ListAgentsRequest) String() string {
 func (*ListAgentsRequest) ProtoMessage() {}
 
 func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[16]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1656,7 +2008,7 @@ func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsRequest.ProtoReflect.Descriptor instead.
 func (*ListAgentsRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{16}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListAgentsRequest) GetPageSize() int32 {
@@ -1686,7 +2038,7 @@ type ListAgentsResponse struct {
 
 func (x *ListAgentsResponse) Reset() {
 	*x = ListAgentsResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[17]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1698,7 +2050,7 @@ func (x *ListAgentsResponse) String() string {
 func (*ListAgentsResponse) ProtoMessage() {}
 
 func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[17]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1711,7 +2063,7 @@ func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsResponse.ProtoReflect.Descriptor instead.
 func (*ListAgentsResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{17}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListAgentsResponse) GetAgents() []*Agent {
@@ -1733,9 +2085,9 @@ type UpdateAgentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The agent with its `id` and the new values.
 	Agent *Agent `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
-	// Required. Which fields to change: `display_name`, `instructions`, `active`, `time_zone`, and as a whole
-	// `engine`, `reply_policy`, `history`, `languages`, `schedule`, `toolbox`, `fallback_engine`; the last five may be left
-	// out, which takes them back to what they are when not set.
+	// Required. Which fields to change: `display_name`, `instructions`, `active`, `time_zone`, `on_budget_exhausted`, and as a
+	// whole `engine`, `reply_policy`, `budgets`, `history`, `languages`, `schedule`, `toolbox`, `fallback_engine`; the last five
+	// may be left out, which takes them back to what they are when not set.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1743,7 +2095,7 @@ type UpdateAgentRequest struct {
 
 func (x *UpdateAgentRequest) Reset() {
 	*x = UpdateAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[18]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1755,7 +2107,7 @@ func (x *UpdateAgentRequest) String() string {
 func (*UpdateAgentRequest) ProtoMessage() {}
 
 func (x *UpdateAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[18]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1768,7 +2120,7 @@ func (x *UpdateAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAgentRequest.ProtoReflect.Descriptor instead.
 func (*UpdateAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{18}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *UpdateAgentRequest) GetAgent() *Agent {
@@ -1796,7 +2148,7 @@ type UpdateAgentResponse struct {
 
 func (x *UpdateAgentResponse) Reset() {
 	*x = UpdateAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[19]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1808,7 +2160,7 @@ func (x *UpdateAgentResponse) String() string {
 func (*UpdateAgentResponse) ProtoMessage() {}
 
 func (x *UpdateAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[19]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1821,7 +2173,7 @@ func (x *UpdateAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAgentResponse.ProtoReflect.Descriptor instead.
 func (*UpdateAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{19}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UpdateAgentResponse) GetAgent() *Agent {
@@ -1842,7 +2194,7 @@ type DeleteAgentRequest struct {
 
 func (x *DeleteAgentRequest) Reset() {
 	*x = DeleteAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[20]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1854,7 +2206,7 @@ func (x *DeleteAgentRequest) String() string {
 func (*DeleteAgentRequest) ProtoMessage() {}
 
 func (x *DeleteAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[20]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1867,7 +2219,7 @@ func (x *DeleteAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAgentRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{20}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DeleteAgentRequest) GetId() string {
@@ -1886,7 +2238,7 @@ type DeleteAgentResponse struct {
 
 func (x *DeleteAgentResponse) Reset() {
 	*x = DeleteAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[21]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1898,7 +2250,7 @@ func (x *DeleteAgentResponse) String() string {
 func (*DeleteAgentResponse) ProtoMessage() {}
 
 func (x *DeleteAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[21]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1911,7 +2263,7 @@ func (x *DeleteAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAgentResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{21}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{25}
 }
 
 // Asks for a new token.
@@ -1925,7 +2277,7 @@ type RotateAgentTokenRequest struct {
 
 func (x *RotateAgentTokenRequest) Reset() {
 	*x = RotateAgentTokenRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[22]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1937,7 +2289,7 @@ func (x *RotateAgentTokenRequest) String() string {
 func (*RotateAgentTokenRequest) ProtoMessage() {}
 
 func (x *RotateAgentTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[22]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1950,7 +2302,7 @@ func (x *RotateAgentTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateAgentTokenRequest.ProtoReflect.Descriptor instead.
 func (*RotateAgentTokenRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{22}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RotateAgentTokenRequest) GetId() string {
@@ -1973,7 +2325,7 @@ type RotateAgentTokenResponse struct {
 
 func (x *RotateAgentTokenResponse) Reset() {
 	*x = RotateAgentTokenResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[23]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1985,7 +2337,7 @@ func (x *RotateAgentTokenResponse) String() string {
 func (*RotateAgentTokenResponse) ProtoMessage() {}
 
 func (x *RotateAgentTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[23]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1998,7 +2350,7 @@ func (x *RotateAgentTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateAgentTokenResponse.ProtoReflect.Descriptor instead.
 func (*RotateAgentTokenResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{23}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RotateAgentTokenResponse) GetAgent() *Agent {
@@ -2013,6 +2365,750 @@ func (x *RotateAgentTokenResponse) GetToken() string {
 		return x.Token
 	}
 	return ""
+}
+
+// Asks what an agent would answer.
+type PreviewReplyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A saved agent. Either this or `agent` is required.
+	AgentId string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// A draft, checked as on creation. With an `id`, it stands for that saved agent, whose budgets and usage it counts for.
+	Agent *Agent `protobuf:"bytes,2,opt,name=agent,proto3" json:"agent,omitempty"`
+	// Required. The dialogue, oldest first: 1 to 200 messages, the last by the customer.
+	Messages []*PreviewMessage `protobuf:"bytes,3,rep,name=messages,proto3" json:"messages,omitempty"`
+	// How long it may take, 1 s to 600 s. Not set: 60 s.
+	Timeout       *durationpb.Duration `protobuf:"bytes,4,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewReplyRequest) Reset() {
+	*x = PreviewReplyRequest{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewReplyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewReplyRequest) ProtoMessage() {}
+
+func (x *PreviewReplyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewReplyRequest.ProtoReflect.Descriptor instead.
+func (*PreviewReplyRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *PreviewReplyRequest) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *PreviewReplyRequest) GetAgent() *Agent {
+	if x != nil {
+		return x.Agent
+	}
+	return nil
+}
+
+func (x *PreviewReplyRequest) GetMessages() []*PreviewMessage {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+func (x *PreviewReplyRequest) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+// A message that was never sent.
+type PreviewMessage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. Who says it.
+	Role MessageRole `protobuf:"varint,1,opt,name=role,proto3,enum=switchboard.v1.MessageRole" json:"role,omitempty"`
+	// Required. The text, 1 to 65,536 bytes, without U+0000.
+	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewMessage) Reset() {
+	*x = PreviewMessage{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewMessage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewMessage) ProtoMessage() {}
+
+func (x *PreviewMessage) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewMessage.ProtoReflect.Descriptor instead.
+func (*PreviewMessage) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *PreviewMessage) GetRole() MessageRole {
+	if x != nil {
+		return x.Role
+	}
+	return MessageRole_MESSAGE_ROLE_UNSPECIFIED
+}
+
+func (x *PreviewMessage) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+// What an agent would answer.
+type PreviewReplyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it would say. Empty: nothing, see `reason`.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// Why it would say nothing, as of a turn: `empty_answer`, `engine_failed`, `budget_exhausted`. Empty: it answers.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What went wrong, for `engine_failed` and `budget_exhausted`. Empty otherwise.
+	Error string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	// The tools it would call on its way, in order.
+	Calls []*RehearsedCall `protobuf:"bytes,4,rep,name=calls,proto3" json:"calls,omitempty"`
+	// All that the engine was given and answered, as in a run.
+	Manifest *structpb.Struct `protobuf:"bytes,5,opt,name=manifest,proto3" json:"manifest,omitempty"`
+	// SHA-256 of what it was given first, as in a run. Empty: it was not asked.
+	PromptHash string `protobuf:"bytes,6,opt,name=prompt_hash,json=promptHash,proto3" json:"prompt_hash,omitempty"`
+	// What the calls of the engine used and cost.
+	Usage         *Usage `protobuf:"bytes,7,opt,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewReplyResponse) Reset() {
+	*x = PreviewReplyResponse{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewReplyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewReplyResponse) ProtoMessage() {}
+
+func (x *PreviewReplyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewReplyResponse.ProtoReflect.Descriptor instead.
+func (*PreviewReplyResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *PreviewReplyResponse) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *PreviewReplyResponse) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PreviewReplyResponse) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *PreviewReplyResponse) GetCalls() []*RehearsedCall {
+	if x != nil {
+		return x.Calls
+	}
+	return nil
+}
+
+func (x *PreviewReplyResponse) GetManifest() *structpb.Struct {
+	if x != nil {
+		return x.Manifest
+	}
+	return nil
+}
+
+func (x *PreviewReplyResponse) GetPromptHash() string {
+	if x != nil {
+		return x.PromptHash
+	}
+	return ""
+}
+
+func (x *PreviewReplyResponse) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+// A call of a tool in a preview or replay.
+type RehearsedCall struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tool.
+	Tool string `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"`
+	// Its arguments, as the engine wrote them.
+	Arguments *structpb.Value `protobuf:"bytes,2,opt,name=arguments,proto3" json:"arguments,omitempty"`
+	// What the engine was told it gave. Not set: it was not recorded.
+	Result *structpb.Value `protobuf:"bytes,3,opt,name=result,proto3" json:"result,omitempty"`
+	// Whether it would have changed something: it was not run, and the engine was told that it worked.
+	WouldDo       bool `protobuf:"varint,4,opt,name=would_do,json=wouldDo,proto3" json:"would_do,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RehearsedCall) Reset() {
+	*x = RehearsedCall{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RehearsedCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RehearsedCall) ProtoMessage() {}
+
+func (x *RehearsedCall) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RehearsedCall.ProtoReflect.Descriptor instead.
+func (*RehearsedCall) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *RehearsedCall) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *RehearsedCall) GetArguments() *structpb.Value {
+	if x != nil {
+		return x.Arguments
+	}
+	return nil
+}
+
+func (x *RehearsedCall) GetResult() *structpb.Value {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *RehearsedCall) GetWouldDo() bool {
+	if x != nil {
+		return x.WouldDo
+	}
+	return false
+}
+
+// Asks what a changed agent would have answered.
+type ReplayDialoguesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A saved agent. Either this or `agent` is required.
+	AgentId string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// A draft, checked as on creation. With an `id`, it stands for that saved agent, whose budgets and usage it counts for.
+	Agent *Agent `protobuf:"bytes,2,opt,name=agent,proto3" json:"agent,omitempty"`
+	// The dialogues, up to 100. None: the newest of all.
+	DialogueIds []string `protobuf:"bytes,3,rep,name=dialogue_ids,json=dialogueIds,proto3" json:"dialogue_ids,omitempty"`
+	// Only dialogues of this channel. Empty: of any.
+	ChannelId string `protobuf:"bytes,4,opt,name=channel_id,json=channelId,proto3" json:"channel_id,omitempty"`
+	// How many turns at most, the newest first chosen, up to 1,000. 0: 100. Turns that no engine answered are passed over.
+	Limit int32 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	// How long it may take, 1 s to 3,600 s. Not set: 600 s.
+	Timeout       *durationpb.Duration `protobuf:"bytes,6,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayDialoguesRequest) Reset() {
+	*x = ReplayDialoguesRequest{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayDialoguesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayDialoguesRequest) ProtoMessage() {}
+
+func (x *ReplayDialoguesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayDialoguesRequest.ProtoReflect.Descriptor instead.
+func (*ReplayDialoguesRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ReplayDialoguesRequest) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *ReplayDialoguesRequest) GetAgent() *Agent {
+	if x != nil {
+		return x.Agent
+	}
+	return nil
+}
+
+func (x *ReplayDialoguesRequest) GetDialogueIds() []string {
+	if x != nil {
+		return x.DialogueIds
+	}
+	return nil
+}
+
+func (x *ReplayDialoguesRequest) GetChannelId() string {
+	if x != nil {
+		return x.ChannelId
+	}
+	return ""
+}
+
+func (x *ReplayDialoguesRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ReplayDialoguesRequest) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+// A replayed turn, or the summary.
+type ReplayDialoguesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is.
+	//
+	// Types that are valid to be assigned to Item:
+	//
+	//	*ReplayDialoguesResponse_Turn
+	//	*ReplayDialoguesResponse_Summary
+	Item          isReplayDialoguesResponse_Item `protobuf_oneof:"item"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayDialoguesResponse) Reset() {
+	*x = ReplayDialoguesResponse{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayDialoguesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayDialoguesResponse) ProtoMessage() {}
+
+func (x *ReplayDialoguesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayDialoguesResponse.ProtoReflect.Descriptor instead.
+func (*ReplayDialoguesResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ReplayDialoguesResponse) GetItem() isReplayDialoguesResponse_Item {
+	if x != nil {
+		return x.Item
+	}
+	return nil
+}
+
+func (x *ReplayDialoguesResponse) GetTurn() *ReplayedTurn {
+	if x != nil {
+		if x, ok := x.Item.(*ReplayDialoguesResponse_Turn); ok {
+			return x.Turn
+		}
+	}
+	return nil
+}
+
+func (x *ReplayDialoguesResponse) GetSummary() *ReplaySummary {
+	if x != nil {
+		if x, ok := x.Item.(*ReplayDialoguesResponse_Summary); ok {
+			return x.Summary
+		}
+	}
+	return nil
+}
+
+type isReplayDialoguesResponse_Item interface {
+	isReplayDialoguesResponse_Item()
+}
+
+type ReplayDialoguesResponse_Turn struct {
+	// A turn.
+	Turn *ReplayedTurn `protobuf:"bytes,1,opt,name=turn,proto3,oneof"`
+}
+
+type ReplayDialoguesResponse_Summary struct {
+	// The summary, last of all.
+	Summary *ReplaySummary `protobuf:"bytes,2,opt,name=summary,proto3,oneof"`
+}
+
+func (*ReplayDialoguesResponse_Turn) isReplayDialoguesResponse_Item() {}
+
+func (*ReplayDialoguesResponse_Summary) isReplayDialoguesResponse_Item() {}
+
+// What a changed agent would have done in a turn.
+type ReplayedTurn struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The turn.
+	TurnId string `protobuf:"bytes,1,opt,name=turn_id,json=turnId,proto3" json:"turn_id,omitempty"`
+	// Its dialogue.
+	DialogueId string `protobuf:"bytes,2,opt,name=dialogue_id,json=dialogueId,proto3" json:"dialogue_id,omitempty"`
+	// Whether text and calls are the same.
+	Same bool `protobuf:"varint,3,opt,name=same,proto3" json:"same,omitempty"`
+	// Whether the engine was given something else than then, and asked. Otherwise the answer is the recorded one.
+	Asked bool `protobuf:"varint,4,opt,name=asked,proto3" json:"asked,omitempty"`
+	// What was answered.
+	Before *ReplayedAnswer `protobuf:"bytes,5,opt,name=before,proto3" json:"before,omitempty"`
+	// What would be answered.
+	After *ReplayedAnswer `protobuf:"bytes,6,opt,name=after,proto3" json:"after,omitempty"`
+	// What was not recorded: calls of tools without a result. The turn ends with the first.
+	Divergences []string `protobuf:"bytes,7,rep,name=divergences,proto3" json:"divergences,omitempty"`
+	// Why there is no answer: `engine_failed: …`, `budget_exhausted: …` (which ends the replay), `not_recorded: …` (a message
+	// of its history is gone). Empty otherwise.
+	Error         string `protobuf:"bytes,8,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayedTurn) Reset() {
+	*x = ReplayedTurn{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayedTurn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayedTurn) ProtoMessage() {}
+
+func (x *ReplayedTurn) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayedTurn.ProtoReflect.Descriptor instead.
+func (*ReplayedTurn) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *ReplayedTurn) GetTurnId() string {
+	if x != nil {
+		return x.TurnId
+	}
+	return ""
+}
+
+func (x *ReplayedTurn) GetDialogueId() string {
+	if x != nil {
+		return x.DialogueId
+	}
+	return ""
+}
+
+func (x *ReplayedTurn) GetSame() bool {
+	if x != nil {
+		return x.Same
+	}
+	return false
+}
+
+func (x *ReplayedTurn) GetAsked() bool {
+	if x != nil {
+		return x.Asked
+	}
+	return false
+}
+
+func (x *ReplayedTurn) GetBefore() *ReplayedAnswer {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
+func (x *ReplayedTurn) GetAfter() *ReplayedAnswer {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *ReplayedTurn) GetDivergences() []string {
+	if x != nil {
+		return x.Divergences
+	}
+	return nil
+}
+
+func (x *ReplayedTurn) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+// One side of a replayed turn.
+type ReplayedAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The reply.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// The calls of tools on the way to it.
+	Calls []*RehearsedCall `protobuf:"bytes,2,rep,name=calls,proto3" json:"calls,omitempty"`
+	// What its answers used and cost, at the price that its engine has on this side.
+	Usage *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
+	// SHA-256 of what the engine was given first.
+	PromptHash    string `protobuf:"bytes,4,opt,name=prompt_hash,json=promptHash,proto3" json:"prompt_hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayedAnswer) Reset() {
+	*x = ReplayedAnswer{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayedAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayedAnswer) ProtoMessage() {}
+
+func (x *ReplayedAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayedAnswer.ProtoReflect.Descriptor instead.
+func (*ReplayedAnswer) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ReplayedAnswer) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *ReplayedAnswer) GetCalls() []*RehearsedCall {
+	if x != nil {
+		return x.Calls
+	}
+	return nil
+}
+
+func (x *ReplayedAnswer) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+func (x *ReplayedAnswer) GetPromptHash() string {
+	if x != nil {
+		return x.PromptHash
+	}
+	return ""
+}
+
+// What a replay came to.
+type ReplaySummary struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many turns were replayed.
+	Turns int32 `protobuf:"varint,1,opt,name=turns,proto3" json:"turns,omitempty"`
+	// How many are the same.
+	Same int32 `protobuf:"varint,2,opt,name=same,proto3" json:"same,omitempty"`
+	// How many diverge from the recording.
+	Diverged int32 `protobuf:"varint,3,opt,name=diverged,proto3" json:"diverged,omitempty"`
+	// How many got no answer.
+	Failed int32 `protobuf:"varint,4,opt,name=failed,proto3" json:"failed,omitempty"`
+	// What the replay itself used and cost: recorded answers are free.
+	Usage         *Usage `protobuf:"bytes,5,opt,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplaySummary) Reset() {
+	*x = ReplaySummary{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplaySummary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplaySummary) ProtoMessage() {}
+
+func (x *ReplaySummary) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplaySummary.ProtoReflect.Descriptor instead.
+func (*ReplaySummary) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ReplaySummary) GetTurns() int32 {
+	if x != nil {
+		return x.Turns
+	}
+	return 0
+}
+
+func (x *ReplaySummary) GetSame() int32 {
+	if x != nil {
+		return x.Same
+	}
+	return 0
+}
+
+func (x *ReplaySummary) GetDiverged() int32 {
+	if x != nil {
+		return x.Diverged
+	}
+	return 0
+}
+
+func (x *ReplaySummary) GetFailed() int32 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *ReplaySummary) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
 }
 
 // Asks for the models of an engine.
@@ -2030,7 +3126,7 @@ type ListModelsRequest struct {
 
 func (x *ListModelsRequest) Reset() {
 	*x = ListModelsRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[24]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2042,7 +3138,7 @@ func (x *ListModelsRequest) String() string {
 func (*ListModelsRequest) ProtoMessage() {}
 
 func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[24]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2055,7 +3151,7 @@ func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelsRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{24}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListModelsRequest) GetVendor() string {
@@ -2092,7 +3188,7 @@ type ListModelsResponse struct {
 
 func (x *ListModelsResponse) Reset() {
 	*x = ListModelsResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[25]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2104,7 +3200,7 @@ func (x *ListModelsResponse) String() string {
 func (*ListModelsResponse) ProtoMessage() {}
 
 func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[25]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2117,7 +3213,7 @@ func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelsResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{25}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListModelsResponse) GetModels() []*Model {
@@ -2151,7 +3247,7 @@ type Model struct {
 
 func (x *Model) Reset() {
 	*x = Model{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[26]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2163,7 +3259,7 @@ func (x *Model) String() string {
 func (*Model) ProtoMessage() {}
 
 func (x *Model) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[26]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2176,7 +3272,7 @@ func (x *Model) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Model.ProtoReflect.Descriptor instead.
 func (*Model) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{26}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Model) GetId() string {
@@ -2211,7 +3307,7 @@ var File_switchboard_v1_agents_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\n" +
-	"\x1bswitchboard/v1/agents.proto\x12\x0eswitchboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x05\n" +
+	"\x1bswitchboard/v1/agents.proto\x12\x0eswitchboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\"\xc9\x06\n" +
 	"\x05Agent\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\"\n" +
@@ -2230,7 +3326,9 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\tlanguages\x18\f \x01(\v2\x19.switchboard.v1.LanguagesR\tlanguages\x124\n" +
 	"\bschedule\x18\r \x01(\v2\x18.switchboard.v1.ScheduleR\bschedule\x121\n" +
 	"\atoolbox\x18\x0e \x01(\v2\x17.switchboard.v1.ToolboxR\atoolbox\x12?\n" +
-	"\x0ffallback_engine\x18\x0f \x01(\v2\x16.switchboard.v1.EngineR\x0efallbackEngineB\t\n" +
+	"\x0ffallback_engine\x18\x0f \x01(\v2\x16.switchboard.v1.EngineR\x0efallbackEngine\x120\n" +
+	"\abudgets\x18\x14 \x03(\v2\x16.switchboard.v1.BudgetR\abudgets\x12I\n" +
+	"\x13on_budget_exhausted\x18\x15 \x01(\x0e2\x19.switchboard.v1.OnFailureR\x11onBudgetExhaustedB\t\n" +
 	"\a_active\"{\n" +
 	"\rHistoryWindow\x12&\n" +
 	"\fmax_messages\x18\x01 \x01(\x05H\x00R\vmaxMessages\x88\x01\x01\x12\"\n" +
@@ -2293,16 +3391,37 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	" \x01(\x0e2\x18.switchboard.v1.TakeoverR\btakeover\x12<\n" +
 	"\freturn_after\x18\v \x01(\v2\x19.google.protobuf.DurationR\vreturnAfter\x12(\n" +
 	"\x10hand_over_notice\x18\f \x01(\tR\x0ehandOverNoticeB\x0f\n" +
-	"\r_max_restarts\"\x90\x02\n" +
+	"\r_max_restarts\"\xbd\x02\n" +
 	"\x06Engine\x12\x16\n" +
 	"\x06vendor\x18\x01 \x01(\tR\x06vendor\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12%\n" +
 	"\vtemperature\x18\x03 \x01(\x01H\x00R\vtemperature\x88\x01\x01\x12/\n" +
 	"\x11max_output_tokens\x18\x04 \x01(\x05H\x01R\x0fmaxOutputTokens\x88\x01\x01\x123\n" +
 	"\bsettings\x18\x05 \x01(\v2\x17.google.protobuf.StructR\bsettings\x12%\n" +
-	"\x0eintegration_id\x18\x06 \x01(\tR\rintegrationIdB\x0e\n" +
+	"\x0eintegration_id\x18\x06 \x01(\tR\rintegrationId\x12+\n" +
+	"\x05price\x18\a \x01(\v2\x15.switchboard.v1.PriceR\x05priceB\x0e\n" +
 	"\f_temperatureB\x14\n" +
-	"\x12_max_output_tokens\"`\n" +
+	"\x12_max_output_tokens\"\xb8\x01\n" +
+	"\x05Price\x12\x1a\n" +
+	"\bcurrency\x18\x01 \x01(\tR\bcurrency\x12!\n" +
+	"\finput_micros\x18\x02 \x01(\x03R\vinputMicros\x123\n" +
+	"\x13cached_input_micros\x18\x03 \x01(\x03H\x00R\x11cachedInputMicros\x88\x01\x01\x12#\n" +
+	"\routput_micros\x18\x04 \x01(\x03R\foutputMicrosB\x16\n" +
+	"\x14_cached_input_micros\"\x9f\x01\n" +
+	"\x10ListUsageRequest\x12\x19\n" +
+	"\bagent_id\x18\x01 \x01(\tR\aagentId\x129\n" +
+	"\n" +
+	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"C\n" +
+	"\x11ListUsageResponse\x12.\n" +
+	"\x04days\x18\x01 \x03(\v2\x1a.switchboard.v1.DailyUsageR\x04days\"\xd0\x01\n" +
+	"\n" +
+	"DailyUsage\x12,\n" +
+	"\x03day\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x03day\x12\x19\n" +
+	"\bagent_id\x18\x02 \x01(\tR\aagentId\x126\n" +
+	"\apurpose\x18\x03 \x01(\x0e2\x1c.switchboard.v1.UsagePurposeR\apurpose\x12\x14\n" +
+	"\x05count\x18\x04 \x01(\x03R\x05count\x12+\n" +
+	"\x05usage\x18\x05 \x01(\v2\x15.switchboard.v1.UsageR\x05usage\"`\n" +
 	"\x12CreateAgentRequest\x12+\n" +
 	"\x05agent\x18\x01 \x01(\v2\x15.switchboard.v1.AgentR\x05agent\x12\x1d\n" +
 	"\n" +
@@ -2334,7 +3453,63 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"]\n" +
 	"\x18RotateAgentTokenResponse\x12+\n" +
 	"\x05agent\x18\x01 \x01(\v2\x15.switchboard.v1.AgentR\x05agent\x12\x14\n" +
-	"\x05token\x18\x02 \x01(\tR\x05token\"l\n" +
+	"\x05token\x18\x02 \x01(\tR\x05token\"\xce\x01\n" +
+	"\x13PreviewReplyRequest\x12\x19\n" +
+	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12+\n" +
+	"\x05agent\x18\x02 \x01(\v2\x15.switchboard.v1.AgentR\x05agent\x12:\n" +
+	"\bmessages\x18\x03 \x03(\v2\x1e.switchboard.v1.PreviewMessageR\bmessages\x123\n" +
+	"\atimeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"U\n" +
+	"\x0ePreviewMessage\x12/\n" +
+	"\x04role\x18\x01 \x01(\x0e2\x1b.switchboard.v1.MessageRoleR\x04role\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\x90\x02\n" +
+	"\x14PreviewReplyResponse\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\x123\n" +
+	"\x05calls\x18\x04 \x03(\v2\x1d.switchboard.v1.RehearsedCallR\x05calls\x123\n" +
+	"\bmanifest\x18\x05 \x01(\v2\x17.google.protobuf.StructR\bmanifest\x12\x1f\n" +
+	"\vprompt_hash\x18\x06 \x01(\tR\n" +
+	"promptHash\x12+\n" +
+	"\x05usage\x18\a \x01(\v2\x15.switchboard.v1.UsageR\x05usage\"\xa4\x01\n" +
+	"\rRehearsedCall\x12\x12\n" +
+	"\x04tool\x18\x01 \x01(\tR\x04tool\x124\n" +
+	"\targuments\x18\x02 \x01(\v2\x16.google.protobuf.ValueR\targuments\x12.\n" +
+	"\x06result\x18\x03 \x01(\v2\x16.google.protobuf.ValueR\x06result\x12\x19\n" +
+	"\bwould_do\x18\x04 \x01(\bR\awouldDo\"\xed\x01\n" +
+	"\x16ReplayDialoguesRequest\x12\x19\n" +
+	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12+\n" +
+	"\x05agent\x18\x02 \x01(\v2\x15.switchboard.v1.AgentR\x05agent\x12!\n" +
+	"\fdialogue_ids\x18\x03 \x03(\tR\vdialogueIds\x12\x1d\n" +
+	"\n" +
+	"channel_id\x18\x04 \x01(\tR\tchannelId\x12\x14\n" +
+	"\x05limit\x18\x05 \x01(\x05R\x05limit\x123\n" +
+	"\atimeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"\x90\x01\n" +
+	"\x17ReplayDialoguesResponse\x122\n" +
+	"\x04turn\x18\x01 \x01(\v2\x1c.switchboard.v1.ReplayedTurnH\x00R\x04turn\x129\n" +
+	"\asummary\x18\x02 \x01(\v2\x1d.switchboard.v1.ReplaySummaryH\x00R\asummaryB\x06\n" +
+	"\x04item\"\x98\x02\n" +
+	"\fReplayedTurn\x12\x17\n" +
+	"\aturn_id\x18\x01 \x01(\tR\x06turnId\x12\x1f\n" +
+	"\vdialogue_id\x18\x02 \x01(\tR\n" +
+	"dialogueId\x12\x12\n" +
+	"\x04same\x18\x03 \x01(\bR\x04same\x12\x14\n" +
+	"\x05asked\x18\x04 \x01(\bR\x05asked\x126\n" +
+	"\x06before\x18\x05 \x01(\v2\x1e.switchboard.v1.ReplayedAnswerR\x06before\x124\n" +
+	"\x05after\x18\x06 \x01(\v2\x1e.switchboard.v1.ReplayedAnswerR\x05after\x12 \n" +
+	"\vdivergences\x18\a \x03(\tR\vdivergences\x12\x14\n" +
+	"\x05error\x18\b \x01(\tR\x05error\"\xa7\x01\n" +
+	"\x0eReplayedAnswer\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x123\n" +
+	"\x05calls\x18\x02 \x03(\v2\x1d.switchboard.v1.RehearsedCallR\x05calls\x12+\n" +
+	"\x05usage\x18\x03 \x01(\v2\x15.switchboard.v1.UsageR\x05usage\x12\x1f\n" +
+	"\vprompt_hash\x18\x04 \x01(\tR\n" +
+	"promptHash\"\x9a\x01\n" +
+	"\rReplaySummary\x12\x14\n" +
+	"\x05turns\x18\x01 \x01(\x05R\x05turns\x12\x12\n" +
+	"\x04same\x18\x02 \x01(\x05R\x04same\x12\x1a\n" +
+	"\bdiverged\x18\x03 \x01(\x05R\bdiverged\x12\x16\n" +
+	"\x06failed\x18\x04 \x01(\x05R\x06failed\x12+\n" +
+	"\x05usage\x18\x05 \x01(\v2\x15.switchboard.v1.UsageR\x05usage\"l\n" +
 	"\x11ListModelsRequest\x12\x16\n" +
 	"\x06vendor\x18\x01 \x01(\tR\x06vendor\x12%\n" +
 	"\x0eintegration_id\x18\x02 \x01(\tR\rintegrationId\x12\x18\n" +
@@ -2383,7 +3558,12 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\x14TAKEOVER_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10TAKEOVER_BY_DOOR\x10\x01\x12\x19\n" +
 	"\x15TAKEOVER_TAKE_CONTROL\x10\x02\x12\x18\n" +
-	"\x14TAKEOVER_RECORD_ONLY\x10\x032\xf7\x04\n" +
+	"\x14TAKEOVER_RECORD_ONLY\x10\x03*z\n" +
+	"\fUsagePurpose\x12\x1d\n" +
+	"\x19USAGE_PURPOSE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12USAGE_PURPOSE_TURN\x10\x01\x12\x19\n" +
+	"\x15USAGE_PURPOSE_PREVIEW\x10\x02\x12\x18\n" +
+	"\x14USAGE_PURPOSE_REPLAY\x10\x032\x8a\a\n" +
 	"\rAgentsService\x12V\n" +
 	"\vCreateAgent\x12\".switchboard.v1.CreateAgentRequest\x1a#.switchboard.v1.CreateAgentResponse\x12M\n" +
 	"\bGetAgent\x12\x1f.switchboard.v1.GetAgentRequest\x1a .switchboard.v1.GetAgentResponse\x12S\n" +
@@ -2391,7 +3571,10 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"ListAgents\x12!.switchboard.v1.ListAgentsRequest\x1a\".switchboard.v1.ListAgentsResponse\x12V\n" +
 	"\vUpdateAgent\x12\".switchboard.v1.UpdateAgentRequest\x1a#.switchboard.v1.UpdateAgentResponse\x12V\n" +
 	"\vDeleteAgent\x12\".switchboard.v1.DeleteAgentRequest\x1a#.switchboard.v1.DeleteAgentResponse\x12e\n" +
-	"\x10RotateAgentToken\x12'.switchboard.v1.RotateAgentTokenRequest\x1a(.switchboard.v1.RotateAgentTokenResponse\x12S\n" +
+	"\x10RotateAgentToken\x12'.switchboard.v1.RotateAgentTokenRequest\x1a(.switchboard.v1.RotateAgentTokenResponse\x12P\n" +
+	"\tListUsage\x12 .switchboard.v1.ListUsageRequest\x1a!.switchboard.v1.ListUsageResponse\x12Y\n" +
+	"\fPreviewReply\x12#.switchboard.v1.PreviewReplyRequest\x1a$.switchboard.v1.PreviewReplyResponse\x12d\n" +
+	"\x0fReplayDialogues\x12&.switchboard.v1.ReplayDialoguesRequest\x1a'.switchboard.v1.ReplayDialoguesResponse0\x01\x12S\n" +
 	"\n" +
 	"ListModels\x12!.switchboard.v1.ListModelsRequest\x1a\".switchboard.v1.ListModelsResponseB\xb3\x01\n" +
 	"\x12com.switchboard.v1B\vAgentsProtoP\x01Z7switchboard.dev/sdk/go/gen/switchboard/v1;switchboardv1\xa2\x02\x03SXX\xaa\x02\x0eSwitchboard.V1\xca\x02\x0eSwitchboard\\V1\xe2\x02\x1aSwitchboard\\V1\\GPBMetadata\xea\x02\x0fSwitchboard::V1b\x06proto3"
@@ -2408,8 +3591,8 @@ func file_switchboard_v1_agents_proto_rawDescGZIP() []byte {
 	return file_switchboard_v1_agents_proto_rawDescData
 }
 
-var file_switchboard_v1_agents_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_switchboard_v1_agents_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_switchboard_v1_agents_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_switchboard_v1_agents_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_switchboard_v1_agents_proto_goTypes = []any{
 	(Weekday)(0),                     // 0: switchboard.v1.Weekday
 	(OutsideHours)(0),                // 1: switchboard.v1.OutsideHours
@@ -2417,96 +3600,147 @@ var file_switchboard_v1_agents_proto_goTypes = []any{
 	(OnFailure)(0),                   // 3: switchboard.v1.OnFailure
 	(OnLate)(0),                      // 4: switchboard.v1.OnLate
 	(Takeover)(0),                    // 5: switchboard.v1.Takeover
-	(*Agent)(nil),                    // 6: switchboard.v1.Agent
-	(*HistoryWindow)(nil),            // 7: switchboard.v1.HistoryWindow
-	(*Languages)(nil),                // 8: switchboard.v1.Languages
-	(*Schedule)(nil),                 // 9: switchboard.v1.Schedule
-	(*WeeklyHours)(nil),              // 10: switchboard.v1.WeeklyHours
-	(*Holiday)(nil),                  // 11: switchboard.v1.Holiday
-	(*Toolbox)(nil),                  // 12: switchboard.v1.Toolbox
-	(*Tool)(nil),                     // 13: switchboard.v1.Tool
-	(*HttpTool)(nil),                 // 14: switchboard.v1.HttpTool
-	(*HttpToolHeader)(nil),           // 15: switchboard.v1.HttpToolHeader
-	(*ReplyPolicy)(nil),              // 16: switchboard.v1.ReplyPolicy
-	(*Engine)(nil),                   // 17: switchboard.v1.Engine
-	(*CreateAgentRequest)(nil),       // 18: switchboard.v1.CreateAgentRequest
-	(*CreateAgentResponse)(nil),      // 19: switchboard.v1.CreateAgentResponse
-	(*GetAgentRequest)(nil),          // 20: switchboard.v1.GetAgentRequest
-	(*GetAgentResponse)(nil),         // 21: switchboard.v1.GetAgentResponse
-	(*ListAgentsRequest)(nil),        // 22: switchboard.v1.ListAgentsRequest
-	(*ListAgentsResponse)(nil),       // 23: switchboard.v1.ListAgentsResponse
-	(*UpdateAgentRequest)(nil),       // 24: switchboard.v1.UpdateAgentRequest
-	(*UpdateAgentResponse)(nil),      // 25: switchboard.v1.UpdateAgentResponse
-	(*DeleteAgentRequest)(nil),       // 26: switchboard.v1.DeleteAgentRequest
-	(*DeleteAgentResponse)(nil),      // 27: switchboard.v1.DeleteAgentResponse
-	(*RotateAgentTokenRequest)(nil),  // 28: switchboard.v1.RotateAgentTokenRequest
-	(*RotateAgentTokenResponse)(nil), // 29: switchboard.v1.RotateAgentTokenResponse
-	(*ListModelsRequest)(nil),        // 30: switchboard.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),       // 31: switchboard.v1.ListModelsResponse
-	(*Model)(nil),                    // 32: switchboard.v1.Model
-	(*timestamppb.Timestamp)(nil),    // 33: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),          // 34: google.protobuf.Struct
-	(*durationpb.Duration)(nil),      // 35: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil),    // 36: google.protobuf.FieldMask
+	(UsagePurpose)(0),                // 6: switchboard.v1.UsagePurpose
+	(*Agent)(nil),                    // 7: switchboard.v1.Agent
+	(*HistoryWindow)(nil),            // 8: switchboard.v1.HistoryWindow
+	(*Languages)(nil),                // 9: switchboard.v1.Languages
+	(*Schedule)(nil),                 // 10: switchboard.v1.Schedule
+	(*WeeklyHours)(nil),              // 11: switchboard.v1.WeeklyHours
+	(*Holiday)(nil),                  // 12: switchboard.v1.Holiday
+	(*Toolbox)(nil),                  // 13: switchboard.v1.Toolbox
+	(*Tool)(nil),                     // 14: switchboard.v1.Tool
+	(*HttpTool)(nil),                 // 15: switchboard.v1.HttpTool
+	(*HttpToolHeader)(nil),           // 16: switchboard.v1.HttpToolHeader
+	(*ReplyPolicy)(nil),              // 17: switchboard.v1.ReplyPolicy
+	(*Engine)(nil),                   // 18: switchboard.v1.Engine
+	(*Price)(nil),                    // 19: switchboard.v1.Price
+	(*ListUsageRequest)(nil),         // 20: switchboard.v1.ListUsageRequest
+	(*ListUsageResponse)(nil),        // 21: switchboard.v1.ListUsageResponse
+	(*DailyUsage)(nil),               // 22: switchboard.v1.DailyUsage
+	(*CreateAgentRequest)(nil),       // 23: switchboard.v1.CreateAgentRequest
+	(*CreateAgentResponse)(nil),      // 24: switchboard.v1.CreateAgentResponse
+	(*GetAgentRequest)(nil),          // 25: switchboard.v1.GetAgentRequest
+	(*GetAgentResponse)(nil),         // 26: switchboard.v1.GetAgentResponse
+	(*ListAgentsRequest)(nil),        // 27: switchboard.v1.ListAgentsRequest
+	(*ListAgentsResponse)(nil),       // 28: switchboard.v1.ListAgentsResponse
+	(*UpdateAgentRequest)(nil),       // 29: switchboard.v1.UpdateAgentRequest
+	(*UpdateAgentResponse)(nil),      // 30: switchboard.v1.UpdateAgentResponse
+	(*DeleteAgentRequest)(nil),       // 31: switchboard.v1.DeleteAgentRequest
+	(*DeleteAgentResponse)(nil),      // 32: switchboard.v1.DeleteAgentResponse
+	(*RotateAgentTokenRequest)(nil),  // 33: switchboard.v1.RotateAgentTokenRequest
+	(*RotateAgentTokenResponse)(nil), // 34: switchboard.v1.RotateAgentTokenResponse
+	(*PreviewReplyRequest)(nil),      // 35: switchboard.v1.PreviewReplyRequest
+	(*PreviewMessage)(nil),           // 36: switchboard.v1.PreviewMessage
+	(*PreviewReplyResponse)(nil),     // 37: switchboard.v1.PreviewReplyResponse
+	(*RehearsedCall)(nil),            // 38: switchboard.v1.RehearsedCall
+	(*ReplayDialoguesRequest)(nil),   // 39: switchboard.v1.ReplayDialoguesRequest
+	(*ReplayDialoguesResponse)(nil),  // 40: switchboard.v1.ReplayDialoguesResponse
+	(*ReplayedTurn)(nil),             // 41: switchboard.v1.ReplayedTurn
+	(*ReplayedAnswer)(nil),           // 42: switchboard.v1.ReplayedAnswer
+	(*ReplaySummary)(nil),            // 43: switchboard.v1.ReplaySummary
+	(*ListModelsRequest)(nil),        // 44: switchboard.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),       // 45: switchboard.v1.ListModelsResponse
+	(*Model)(nil),                    // 46: switchboard.v1.Model
+	(*timestamppb.Timestamp)(nil),    // 47: google.protobuf.Timestamp
+	(*Budget)(nil),                   // 48: switchboard.v1.Budget
+	(*structpb.Struct)(nil),          // 49: google.protobuf.Struct
+	(*durationpb.Duration)(nil),      // 50: google.protobuf.Duration
+	(*Usage)(nil),                    // 51: switchboard.v1.Usage
+	(*fieldmaskpb.FieldMask)(nil),    // 52: google.protobuf.FieldMask
+	(MessageRole)(0),                 // 53: switchboard.v1.MessageRole
+	(*structpb.Value)(nil),           // 54: google.protobuf.Value
 }
 var file_switchboard_v1_agents_proto_depIdxs = []int32{
-	17, // 0: switchboard.v1.Agent.engine:type_name -> switchboard.v1.Engine
-	33, // 1: switchboard.v1.Agent.create_time:type_name -> google.protobuf.Timestamp
-	33, // 2: switchboard.v1.Agent.update_time:type_name -> google.protobuf.Timestamp
-	16, // 3: switchboard.v1.Agent.reply_policy:type_name -> switchboard.v1.ReplyPolicy
-	7,  // 4: switchboard.v1.Agent.history:type_name -> switchboard.v1.HistoryWindow
-	8,  // 5: switchboard.v1.Agent.languages:type_name -> switchboard.v1.Languages
-	9,  // 6: switchboard.v1.Agent.schedule:type_name -> switchboard.v1.Schedule
-	12, // 7: switchboard.v1.Agent.toolbox:type_name -> switchboard.v1.Toolbox
-	17, // 8: switchboard.v1.Agent.fallback_engine:type_name -> switchboard.v1.Engine
-	10, // 9: switchboard.v1.Schedule.hours:type_name -> switchboard.v1.WeeklyHours
-	11, // 10: switchboard.v1.Schedule.holidays:type_name -> switchboard.v1.Holiday
-	1,  // 11: switchboard.v1.Schedule.outside:type_name -> switchboard.v1.OutsideHours
-	0,  // 12: switchboard.v1.WeeklyHours.day:type_name -> switchboard.v1.Weekday
-	13, // 13: switchboard.v1.Toolbox.tools:type_name -> switchboard.v1.Tool
-	14, // 14: switchboard.v1.Toolbox.http:type_name -> switchboard.v1.HttpTool
-	34, // 15: switchboard.v1.Tool.settings:type_name -> google.protobuf.Struct
-	34, // 16: switchboard.v1.HttpTool.parameters:type_name -> google.protobuf.Struct
-	15, // 17: switchboard.v1.HttpTool.headers:type_name -> switchboard.v1.HttpToolHeader
-	35, // 18: switchboard.v1.HttpTool.timeout:type_name -> google.protobuf.Duration
-	35, // 19: switchboard.v1.ReplyPolicy.quiet_window:type_name -> google.protobuf.Duration
-	35, // 20: switchboard.v1.ReplyPolicy.longest_wait:type_name -> google.protobuf.Duration
-	2,  // 21: switchboard.v1.ReplyPolicy.newer_message:type_name -> switchboard.v1.NewerMessage
-	3,  // 22: switchboard.v1.ReplyPolicy.on_failure:type_name -> switchboard.v1.OnFailure
-	35, // 23: switchboard.v1.ReplyPolicy.late_after:type_name -> google.protobuf.Duration
-	4,  // 24: switchboard.v1.ReplyPolicy.on_late:type_name -> switchboard.v1.OnLate
-	5,  // 25: switchboard.v1.ReplyPolicy.takeover:type_name -> switchboard.v1.Takeover
-	35, // 26: switchboard.v1.ReplyPolicy.return_after:type_name -> google.protobuf.Duration
-	34, // 27: switchboard.v1.Engine.settings:type_name -> google.protobuf.Struct
-	6,  // 28: switchboard.v1.CreateAgentRequest.agent:type_name -> switchboard.v1.Agent
-	6,  // 29: switchboard.v1.CreateAgentResponse.agent:type_name -> switchboard.v1.Agent
-	6,  // 30: switchboard.v1.GetAgentResponse.agent:type_name -> switchboard.v1.Agent
-	6,  // 31: switchboard.v1.ListAgentsResponse.agents:type_name -> switchboard.v1.Agent
-	6,  // 32: switchboard.v1.UpdateAgentRequest.agent:type_name -> switchboard.v1.Agent
-	36, // 33: switchboard.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
-	6,  // 34: switchboard.v1.UpdateAgentResponse.agent:type_name -> switchboard.v1.Agent
-	6,  // 35: switchboard.v1.RotateAgentTokenResponse.agent:type_name -> switchboard.v1.Agent
-	32, // 36: switchboard.v1.ListModelsResponse.models:type_name -> switchboard.v1.Model
-	33, // 37: switchboard.v1.ListModelsResponse.fetch_time:type_name -> google.protobuf.Timestamp
-	18, // 38: switchboard.v1.AgentsService.CreateAgent:input_type -> switchboard.v1.CreateAgentRequest
-	20, // 39: switchboard.v1.AgentsService.GetAgent:input_type -> switchboard.v1.GetAgentRequest
-	22, // 40: switchboard.v1.AgentsService.ListAgents:input_type -> switchboard.v1.ListAgentsRequest
-	24, // 41: switchboard.v1.AgentsService.UpdateAgent:input_type -> switchboard.v1.UpdateAgentRequest
-	26, // 42: switchboard.v1.AgentsService.DeleteAgent:input_type -> switchboard.v1.DeleteAgentRequest
-	28, // 43: switchboard.v1.AgentsService.RotateAgentToken:input_type -> switchboard.v1.RotateAgentTokenRequest
-	30, // 44: switchboard.v1.AgentsService.ListModels:input_type -> switchboard.v1.ListModelsRequest
-	19, // 45: switchboard.v1.AgentsService.CreateAgent:output_type -> switchboard.v1.CreateAgentResponse
-	21, // 46: switchboard.v1.AgentsService.GetAgent:output_type -> switchboard.v1.GetAgentResponse
-	23, // 47: switchboard.v1.AgentsService.ListAgents:output_type -> switchboard.v1.ListAgentsResponse
-	25, // 48: switchboard.v1.AgentsService.UpdateAgent:output_type -> switchboard.v1.UpdateAgentResponse
-	27, // 49: switchboard.v1.AgentsService.DeleteAgent:output_type -> switchboard.v1.DeleteAgentResponse
-	29, // 50: switchboard.v1.AgentsService.RotateAgentToken:output_type -> switchboard.v1.RotateAgentTokenResponse
-	31, // 51: switchboard.v1.AgentsService.ListModels:output_type -> switchboard.v1.ListModelsResponse
-	45, // [45:52] is the sub-list for method output_type
-	38, // [38:45] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	18, // 0: switchboard.v1.Agent.engine:type_name -> switchboard.v1.Engine
+	47, // 1: switchboard.v1.Agent.create_time:type_name -> google.protobuf.Timestamp
+	47, // 2: switchboard.v1.Agent.update_time:type_name -> google.protobuf.Timestamp
+	17, // 3: switchboard.v1.Agent.reply_policy:type_name -> switchboard.v1.ReplyPolicy
+	8,  // 4: switchboard.v1.Agent.history:type_name -> switchboard.v1.HistoryWindow
+	9,  // 5: switchboard.v1.Agent.languages:type_name -> switchboard.v1.Languages
+	10, // 6: switchboard.v1.Agent.schedule:type_name -> switchboard.v1.Schedule
+	13, // 7: switchboard.v1.Agent.toolbox:type_name -> switchboard.v1.Toolbox
+	18, // 8: switchboard.v1.Agent.fallback_engine:type_name -> switchboard.v1.Engine
+	48, // 9: switchboard.v1.Agent.budgets:type_name -> switchboard.v1.Budget
+	3,  // 10: switchboard.v1.Agent.on_budget_exhausted:type_name -> switchboard.v1.OnFailure
+	11, // 11: switchboard.v1.Schedule.hours:type_name -> switchboard.v1.WeeklyHours
+	12, // 12: switchboard.v1.Schedule.holidays:type_name -> switchboard.v1.Holiday
+	1,  // 13: switchboard.v1.Schedule.outside:type_name -> switchboard.v1.OutsideHours
+	0,  // 14: switchboard.v1.WeeklyHours.day:type_name -> switchboard.v1.Weekday
+	14, // 15: switchboard.v1.Toolbox.tools:type_name -> switchboard.v1.Tool
+	15, // 16: switchboard.v1.Toolbox.http:type_name -> switchboard.v1.HttpTool
+	49, // 17: switchboard.v1.Tool.settings:type_name -> google.protobuf.Struct
+	49, // 18: switchboard.v1.HttpTool.parameters:type_name -> google.protobuf.Struct
+	16, // 19: switchboard.v1.HttpTool.headers:type_name -> switchboard.v1.HttpToolHeader
+	50, // 20: switchboard.v1.HttpTool.timeout:type_name -> google.protobuf.Duration
+	50, // 21: switchboard.v1.ReplyPolicy.quiet_window:type_name -> google.protobuf.Duration
+	50, // 22: switchboard.v1.ReplyPolicy.longest_wait:type_name -> google.protobuf.Duration
+	2,  // 23: switchboard.v1.ReplyPolicy.newer_message:type_name -> switchboard.v1.NewerMessage
+	3,  // 24: switchboard.v1.ReplyPolicy.on_failure:type_name -> switchboard.v1.OnFailure
+	50, // 25: switchboard.v1.ReplyPolicy.late_after:type_name -> google.protobuf.Duration
+	4,  // 26: switchboard.v1.ReplyPolicy.on_late:type_name -> switchboard.v1.OnLate
+	5,  // 27: switchboard.v1.ReplyPolicy.takeover:type_name -> switchboard.v1.Takeover
+	50, // 28: switchboard.v1.ReplyPolicy.return_after:type_name -> google.protobuf.Duration
+	49, // 29: switchboard.v1.Engine.settings:type_name -> google.protobuf.Struct
+	19, // 30: switchboard.v1.Engine.price:type_name -> switchboard.v1.Price
+	47, // 31: switchboard.v1.ListUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	47, // 32: switchboard.v1.ListUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	22, // 33: switchboard.v1.ListUsageResponse.days:type_name -> switchboard.v1.DailyUsage
+	47, // 34: switchboard.v1.DailyUsage.day:type_name -> google.protobuf.Timestamp
+	6,  // 35: switchboard.v1.DailyUsage.purpose:type_name -> switchboard.v1.UsagePurpose
+	51, // 36: switchboard.v1.DailyUsage.usage:type_name -> switchboard.v1.Usage
+	7,  // 37: switchboard.v1.CreateAgentRequest.agent:type_name -> switchboard.v1.Agent
+	7,  // 38: switchboard.v1.CreateAgentResponse.agent:type_name -> switchboard.v1.Agent
+	7,  // 39: switchboard.v1.GetAgentResponse.agent:type_name -> switchboard.v1.Agent
+	7,  // 40: switchboard.v1.ListAgentsResponse.agents:type_name -> switchboard.v1.Agent
+	7,  // 41: switchboard.v1.UpdateAgentRequest.agent:type_name -> switchboard.v1.Agent
+	52, // 42: switchboard.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
+	7,  // 43: switchboard.v1.UpdateAgentResponse.agent:type_name -> switchboard.v1.Agent
+	7,  // 44: switchboard.v1.RotateAgentTokenResponse.agent:type_name -> switchboard.v1.Agent
+	7,  // 45: switchboard.v1.PreviewReplyRequest.agent:type_name -> switchboard.v1.Agent
+	36, // 46: switchboard.v1.PreviewReplyRequest.messages:type_name -> switchboard.v1.PreviewMessage
+	50, // 47: switchboard.v1.PreviewReplyRequest.timeout:type_name -> google.protobuf.Duration
+	53, // 48: switchboard.v1.PreviewMessage.role:type_name -> switchboard.v1.MessageRole
+	38, // 49: switchboard.v1.PreviewReplyResponse.calls:type_name -> switchboard.v1.RehearsedCall
+	49, // 50: switchboard.v1.PreviewReplyResponse.manifest:type_name -> google.protobuf.Struct
+	51, // 51: switchboard.v1.PreviewReplyResponse.usage:type_name -> switchboard.v1.Usage
+	54, // 52: switchboard.v1.RehearsedCall.arguments:type_name -> google.protobuf.Value
+	54, // 53: switchboard.v1.RehearsedCall.result:type_name -> google.protobuf.Value
+	7,  // 54: switchboard.v1.ReplayDialoguesRequest.agent:type_name -> switchboard.v1.Agent
+	50, // 55: switchboard.v1.ReplayDialoguesRequest.timeout:type_name -> google.protobuf.Duration
+	41, // 56: switchboard.v1.ReplayDialoguesResponse.turn:type_name -> switchboard.v1.ReplayedTurn
+	43, // 57: switchboard.v1.ReplayDialoguesResponse.summary:type_name -> switchboard.v1.ReplaySummary
+	42, // 58: switchboard.v1.ReplayedTurn.before:type_name -> switchboard.v1.ReplayedAnswer
+	42, // 59: switchboard.v1.ReplayedTurn.after:type_name -> switchboard.v1.ReplayedAnswer
+	38, // 60: switchboard.v1.ReplayedAnswer.calls:type_name -> switchboard.v1.RehearsedCall
+	51, // 61: switchboard.v1.ReplayedAnswer.usage:type_name -> switchboard.v1.Usage
+	51, // 62: switchboard.v1.ReplaySummary.usage:type_name -> switchboard.v1.Usage
+	46, // 63: switchboard.v1.ListModelsResponse.models:type_name -> switchboard.v1.Model
+	47, // 64: switchboard.v1.ListModelsResponse.fetch_time:type_name -> google.protobuf.Timestamp
+	23, // 65: switchboard.v1.AgentsService.CreateAgent:input_type -> switchboard.v1.CreateAgentRequest
+	25, // 66: switchboard.v1.AgentsService.GetAgent:input_type -> switchboard.v1.GetAgentRequest
+	27, // 67: switchboard.v1.AgentsService.ListAgents:input_type -> switchboard.v1.ListAgentsRequest
+	29, // 68: switchboard.v1.AgentsService.UpdateAgent:input_type -> switchboard.v1.UpdateAgentRequest
+	31, // 69: switchboard.v1.AgentsService.DeleteAgent:input_type -> switchboard.v1.DeleteAgentRequest
+	33, // 70: switchboard.v1.AgentsService.RotateAgentToken:input_type -> switchboard.v1.RotateAgentTokenRequest
+	20, // 71: switchboard.v1.AgentsService.ListUsage:input_type -> switchboard.v1.ListUsageRequest
+	35, // 72: switchboard.v1.AgentsService.PreviewReply:input_type -> switchboard.v1.PreviewReplyRequest
+	39, // 73: switchboard.v1.AgentsService.ReplayDialogues:input_type -> switchboard.v1.ReplayDialoguesRequest
+	44, // 74: switchboard.v1.AgentsService.ListModels:input_type -> switchboard.v1.ListModelsRequest
+	24, // 75: switchboard.v1.AgentsService.CreateAgent:output_type -> switchboard.v1.CreateAgentResponse
+	26, // 76: switchboard.v1.AgentsService.GetAgent:output_type -> switchboard.v1.GetAgentResponse
+	28, // 77: switchboard.v1.AgentsService.ListAgents:output_type -> switchboard.v1.ListAgentsResponse
+	30, // 78: switchboard.v1.AgentsService.UpdateAgent:output_type -> switchboard.v1.UpdateAgentResponse
+	32, // 79: switchboard.v1.AgentsService.DeleteAgent:output_type -> switchboard.v1.DeleteAgentResponse
+	34, // 80: switchboard.v1.AgentsService.RotateAgentToken:output_type -> switchboard.v1.RotateAgentTokenResponse
+	21, // 81: switchboard.v1.AgentsService.ListUsage:output_type -> switchboard.v1.ListUsageResponse
+	37, // 82: switchboard.v1.AgentsService.PreviewReply:output_type -> switchboard.v1.PreviewReplyResponse
+	40, // 83: switchboard.v1.AgentsService.ReplayDialogues:output_type -> switchboard.v1.ReplayDialoguesResponse
+	45, // 84: switchboard.v1.AgentsService.ListModels:output_type -> switchboard.v1.ListModelsResponse
+	75, // [75:85] is the sub-list for method output_type
+	65, // [65:75] is the sub-list for method input_type
+	65, // [65:65] is the sub-list for extension type_name
+	65, // [65:65] is the sub-list for extension extendee
+	0,  // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_agents_proto_init() }
@@ -2514,19 +3748,25 @@ func file_switchboard_v1_agents_proto_init() {
 	if File_switchboard_v1_agents_proto != nil {
 		return
 	}
+	file_switchboard_v1_common_proto_init()
 	file_switchboard_v1_agents_proto_msgTypes[0].OneofWrappers = []any{}
 	file_switchboard_v1_agents_proto_msgTypes[1].OneofWrappers = []any{}
 	file_switchboard_v1_agents_proto_msgTypes[8].OneofWrappers = []any{}
 	file_switchboard_v1_agents_proto_msgTypes[10].OneofWrappers = []any{}
 	file_switchboard_v1_agents_proto_msgTypes[11].OneofWrappers = []any{}
-	file_switchboard_v1_agents_proto_msgTypes[26].OneofWrappers = []any{}
+	file_switchboard_v1_agents_proto_msgTypes[12].OneofWrappers = []any{}
+	file_switchboard_v1_agents_proto_msgTypes[33].OneofWrappers = []any{
+		(*ReplayDialoguesResponse_Turn)(nil),
+		(*ReplayDialoguesResponse_Summary)(nil),
+	}
+	file_switchboard_v1_agents_proto_msgTypes[39].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_agents_proto_rawDesc), len(file_switchboard_v1_agents_proto_rawDesc)),
-			NumEnums:      6,
-			NumMessages:   27,
+			NumEnums:      7,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,9 @@ const (
 	AgentsService_UpdateAgent_FullMethodName      = "/switchboard.v1.AgentsService/UpdateAgent"
 	AgentsService_DeleteAgent_FullMethodName      = "/switchboard.v1.AgentsService/DeleteAgent"
 	AgentsService_RotateAgentToken_FullMethodName = "/switchboard.v1.AgentsService/RotateAgentToken"
+	AgentsService_ListUsage_FullMethodName        = "/switchboard.v1.AgentsService/ListUsage"
+	AgentsService_PreviewReply_FullMethodName     = "/switchboard.v1.AgentsService/PreviewReply"
+	AgentsService_ReplayDialogues_FullMethodName  = "/switchboard.v1.AgentsService/ReplayDialogues"
 	AgentsService_ListModels_FullMethodName       = "/switchboard.v1.AgentsService/ListModels"
 )
 
@@ -51,6 +54,20 @@ type AgentsServiceClient interface {
 	// Replaces the agent's token and shows the new one, once. The old one stops working within a second. Reasons:
 	// AGENT_NOT_FOUND.
 	RotateAgentToken(ctx context.Context, in *RotateAgentTokenRequest, opts ...grpc.CallOption) (*RotateAgentTokenResponse, error)
+	// Lists what engines used and cost, by day and agent: turns by the day of their first message. Reasons: FIELD_INVALID.
+	ListUsage(ctx context.Context, in *ListUsageRequest, opts ...grpc.CallOption) (*ListUsageResponse, error)
+	// Runs an agent on given messages. Nothing is sent and no turn is made; tools that only read are run, of others the answer
+	// says what they would do. Its calls cost what calls cost, count for the budgets of agent and workspace, and leave the
+	// event `agent.previewed`. Ends early when the caller goes away. Needs `agents:write`. Reasons: AGENT_NOT_FOUND,
+	// FIELD_INVALID, DEADLINE_EXCEEDED.
+	PreviewReply(ctx context.Context, in *PreviewReplyRequest, opts ...grpc.CallOption) (*PreviewReplyResponse, error)
+	// Runs a changed agent on recorded turns, each with the history that it had, and tells what would be different. Nothing is
+	// sent or changed; results of tools come from the recording, and a call that was not recorded ends its turn as a
+	// divergence. Where the engine would be given just what it was given then (the same `prompt_hash`), the recorded answer
+	// is taken and no vendor is called. Answers with one turn after another, oldest first in each dialogue, and a summary in the
+	// end; costs as PreviewReply does, with the event `agent.replayed`. Needs `agents:write` and `dialogues:read`. Reasons:
+	// AGENT_NOT_FOUND, FIELD_INVALID, DEADLINE_EXCEEDED.
+	ReplayDialogues(ctx context.Context, in *ReplayDialoguesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReplayDialoguesResponse], error)
 	// Lists the models that an engine can be set to. What the vendor said is kept for 24 hours; after that it is still the
 	// answer while the server asks anew. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING, VENDOR_REFUSED,
 	// VENDOR_UNAVAILABLE.
@@ -125,6 +142,45 @@ func (c *agentsServiceClient) RotateAgentToken(ctx context.Context, in *RotateAg
 	return out, nil
 }
 
+func (c *agentsServiceClient) ListUsage(ctx context.Context, in *ListUsageRequest, opts ...grpc.CallOption) (*ListUsageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListUsageResponse)
+	err := c.cc.Invoke(ctx, AgentsService_ListUsage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *agentsServiceClient) PreviewReply(ctx context.Context, in *PreviewReplyRequest, opts ...grpc.CallOption) (*PreviewReplyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PreviewReplyResponse)
+	err := c.cc.Invoke(ctx, AgentsService_PreviewReply_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *agentsServiceClient) ReplayDialogues(ctx context.Context, in *ReplayDialoguesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReplayDialoguesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AgentsService_ServiceDesc.Streams[0], AgentsService_ReplayDialogues_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReplayDialoguesRequest, ReplayDialoguesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AgentsService_ReplayDialoguesClient = grpc.ServerStreamingClient[ReplayDialoguesResponse]
+
 func (c *agentsServiceClient) ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListModelsResponse)
@@ -158,6 +214,20 @@ type AgentsServiceServer interface {
 	// Replaces the agent's token and shows the new one, once. The old one stops working within a second. Reasons:
 	// AGENT_NOT_FOUND.
 	RotateAgentToken(context.Context, *RotateAgentTokenRequest) (*RotateAgentTokenResponse, error)
+	// Lists what engines used and cost, by day and agent: turns by the day of their first message. Reasons: FIELD_INVALID.
+	ListUsage(context.Context, *ListUsageRequest) (*ListUsageResponse, error)
+	// Runs an agent on given messages. Nothing is sent and no turn is made; tools that only read are run, of others the answer
+	// says what they would do. Its calls cost what calls cost, count for the budgets of agent and workspace, and leave the
+	// event `agent.previewed`. Ends early when the caller goes away. Needs `agents:write`. Reasons: AGENT_NOT_FOUND,
+	// FIELD_INVALID, DEADLINE_EXCEEDED.
+	PreviewReply(context.Context, *PreviewReplyRequest) (*PreviewReplyResponse, error)
+	// Runs a changed agent on recorded turns, each with the history that it had, and tells what would be different. Nothing is
+	// sent or changed; results of tools come from the recording, and a call that was not recorded ends its turn as a
+	// divergence. Where the engine would be given just what it was given then (the same `prompt_hash`), the recorded answer
+	// is taken and no vendor is called. Answers with one turn after another, oldest first in each dialogue, and a summary in the
+	// end; costs as PreviewReply does, with the event `agent.replayed`. Needs `agents:write` and `dialogues:read`. Reasons:
+	// AGENT_NOT_FOUND, FIELD_INVALID, DEADLINE_EXCEEDED.
+	ReplayDialogues(*ReplayDialoguesRequest, grpc.ServerStreamingServer[ReplayDialoguesResponse]) error
 	// Lists the models that an engine can be set to. What the vendor said is kept for 24 hours; after that it is still the
 	// answer while the server asks anew. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING, VENDOR_REFUSED,
 	// VENDOR_UNAVAILABLE.
@@ -189,6 +259,15 @@ func (UnimplementedAgentsServiceServer) DeleteAgent(context.Context, *DeleteAgen
 }
 func (UnimplementedAgentsServiceServer) RotateAgentToken(context.Context, *RotateAgentTokenRequest) (*RotateAgentTokenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RotateAgentToken not implemented")
+}
+func (UnimplementedAgentsServiceServer) ListUsage(context.Context, *ListUsageRequest) (*ListUsageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListUsage not implemented")
+}
+func (UnimplementedAgentsServiceServer) PreviewReply(context.Context, *PreviewReplyRequest) (*PreviewReplyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PreviewReply not implemented")
+}
+func (UnimplementedAgentsServiceServer) ReplayDialogues(*ReplayDialoguesRequest, grpc.ServerStreamingServer[ReplayDialoguesResponse]) error {
+	return status.Error(codes.Unimplemented, "method ReplayDialogues not implemented")
 }
 func (UnimplementedAgentsServiceServer) ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListModels not implemented")
@@ -322,6 +401,53 @@ func _AgentsService_RotateAgentToken_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AgentsService_ListUsage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListUsageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentsServiceServer).ListUsage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentsService_ListUsage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentsServiceServer).ListUsage(ctx, req.(*ListUsageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AgentsService_PreviewReply_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PreviewReplyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentsServiceServer).PreviewReply(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentsService_PreviewReply_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentsServiceServer).PreviewReply(ctx, req.(*PreviewReplyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AgentsService_ReplayDialogues_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReplayDialoguesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AgentsServiceServer).ReplayDialogues(m, &grpc.GenericServerStream[ReplayDialoguesRequest, ReplayDialoguesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AgentsService_ReplayDialoguesServer = grpc.ServerStreamingServer[ReplayDialoguesResponse]
+
 func _AgentsService_ListModels_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListModelsRequest)
 	if err := dec(in); err != nil {
@@ -372,10 +498,24 @@ var AgentsService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AgentsService_RotateAgentToken_Handler,
 		},
 		{
+			MethodName: "ListUsage",
+			Handler:    _AgentsService_ListUsage_Handler,
+		},
+		{
+			MethodName: "PreviewReply",
+			Handler:    _AgentsService_PreviewReply_Handler,
+		},
+		{
 			MethodName: "ListModels",
 			Handler:    _AgentsService_ListModels_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "ReplayDialogues",
+			Handler:       _AgentsService_ReplayDialogues_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "switchboard/v1/agents.proto",
 }

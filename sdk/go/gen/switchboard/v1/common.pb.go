@@ -148,6 +148,120 @@ func (PartKind) EnumDescriptor() ([]byte, []int) {
 	return file_switchboard_v1_common_proto_rawDescGZIP(), []int{1}
 }
 
+// What a budget is counted for.
+type BudgetScope int32
+
+const (
+	// Not set. An error in requests.
+	BudgetScope_BUDGET_SCOPE_UNSPECIFIED BudgetScope = 0
+	// Each turn.
+	BudgetScope_BUDGET_SCOPE_TURN BudgetScope = 1
+	// Each dialogue.
+	BudgetScope_BUDGET_SCOPE_DIALOGUE BudgetScope = 2
+	// Each customer. Until contacts are known, a customer is a chat on a channel, so this is the same as DIALOGUE.
+	BudgetScope_BUDGET_SCOPE_CONTACT BudgetScope = 3
+	// The agent.
+	BudgetScope_BUDGET_SCOPE_AGENT BudgetScope = 4
+	// The workspace.
+	BudgetScope_BUDGET_SCOPE_WORKSPACE BudgetScope = 5
+)
+
+// Enum value maps for BudgetScope.
+var (
+	BudgetScope_name = map[int32]string{
+		0: "BUDGET_SCOPE_UNSPECIFIED",
+		1: "BUDGET_SCOPE_TURN",
+		2: "BUDGET_SCOPE_DIALOGUE",
+		3: "BUDGET_SCOPE_CONTACT",
+		4: "BUDGET_SCOPE_AGENT",
+		5: "BUDGET_SCOPE_WORKSPACE",
+	}
+	BudgetScope_value = map[string]int32{
+		"BUDGET_SCOPE_UNSPECIFIED": 0,
+		"BUDGET_SCOPE_TURN":        1,
+		"BUDGET_SCOPE_DIALOGUE":    2,
+		"BUDGET_SCOPE_CONTACT":     3,
+		"BUDGET_SCOPE_AGENT":       4,
+		"BUDGET_SCOPE_WORKSPACE":   5,
+	}
+)
+
+func (x BudgetScope) Enum() *BudgetScope {
+	p := new(BudgetScope)
+	*p = x
+	return p
+}
+
+func (x BudgetScope) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (BudgetScope) Descriptor() protoreflect.EnumDescriptor {
+	return file_switchboard_v1_common_proto_enumTypes[2].Descriptor()
+}
+
+func (BudgetScope) Type() protoreflect.EnumType {
+	return &file_switchboard_v1_common_proto_enumTypes[2]
+}
+
+func (x BudgetScope) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use BudgetScope.Descriptor instead.
+func (BudgetScope) EnumDescriptor() ([]byte, []int) {
+	return file_switchboard_v1_common_proto_rawDescGZIP(), []int{2}
+}
+
+// How long a budget lasts.
+type BudgetPeriod int32
+
+const (
+	// Not set: it is never renewed.
+	BudgetPeriod_BUDGET_PERIOD_UNSPECIFIED BudgetPeriod = 0
+	// A day, UTC: it is full again at midnight.
+	BudgetPeriod_BUDGET_PERIOD_DAY BudgetPeriod = 1
+)
+
+// Enum value maps for BudgetPeriod.
+var (
+	BudgetPeriod_name = map[int32]string{
+		0: "BUDGET_PERIOD_UNSPECIFIED",
+		1: "BUDGET_PERIOD_DAY",
+	}
+	BudgetPeriod_value = map[string]int32{
+		"BUDGET_PERIOD_UNSPECIFIED": 0,
+		"BUDGET_PERIOD_DAY":         1,
+	}
+)
+
+func (x BudgetPeriod) Enum() *BudgetPeriod {
+	p := new(BudgetPeriod)
+	*p = x
+	return p
+}
+
+func (x BudgetPeriod) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (BudgetPeriod) Descriptor() protoreflect.EnumDescriptor {
+	return file_switchboard_v1_common_proto_enumTypes[3].Descriptor()
+}
+
+func (BudgetPeriod) Type() protoreflect.EnumType {
+	return &file_switchboard_v1_common_proto_enumTypes[3]
+}
+
+func (x BudgetPeriod) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use BudgetPeriod.Descriptor instead.
+func (BudgetPeriod) EnumDescriptor() ([]byte, []int) {
+	return file_switchboard_v1_common_proto_rawDescGZIP(), []int{3}
+}
+
 // One message of a dialogue. Messages are never changed after they are recorded.
 type Message struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -340,6 +454,195 @@ func (x *MessagePart) GetName() string {
 	return ""
 }
 
+// What calls of engines used and cost together. What a vendor didn't say is not counted as nothing: a field that is not set
+// is not known, and `unknown_calls` says how many calls are missing from the sums.
+type Usage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. How many calls were made that a vendor may ask money for.
+	Calls int64 `protobuf:"varint,1,opt,name=calls,proto3" json:"calls,omitempty"`
+	// Output only. How many of them didn't say what they used.
+	UnknownCalls int64 `protobuf:"varint,2,opt,name=unknown_calls,json=unknownCalls,proto3" json:"unknown_calls,omitempty"`
+	// Output only. Input tokens as the vendor counts them, the cached included. Not set: no call told.
+	InputTokens *int64 `protobuf:"varint,3,opt,name=input_tokens,json=inputTokens,proto3,oneof" json:"input_tokens,omitempty"`
+	// Output only. Of these, what came from the vendor's cache. Not set: no call told.
+	CachedInputTokens *int64 `protobuf:"varint,4,opt,name=cached_input_tokens,json=cachedInputTokens,proto3,oneof" json:"cached_input_tokens,omitempty"`
+	// Output only. Output tokens as the vendor counts them, hidden thinking included. Not set: no call told.
+	OutputTokens *int64 `protobuf:"varint,5,opt,name=output_tokens,json=outputTokens,proto3,oneof" json:"output_tokens,omitempty"`
+	// Output only. The cost by the price of the engine at that time, in millionths of the currency's unit, each call rounded
+	// up. Not set: no call has a price, or they have prices in several currencies.
+	CostMicros *int64 `protobuf:"varint,6,opt,name=cost_micros,json=costMicros,proto3,oneof" json:"cost_micros,omitempty"`
+	// Output only. The currency, such as `USD`; `several`: there are several. Empty: no call has a price.
+	Currency      string `protobuf:"bytes,7,opt,name=currency,proto3" json:"currency,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Usage) Reset() {
+	*x = Usage{}
+	mi := &file_switchboard_v1_common_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Usage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Usage) ProtoMessage() {}
+
+func (x *Usage) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_common_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Usage.ProtoReflect.Descriptor instead.
+func (*Usage) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_common_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Usage) GetCalls() int64 {
+	if x != nil {
+		return x.Calls
+	}
+	return 0
+}
+
+func (x *Usage) GetUnknownCalls() int64 {
+	if x != nil {
+		return x.UnknownCalls
+	}
+	return 0
+}
+
+func (x *Usage) GetInputTokens() int64 {
+	if x != nil && x.InputTokens != nil {
+		return *x.InputTokens
+	}
+	return 0
+}
+
+func (x *Usage) GetCachedInputTokens() int64 {
+	if x != nil && x.CachedInputTokens != nil {
+		return *x.CachedInputTokens
+	}
+	return 0
+}
+
+func (x *Usage) GetOutputTokens() int64 {
+	if x != nil && x.OutputTokens != nil {
+		return *x.OutputTokens
+	}
+	return 0
+}
+
+func (x *Usage) GetCostMicros() int64 {
+	if x != nil && x.CostMicros != nil {
+		return *x.CostMicros
+	}
+	return 0
+}
+
+func (x *Usage) GetCurrency() string {
+	if x != nil {
+		return x.Currency
+	}
+	return ""
+}
+
+// What calls of engines may use. Counting begins with the first call after a budget is set. Before each call the worst that
+// it may use is reserved (an estimate of its input on the safe side, and the engine's `max_output_tokens`, or 4,096 where that
+// is not set), and settled with what it used; a call that doesn't say is settled as reserved. What a killed process reserved
+// is given back when its lease has lapsed. A call that does not fit is not made; the event `budget.exhausted` tells of it
+// once for each budget and day.
+type Budget struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. What it is counted for: TURN, DIALOGUE, CONTACT or AGENT for an agent, WORKSPACE for a workspace.
+	Scope BudgetScope `protobuf:"varint,1,opt,name=scope,proto3,enum=switchboard.v1.BudgetScope" json:"scope,omitempty"`
+	// How long it lasts.
+	Period BudgetPeriod `protobuf:"varint,2,opt,name=period,proto3,enum=switchboard.v1.BudgetPeriod" json:"period,omitempty"`
+	// How many tokens may be used, input and output together. 0: as many as the cost allows.
+	MaxTokens int64 `protobuf:"varint,3,opt,name=max_tokens,json=maxTokens,proto3" json:"max_tokens,omitempty"`
+	// What may be spent, in millionths of the currency's unit. 0: as much as the tokens cost. An agent needs an engine with a
+	// price in this currency for it; of a workspace, only engines that have one are counted.
+	MaxCostMicros int64 `protobuf:"varint,4,opt,name=max_cost_micros,json=maxCostMicros,proto3" json:"max_cost_micros,omitempty"`
+	// The currency of `max_cost_micros`, ISO 4217, such as `USD`.
+	Currency      string `protobuf:"bytes,5,opt,name=currency,proto3" json:"currency,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Budget) Reset() {
+	*x = Budget{}
+	mi := &file_switchboard_v1_common_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Budget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Budget) ProtoMessage() {}
+
+func (x *Budget) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_common_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Budget.ProtoReflect.Descriptor instead.
+func (*Budget) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_common_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Budget) GetScope() BudgetScope {
+	if x != nil {
+		return x.Scope
+	}
+	return BudgetScope_BUDGET_SCOPE_UNSPECIFIED
+}
+
+func (x *Budget) GetPeriod() BudgetPeriod {
+	if x != nil {
+		return x.Period
+	}
+	return BudgetPeriod_BUDGET_PERIOD_UNSPECIFIED
+}
+
+func (x *Budget) GetMaxTokens() int64 {
+	if x != nil {
+		return x.MaxTokens
+	}
+	return 0
+}
+
+func (x *Budget) GetMaxCostMicros() int64 {
+	if x != nil {
+		return x.MaxCostMicros
+	}
+	return 0
+}
+
+func (x *Budget) GetCurrency() string {
+	if x != nil {
+		return x.Currency
+	}
+	return ""
+}
+
 var File_switchboard_v1_common_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_common_proto_rawDesc = "" +
@@ -363,7 +666,27 @@ const file_switchboard_v1_common_proto_rawDesc = "" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x1d\n" +
 	"\n" +
 	"media_type\x18\x03 \x01(\tR\tmediaType\x12\x12\n" +
-	"\x04name\x18\x04 \x01(\tR\x04name*\x92\x01\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\"\xd6\x02\n" +
+	"\x05Usage\x12\x14\n" +
+	"\x05calls\x18\x01 \x01(\x03R\x05calls\x12#\n" +
+	"\runknown_calls\x18\x02 \x01(\x03R\funknownCalls\x12&\n" +
+	"\finput_tokens\x18\x03 \x01(\x03H\x00R\vinputTokens\x88\x01\x01\x123\n" +
+	"\x13cached_input_tokens\x18\x04 \x01(\x03H\x01R\x11cachedInputTokens\x88\x01\x01\x12(\n" +
+	"\routput_tokens\x18\x05 \x01(\x03H\x02R\foutputTokens\x88\x01\x01\x12$\n" +
+	"\vcost_micros\x18\x06 \x01(\x03H\x03R\n" +
+	"costMicros\x88\x01\x01\x12\x1a\n" +
+	"\bcurrency\x18\a \x01(\tR\bcurrencyB\x0f\n" +
+	"\r_input_tokensB\x16\n" +
+	"\x14_cached_input_tokensB\x10\n" +
+	"\x0e_output_tokensB\x0e\n" +
+	"\f_cost_micros\"\xd4\x01\n" +
+	"\x06Budget\x121\n" +
+	"\x05scope\x18\x01 \x01(\x0e2\x1b.switchboard.v1.BudgetScopeR\x05scope\x124\n" +
+	"\x06period\x18\x02 \x01(\x0e2\x1c.switchboard.v1.BudgetPeriodR\x06period\x12\x1d\n" +
+	"\n" +
+	"max_tokens\x18\x03 \x01(\x03R\tmaxTokens\x12&\n" +
+	"\x0fmax_cost_micros\x18\x04 \x01(\x03R\rmaxCostMicros\x12\x1a\n" +
+	"\bcurrency\x18\x05 \x01(\tR\bcurrency*\x92\x01\n" +
 	"\vMessageRole\x12\x1c\n" +
 	"\x18MESSAGE_ROLE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11MESSAGE_ROLE_USER\x10\x01\x12\x1a\n" +
@@ -376,7 +699,17 @@ const file_switchboard_v1_common_proto_rawDesc = "" +
 	"\x0fPART_KIND_AUDIO\x10\x02\x12\x13\n" +
 	"\x0fPART_KIND_VIDEO\x10\x03\x12\x12\n" +
 	"\x0ePART_KIND_FILE\x10\x04\x12\x16\n" +
-	"\x12PART_KIND_LOCATION\x10\x05B\xb3\x01\n" +
+	"\x12PART_KIND_LOCATION\x10\x05*\xab\x01\n" +
+	"\vBudgetScope\x12\x1c\n" +
+	"\x18BUDGET_SCOPE_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11BUDGET_SCOPE_TURN\x10\x01\x12\x19\n" +
+	"\x15BUDGET_SCOPE_DIALOGUE\x10\x02\x12\x18\n" +
+	"\x14BUDGET_SCOPE_CONTACT\x10\x03\x12\x16\n" +
+	"\x12BUDGET_SCOPE_AGENT\x10\x04\x12\x1a\n" +
+	"\x16BUDGET_SCOPE_WORKSPACE\x10\x05*D\n" +
+	"\fBudgetPeriod\x12\x1d\n" +
+	"\x19BUDGET_PERIOD_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11BUDGET_PERIOD_DAY\x10\x01B\xb3\x01\n" +
 	"\x12com.switchboard.v1B\vCommonProtoP\x01Z7switchboard.dev/sdk/go/gen/switchboard/v1;switchboardv1\xa2\x02\x03SXX\xaa\x02\x0eSwitchboard.V1\xca\x02\x0eSwitchboard\\V1\xe2\x02\x1aSwitchboard\\V1\\GPBMetadata\xea\x02\x0fSwitchboard::V1b\x06proto3"
 
 var (
@@ -391,25 +724,31 @@ func file_switchboard_v1_common_proto_rawDescGZIP() []byte {
 	return file_switchboard_v1_common_proto_rawDescData
 }
 
-var file_switchboard_v1_common_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_switchboard_v1_common_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_switchboard_v1_common_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_switchboard_v1_common_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_switchboard_v1_common_proto_goTypes = []any{
 	(MessageRole)(0),              // 0: switchboard.v1.MessageRole
 	(PartKind)(0),                 // 1: switchboard.v1.PartKind
-	(*Message)(nil),               // 2: switchboard.v1.Message
-	(*MessagePart)(nil),           // 3: switchboard.v1.MessagePart
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(BudgetScope)(0),              // 2: switchboard.v1.BudgetScope
+	(BudgetPeriod)(0),             // 3: switchboard.v1.BudgetPeriod
+	(*Message)(nil),               // 4: switchboard.v1.Message
+	(*MessagePart)(nil),           // 5: switchboard.v1.MessagePart
+	(*Usage)(nil),                 // 6: switchboard.v1.Usage
+	(*Budget)(nil),                // 7: switchboard.v1.Budget
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
 }
 var file_switchboard_v1_common_proto_depIdxs = []int32{
 	0, // 0: switchboard.v1.Message.role:type_name -> switchboard.v1.MessageRole
-	4, // 1: switchboard.v1.Message.create_time:type_name -> google.protobuf.Timestamp
-	3, // 2: switchboard.v1.Message.parts:type_name -> switchboard.v1.MessagePart
+	8, // 1: switchboard.v1.Message.create_time:type_name -> google.protobuf.Timestamp
+	5, // 2: switchboard.v1.Message.parts:type_name -> switchboard.v1.MessagePart
 	1, // 3: switchboard.v1.MessagePart.kind:type_name -> switchboard.v1.PartKind
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	2, // 4: switchboard.v1.Budget.scope:type_name -> switchboard.v1.BudgetScope
+	3, // 5: switchboard.v1.Budget.period:type_name -> switchboard.v1.BudgetPeriod
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_common_proto_init() }
@@ -417,13 +756,14 @@ func file_switchboard_v1_common_proto_init() {
 	if File_switchboard_v1_common_proto != nil {
 		return
 	}
+	file_switchboard_v1_common_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_common_proto_rawDesc), len(file_switchboard_v1_common_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   2,
+			NumEnums:      4,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -752,9 +752,9 @@ type Turn struct {
 	// Output only. Where it stands.
 	State TurnState `protobuf:"varint,4,opt,name=state,proto3,enum=switchboard.v1.TurnState" json:"state,omitempty"`
 	// Output only. Why it stayed silent or failed: `agent_inactive`, `agent_deleted`, `channel_inactive`, `human_holds`,
-	// `nobody_holds`, `late`, `empty_answer`, `engine_failed`, `outside_hours`, `handed_over`; or what its reply is in place of an
-	// answer: `fallback` (the policy's text), `outside_hours` (the schedule's). While it runs, `fallback_engine`: its engine failed
-	// for good, and the agent's other one is asked. Empty otherwise.
+	// `nobody_holds`, `late`, `empty_answer`, `engine_failed`, `budget_exhausted`, `outside_hours`, `handed_over`; or what its
+	// reply is in place of an answer: `fallback` (the policy's text), `outside_hours` (the schedule's). While it runs,
+	// `fallback_engine`: its engine failed for good, and the agent's other one is asked. Empty otherwise.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Output only. The highest `seq` of a customer's message that it covers. 0 while it collects.
 	CoveredThrough int64 `protobuf:"varint,6,opt,name=covered_through,json=coveredThrough,proto3" json:"covered_through,omitempty"`
@@ -767,7 +767,9 @@ type Turn struct {
 	// Output only. When it was closed. Not set: it is open.
 	CloseTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=close_time,json=closeTime,proto3" json:"close_time,omitempty"`
 	// Output only. Whether it began late, by the agent's reply policy.
-	Late          bool `protobuf:"varint,11,opt,name=late,proto3" json:"late,omitempty"`
+	Late bool `protobuf:"varint,11,opt,name=late,proto3" json:"late,omitempty"`
+	// Output only. What the calls of all its runs used and cost. The event that closes it has the same as `data.usage`.
+	Usage         *Usage `protobuf:"bytes,12,opt,name=usage,proto3" json:"usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -879,6 +881,13 @@ func (x *Turn) GetLate() bool {
 	return false
 }
 
+func (x *Turn) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
 // One try of the engine at a turn.
 type Run struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -886,19 +895,22 @@ type Run struct {
 	Number int32 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
 	// Output only. What became of it.
 	State RunState `protobuf:"varint,2,opt,name=state,proto3,enum=switchboard.v1.RunState" json:"state,omitempty"`
-	// Output only. Input tokens, all steps together, as the engine counts them.
-	InputTokens int64 `protobuf:"varint,3,opt,name=input_tokens,json=inputTokens,proto3" json:"input_tokens,omitempty"`
-	// Output only. Output tokens, all steps together, as the engine counts them.
-	OutputTokens int64 `protobuf:"varint,4,opt,name=output_tokens,json=outputTokens,proto3" json:"output_tokens,omitempty"`
 	// Output only. Why it failed. Empty otherwise.
 	Error string `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
-	// Output only. All that the engine was given and answered, step by step: `{"request": …, "steps": [{"answer": …,
-	// "results": …}]}`.
+	// Output only. All that the engine was given and answered, step by step: `{"request": {"engine", "instructions" (with
+	// all variables filled in), "tools", "history", "at", …}, "steps": [{"answer", "results"}]}`. The history names messages
+	// by `seq`, or has `{"seq", "role", "text"}` where the engine was told something else than the dialogue says. A run that
+	// was lost before it had answered shows the agent's settings and the bounds of the history.
 	Manifest *structpb.Struct `protobuf:"bytes,6,opt,name=manifest,proto3" json:"manifest,omitempty"`
 	// Output only. When it began.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// Output only. When it ended. Not set: it is under way.
-	EndTime       *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Output only. What its own calls of the engine used and cost, those of failed and superseded runs included.
+	Usage *Usage `protobuf:"bytes,9,opt,name=usage,proto3" json:"usage,omitempty"`
+	// Output only. SHA-256 over the canonical JSON of all that the engine was given first, hexadecimal: the same hash is the
+	// same prompt. The engine's price is left out. Empty: it was not asked, or the run was lost.
+	PromptHash    string `protobuf:"bytes,10,opt,name=prompt_hash,json=promptHash,proto3" json:"prompt_hash,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -947,20 +959,6 @@ func (x *Run) GetState() RunState {
 	return RunState_RUN_STATE_UNSPECIFIED
 }
 
-func (x *Run) GetInputTokens() int64 {
-	if x != nil {
-		return x.InputTokens
-	}
-	return 0
-}
-
-func (x *Run) GetOutputTokens() int64 {
-	if x != nil {
-		return x.OutputTokens
-	}
-	return 0
-}
-
 func (x *Run) GetError() string {
 	if x != nil {
 		return x.Error
@@ -987,6 +985,20 @@ func (x *Run) GetEndTime() *timestamppb.Timestamp {
 		return x.EndTime
 	}
 	return nil
+}
+
+func (x *Run) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+func (x *Run) GetPromptHash() string {
+	if x != nil {
+		return x.PromptHash
+	}
+	return ""
 }
 
 // One outbound message on its way.
@@ -2713,7 +2725,7 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x0e\n" +
 	"\x02by\x18\x04 \x01(\tR\x02by\x12;\n" +
 	"\vreturn_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"returnTime\"\xa3\x03\n" +
+	"returnTime\"\xd0\x03\n" +
 	"\x04Turn\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vdialogue_id\x18\x02 \x01(\tR\n" +
@@ -2729,17 +2741,20 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\n" +
 	"close_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\tcloseTime\x12\x12\n" +
-	"\x04late\x18\v \x01(\bR\x04late\"\xd2\x02\n" +
+	"\x04late\x18\v \x01(\bR\x04late\x12+\n" +
+	"\x05usage\x18\f \x01(\v2\x15.switchboard.v1.UsageR\x05usage\"\xd8\x02\n" +
 	"\x03Run\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x05R\x06number\x12.\n" +
-	"\x05state\x18\x02 \x01(\x0e2\x18.switchboard.v1.RunStateR\x05state\x12!\n" +
-	"\finput_tokens\x18\x03 \x01(\x03R\vinputTokens\x12#\n" +
-	"\routput_tokens\x18\x04 \x01(\x03R\foutputTokens\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x18.switchboard.v1.RunStateR\x05state\x12\x14\n" +
 	"\x05error\x18\x05 \x01(\tR\x05error\x123\n" +
 	"\bmanifest\x18\x06 \x01(\v2\x17.google.protobuf.StructR\bmanifest\x129\n" +
 	"\n" +
 	"start_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
-	"\bend_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"\xd5\x04\n" +
+	"\bend_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12+\n" +
+	"\x05usage\x18\t \x01(\v2\x15.switchboard.v1.UsageR\x05usage\x12\x1f\n" +
+	"\vprompt_hash\x18\n" +
+	" \x01(\tR\n" +
+	"promptHash\"\xd5\x04\n" +
 	"\bDelivery\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vdialogue_id\x18\x02 \x01(\tR\n" +
@@ -2992,9 +3007,10 @@ var file_switchboard_v1_dialogues_proto_goTypes = []any{
 	(*UpdateDialogueResponse)(nil),  // 39: switchboard.v1.UpdateDialogueResponse
 	(*structpb.Struct)(nil),         // 40: google.protobuf.Struct
 	(*timestamppb.Timestamp)(nil),   // 41: google.protobuf.Timestamp
-	(*Message)(nil),                 // 42: switchboard.v1.Message
-	(*durationpb.Duration)(nil),     // 43: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil),   // 44: google.protobuf.FieldMask
+	(*Usage)(nil),                   // 42: switchboard.v1.Usage
+	(*Message)(nil),                 // 43: switchboard.v1.Message
+	(*durationpb.Duration)(nil),     // 44: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil),   // 45: google.protobuf.FieldMask
 }
 var file_switchboard_v1_dialogues_proto_depIdxs = []int32{
 	0,  // 0: switchboard.v1.Dialogue.status:type_name -> switchboard.v1.DialogueStatus
@@ -3009,71 +3025,73 @@ var file_switchboard_v1_dialogues_proto_depIdxs = []int32{
 	11, // 9: switchboard.v1.Turn.runs:type_name -> switchboard.v1.Run
 	41, // 10: switchboard.v1.Turn.create_time:type_name -> google.protobuf.Timestamp
 	41, // 11: switchboard.v1.Turn.close_time:type_name -> google.protobuf.Timestamp
-	2,  // 12: switchboard.v1.Run.state:type_name -> switchboard.v1.RunState
-	40, // 13: switchboard.v1.Run.manifest:type_name -> google.protobuf.Struct
-	41, // 14: switchboard.v1.Run.start_time:type_name -> google.protobuf.Timestamp
-	41, // 15: switchboard.v1.Run.end_time:type_name -> google.protobuf.Timestamp
-	3,  // 16: switchboard.v1.Delivery.state:type_name -> switchboard.v1.DeliveryState
-	41, // 17: switchboard.v1.Delivery.next_attempt_time:type_name -> google.protobuf.Timestamp
-	13, // 18: switchboard.v1.Delivery.attempts:type_name -> switchboard.v1.Attempt
-	41, // 19: switchboard.v1.Delivery.create_time:type_name -> google.protobuf.Timestamp
-	41, // 20: switchboard.v1.Delivery.settle_time:type_name -> google.protobuf.Timestamp
-	6,  // 21: switchboard.v1.Delivery.author:type_name -> switchboard.v1.MessageAuthor
-	4,  // 22: switchboard.v1.Attempt.state:type_name -> switchboard.v1.AttemptState
-	41, // 23: switchboard.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
-	41, // 24: switchboard.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
-	8,  // 25: switchboard.v1.GetDialogueResponse.dialogue:type_name -> switchboard.v1.Dialogue
-	0,  // 26: switchboard.v1.ListDialoguesRequest.status:type_name -> switchboard.v1.DialogueStatus
-	8,  // 27: switchboard.v1.ListDialoguesResponse.dialogues:type_name -> switchboard.v1.Dialogue
-	42, // 28: switchboard.v1.ListMessagesResponse.messages:type_name -> switchboard.v1.Message
-	10, // 29: switchboard.v1.ListTurnsResponse.turns:type_name -> switchboard.v1.Turn
-	10, // 30: switchboard.v1.GetTurnResponse.turn:type_name -> switchboard.v1.Turn
-	3,  // 31: switchboard.v1.ListDeliveriesRequest.state:type_name -> switchboard.v1.DeliveryState
-	12, // 32: switchboard.v1.ListDeliveriesResponse.deliveries:type_name -> switchboard.v1.Delivery
-	12, // 33: switchboard.v1.GetDeliveryResponse.delivery:type_name -> switchboard.v1.Delivery
-	12, // 34: switchboard.v1.RetryDeliveryResponse.delivery:type_name -> switchboard.v1.Delivery
-	7,  // 35: switchboard.v1.ResolveDeliveryRequest.resolution:type_name -> switchboard.v1.DeliveryResolution
-	12, // 36: switchboard.v1.ResolveDeliveryResponse.delivery:type_name -> switchboard.v1.Delivery
-	6,  // 37: switchboard.v1.SendMessageRequest.author:type_name -> switchboard.v1.MessageAuthor
-	42, // 38: switchboard.v1.SendMessageResponse.message:type_name -> switchboard.v1.Message
-	12, // 39: switchboard.v1.SendMessageResponse.delivery:type_name -> switchboard.v1.Delivery
-	43, // 40: switchboard.v1.TakeControlRequest.return_after:type_name -> google.protobuf.Duration
-	8,  // 41: switchboard.v1.TakeControlResponse.dialogue:type_name -> switchboard.v1.Dialogue
-	8,  // 42: switchboard.v1.ReleaseControlResponse.dialogue:type_name -> switchboard.v1.Dialogue
-	8,  // 43: switchboard.v1.UpdateDialogueRequest.dialogue:type_name -> switchboard.v1.Dialogue
-	44, // 44: switchboard.v1.UpdateDialogueRequest.update_mask:type_name -> google.protobuf.FieldMask
-	8,  // 45: switchboard.v1.UpdateDialogueResponse.dialogue:type_name -> switchboard.v1.Dialogue
-	14, // 46: switchboard.v1.DialoguesService.GetDialogue:input_type -> switchboard.v1.GetDialogueRequest
-	16, // 47: switchboard.v1.DialoguesService.ListDialogues:input_type -> switchboard.v1.ListDialoguesRequest
-	18, // 48: switchboard.v1.DialoguesService.ListMessages:input_type -> switchboard.v1.ListMessagesRequest
-	20, // 49: switchboard.v1.DialoguesService.ListTurns:input_type -> switchboard.v1.ListTurnsRequest
-	22, // 50: switchboard.v1.DialoguesService.GetTurn:input_type -> switchboard.v1.GetTurnRequest
-	24, // 51: switchboard.v1.DialoguesService.ListDeliveries:input_type -> switchboard.v1.ListDeliveriesRequest
-	26, // 52: switchboard.v1.DialoguesService.GetDelivery:input_type -> switchboard.v1.GetDeliveryRequest
-	28, // 53: switchboard.v1.DialoguesService.RetryDelivery:input_type -> switchboard.v1.RetryDeliveryRequest
-	30, // 54: switchboard.v1.DialoguesService.ResolveDelivery:input_type -> switchboard.v1.ResolveDeliveryRequest
-	32, // 55: switchboard.v1.DialoguesService.SendMessage:input_type -> switchboard.v1.SendMessageRequest
-	34, // 56: switchboard.v1.DialoguesService.TakeControl:input_type -> switchboard.v1.TakeControlRequest
-	36, // 57: switchboard.v1.DialoguesService.ReleaseControl:input_type -> switchboard.v1.ReleaseControlRequest
-	38, // 58: switchboard.v1.DialoguesService.UpdateDialogue:input_type -> switchboard.v1.UpdateDialogueRequest
-	15, // 59: switchboard.v1.DialoguesService.GetDialogue:output_type -> switchboard.v1.GetDialogueResponse
-	17, // 60: switchboard.v1.DialoguesService.ListDialogues:output_type -> switchboard.v1.ListDialoguesResponse
-	19, // 61: switchboard.v1.DialoguesService.ListMessages:output_type -> switchboard.v1.ListMessagesResponse
-	21, // 62: switchboard.v1.DialoguesService.ListTurns:output_type -> switchboard.v1.ListTurnsResponse
-	23, // 63: switchboard.v1.DialoguesService.GetTurn:output_type -> switchboard.v1.GetTurnResponse
-	25, // 64: switchboard.v1.DialoguesService.ListDeliveries:output_type -> switchboard.v1.ListDeliveriesResponse
-	27, // 65: switchboard.v1.DialoguesService.GetDelivery:output_type -> switchboard.v1.GetDeliveryResponse
-	29, // 66: switchboard.v1.DialoguesService.RetryDelivery:output_type -> switchboard.v1.RetryDeliveryResponse
-	31, // 67: switchboard.v1.DialoguesService.ResolveDelivery:output_type -> switchboard.v1.ResolveDeliveryResponse
-	33, // 68: switchboard.v1.DialoguesService.SendMessage:output_type -> switchboard.v1.SendMessageResponse
-	35, // 69: switchboard.v1.DialoguesService.TakeControl:output_type -> switchboard.v1.TakeControlResponse
-	37, // 70: switchboard.v1.DialoguesService.ReleaseControl:output_type -> switchboard.v1.ReleaseControlResponse
-	39, // 71: switchboard.v1.DialoguesService.UpdateDialogue:output_type -> switchboard.v1.UpdateDialogueResponse
-	59, // [59:72] is the sub-list for method output_type
-	46, // [46:59] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	42, // 12: switchboard.v1.Turn.usage:type_name -> switchboard.v1.Usage
+	2,  // 13: switchboard.v1.Run.state:type_name -> switchboard.v1.RunState
+	40, // 14: switchboard.v1.Run.manifest:type_name -> google.protobuf.Struct
+	41, // 15: switchboard.v1.Run.start_time:type_name -> google.protobuf.Timestamp
+	41, // 16: switchboard.v1.Run.end_time:type_name -> google.protobuf.Timestamp
+	42, // 17: switchboard.v1.Run.usage:type_name -> switchboard.v1.Usage
+	3,  // 18: switchboard.v1.Delivery.state:type_name -> switchboard.v1.DeliveryState
+	41, // 19: switchboard.v1.Delivery.next_attempt_time:type_name -> google.protobuf.Timestamp
+	13, // 20: switchboard.v1.Delivery.attempts:type_name -> switchboard.v1.Attempt
+	41, // 21: switchboard.v1.Delivery.create_time:type_name -> google.protobuf.Timestamp
+	41, // 22: switchboard.v1.Delivery.settle_time:type_name -> google.protobuf.Timestamp
+	6,  // 23: switchboard.v1.Delivery.author:type_name -> switchboard.v1.MessageAuthor
+	4,  // 24: switchboard.v1.Attempt.state:type_name -> switchboard.v1.AttemptState
+	41, // 25: switchboard.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
+	41, // 26: switchboard.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
+	8,  // 27: switchboard.v1.GetDialogueResponse.dialogue:type_name -> switchboard.v1.Dialogue
+	0,  // 28: switchboard.v1.ListDialoguesRequest.status:type_name -> switchboard.v1.DialogueStatus
+	8,  // 29: switchboard.v1.ListDialoguesResponse.dialogues:type_name -> switchboard.v1.Dialogue
+	43, // 30: switchboard.v1.ListMessagesResponse.messages:type_name -> switchboard.v1.Message
+	10, // 31: switchboard.v1.ListTurnsResponse.turns:type_name -> switchboard.v1.Turn
+	10, // 32: switchboard.v1.GetTurnResponse.turn:type_name -> switchboard.v1.Turn
+	3,  // 33: switchboard.v1.ListDeliveriesRequest.state:type_name -> switchboard.v1.DeliveryState
+	12, // 34: switchboard.v1.ListDeliveriesResponse.deliveries:type_name -> switchboard.v1.Delivery
+	12, // 35: switchboard.v1.GetDeliveryResponse.delivery:type_name -> switchboard.v1.Delivery
+	12, // 36: switchboard.v1.RetryDeliveryResponse.delivery:type_name -> switchboard.v1.Delivery
+	7,  // 37: switchboard.v1.ResolveDeliveryRequest.resolution:type_name -> switchboard.v1.DeliveryResolution
+	12, // 38: switchboard.v1.ResolveDeliveryResponse.delivery:type_name -> switchboard.v1.Delivery
+	6,  // 39: switchboard.v1.SendMessageRequest.author:type_name -> switchboard.v1.MessageAuthor
+	43, // 40: switchboard.v1.SendMessageResponse.message:type_name -> switchboard.v1.Message
+	12, // 41: switchboard.v1.SendMessageResponse.delivery:type_name -> switchboard.v1.Delivery
+	44, // 42: switchboard.v1.TakeControlRequest.return_after:type_name -> google.protobuf.Duration
+	8,  // 43: switchboard.v1.TakeControlResponse.dialogue:type_name -> switchboard.v1.Dialogue
+	8,  // 44: switchboard.v1.ReleaseControlResponse.dialogue:type_name -> switchboard.v1.Dialogue
+	8,  // 45: switchboard.v1.UpdateDialogueRequest.dialogue:type_name -> switchboard.v1.Dialogue
+	45, // 46: switchboard.v1.UpdateDialogueRequest.update_mask:type_name -> google.protobuf.FieldMask
+	8,  // 47: switchboard.v1.UpdateDialogueResponse.dialogue:type_name -> switchboard.v1.Dialogue
+	14, // 48: switchboard.v1.DialoguesService.GetDialogue:input_type -> switchboard.v1.GetDialogueRequest
+	16, // 49: switchboard.v1.DialoguesService.ListDialogues:input_type -> switchboard.v1.ListDialoguesRequest
+	18, // 50: switchboard.v1.DialoguesService.ListMessages:input_type -> switchboard.v1.ListMessagesRequest
+	20, // 51: switchboard.v1.DialoguesService.ListTurns:input_type -> switchboard.v1.ListTurnsRequest
+	22, // 52: switchboard.v1.DialoguesService.GetTurn:input_type -> switchboard.v1.GetTurnRequest
+	24, // 53: switchboard.v1.DialoguesService.ListDeliveries:input_type -> switchboard.v1.ListDeliveriesRequest
+	26, // 54: switchboard.v1.DialoguesService.GetDelivery:input_type -> switchboard.v1.GetDeliveryRequest
+	28, // 55: switchboard.v1.DialoguesService.RetryDelivery:input_type -> switchboard.v1.RetryDeliveryRequest
+	30, // 56: switchboard.v1.DialoguesService.ResolveDelivery:input_type -> switchboard.v1.ResolveDeliveryRequest
+	32, // 57: switchboard.v1.DialoguesService.SendMessage:input_type -> switchboard.v1.SendMessageRequest
+	34, // 58: switchboard.v1.DialoguesService.TakeControl:input_type -> switchboard.v1.TakeControlRequest
+	36, // 59: switchboard.v1.DialoguesService.ReleaseControl:input_type -> switchboard.v1.ReleaseControlRequest
+	38, // 60: switchboard.v1.DialoguesService.UpdateDialogue:input_type -> switchboard.v1.UpdateDialogueRequest
+	15, // 61: switchboard.v1.DialoguesService.GetDialogue:output_type -> switchboard.v1.GetDialogueResponse
+	17, // 62: switchboard.v1.DialoguesService.ListDialogues:output_type -> switchboard.v1.ListDialoguesResponse
+	19, // 63: switchboard.v1.DialoguesService.ListMessages:output_type -> switchboard.v1.ListMessagesResponse
+	21, // 64: switchboard.v1.DialoguesService.ListTurns:output_type -> switchboard.v1.ListTurnsResponse
+	23, // 65: switchboard.v1.DialoguesService.GetTurn:output_type -> switchboard.v1.GetTurnResponse
+	25, // 66: switchboard.v1.DialoguesService.ListDeliveries:output_type -> switchboard.v1.ListDeliveriesResponse
+	27, // 67: switchboard.v1.DialoguesService.GetDelivery:output_type -> switchboard.v1.GetDeliveryResponse
+	29, // 68: switchboard.v1.DialoguesService.RetryDelivery:output_type -> switchboard.v1.RetryDeliveryResponse
+	31, // 69: switchboard.v1.DialoguesService.ResolveDelivery:output_type -> switchboard.v1.ResolveDeliveryResponse
+	33, // 70: switchboard.v1.DialoguesService.SendMessage:output_type -> switchboard.v1.SendMessageResponse
+	35, // 71: switchboard.v1.DialoguesService.TakeControl:output_type -> switchboard.v1.TakeControlResponse
+	37, // 72: switchboard.v1.DialoguesService.ReleaseControl:output_type -> switchboard.v1.ReleaseControlResponse
+	39, // 73: switchboard.v1.DialoguesService.UpdateDialogue:output_type -> switchboard.v1.UpdateDialogueResponse
+	61, // [61:74] is the sub-list for method output_type
+	48, // [48:61] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_dialogues_proto_init() }

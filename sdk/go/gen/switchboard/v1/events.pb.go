@@ -38,6 +38,8 @@ type Event struct {
 	// `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why),
 	// `integration.created`, `integration.updated`, `integration.deleted`, `integration.health_changed` (`data`: `health`,
 	// `last_error`, `remedy`). Dispatches to endpoints leave no events: they would be dispatched in turn.
+	// `budget.exhausted` tells, once for each budget and day, of a call that did not fit (`data`: `scope`,
+	// `period`, `unit`, `most`, `used`, `reserved`, `asked`; the subject is the dialogue, agent or workspace), `agent.previewed` and `agent.replayed` of what PreviewReply and ReplayDialogues cost (`data.usage`).
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
 	// Output only. The place after this event: give it to Watch or ListEvents to go on from here.
 	Cursor string `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`

@@ -33,7 +33,9 @@ type Workspace struct {
 	// Output only. When it was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Output only. When it was last changed.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// What the calls of engines of all its agents may use together: scope WORKSPACE, each period once. None: no limit.
+	Budgets       []*Budget `protobuf:"bytes,5,rep,name=budgets,proto3" json:"budgets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -92,6 +94,13 @@ func (x *Workspace) GetCreateTime() *timestamppb.Timestamp {
 func (x *Workspace) GetUpdateTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.UpdateTime
+	}
+	return nil
+}
+
+func (x *Workspace) GetBudgets() []*Budget {
+	if x != nil {
+		return x.Budgets
 	}
 	return nil
 }
@@ -514,7 +523,7 @@ type UpdateWorkspaceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The workspace with its `id` and the new values.
 	Workspace *Workspace `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
-	// Required. Which fields to change: `display_name`.
+	// Required. Which fields to change: `display_name`, `budgets` (as a whole).
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1036,14 +1045,15 @@ var File_switchboard_v1_workspaces_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_workspaces_proto_rawDesc = "" +
 	"\n" +
-	"\x1fswitchboard/v1/workspaces.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\x01\n" +
+	"\x1fswitchboard/v1/workspaces.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\"\xea\x01\n" +
 	"\tWorkspace\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12;\n" +
 	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"\xc5\x02\n" +
+	"updateTime\x120\n" +
+	"\abudgets\x18\x05 \x03(\v2\x16.switchboard.v1.BudgetR\abudgets\"\xc5\x02\n" +
 	"\x06ApiKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fworkspace_id\x18\x02 \x01(\tR\vworkspaceId\x12!\n" +
@@ -1149,46 +1159,48 @@ var file_switchboard_v1_workspaces_proto_goTypes = []any{
 	(*RevokeApiKeyRequest)(nil),     // 16: switchboard.v1.RevokeApiKeyRequest
 	(*RevokeApiKeyResponse)(nil),    // 17: switchboard.v1.RevokeApiKeyResponse
 	(*timestamppb.Timestamp)(nil),   // 18: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),   // 19: google.protobuf.FieldMask
+	(*Budget)(nil),                  // 19: switchboard.v1.Budget
+	(*fieldmaskpb.FieldMask)(nil),   // 20: google.protobuf.FieldMask
 }
 var file_switchboard_v1_workspaces_proto_depIdxs = []int32{
 	18, // 0: switchboard.v1.Workspace.create_time:type_name -> google.protobuf.Timestamp
 	18, // 1: switchboard.v1.Workspace.update_time:type_name -> google.protobuf.Timestamp
-	18, // 2: switchboard.v1.ApiKey.expire_time:type_name -> google.protobuf.Timestamp
-	18, // 3: switchboard.v1.ApiKey.create_time:type_name -> google.protobuf.Timestamp
-	18, // 4: switchboard.v1.ApiKey.revoke_time:type_name -> google.protobuf.Timestamp
-	0,  // 5: switchboard.v1.CreateWorkspaceRequest.workspace:type_name -> switchboard.v1.Workspace
-	0,  // 6: switchboard.v1.CreateWorkspaceResponse.workspace:type_name -> switchboard.v1.Workspace
-	0,  // 7: switchboard.v1.GetWorkspaceResponse.workspace:type_name -> switchboard.v1.Workspace
-	0,  // 8: switchboard.v1.ListWorkspacesResponse.workspaces:type_name -> switchboard.v1.Workspace
-	0,  // 9: switchboard.v1.UpdateWorkspaceRequest.workspace:type_name -> switchboard.v1.Workspace
-	19, // 10: switchboard.v1.UpdateWorkspaceRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0,  // 11: switchboard.v1.UpdateWorkspaceResponse.workspace:type_name -> switchboard.v1.Workspace
-	1,  // 12: switchboard.v1.CreateApiKeyRequest.api_key:type_name -> switchboard.v1.ApiKey
-	1,  // 13: switchboard.v1.CreateApiKeyResponse.api_key:type_name -> switchboard.v1.ApiKey
-	1,  // 14: switchboard.v1.ListApiKeysResponse.api_keys:type_name -> switchboard.v1.ApiKey
-	1,  // 15: switchboard.v1.RevokeApiKeyResponse.api_key:type_name -> switchboard.v1.ApiKey
-	2,  // 16: switchboard.v1.WorkspacesService.CreateWorkspace:input_type -> switchboard.v1.CreateWorkspaceRequest
-	4,  // 17: switchboard.v1.WorkspacesService.GetWorkspace:input_type -> switchboard.v1.GetWorkspaceRequest
-	6,  // 18: switchboard.v1.WorkspacesService.ListWorkspaces:input_type -> switchboard.v1.ListWorkspacesRequest
-	8,  // 19: switchboard.v1.WorkspacesService.UpdateWorkspace:input_type -> switchboard.v1.UpdateWorkspaceRequest
-	10, // 20: switchboard.v1.WorkspacesService.DeleteWorkspace:input_type -> switchboard.v1.DeleteWorkspaceRequest
-	12, // 21: switchboard.v1.WorkspacesService.CreateApiKey:input_type -> switchboard.v1.CreateApiKeyRequest
-	14, // 22: switchboard.v1.WorkspacesService.ListApiKeys:input_type -> switchboard.v1.ListApiKeysRequest
-	16, // 23: switchboard.v1.WorkspacesService.RevokeApiKey:input_type -> switchboard.v1.RevokeApiKeyRequest
-	3,  // 24: switchboard.v1.WorkspacesService.CreateWorkspace:output_type -> switchboard.v1.CreateWorkspaceResponse
-	5,  // 25: switchboard.v1.WorkspacesService.GetWorkspace:output_type -> switchboard.v1.GetWorkspaceResponse
-	7,  // 26: switchboard.v1.WorkspacesService.ListWorkspaces:output_type -> switchboard.v1.ListWorkspacesResponse
-	9,  // 27: switchboard.v1.WorkspacesService.UpdateWorkspace:output_type -> switchboard.v1.UpdateWorkspaceResponse
-	11, // 28: switchboard.v1.WorkspacesService.DeleteWorkspace:output_type -> switchboard.v1.DeleteWorkspaceResponse
-	13, // 29: switchboard.v1.WorkspacesService.CreateApiKey:output_type -> switchboard.v1.CreateApiKeyResponse
-	15, // 30: switchboard.v1.WorkspacesService.ListApiKeys:output_type -> switchboard.v1.ListApiKeysResponse
-	17, // 31: switchboard.v1.WorkspacesService.RevokeApiKey:output_type -> switchboard.v1.RevokeApiKeyResponse
-	24, // [24:32] is the sub-list for method output_type
-	16, // [16:24] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	19, // 2: switchboard.v1.Workspace.budgets:type_name -> switchboard.v1.Budget
+	18, // 3: switchboard.v1.ApiKey.expire_time:type_name -> google.protobuf.Timestamp
+	18, // 4: switchboard.v1.ApiKey.create_time:type_name -> google.protobuf.Timestamp
+	18, // 5: switchboard.v1.ApiKey.revoke_time:type_name -> google.protobuf.Timestamp
+	0,  // 6: switchboard.v1.CreateWorkspaceRequest.workspace:type_name -> switchboard.v1.Workspace
+	0,  // 7: switchboard.v1.CreateWorkspaceResponse.workspace:type_name -> switchboard.v1.Workspace
+	0,  // 8: switchboard.v1.GetWorkspaceResponse.workspace:type_name -> switchboard.v1.Workspace
+	0,  // 9: switchboard.v1.ListWorkspacesResponse.workspaces:type_name -> switchboard.v1.Workspace
+	0,  // 10: switchboard.v1.UpdateWorkspaceRequest.workspace:type_name -> switchboard.v1.Workspace
+	20, // 11: switchboard.v1.UpdateWorkspaceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	0,  // 12: switchboard.v1.UpdateWorkspaceResponse.workspace:type_name -> switchboard.v1.Workspace
+	1,  // 13: switchboard.v1.CreateApiKeyRequest.api_key:type_name -> switchboard.v1.ApiKey
+	1,  // 14: switchboard.v1.CreateApiKeyResponse.api_key:type_name -> switchboard.v1.ApiKey
+	1,  // 15: switchboard.v1.ListApiKeysResponse.api_keys:type_name -> switchboard.v1.ApiKey
+	1,  // 16: switchboard.v1.RevokeApiKeyResponse.api_key:type_name -> switchboard.v1.ApiKey
+	2,  // 17: switchboard.v1.WorkspacesService.CreateWorkspace:input_type -> switchboard.v1.CreateWorkspaceRequest
+	4,  // 18: switchboard.v1.WorkspacesService.GetWorkspace:input_type -> switchboard.v1.GetWorkspaceRequest
+	6,  // 19: switchboard.v1.WorkspacesService.ListWorkspaces:input_type -> switchboard.v1.ListWorkspacesRequest
+	8,  // 20: switchboard.v1.WorkspacesService.UpdateWorkspace:input_type -> switchboard.v1.UpdateWorkspaceRequest
+	10, // 21: switchboard.v1.WorkspacesService.DeleteWorkspace:input_type -> switchboard.v1.DeleteWorkspaceRequest
+	12, // 22: switchboard.v1.WorkspacesService.CreateApiKey:input_type -> switchboard.v1.CreateApiKeyRequest
+	14, // 23: switchboard.v1.WorkspacesService.ListApiKeys:input_type -> switchboard.v1.ListApiKeysRequest
+	16, // 24: switchboard.v1.WorkspacesService.RevokeApiKey:input_type -> switchboard.v1.RevokeApiKeyRequest
+	3,  // 25: switchboard.v1.WorkspacesService.CreateWorkspace:output_type -> switchboard.v1.CreateWorkspaceResponse
+	5,  // 26: switchboard.v1.WorkspacesService.GetWorkspace:output_type -> switchboard.v1.GetWorkspaceResponse
+	7,  // 27: switchboard.v1.WorkspacesService.ListWorkspaces:output_type -> switchboard.v1.ListWorkspacesResponse
+	9,  // 28: switchboard.v1.WorkspacesService.UpdateWorkspace:output_type -> switchboard.v1.UpdateWorkspaceResponse
+	11, // 29: switchboard.v1.WorkspacesService.DeleteWorkspace:output_type -> switchboard.v1.DeleteWorkspaceResponse
+	13, // 30: switchboard.v1.WorkspacesService.CreateApiKey:output_type -> switchboard.v1.CreateApiKeyResponse
+	15, // 31: switchboard.v1.WorkspacesService.ListApiKeys:output_type -> switchboard.v1.ListApiKeysResponse
+	17, // 32: switchboard.v1.WorkspacesService.RevokeApiKey:output_type -> switchboard.v1.RevokeApiKeyResponse
+	25, // [25:33] is the sub-list for method output_type
+	17, // [17:25] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_workspaces_proto_init() }
@@ -1196,6 +1208,7 @@ func file_switchboard_v1_workspaces_proto_init() {
 	if File_switchboard_v1_workspaces_proto != nil {
 		return
 	}
+	file_switchboard_v1_common_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -4,6 +4,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from switchboard.v1 import common_pb2 as _common_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -58,6 +59,13 @@ class Takeover(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TAKEOVER_BY_DOOR: _ClassVar[Takeover]
     TAKEOVER_TAKE_CONTROL: _ClassVar[Takeover]
     TAKEOVER_RECORD_ONLY: _ClassVar[Takeover]
+
+class UsagePurpose(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    USAGE_PURPOSE_UNSPECIFIED: _ClassVar[UsagePurpose]
+    USAGE_PURPOSE_TURN: _ClassVar[UsagePurpose]
+    USAGE_PURPOSE_PREVIEW: _ClassVar[UsagePurpose]
+    USAGE_PURPOSE_REPLAY: _ClassVar[UsagePurpose]
 WEEKDAY_UNSPECIFIED: Weekday
 WEEKDAY_MONDAY: Weekday
 WEEKDAY_TUESDAY: Weekday
@@ -86,9 +94,13 @@ TAKEOVER_UNSPECIFIED: Takeover
 TAKEOVER_BY_DOOR: Takeover
 TAKEOVER_TAKE_CONTROL: Takeover
 TAKEOVER_RECORD_ONLY: Takeover
+USAGE_PURPOSE_UNSPECIFIED: UsagePurpose
+USAGE_PURPOSE_TURN: UsagePurpose
+USAGE_PURPOSE_PREVIEW: UsagePurpose
+USAGE_PURPOSE_REPLAY: UsagePurpose
 
 class Agent(_message.Message):
-    __slots__ = ("id", "display_name", "instructions", "engine", "active", "token_suffix", "create_time", "update_time", "reply_policy", "time_zone", "history", "languages", "schedule", "toolbox", "fallback_engine")
+    __slots__ = ("id", "display_name", "instructions", "engine", "active", "token_suffix", "create_time", "update_time", "reply_policy", "time_zone", "history", "languages", "schedule", "toolbox", "fallback_engine", "budgets", "on_budget_exhausted")
     ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     INSTRUCTIONS_FIELD_NUMBER: _ClassVar[int]
@@ -104,6 +116,8 @@ class Agent(_message.Message):
     SCHEDULE_FIELD_NUMBER: _ClassVar[int]
     TOOLBOX_FIELD_NUMBER: _ClassVar[int]
     FALLBACK_ENGINE_FIELD_NUMBER: _ClassVar[int]
+    BUDGETS_FIELD_NUMBER: _ClassVar[int]
+    ON_BUDGET_EXHAUSTED_FIELD_NUMBER: _ClassVar[int]
     id: str
     display_name: str
     instructions: str
@@ -119,7 +133,9 @@ class Agent(_message.Message):
     schedule: Schedule
     toolbox: Toolbox
     fallback_engine: Engine
-    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., instructions: _Optional[str] = ..., engine: _Optional[_Union[Engine, _Mapping]] = ..., active: _Optional[bool] = ..., token_suffix: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reply_policy: _Optional[_Union[ReplyPolicy, _Mapping]] = ..., time_zone: _Optional[str] = ..., history: _Optional[_Union[HistoryWindow, _Mapping]] = ..., languages: _Optional[_Union[Languages, _Mapping]] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., toolbox: _Optional[_Union[Toolbox, _Mapping]] = ..., fallback_engine: _Optional[_Union[Engine, _Mapping]] = ...) -> None: ...
+    budgets: _containers.RepeatedCompositeFieldContainer[_common_pb2.Budget]
+    on_budget_exhausted: OnFailure
+    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., instructions: _Optional[str] = ..., engine: _Optional[_Union[Engine, _Mapping]] = ..., active: _Optional[bool] = ..., token_suffix: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reply_policy: _Optional[_Union[ReplyPolicy, _Mapping]] = ..., time_zone: _Optional[str] = ..., history: _Optional[_Union[HistoryWindow, _Mapping]] = ..., languages: _Optional[_Union[Languages, _Mapping]] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., toolbox: _Optional[_Union[Toolbox, _Mapping]] = ..., fallback_engine: _Optional[_Union[Engine, _Mapping]] = ..., budgets: _Optional[_Iterable[_Union[_common_pb2.Budget, _Mapping]]] = ..., on_budget_exhausted: _Optional[_Union[OnFailure, str]] = ...) -> None: ...
 
 class HistoryWindow(_message.Message):
     __slots__ = ("max_messages", "max_tokens")
@@ -244,20 +260,64 @@ class ReplyPolicy(_message.Message):
     def __init__(self, quiet_window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., longest_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., newer_message: _Optional[_Union[NewerMessage, str]] = ..., max_restarts: _Optional[int] = ..., on_failure: _Optional[_Union[OnFailure, str]] = ..., fallback_text: _Optional[str] = ..., late_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., on_late: _Optional[_Union[OnLate, str]] = ..., apology_text: _Optional[str] = ..., takeover: _Optional[_Union[Takeover, str]] = ..., return_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., hand_over_notice: _Optional[str] = ...) -> None: ...
 
 class Engine(_message.Message):
-    __slots__ = ("vendor", "model", "temperature", "max_output_tokens", "settings", "integration_id")
+    __slots__ = ("vendor", "model", "temperature", "max_output_tokens", "settings", "integration_id", "price")
     VENDOR_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
     MAX_OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     INTEGRATION_ID_FIELD_NUMBER: _ClassVar[int]
+    PRICE_FIELD_NUMBER: _ClassVar[int]
     vendor: str
     model: str
     temperature: float
     max_output_tokens: int
     settings: _struct_pb2.Struct
     integration_id: str
-    def __init__(self, vendor: _Optional[str] = ..., model: _Optional[str] = ..., temperature: _Optional[float] = ..., max_output_tokens: _Optional[int] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., integration_id: _Optional[str] = ...) -> None: ...
+    price: Price
+    def __init__(self, vendor: _Optional[str] = ..., model: _Optional[str] = ..., temperature: _Optional[float] = ..., max_output_tokens: _Optional[int] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., integration_id: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ...) -> None: ...
+
+class Price(_message.Message):
+    __slots__ = ("currency", "input_micros", "cached_input_micros", "output_micros")
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    INPUT_MICROS_FIELD_NUMBER: _ClassVar[int]
+    CACHED_INPUT_MICROS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_MICROS_FIELD_NUMBER: _ClassVar[int]
+    currency: str
+    input_micros: int
+    cached_input_micros: int
+    output_micros: int
+    def __init__(self, currency: _Optional[str] = ..., input_micros: _Optional[int] = ..., cached_input_micros: _Optional[int] = ..., output_micros: _Optional[int] = ...) -> None: ...
+
+class ListUsageRequest(_message.Message):
+    __slots__ = ("agent_id", "start_time", "end_time")
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    agent_id: str
+    start_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    def __init__(self, agent_id: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ListUsageResponse(_message.Message):
+    __slots__ = ("days",)
+    DAYS_FIELD_NUMBER: _ClassVar[int]
+    days: _containers.RepeatedCompositeFieldContainer[DailyUsage]
+    def __init__(self, days: _Optional[_Iterable[_Union[DailyUsage, _Mapping]]] = ...) -> None: ...
+
+class DailyUsage(_message.Message):
+    __slots__ = ("day", "agent_id", "purpose", "count", "usage")
+    DAY_FIELD_NUMBER: _ClassVar[int]
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    day: _timestamp_pb2.Timestamp
+    agent_id: str
+    purpose: UsagePurpose
+    count: int
+    usage: _common_pb2.Usage
+    def __init__(self, day: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., agent_id: _Optional[str] = ..., purpose: _Optional[_Union[UsagePurpose, str]] = ..., count: _Optional[int] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ...) -> None: ...
 
 class CreateAgentRequest(_message.Message):
     __slots__ = ("agent", "request_id")
@@ -340,6 +400,126 @@ class RotateAgentTokenResponse(_message.Message):
     agent: Agent
     token: str
     def __init__(self, agent: _Optional[_Union[Agent, _Mapping]] = ..., token: _Optional[str] = ...) -> None: ...
+
+class PreviewReplyRequest(_message.Message):
+    __slots__ = ("agent_id", "agent", "messages", "timeout")
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    agent_id: str
+    agent: Agent
+    messages: _containers.RepeatedCompositeFieldContainer[PreviewMessage]
+    timeout: _duration_pb2.Duration
+    def __init__(self, agent_id: _Optional[str] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ..., messages: _Optional[_Iterable[_Union[PreviewMessage, _Mapping]]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class PreviewMessage(_message.Message):
+    __slots__ = ("role", "text")
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    role: _common_pb2.MessageRole
+    text: str
+    def __init__(self, role: _Optional[_Union[_common_pb2.MessageRole, str]] = ..., text: _Optional[str] = ...) -> None: ...
+
+class PreviewReplyResponse(_message.Message):
+    __slots__ = ("text", "reason", "error", "calls", "manifest", "prompt_hash", "usage")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_HASH_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    reason: str
+    error: str
+    calls: _containers.RepeatedCompositeFieldContainer[RehearsedCall]
+    manifest: _struct_pb2.Struct
+    prompt_hash: str
+    usage: _common_pb2.Usage
+    def __init__(self, text: _Optional[str] = ..., reason: _Optional[str] = ..., error: _Optional[str] = ..., calls: _Optional[_Iterable[_Union[RehearsedCall, _Mapping]]] = ..., manifest: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., prompt_hash: _Optional[str] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ...) -> None: ...
+
+class RehearsedCall(_message.Message):
+    __slots__ = ("tool", "arguments", "result", "would_do")
+    TOOL_FIELD_NUMBER: _ClassVar[int]
+    ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    WOULD_DO_FIELD_NUMBER: _ClassVar[int]
+    tool: str
+    arguments: _struct_pb2.Value
+    result: _struct_pb2.Value
+    would_do: bool
+    def __init__(self, tool: _Optional[str] = ..., arguments: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., result: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., would_do: _Optional[bool] = ...) -> None: ...
+
+class ReplayDialoguesRequest(_message.Message):
+    __slots__ = ("agent_id", "agent", "dialogue_ids", "channel_id", "limit", "timeout")
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    DIALOGUE_IDS_FIELD_NUMBER: _ClassVar[int]
+    CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    agent_id: str
+    agent: Agent
+    dialogue_ids: _containers.RepeatedScalarFieldContainer[str]
+    channel_id: str
+    limit: int
+    timeout: _duration_pb2.Duration
+    def __init__(self, agent_id: _Optional[str] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ..., dialogue_ids: _Optional[_Iterable[str]] = ..., channel_id: _Optional[str] = ..., limit: _Optional[int] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class ReplayDialoguesResponse(_message.Message):
+    __slots__ = ("turn", "summary")
+    TURN_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    turn: ReplayedTurn
+    summary: ReplaySummary
+    def __init__(self, turn: _Optional[_Union[ReplayedTurn, _Mapping]] = ..., summary: _Optional[_Union[ReplaySummary, _Mapping]] = ...) -> None: ...
+
+class ReplayedTurn(_message.Message):
+    __slots__ = ("turn_id", "dialogue_id", "same", "asked", "before", "after", "divergences", "error")
+    TURN_ID_FIELD_NUMBER: _ClassVar[int]
+    DIALOGUE_ID_FIELD_NUMBER: _ClassVar[int]
+    SAME_FIELD_NUMBER: _ClassVar[int]
+    ASKED_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    DIVERGENCES_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    turn_id: str
+    dialogue_id: str
+    same: bool
+    asked: bool
+    before: ReplayedAnswer
+    after: ReplayedAnswer
+    divergences: _containers.RepeatedScalarFieldContainer[str]
+    error: str
+    def __init__(self, turn_id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., same: _Optional[bool] = ..., asked: _Optional[bool] = ..., before: _Optional[_Union[ReplayedAnswer, _Mapping]] = ..., after: _Optional[_Union[ReplayedAnswer, _Mapping]] = ..., divergences: _Optional[_Iterable[str]] = ..., error: _Optional[str] = ...) -> None: ...
+
+class ReplayedAnswer(_message.Message):
+    __slots__ = ("text", "calls", "usage", "prompt_hash")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_HASH_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    calls: _containers.RepeatedCompositeFieldContainer[RehearsedCall]
+    usage: _common_pb2.Usage
+    prompt_hash: str
+    def __init__(self, text: _Optional[str] = ..., calls: _Optional[_Iterable[_Union[RehearsedCall, _Mapping]]] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ..., prompt_hash: _Optional[str] = ...) -> None: ...
+
+class ReplaySummary(_message.Message):
+    __slots__ = ("turns", "same", "diverged", "failed", "usage")
+    TURNS_FIELD_NUMBER: _ClassVar[int]
+    SAME_FIELD_NUMBER: _ClassVar[int]
+    DIVERGED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    turns: int
+    same: int
+    diverged: int
+    failed: int
+    usage: _common_pb2.Usage
+    def __init__(self, turns: _Optional[int] = ..., same: _Optional[int] = ..., diverged: _Optional[int] = ..., failed: _Optional[int] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ("vendor", "integration_id", "refresh")

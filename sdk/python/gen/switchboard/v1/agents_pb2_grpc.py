@@ -65,6 +65,21 @@ class AgentsServiceStub:
                 request_serializer=switchboard_dot_v1_dot_agents__pb2.RotateAgentTokenRequest.SerializeToString,
                 response_deserializer=switchboard_dot_v1_dot_agents__pb2.RotateAgentTokenResponse.FromString,
                 _registered_method=True)
+        self.ListUsage = channel.unary_unary(
+                '/switchboard.v1.AgentsService/ListUsage',
+                request_serializer=switchboard_dot_v1_dot_agents__pb2.ListUsageRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_agents__pb2.ListUsageResponse.FromString,
+                _registered_method=True)
+        self.PreviewReply = channel.unary_unary(
+                '/switchboard.v1.AgentsService/PreviewReply',
+                request_serializer=switchboard_dot_v1_dot_agents__pb2.PreviewReplyRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_agents__pb2.PreviewReplyResponse.FromString,
+                _registered_method=True)
+        self.ReplayDialogues = channel.unary_stream(
+                '/switchboard.v1.AgentsService/ReplayDialogues',
+                request_serializer=switchboard_dot_v1_dot_agents__pb2.ReplayDialoguesRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_agents__pb2.ReplayDialoguesResponse.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/switchboard.v1.AgentsService/ListModels',
                 request_serializer=switchboard_dot_v1_dot_agents__pb2.ListModelsRequest.SerializeToString,
@@ -123,6 +138,35 @@ class AgentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListUsage(self, request, context):
+        """Lists what engines used and cost, by day and agent: turns by the day of their first message. Reasons: FIELD_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewReply(self, request, context):
+        """Runs an agent on given messages. Nothing is sent and no turn is made; tools that only read are run, of others the answer
+        says what they would do. Its calls cost what calls cost, count for the budgets of agent and workspace, and leave the
+        event `agent.previewed`. Ends early when the caller goes away. Needs `agents:write`. Reasons: AGENT_NOT_FOUND,
+        FIELD_INVALID, DEADLINE_EXCEEDED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayDialogues(self, request, context):
+        """Runs a changed agent on recorded turns, each with the history that it had, and tells what would be different. Nothing is
+        sent or changed; results of tools come from the recording, and a call that was not recorded ends its turn as a
+        divergence. Where the engine would be given just what it was given then (the same `prompt_hash`), the recorded answer
+        is taken and no vendor is called. Answers with one turn after another, oldest first in each dialogue, and a summary in the
+        end; costs as PreviewReply does, with the event `agent.replayed`. Needs `agents:write` and `dialogues:read`. Reasons:
+        AGENT_NOT_FOUND, FIELD_INVALID, DEADLINE_EXCEEDED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModels(self, request, context):
         """Lists the models that an engine can be set to. What the vendor said is kept for 24 hours; after that it is still the
         answer while the server asks anew. Reasons: FIELD_INVALID, INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING, VENDOR_REFUSED,
@@ -164,6 +208,21 @@ def add_AgentsServiceServicer_to_server(servicer, server):
                     servicer.RotateAgentToken,
                     request_deserializer=switchboard_dot_v1_dot_agents__pb2.RotateAgentTokenRequest.FromString,
                     response_serializer=switchboard_dot_v1_dot_agents__pb2.RotateAgentTokenResponse.SerializeToString,
+            ),
+            'ListUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUsage,
+                    request_deserializer=switchboard_dot_v1_dot_agents__pb2.ListUsageRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_agents__pb2.ListUsageResponse.SerializeToString,
+            ),
+            'PreviewReply': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewReply,
+                    request_deserializer=switchboard_dot_v1_dot_agents__pb2.PreviewReplyRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_agents__pb2.PreviewReplyResponse.SerializeToString,
+            ),
+            'ReplayDialogues': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReplayDialogues,
+                    request_deserializer=switchboard_dot_v1_dot_agents__pb2.ReplayDialoguesRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_agents__pb2.ReplayDialoguesResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -334,6 +393,87 @@ class AgentsService:
             '/switchboard.v1.AgentsService/RotateAgentToken',
             switchboard_dot_v1_dot_agents__pb2.RotateAgentTokenRequest.SerializeToString,
             switchboard_dot_v1_dot_agents__pb2.RotateAgentTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.AgentsService/ListUsage',
+            switchboard_dot_v1_dot_agents__pb2.ListUsageRequest.SerializeToString,
+            switchboard_dot_v1_dot_agents__pb2.ListUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewReply(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.AgentsService/PreviewReply',
+            switchboard_dot_v1_dot_agents__pb2.PreviewReplyRequest.SerializeToString,
+            switchboard_dot_v1_dot_agents__pb2.PreviewReplyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayDialogues(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/switchboard.v1.AgentsService/ReplayDialogues',
+            switchboard_dot_v1_dot_agents__pb2.ReplayDialoguesRequest.SerializeToString,
+            switchboard_dot_v1_dot_agents__pb2.ReplayDialoguesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -26,6 +26,20 @@ class PartKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PART_KIND_VIDEO: _ClassVar[PartKind]
     PART_KIND_FILE: _ClassVar[PartKind]
     PART_KIND_LOCATION: _ClassVar[PartKind]
+
+class BudgetScope(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BUDGET_SCOPE_UNSPECIFIED: _ClassVar[BudgetScope]
+    BUDGET_SCOPE_TURN: _ClassVar[BudgetScope]
+    BUDGET_SCOPE_DIALOGUE: _ClassVar[BudgetScope]
+    BUDGET_SCOPE_CONTACT: _ClassVar[BudgetScope]
+    BUDGET_SCOPE_AGENT: _ClassVar[BudgetScope]
+    BUDGET_SCOPE_WORKSPACE: _ClassVar[BudgetScope]
+
+class BudgetPeriod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BUDGET_PERIOD_UNSPECIFIED: _ClassVar[BudgetPeriod]
+    BUDGET_PERIOD_DAY: _ClassVar[BudgetPeriod]
 MESSAGE_ROLE_UNSPECIFIED: MessageRole
 MESSAGE_ROLE_USER: MessageRole
 MESSAGE_ROLE_ASSISTANT: MessageRole
@@ -37,6 +51,14 @@ PART_KIND_AUDIO: PartKind
 PART_KIND_VIDEO: PartKind
 PART_KIND_FILE: PartKind
 PART_KIND_LOCATION: PartKind
+BUDGET_SCOPE_UNSPECIFIED: BudgetScope
+BUDGET_SCOPE_TURN: BudgetScope
+BUDGET_SCOPE_DIALOGUE: BudgetScope
+BUDGET_SCOPE_CONTACT: BudgetScope
+BUDGET_SCOPE_AGENT: BudgetScope
+BUDGET_SCOPE_WORKSPACE: BudgetScope
+BUDGET_PERIOD_UNSPECIFIED: BudgetPeriod
+BUDGET_PERIOD_DAY: BudgetPeriod
 
 class Message(_message.Message):
     __slots__ = ("id", "dialogue_id", "seq", "role", "text", "external_id", "turn_id", "create_time", "parts")
@@ -71,3 +93,35 @@ class MessagePart(_message.Message):
     media_type: str
     name: str
     def __init__(self, kind: _Optional[_Union[PartKind, str]] = ..., url: _Optional[str] = ..., media_type: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class Usage(_message.Message):
+    __slots__ = ("calls", "unknown_calls", "input_tokens", "cached_input_tokens", "output_tokens", "cost_micros", "currency")
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_CALLS_FIELD_NUMBER: _ClassVar[int]
+    INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    CACHED_INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    COST_MICROS_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    calls: int
+    unknown_calls: int
+    input_tokens: int
+    cached_input_tokens: int
+    output_tokens: int
+    cost_micros: int
+    currency: str
+    def __init__(self, calls: _Optional[int] = ..., unknown_calls: _Optional[int] = ..., input_tokens: _Optional[int] = ..., cached_input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., cost_micros: _Optional[int] = ..., currency: _Optional[str] = ...) -> None: ...
+
+class Budget(_message.Message):
+    __slots__ = ("scope", "period", "max_tokens", "max_cost_micros", "currency")
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    MAX_COST_MICROS_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    scope: BudgetScope
+    period: BudgetPeriod
+    max_tokens: int
+    max_cost_micros: int
+    currency: str
+    def __init__(self, scope: _Optional[_Union[BudgetScope, str]] = ..., period: _Optional[_Union[BudgetPeriod, str]] = ..., max_tokens: _Optional[int] = ..., max_cost_micros: _Optional[int] = ..., currency: _Optional[str] = ...) -> None: ...

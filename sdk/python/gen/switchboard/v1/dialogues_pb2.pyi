@@ -165,7 +165,7 @@ class Control(_message.Message):
     def __init__(self, holder: _Optional[_Union[ControlHolder, str]] = ..., since_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ..., by: _Optional[str] = ..., return_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Turn(_message.Message):
-    __slots__ = ("id", "dialogue_id", "agent_id", "state", "reason", "covered_through", "reply_message_id", "runs", "create_time", "close_time", "late")
+    __slots__ = ("id", "dialogue_id", "agent_id", "state", "reason", "covered_through", "reply_message_id", "runs", "create_time", "close_time", "late", "usage")
     ID_FIELD_NUMBER: _ClassVar[int]
     DIALOGUE_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -177,6 +177,7 @@ class Turn(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     CLOSE_TIME_FIELD_NUMBER: _ClassVar[int]
     LATE_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
     id: str
     dialogue_id: str
     agent_id: str
@@ -188,27 +189,28 @@ class Turn(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     close_time: _timestamp_pb2.Timestamp
     late: bool
-    def __init__(self, id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., state: _Optional[_Union[TurnState, str]] = ..., reason: _Optional[str] = ..., covered_through: _Optional[int] = ..., reply_message_id: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., close_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., late: _Optional[bool] = ...) -> None: ...
+    usage: _common_pb2.Usage
+    def __init__(self, id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., state: _Optional[_Union[TurnState, str]] = ..., reason: _Optional[str] = ..., covered_through: _Optional[int] = ..., reply_message_id: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., close_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., late: _Optional[bool] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ...) -> None: ...
 
 class Run(_message.Message):
-    __slots__ = ("number", "state", "input_tokens", "output_tokens", "error", "manifest", "start_time", "end_time")
+    __slots__ = ("number", "state", "error", "manifest", "start_time", "end_time", "usage", "prompt_hash")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
-    INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
-    OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_HASH_FIELD_NUMBER: _ClassVar[int]
     number: int
     state: RunState
-    input_tokens: int
-    output_tokens: int
     error: str
     manifest: _struct_pb2.Struct
     start_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
-    def __init__(self, number: _Optional[int] = ..., state: _Optional[_Union[RunState, str]] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., error: _Optional[str] = ..., manifest: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    usage: _common_pb2.Usage
+    prompt_hash: str
+    def __init__(self, number: _Optional[int] = ..., state: _Optional[_Union[RunState, str]] = ..., error: _Optional[str] = ..., manifest: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ..., prompt_hash: _Optional[str] = ...) -> None: ...
 
 class Delivery(_message.Message):
     __slots__ = ("id", "dialogue_id", "message_id", "channel_id", "state", "reason", "attempt_count", "next_attempt_time", "attempts", "create_time", "settle_time", "author", "text_from", "text_chars")

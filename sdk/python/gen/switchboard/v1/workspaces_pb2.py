@@ -24,51 +24,52 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from switchboard.v1 import common_pb2 as switchboard_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fswitchboard/v1/workspaces.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8f\x01\n\tWorkspace\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf3\x01\n\x06\x41piKey\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06suffix\x18\x08 \x01(\t\"Z\n\x16\x43reateWorkspaceRequest\x12,\n\tworkspace\x18\x01 \x01(\x0b\x32\x19.switchboard.v1.Workspace\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"G\n\x17\x43reateWorkspaceResponse\x12,\n\tworkspace\x18\x01 \x01(\x0b\x32\x19.switchboard.v1.Workspace\"!\n\x13GetWorkspaceRequest\x12\n\n\x02id\x18\x01 \x01(\t\"D\n\x14GetWorkspaceResponse\x12,\n\tworkspace\x18\x01 \x01(\x0b\x32\x19.switchboard.v1.Workspace\">\n\x15ListWorkspacesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"`\n\x16ListWorkspacesResponse\x12-\n\nworkspaces\x18\x01 \x03(\x0b\x32\x19.switchboard.v1.Workspace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"w\n\x16UpdateWorkspaceRequest\x12,\n\tworkspace\x18\x01 \x01(\x0b\x32\x19.switchboard.v1.Workspace\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"G\n\x17UpdateWorkspaceResponse\x12,\n\tworkspace\x18\x01 \x01(\x0b\x32\x19.switchboard.v1.Workspace\"$\n\x16\x44\x65leteWorkspaceRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x19\n\x17\x44\x65leteWorkspaceResponse\"h\n\x13\x43reateApiKeyRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\'\n\x07\x61pi_key\x18\x02 \x01(\x0b\x32\x16.switchboard.v1.ApiKey\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"O\n\x14\x43reateApiKeyResponse\x12\'\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x16.switchboard.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"Q\n\x12ListApiKeysRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x13ListApiKeysResponse\x12(\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x16.switchboard.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"7\n\x13RevokeApiKeyRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"?\n\x14RevokeApiKeyResponse\x12\'\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x16.switchboard.v1.ApiKey2\x89\x06\n\x11WorkspacesService\x12\x62\n\x0f\x43reateWorkspace\x12&.switchboard.v1.CreateWorkspaceRequest\x1a\'.switchboard.v1.CreateWorkspaceResponse\x12Y\n\x0cGetWorkspace\x12#.switchboard.v1.GetWorkspaceRequest\x1a$.switchboard.v1.GetWorkspaceResponse\x12_\n\x0eListWorkspaces\x12%.switchboard.v1.ListWorkspacesRequest\x1a&.switchboard.v1.ListWorkspacesResponse\x12\x62\n\x0fUpdateWorkspace\x12&.switchboard.v1.UpdateWorkspaceRequest\x1a\'.switchboard.v1.UpdateWorkspaceResponse\x12\x62\n\x0f\x44\x65leteWorkspace\x12&.switchboard.v1.DeleteWorkspaceRequest\x1a\'.switchboard.v1.DeleteWorkspaceResponse\x12Y\n\x0c\x43reateApiKey\x12#.switchboard.v1.CreateApiKeyRequest\x1a$.switchboard.v1.CreateApiKeyResponse\x12V\n\x0bListApiKeys\x12\".switchboard.v1.ListApiKeysRequest\x1a#.switchboard.v1.ListApiKeysResponse\x12Y\n\x0cRevokeApiKey\x12#.switchboard.v1.RevokeApiKeyRequest\x1a$.switchboard.v1.RevokeApiKeyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fswitchboard/v1/workspaces.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\"\xb8\x01\n\tWorkspace\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x07\x62udgets\x18\x05 \x03(\x0b\x32\x16.switchboard.v1.Budget\"\xf3\x01\n\x06\x41piKey\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06suffix\x18\x08 \x01(\t\"Z\n\x16\x43reateWorkspaceRequest\x12,\n\tworkspace\x18\x01 \x01(\x0b\x32\x19.switchboard.v1.Workspace\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"G\n\x17\x43reateWorkspaceResponse\x12,\n\tworkspace\x18\x01 \x01(\x0b\x32\x19.switchboard.v1.Workspace\"!\n\x13GetWorkspaceRequest\x12\n\n\x02id\x18\x01 \x01(\t\"D\n\x14GetWorkspaceResponse\x12,\n\tworkspace\x18\x01 \x01(\x0b\x32\x19.switchboard.v1.Workspace\">\n\x15ListWorkspacesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"`\n\x16ListWorkspacesResponse\x12-\n\nworkspaces\x18\x01 \x03(\x0b\x32\x19.switchboard.v1.Workspace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"w\n\x16UpdateWorkspaceRequest\x12,\n\tworkspace\x18\x01 \x01(\x0b\x32\x19.switchboard.v1.Workspace\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"G\n\x17UpdateWorkspaceResponse\x12,\n\tworkspace\x18\x01 \x01(\x0b\x32\x19.switchboard.v1.Workspace\"$\n\x16\x44\x65leteWorkspaceRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x19\n\x17\x44\x65leteWorkspaceResponse\"h\n\x13\x43reateApiKeyRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\'\n\x07\x61pi_key\x18\x02 \x01(\x0b\x32\x16.switchboard.v1.ApiKey\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"O\n\x14\x43reateApiKeyResponse\x12\'\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x16.switchboard.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"Q\n\x12ListApiKeysRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x13ListApiKeysResponse\x12(\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x16.switchboard.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"7\n\x13RevokeApiKeyRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"?\n\x14RevokeApiKeyResponse\x12\'\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x16.switchboard.v1.ApiKey2\x89\x06\n\x11WorkspacesService\x12\x62\n\x0f\x43reateWorkspace\x12&.switchboard.v1.CreateWorkspaceRequest\x1a\'.switchboard.v1.CreateWorkspaceResponse\x12Y\n\x0cGetWorkspace\x12#.switchboard.v1.GetWorkspaceRequest\x1a$.switchboard.v1.GetWorkspaceResponse\x12_\n\x0eListWorkspaces\x12%.switchboard.v1.ListWorkspacesRequest\x1a&.switchboard.v1.ListWorkspacesResponse\x12\x62\n\x0fUpdateWorkspace\x12&.switchboard.v1.UpdateWorkspaceRequest\x1a\'.switchboard.v1.UpdateWorkspaceResponse\x12\x62\n\x0f\x44\x65leteWorkspace\x12&.switchboard.v1.DeleteWorkspaceRequest\x1a\'.switchboard.v1.DeleteWorkspaceResponse\x12Y\n\x0c\x43reateApiKey\x12#.switchboard.v1.CreateApiKeyRequest\x1a$.switchboard.v1.CreateApiKeyResponse\x12V\n\x0bListApiKeys\x12\".switchboard.v1.ListApiKeysRequest\x1a#.switchboard.v1.ListApiKeysResponse\x12Y\n\x0cRevokeApiKey\x12#.switchboard.v1.RevokeApiKeyRequest\x1a$.switchboard.v1.RevokeApiKeyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'switchboard.v1.workspaces_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WORKSPACE']._serialized_start=119
-  _globals['_WORKSPACE']._serialized_end=262
-  _globals['_APIKEY']._serialized_start=265
-  _globals['_APIKEY']._serialized_end=508
-  _globals['_CREATEWORKSPACEREQUEST']._serialized_start=510
-  _globals['_CREATEWORKSPACEREQUEST']._serialized_end=600
-  _globals['_CREATEWORKSPACERESPONSE']._serialized_start=602
-  _globals['_CREATEWORKSPACERESPONSE']._serialized_end=673
-  _globals['_GETWORKSPACEREQUEST']._serialized_start=675
-  _globals['_GETWORKSPACEREQUEST']._serialized_end=708
-  _globals['_GETWORKSPACERESPONSE']._serialized_start=710
-  _globals['_GETWORKSPACERESPONSE']._serialized_end=778
-  _globals['_LISTWORKSPACESREQUEST']._serialized_start=780
-  _globals['_LISTWORKSPACESREQUEST']._serialized_end=842
-  _globals['_LISTWORKSPACESRESPONSE']._serialized_start=844
-  _globals['_LISTWORKSPACESRESPONSE']._serialized_end=940
-  _globals['_UPDATEWORKSPACEREQUEST']._serialized_start=942
-  _globals['_UPDATEWORKSPACEREQUEST']._serialized_end=1061
-  _globals['_UPDATEWORKSPACERESPONSE']._serialized_start=1063
-  _globals['_UPDATEWORKSPACERESPONSE']._serialized_end=1134
-  _globals['_DELETEWORKSPACEREQUEST']._serialized_start=1136
-  _globals['_DELETEWORKSPACEREQUEST']._serialized_end=1172
-  _globals['_DELETEWORKSPACERESPONSE']._serialized_start=1174
-  _globals['_DELETEWORKSPACERESPONSE']._serialized_end=1199
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=1201
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=1305
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=1307
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=1386
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1388
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1469
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1471
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1559
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1561
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1616
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=1618
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=1681
-  _globals['_WORKSPACESSERVICE']._serialized_start=1684
-  _globals['_WORKSPACESSERVICE']._serialized_end=2461
+  _globals['_WORKSPACE']._serialized_start=148
+  _globals['_WORKSPACE']._serialized_end=332
+  _globals['_APIKEY']._serialized_start=335
+  _globals['_APIKEY']._serialized_end=578
+  _globals['_CREATEWORKSPACEREQUEST']._serialized_start=580
+  _globals['_CREATEWORKSPACEREQUEST']._serialized_end=670
+  _globals['_CREATEWORKSPACERESPONSE']._serialized_start=672
+  _globals['_CREATEWORKSPACERESPONSE']._serialized_end=743
+  _globals['_GETWORKSPACEREQUEST']._serialized_start=745
+  _globals['_GETWORKSPACEREQUEST']._serialized_end=778
+  _globals['_GETWORKSPACERESPONSE']._serialized_start=780
+  _globals['_GETWORKSPACERESPONSE']._serialized_end=848
+  _globals['_LISTWORKSPACESREQUEST']._serialized_start=850
+  _globals['_LISTWORKSPACESREQUEST']._serialized_end=912
+  _globals['_LISTWORKSPACESRESPONSE']._serialized_start=914
+  _globals['_LISTWORKSPACESRESPONSE']._serialized_end=1010
+  _globals['_UPDATEWORKSPACEREQUEST']._serialized_start=1012
+  _globals['_UPDATEWORKSPACEREQUEST']._serialized_end=1131
+  _globals['_UPDATEWORKSPACERESPONSE']._serialized_start=1133
+  _globals['_UPDATEWORKSPACERESPONSE']._serialized_end=1204
+  _globals['_DELETEWORKSPACEREQUEST']._serialized_start=1206
+  _globals['_DELETEWORKSPACEREQUEST']._serialized_end=1242
+  _globals['_DELETEWORKSPACERESPONSE']._serialized_start=1244
+  _globals['_DELETEWORKSPACERESPONSE']._serialized_end=1269
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=1271
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=1375
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=1377
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=1456
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1458
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1539
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1541
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1629
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1631
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1686
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=1688
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=1751
+  _globals['_WORKSPACESSERVICE']._serialized_start=1754
+  _globals['_WORKSPACESSERVICE']._serialized_end=2531
 # @@protoc_insertion_point(module_scope)

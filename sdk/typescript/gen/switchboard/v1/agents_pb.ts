@@ -4,15 +4,17 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Duration, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, FieldMask, Timestamp, Value } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Budget, MessageRole, Usage } from "./common_pb.js";
+import { file_switchboard_v1_common } from "./common_pb.js";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file switchboard/v1/agents.proto.
  */
 export const file_switchboard_v1_agents: GenFile = /*@__PURE__*/
-  fileDesc("Chtzd2l0Y2hib2FyZC92MS9hZ2VudHMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIqoECgVBZ2VudBIKCgJpZBgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSFAoMaW5zdHJ1Y3Rpb25zGAMgASgJEiYKBmVuZ2luZRgEIAEoCzIWLnN3aXRjaGJvYXJkLnYxLkVuZ2luZRITCgZhY3RpdmUYBSABKAhIAIgBARIUCgx0b2tlbl9zdWZmaXgYBiABKAkSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCgxyZXBseV9wb2xpY3kYCSABKAsyGy5zd2l0Y2hib2FyZC52MS5SZXBseVBvbGljeRIRCgl0aW1lX3pvbmUYCiABKAkSLgoHaGlzdG9yeRgLIAEoCzIdLnN3aXRjaGJvYXJkLnYxLkhpc3RvcnlXaW5kb3cSLAoJbGFuZ3VhZ2VzGAwgASgLMhkuc3dpdGNoYm9hcmQudjEuTGFuZ3VhZ2VzEioKCHNjaGVkdWxlGA0gASgLMhguc3dpdGNoYm9hcmQudjEuU2NoZWR1bGUSKAoHdG9vbGJveBgOIAEoCzIXLnN3aXRjaGJvYXJkLnYxLlRvb2xib3gSLwoPZmFsbGJhY2tfZW5naW5lGA8gASgLMhYuc3dpdGNoYm9hcmQudjEuRW5naW5lQgkKB19hY3RpdmUiYwoNSGlzdG9yeVdpbmRvdxIZCgxtYXhfbWVzc2FnZXMYASABKAVIAIgBARIXCgptYXhfdG9rZW5zGAIgASgDSAGIAQFCDwoNX21heF9tZXNzYWdlc0INCgtfbWF4X3Rva2VucyIwCglMYW5ndWFnZXMSDQoFY29kZXMYASADKAkSFAoMZGVmYXVsdF9jb2RlGAIgASgJIqYBCghTY2hlZHVsZRIqCgVob3VycxgBIAMoCzIbLnN3aXRjaGJvYXJkLnYxLldlZWtseUhvdXJzEikKCGhvbGlkYXlzGAIgAygLMhcuc3dpdGNoYm9hcmQudjEuSG9saWRheRItCgdvdXRzaWRlGAMgASgOMhwuc3dpdGNoYm9hcmQudjEuT3V0c2lkZUhvdXJzEhQKDG91dHNpZGVfdGV4dBgEIAEoCSJPCgtXZWVrbHlIb3VycxIkCgNkYXkYASABKA4yFy5zd2l0Y2hib2FyZC52MS5XZWVrZGF5Eg0KBXN0YXJ0GAIgASgJEgsKA2VuZBgDIAEoCSIzCgdIb2xpZGF5EgwKBGRhdGUYASABKAkSDQoFc3RhcnQYAiABKAkSCwoDZW5kGAMgASgJIlYKB1Rvb2xib3gSIwoFdG9vbHMYASADKAsyFC5zd2l0Y2hib2FyZC52MS5Ub29sEiYKBGh0dHAYAiADKAsyGC5zd2l0Y2hib2FyZC52MS5IdHRwVG9vbCI/CgRUb29sEgwKBG5hbWUYASABKAkSKQoIc2V0dGluZ3MYAiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IqwCCghIdHRwVG9vbBIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEisKCnBhcmFtZXRlcnMYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Eg4KBm1ldGhvZBgEIAEoCRILCgN1cmwYBSABKAkSLwoHaGVhZGVycxgGIAMoCzIeLnN3aXRjaGJvYXJkLnYxLkh0dHBUb29sSGVhZGVyEioKB3RpbWVvdXQYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SHwoSbWF4X3Jlc3BvbnNlX2J5dGVzGAggASgFSACIAQESEwoGZWZmZWN0GAkgASgISAGIAQFCFQoTX21heF9yZXNwb25zZV9ieXRlc0IJCgdfZWZmZWN0Ii0KDkh0dHBUb29sSGVhZGVyEgwKBG5hbWUYASABKAkSDQoFdmFsdWUYAiABKAki+wMKC1JlcGx5UG9saWN5Ei8KDHF1aWV0X3dpbmRvdxgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIvCgxsb25nZXN0X3dhaXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMwoNbmV3ZXJfbWVzc2FnZRgDIAEoDjIcLnN3aXRjaGJvYXJkLnYxLk5ld2VyTWVzc2FnZRIZCgxtYXhfcmVzdGFydHMYBCABKAVIAIgBARItCgpvbl9mYWlsdXJlGAUgASgOMhkuc3dpdGNoYm9hcmQudjEuT25GYWlsdXJlEhUKDWZhbGxiYWNrX3RleHQYBiABKAkSLQoKbGF0ZV9hZnRlchgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhInCgdvbl9sYXRlGAggASgOMhYuc3dpdGNoYm9hcmQudjEuT25MYXRlEhQKDGFwb2xvZ3lfdGV4dBgJIAEoCRIqCgh0YWtlb3ZlchgKIAEoDjIYLnN3aXRjaGJvYXJkLnYxLlRha2VvdmVyEi8KDHJldHVybl9hZnRlchgLIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIYChBoYW5kX292ZXJfbm90aWNlGAwgASgJQg8KDV9tYXhfcmVzdGFydHMiygEKBkVuZ2luZRIOCgZ2ZW5kb3IYASABKAkSDQoFbW9kZWwYAiABKAkSGAoLdGVtcGVyYXR1cmUYAyABKAFIAIgBARIeChFtYXhfb3V0cHV0X3Rva2VucxgEIAEoBUgBiAEBEikKCHNldHRpbmdzGAUgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIWCg5pbnRlZ3JhdGlvbl9pZBgGIAEoCUIOCgxfdGVtcGVyYXR1cmVCFAoSX21heF9vdXRwdXRfdG9rZW5zIk4KEkNyZWF0ZUFnZW50UmVxdWVzdBIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50EhIKCnJlcXVlc3RfaWQYAiABKAkiSgoTQ3JlYXRlQWdlbnRSZXNwb25zZRIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50Eg0KBXRva2VuGAIgASgJIh0KD0dldEFnZW50UmVxdWVzdBIKCgJpZBgBIAEoCSI4ChBHZXRBZ2VudFJlc3BvbnNlEiQKBWFnZW50GAEgASgLMhUuc3dpdGNoYm9hcmQudjEuQWdlbnQiOgoRTGlzdEFnZW50c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiVAoSTGlzdEFnZW50c1Jlc3BvbnNlEiUKBmFnZW50cxgBIAMoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJrChJVcGRhdGVBZ2VudFJlcXVlc3QSJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2siOwoTVXBkYXRlQWdlbnRSZXNwb25zZRIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50IiAKEkRlbGV0ZUFnZW50UmVxdWVzdBIKCgJpZBgBIAEoCSIVChNEZWxldGVBZ2VudFJlc3BvbnNlIiUKF1JvdGF0ZUFnZW50VG9rZW5SZXF1ZXN0EgoKAmlkGAEgASgJIk8KGFJvdGF0ZUFnZW50VG9rZW5SZXNwb25zZRIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50Eg0KBXRva2VuGAIgASgJIkwKEUxpc3RNb2RlbHNSZXF1ZXN0Eg4KBnZlbmRvchgBIAEoCRIWCg5pbnRlZ3JhdGlvbl9pZBgCIAEoCRIPCgdyZWZyZXNoGAMgASgIImsKEkxpc3RNb2RlbHNSZXNwb25zZRIlCgZtb2RlbHMYASADKAsyFS5zd2l0Y2hib2FyZC52MS5Nb2RlbBIuCgpmZXRjaF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKTAQoFTW9kZWwSCgoCaWQYASABKAkSFAoMZGlzcGxheV9uYW1lGAIgASgJEh0KEG1heF9pbnB1dF90b2tlbnMYAyABKANIAIgBARIeChFtYXhfb3V0cHV0X3Rva2VucxgEIAEoA0gBiAEBQhMKEV9tYXhfaW5wdXRfdG9rZW5zQhQKEl9tYXhfb3V0cHV0X3Rva2Vucyq2AQoHV2Vla2RheRIXChNXRUVLREFZX1VOU1BFQ0lGSUVEEAASEgoOV0VFS0RBWV9NT05EQVkQARITCg9XRUVLREFZX1RVRVNEQVkQAhIVChFXRUVLREFZX1dFRE5FU0RBWRADEhQKEFdFRUtEQVlfVEhVUlNEQVkQBBISCg5XRUVLREFZX0ZSSURBWRAFEhQKEFdFRUtEQVlfU0FUVVJEQVkQBhISCg5XRUVLREFZX1NVTkRBWRAHKqABCgxPdXRzaWRlSG91cnMSHQoZT1VUU0lERV9IT1VSU19VTlNQRUNJRklFRBAAEh0KGU9VVFNJREVfSE9VUlNfQU5TV0VSX1RFWFQQARIdChlPVVRTSURFX0hPVVJTX1NUQVlfU0lMRU5UEAISGwoXT1VUU0lERV9IT1VSU19IQU5EX09WRVIQAxIWChJPVVRTSURFX0hPVVJTX1dBSVQQBCplCgxOZXdlck1lc3NhZ2USHQoZTkVXRVJfTUVTU0FHRV9VTlNQRUNJRklFRBAAEhsKF05FV0VSX01FU1NBR0VfTkVYVF9UVVJOEAESGQoVTkVXRVJfTUVTU0FHRV9SRVNUQVJUEAIqewoJT25GYWlsdXJlEhoKFk9OX0ZBSUxVUkVfVU5TUEVDSUZJRUQQABIaChZPTl9GQUlMVVJFX1NUQVlfU0lMRU5UEAESHAoYT05fRkFJTFVSRV9GQUxMQkFDS19URVhUEAISGAoUT05fRkFJTFVSRV9IQU5EX09WRVIQAypjCgZPbkxhdGUSFwoTT05fTEFURV9VTlNQRUNJRklFRBAAEhIKDk9OX0xBVEVfQU5TV0VSEAESFQoRT05fTEFURV9BUE9MT0dJU0UQAhIVChFPTl9MQVRFX0hBTkRfT1ZFUhADKm8KCFRha2VvdmVyEhgKFFRBS0VPVkVSX1VOU1BFQ0lGSUVEEAASFAoQVEFLRU9WRVJfQllfRE9PUhABEhkKFVRBS0VPVkVSX1RBS0VfQ09OVFJPTBACEhgKFFRBS0VPVkVSX1JFQ09SRF9PTkxZEAMy9wQKDUFnZW50c1NlcnZpY2USVgoLQ3JlYXRlQWdlbnQSIi5zd2l0Y2hib2FyZC52MS5DcmVhdGVBZ2VudFJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5DcmVhdGVBZ2VudFJlc3BvbnNlEk0KCEdldEFnZW50Eh8uc3dpdGNoYm9hcmQudjEuR2V0QWdlbnRSZXF1ZXN0GiAuc3dpdGNoYm9hcmQudjEuR2V0QWdlbnRSZXNwb25zZRJTCgpMaXN0QWdlbnRzEiEuc3dpdGNoYm9hcmQudjEuTGlzdEFnZW50c1JlcXVlc3QaIi5zd2l0Y2hib2FyZC52MS5MaXN0QWdlbnRzUmVzcG9uc2USVgoLVXBkYXRlQWdlbnQSIi5zd2l0Y2hib2FyZC52MS5VcGRhdGVBZ2VudFJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5VcGRhdGVBZ2VudFJlc3BvbnNlElYKC0RlbGV0ZUFnZW50EiIuc3dpdGNoYm9hcmQudjEuRGVsZXRlQWdlbnRSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuRGVsZXRlQWdlbnRSZXNwb25zZRJlChBSb3RhdGVBZ2VudFRva2VuEicuc3dpdGNoYm9hcmQudjEuUm90YXRlQWdlbnRUb2tlblJlcXVlc3QaKC5zd2l0Y2hib2FyZC52MS5Sb3RhdGVBZ2VudFRva2VuUmVzcG9uc2USUwoKTGlzdE1vZGVscxIhLnN3aXRjaGJvYXJkLnYxLkxpc3RNb2RlbHNSZXF1ZXN0GiIuc3dpdGNoYm9hcmQudjEuTGlzdE1vZGVsc1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("Chtzd2l0Y2hib2FyZC92MS9hZ2VudHMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIosFCgVBZ2VudBIKCgJpZBgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSFAoMaW5zdHJ1Y3Rpb25zGAMgASgJEiYKBmVuZ2luZRgEIAEoCzIWLnN3aXRjaGJvYXJkLnYxLkVuZ2luZRITCgZhY3RpdmUYBSABKAhIAIgBARIUCgx0b2tlbl9zdWZmaXgYBiABKAkSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCgxyZXBseV9wb2xpY3kYCSABKAsyGy5zd2l0Y2hib2FyZC52MS5SZXBseVBvbGljeRIRCgl0aW1lX3pvbmUYCiABKAkSLgoHaGlzdG9yeRgLIAEoCzIdLnN3aXRjaGJvYXJkLnYxLkhpc3RvcnlXaW5kb3cSLAoJbGFuZ3VhZ2VzGAwgASgLMhkuc3dpdGNoYm9hcmQudjEuTGFuZ3VhZ2VzEioKCHNjaGVkdWxlGA0gASgLMhguc3dpdGNoYm9hcmQudjEuU2NoZWR1bGUSKAoHdG9vbGJveBgOIAEoCzIXLnN3aXRjaGJvYXJkLnYxLlRvb2xib3gSLwoPZmFsbGJhY2tfZW5naW5lGA8gASgLMhYuc3dpdGNoYm9hcmQudjEuRW5naW5lEicKB2J1ZGdldHMYFCADKAsyFi5zd2l0Y2hib2FyZC52MS5CdWRnZXQSNgoTb25fYnVkZ2V0X2V4aGF1c3RlZBgVIAEoDjIZLnN3aXRjaGJvYXJkLnYxLk9uRmFpbHVyZUIJCgdfYWN0aXZlImMKDUhpc3RvcnlXaW5kb3cSGQoMbWF4X21lc3NhZ2VzGAEgASgFSACIAQESFwoKbWF4X3Rva2VucxgCIAEoA0gBiAEBQg8KDV9tYXhfbWVzc2FnZXNCDQoLX21heF90b2tlbnMiMAoJTGFuZ3VhZ2VzEg0KBWNvZGVzGAEgAygJEhQKDGRlZmF1bHRfY29kZRgCIAEoCSKmAQoIU2NoZWR1bGUSKgoFaG91cnMYASADKAsyGy5zd2l0Y2hib2FyZC52MS5XZWVrbHlIb3VycxIpCghob2xpZGF5cxgCIAMoCzIXLnN3aXRjaGJvYXJkLnYxLkhvbGlkYXkSLQoHb3V0c2lkZRgDIAEoDjIcLnN3aXRjaGJvYXJkLnYxLk91dHNpZGVIb3VycxIUCgxvdXRzaWRlX3RleHQYBCABKAkiTwoLV2Vla2x5SG91cnMSJAoDZGF5GAEgASgOMhcuc3dpdGNoYm9hcmQudjEuV2Vla2RheRINCgVzdGFydBgCIAEoCRILCgNlbmQYAyABKAkiMwoHSG9saWRheRIMCgRkYXRlGAEgASgJEg0KBXN0YXJ0GAIgASgJEgsKA2VuZBgDIAEoCSJWCgdUb29sYm94EiMKBXRvb2xzGAEgAygLMhQuc3dpdGNoYm9hcmQudjEuVG9vbBImCgRodHRwGAIgAygLMhguc3dpdGNoYm9hcmQudjEuSHR0cFRvb2wiPwoEVG9vbBIMCgRuYW1lGAEgASgJEikKCHNldHRpbmdzGAIgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCKsAgoISHR0cFRvb2wSDAoEbmFtZRgBIAEoCRITCgtkZXNjcmlwdGlvbhgCIAEoCRIrCgpwYXJhbWV0ZXJzGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIOCgZtZXRob2QYBCABKAkSCwoDdXJsGAUgASgJEi8KB2hlYWRlcnMYBiADKAsyHi5zd2l0Y2hib2FyZC52MS5IdHRwVG9vbEhlYWRlchIqCgd0aW1lb3V0GAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEh8KEm1heF9yZXNwb25zZV9ieXRlcxgIIAEoBUgAiAEBEhMKBmVmZmVjdBgJIAEoCEgBiAEBQhUKE19tYXhfcmVzcG9uc2VfYnl0ZXNCCQoHX2VmZmVjdCItCg5IdHRwVG9vbEhlYWRlchIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJIvsDCgtSZXBseVBvbGljeRIvCgxxdWlldF93aW5kb3cYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoMbG9uZ2VzdF93YWl0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjMKDW5ld2VyX21lc3NhZ2UYAyABKA4yHC5zd2l0Y2hib2FyZC52MS5OZXdlck1lc3NhZ2USGQoMbWF4X3Jlc3RhcnRzGAQgASgFSACIAQESLQoKb25fZmFpbHVyZRgFIAEoDjIZLnN3aXRjaGJvYXJkLnYxLk9uRmFpbHVyZRIVCg1mYWxsYmFja190ZXh0GAYgASgJEi0KCmxhdGVfYWZ0ZXIYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJwoHb25fbGF0ZRgIIAEoDjIWLnN3aXRjaGJvYXJkLnYxLk9uTGF0ZRIUCgxhcG9sb2d5X3RleHQYCSABKAkSKgoIdGFrZW92ZXIYCiABKA4yGC5zd2l0Y2hib2FyZC52MS5UYWtlb3ZlchIvCgxyZXR1cm5fYWZ0ZXIYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGAoQaGFuZF9vdmVyX25vdGljZRgMIAEoCUIPCg1fbWF4X3Jlc3RhcnRzIvABCgZFbmdpbmUSDgoGdmVuZG9yGAEgASgJEg0KBW1vZGVsGAIgASgJEhgKC3RlbXBlcmF0dXJlGAMgASgBSACIAQESHgoRbWF4X291dHB1dF90b2tlbnMYBCABKAVIAYgBARIpCghzZXR0aW5ncxgFIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSFgoOaW50ZWdyYXRpb25faWQYBiABKAkSJAoFcHJpY2UYByABKAsyFS5zd2l0Y2hib2FyZC52MS5QcmljZUIOCgxfdGVtcGVyYXR1cmVCFAoSX21heF9vdXRwdXRfdG9rZW5zIoABCgVQcmljZRIQCghjdXJyZW5jeRgBIAEoCRIUCgxpbnB1dF9taWNyb3MYAiABKAMSIAoTY2FjaGVkX2lucHV0X21pY3JvcxgDIAEoA0gAiAEBEhUKDW91dHB1dF9taWNyb3MYBCABKANCFgoUX2NhY2hlZF9pbnB1dF9taWNyb3MiggEKEExpc3RVc2FnZVJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIj0KEUxpc3RVc2FnZVJlc3BvbnNlEigKBGRheXMYASADKAsyGi5zd2l0Y2hib2FyZC52MS5EYWlseVVzYWdlIqsBCgpEYWlseVVzYWdlEicKA2RheRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIYWdlbnRfaWQYAiABKAkSLQoHcHVycG9zZRgDIAEoDjIcLnN3aXRjaGJvYXJkLnYxLlVzYWdlUHVycG9zZRINCgVjb3VudBgEIAEoAxIkCgV1c2FnZRgFIAEoCzIVLnN3aXRjaGJvYXJkLnYxLlVzYWdlIk4KEkNyZWF0ZUFnZW50UmVxdWVzdBIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50EhIKCnJlcXVlc3RfaWQYAiABKAkiSgoTQ3JlYXRlQWdlbnRSZXNwb25zZRIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50Eg0KBXRva2VuGAIgASgJIh0KD0dldEFnZW50UmVxdWVzdBIKCgJpZBgBIAEoCSI4ChBHZXRBZ2VudFJlc3BvbnNlEiQKBWFnZW50GAEgASgLMhUuc3dpdGNoYm9hcmQudjEuQWdlbnQiOgoRTGlzdEFnZW50c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiVAoSTGlzdEFnZW50c1Jlc3BvbnNlEiUKBmFnZW50cxgBIAMoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJrChJVcGRhdGVBZ2VudFJlcXVlc3QSJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2siOwoTVXBkYXRlQWdlbnRSZXNwb25zZRIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50IiAKEkRlbGV0ZUFnZW50UmVxdWVzdBIKCgJpZBgBIAEoCSIVChNEZWxldGVBZ2VudFJlc3BvbnNlIiUKF1JvdGF0ZUFnZW50VG9rZW5SZXF1ZXN0EgoKAmlkGAEgASgJIk8KGFJvdGF0ZUFnZW50VG9rZW5SZXNwb25zZRIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50Eg0KBXRva2VuGAIgASgJIqsBChNQcmV2aWV3UmVwbHlSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEiQKBWFnZW50GAIgASgLMhUuc3dpdGNoYm9hcmQudjEuQWdlbnQSMAoIbWVzc2FnZXMYAyADKAsyHi5zd2l0Y2hib2FyZC52MS5QcmV2aWV3TWVzc2FnZRIqCgd0aW1lb3V0GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkkKDlByZXZpZXdNZXNzYWdlEikKBHJvbGUYASABKA4yGy5zd2l0Y2hib2FyZC52MS5NZXNzYWdlUm9sZRIMCgR0ZXh0GAIgASgJItcBChRQcmV2aWV3UmVwbHlSZXNwb25zZRIMCgR0ZXh0GAEgASgJEg4KBnJlYXNvbhgCIAEoCRINCgVlcnJvchgDIAEoCRIsCgVjYWxscxgEIAMoCzIdLnN3aXRjaGJvYXJkLnYxLlJlaGVhcnNlZENhbGwSKQoIbWFuaWZlc3QYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EhMKC3Byb21wdF9oYXNoGAYgASgJEiQKBXVzYWdlGAcgASgLMhUuc3dpdGNoYm9hcmQudjEuVXNhZ2UiggEKDVJlaGVhcnNlZENhbGwSDAoEdG9vbBgBIAEoCRIpCglhcmd1bWVudHMYAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSJgoGcmVzdWx0GAMgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEhAKCHdvdWxkX2RvGAQgASgIIrUBChZSZXBsYXlEaWFsb2d1ZXNSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEiQKBWFnZW50GAIgASgLMhUuc3dpdGNoYm9hcmQudjEuQWdlbnQSFAoMZGlhbG9ndWVfaWRzGAMgAygJEhIKCmNoYW5uZWxfaWQYBCABKAkSDQoFbGltaXQYBSABKAUSKgoHdGltZW91dBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKBAQoXUmVwbGF5RGlhbG9ndWVzUmVzcG9uc2USLAoEdHVybhgBIAEoCzIcLnN3aXRjaGJvYXJkLnYxLlJlcGxheWVkVHVybkgAEjAKB3N1bW1hcnkYAiABKAsyHS5zd2l0Y2hib2FyZC52MS5SZXBsYXlTdW1tYXJ5SABCBgoEaXRlbSLUAQoMUmVwbGF5ZWRUdXJuEg8KB3R1cm5faWQYASABKAkSEwoLZGlhbG9ndWVfaWQYAiABKAkSDAoEc2FtZRgDIAEoCBINCgVhc2tlZBgEIAEoCBIuCgZiZWZvcmUYBSABKAsyHi5zd2l0Y2hib2FyZC52MS5SZXBsYXllZEFuc3dlchItCgVhZnRlchgGIAEoCzIeLnN3aXRjaGJvYXJkLnYxLlJlcGxheWVkQW5zd2VyEhMKC2RpdmVyZ2VuY2VzGAcgAygJEg0KBWVycm9yGAggASgJIocBCg5SZXBsYXllZEFuc3dlchIMCgR0ZXh0GAEgASgJEiwKBWNhbGxzGAIgAygLMh0uc3dpdGNoYm9hcmQudjEuUmVoZWFyc2VkQ2FsbBIkCgV1c2FnZRgDIAEoCzIVLnN3aXRjaGJvYXJkLnYxLlVzYWdlEhMKC3Byb21wdF9oYXNoGAQgASgJInQKDVJlcGxheVN1bW1hcnkSDQoFdHVybnMYASABKAUSDAoEc2FtZRgCIAEoBRIQCghkaXZlcmdlZBgDIAEoBRIOCgZmYWlsZWQYBCABKAUSJAoFdXNhZ2UYBSABKAsyFS5zd2l0Y2hib2FyZC52MS5Vc2FnZSJMChFMaXN0TW9kZWxzUmVxdWVzdBIOCgZ2ZW5kb3IYASABKAkSFgoOaW50ZWdyYXRpb25faWQYAiABKAkSDwoHcmVmcmVzaBgDIAEoCCJrChJMaXN0TW9kZWxzUmVzcG9uc2USJQoGbW9kZWxzGAEgAygLMhUuc3dpdGNoYm9hcmQudjEuTW9kZWwSLgoKZmV0Y2hfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikwEKBU1vZGVsEgoKAmlkGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCRIdChBtYXhfaW5wdXRfdG9rZW5zGAMgASgDSACIAQESHgoRbWF4X291dHB1dF90b2tlbnMYBCABKANIAYgBAUITChFfbWF4X2lucHV0X3Rva2Vuc0IUChJfbWF4X291dHB1dF90b2tlbnMqtgEKB1dlZWtkYXkSFwoTV0VFS0RBWV9VTlNQRUNJRklFRBAAEhIKDldFRUtEQVlfTU9OREFZEAESEwoPV0VFS0RBWV9UVUVTREFZEAISFQoRV0VFS0RBWV9XRURORVNEQVkQAxIUChBXRUVLREFZX1RIVVJTREFZEAQSEgoOV0VFS0RBWV9GUklEQVkQBRIUChBXRUVLREFZX1NBVFVSREFZEAYSEgoOV0VFS0RBWV9TVU5EQVkQByqgAQoMT3V0c2lkZUhvdXJzEh0KGU9VVFNJREVfSE9VUlNfVU5TUEVDSUZJRUQQABIdChlPVVRTSURFX0hPVVJTX0FOU1dFUl9URVhUEAESHQoZT1VUU0lERV9IT1VSU19TVEFZX1NJTEVOVBACEhsKF09VVFNJREVfSE9VUlNfSEFORF9PVkVSEAMSFgoST1VUU0lERV9IT1VSU19XQUlUEAQqZQoMTmV3ZXJNZXNzYWdlEh0KGU5FV0VSX01FU1NBR0VfVU5TUEVDSUZJRUQQABIbChdORVdFUl9NRVNTQUdFX05FWFRfVFVSThABEhkKFU5FV0VSX01FU1NBR0VfUkVTVEFSVBACKnsKCU9uRmFpbHVyZRIaChZPTl9GQUlMVVJFX1VOU1BFQ0lGSUVEEAASGgoWT05fRkFJTFVSRV9TVEFZX1NJTEVOVBABEhwKGE9OX0ZBSUxVUkVfRkFMTEJBQ0tfVEVYVBACEhgKFE9OX0ZBSUxVUkVfSEFORF9PVkVSEAMqYwoGT25MYXRlEhcKE09OX0xBVEVfVU5TUEVDSUZJRUQQABISCg5PTl9MQVRFX0FOU1dFUhABEhUKEU9OX0xBVEVfQVBPTE9HSVNFEAISFQoRT05fTEFURV9IQU5EX09WRVIQAypvCghUYWtlb3ZlchIYChRUQUtFT1ZFUl9VTlNQRUNJRklFRBAAEhQKEFRBS0VPVkVSX0JZX0RPT1IQARIZChVUQUtFT1ZFUl9UQUtFX0NPTlRST0wQAhIYChRUQUtFT1ZFUl9SRUNPUkRfT05MWRADKnoKDFVzYWdlUHVycG9zZRIdChlVU0FHRV9QVVJQT1NFX1VOU1BFQ0lGSUVEEAASFgoSVVNBR0VfUFVSUE9TRV9UVVJOEAESGQoVVVNBR0VfUFVSUE9TRV9QUkVWSUVXEAISGAoUVVNBR0VfUFVSUE9TRV9SRVBMQVkQAzKKBwoNQWdlbnRzU2VydmljZRJWCgtDcmVhdGVBZ2VudBIiLnN3aXRjaGJvYXJkLnYxLkNyZWF0ZUFnZW50UmVxdWVzdBojLnN3aXRjaGJvYXJkLnYxLkNyZWF0ZUFnZW50UmVzcG9uc2USTQoIR2V0QWdlbnQSHy5zd2l0Y2hib2FyZC52MS5HZXRBZ2VudFJlcXVlc3QaIC5zd2l0Y2hib2FyZC52MS5HZXRBZ2VudFJlc3BvbnNlElMKCkxpc3RBZ2VudHMSIS5zd2l0Y2hib2FyZC52MS5MaXN0QWdlbnRzUmVxdWVzdBoiLnN3aXRjaGJvYXJkLnYxLkxpc3RBZ2VudHNSZXNwb25zZRJWCgtVcGRhdGVBZ2VudBIiLnN3aXRjaGJvYXJkLnYxLlVwZGF0ZUFnZW50UmVxdWVzdBojLnN3aXRjaGJvYXJkLnYxLlVwZGF0ZUFnZW50UmVzcG9uc2USVgoLRGVsZXRlQWdlbnQSIi5zd2l0Y2hib2FyZC52MS5EZWxldGVBZ2VudFJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5EZWxldGVBZ2VudFJlc3BvbnNlEmUKEFJvdGF0ZUFnZW50VG9rZW4SJy5zd2l0Y2hib2FyZC52MS5Sb3RhdGVBZ2VudFRva2VuUmVxdWVzdBooLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUFnZW50VG9rZW5SZXNwb25zZRJQCglMaXN0VXNhZ2USIC5zd2l0Y2hib2FyZC52MS5MaXN0VXNhZ2VSZXF1ZXN0GiEuc3dpdGNoYm9hcmQudjEuTGlzdFVzYWdlUmVzcG9uc2USWQoMUHJldmlld1JlcGx5EiMuc3dpdGNoYm9hcmQudjEuUHJldmlld1JlcGx5UmVxdWVzdBokLnN3aXRjaGJvYXJkLnYxLlByZXZpZXdSZXBseVJlc3BvbnNlEmQKD1JlcGxheURpYWxvZ3VlcxImLnN3aXRjaGJvYXJkLnYxLlJlcGxheURpYWxvZ3Vlc1JlcXVlc3QaJy5zd2l0Y2hib2FyZC52MS5SZXBsYXlEaWFsb2d1ZXNSZXNwb25zZTABElMKCkxpc3RNb2RlbHMSIS5zd2l0Y2hib2FyZC52MS5MaXN0TW9kZWxzUmVxdWVzdBoiLnN3aXRjaGJvYXJkLnYxLkxpc3RNb2RlbHNSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp, file_switchboard_v1_common]);
 
 /**
  * The configured AI that answers on channels (`chat_bot` in the REST contract).
@@ -131,6 +133,22 @@ export type Agent = Message<"switchboard.v1.Agent"> & {
    * @generated from field: switchboard.v1.Engine fallback_engine = 15;
    */
   fallbackEngine?: Engine | undefined;
+
+  /**
+   * What its calls of engines may use, up to 20 budgets, each scope and period once. None: no limit.
+   *
+   * @generated from field: repeated switchboard.v1.Budget budgets = 20;
+   */
+  budgets: Budget[];
+
+  /**
+   * What happens to a turn whose call does not fit a budget: STAY_SILENT closes it as SILENT, HAND_OVER besides makes the
+   * dialogue OPEN, both with the reason `budget_exhausted`; FALLBACK_TEXT sends the reply policy's `fallback_text`, with the
+   * reason `fallback`. Default: STAY_SILENT.
+   *
+   * @generated from field: switchboard.v1.OnFailure on_budget_exhausted = 21;
+   */
+  onBudgetExhausted: OnFailure;
 };
 
 /**
@@ -636,6 +654,14 @@ export type Engine = Message<"switchboard.v1.Engine"> & {
    * @generated from field: string integration_id = 6;
    */
   integrationId: string;
+
+  /**
+   * What its tokens cost, for the cost of runs and for budgets. Vendors change their prices: keep it up to date. Runs keep
+   * the price that they had. Not set: costs are not known.
+   *
+   * @generated from field: switchboard.v1.Price price = 7;
+   */
+  price?: Price | undefined;
 };
 
 /**
@@ -644,6 +670,153 @@ export type Engine = Message<"switchboard.v1.Engine"> & {
  */
 export const EngineSchema: GenMessage<Engine> = /*@__PURE__*/
   messageDesc(file_switchboard_v1_agents, 11);
+
+/**
+ * What an engine's tokens cost, in millionths of the currency's unit for a million tokens: 150,000 is USD 0.15.
+ *
+ * @generated from message switchboard.v1.Price
+ */
+export type Price = Message<"switchboard.v1.Price"> & {
+  /**
+   * Required. ISO 4217, such as `USD`.
+   *
+   * @generated from field: string currency = 1;
+   */
+  currency: string;
+
+  /**
+   * For input, 0 to 1,000,000,000,000.
+   *
+   * @generated from field: int64 input_micros = 2;
+   */
+  inputMicros: bigint;
+
+  /**
+   * For the part of the input that came from the vendor's cache. Not set: as other input.
+   *
+   * @generated from field: optional int64 cached_input_micros = 3;
+   */
+  cachedInputMicros?: bigint | undefined;
+
+  /**
+   * For output, 0 to 1,000,000,000,000.
+   *
+   * @generated from field: int64 output_micros = 4;
+   */
+  outputMicros: bigint;
+};
+
+/**
+ * Describes the message switchboard.v1.Price.
+ * Use `create(PriceSchema)` to create a new message.
+ */
+export const PriceSchema: GenMessage<Price> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 12);
+
+/**
+ * Asks what engines used and cost.
+ *
+ * @generated from message switchboard.v1.ListUsageRequest
+ */
+export type ListUsageRequest = Message<"switchboard.v1.ListUsageRequest"> & {
+  /**
+   * Only this agent's. Empty: of all.
+   *
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * From when on; its whole day (UTC) counts. Not set: today.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 2;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * Until when; its whole day counts. At most 31 days after the start. Not set: today.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 3;
+   */
+  endTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.ListUsageRequest.
+ * Use `create(ListUsageRequestSchema)` to create a new message.
+ */
+export const ListUsageRequestSchema: GenMessage<ListUsageRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 13);
+
+/**
+ * What engines used and cost.
+ *
+ * @generated from message switchboard.v1.ListUsageResponse
+ */
+export type ListUsageResponse = Message<"switchboard.v1.ListUsageResponse"> & {
+  /**
+   * One for each day, agent and purpose with calls, oldest day first.
+   *
+   * @generated from field: repeated switchboard.v1.DailyUsage days = 1;
+   */
+  days: DailyUsage[];
+};
+
+/**
+ * Describes the message switchboard.v1.ListUsageResponse.
+ * Use `create(ListUsageResponseSchema)` to create a new message.
+ */
+export const ListUsageResponseSchema: GenMessage<ListUsageResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 14);
+
+/**
+ * What an agent's engines used and cost in a day.
+ *
+ * @generated from message switchboard.v1.DailyUsage
+ */
+export type DailyUsage = Message<"switchboard.v1.DailyUsage"> & {
+  /**
+   * Output only. The day's beginning, UTC.
+   *
+   * @generated from field: google.protobuf.Timestamp day = 1;
+   */
+  day?: Timestamp | undefined;
+
+  /**
+   * Output only. The agent. Empty: a draft that was never saved.
+   *
+   * @generated from field: string agent_id = 2;
+   */
+  agentId: string;
+
+  /**
+   * Output only. What for.
+   *
+   * @generated from field: switchboard.v1.UsagePurpose purpose = 3;
+   */
+  purpose: UsagePurpose;
+
+  /**
+   * Output only. How many turns, previews or replays.
+   *
+   * @generated from field: int64 count = 4;
+   */
+  count: bigint;
+
+  /**
+   * Output only. What they used and cost.
+   *
+   * @generated from field: switchboard.v1.Usage usage = 5;
+   */
+  usage?: Usage | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.DailyUsage.
+ * Use `create(DailyUsageSchema)` to create a new message.
+ */
+export const DailyUsageSchema: GenMessage<DailyUsage> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 15);
 
 /**
  * Asks for a new agent.
@@ -671,7 +844,7 @@ export type CreateAgentRequest = Message<"switchboard.v1.CreateAgentRequest"> & 
  * Use `create(CreateAgentRequestSchema)` to create a new message.
  */
 export const CreateAgentRequestSchema: GenMessage<CreateAgentRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 12);
+  messageDesc(file_switchboard_v1_agents, 16);
 
 /**
  * The new agent.
@@ -699,7 +872,7 @@ export type CreateAgentResponse = Message<"switchboard.v1.CreateAgentResponse"> 
  * Use `create(CreateAgentResponseSchema)` to create a new message.
  */
 export const CreateAgentResponseSchema: GenMessage<CreateAgentResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 13);
+  messageDesc(file_switchboard_v1_agents, 17);
 
 /**
  * Asks for one agent.
@@ -720,7 +893,7 @@ export type GetAgentRequest = Message<"switchboard.v1.GetAgentRequest"> & {
  * Use `create(GetAgentRequestSchema)` to create a new message.
  */
 export const GetAgentRequestSchema: GenMessage<GetAgentRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 14);
+  messageDesc(file_switchboard_v1_agents, 18);
 
 /**
  * One agent.
@@ -741,7 +914,7 @@ export type GetAgentResponse = Message<"switchboard.v1.GetAgentResponse"> & {
  * Use `create(GetAgentResponseSchema)` to create a new message.
  */
 export const GetAgentResponseSchema: GenMessage<GetAgentResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 15);
+  messageDesc(file_switchboard_v1_agents, 19);
 
 /**
  * Asks for a page of agents.
@@ -769,7 +942,7 @@ export type ListAgentsRequest = Message<"switchboard.v1.ListAgentsRequest"> & {
  * Use `create(ListAgentsRequestSchema)` to create a new message.
  */
 export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 16);
+  messageDesc(file_switchboard_v1_agents, 20);
 
 /**
  * A page of agents.
@@ -797,7 +970,7 @@ export type ListAgentsResponse = Message<"switchboard.v1.ListAgentsResponse"> & 
  * Use `create(ListAgentsResponseSchema)` to create a new message.
  */
 export const ListAgentsResponseSchema: GenMessage<ListAgentsResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 17);
+  messageDesc(file_switchboard_v1_agents, 21);
 
 /**
  * Asks for a change of an agent.
@@ -813,9 +986,9 @@ export type UpdateAgentRequest = Message<"switchboard.v1.UpdateAgentRequest"> & 
   agent?: Agent | undefined;
 
   /**
-   * Required. Which fields to change: `display_name`, `instructions`, `active`, `time_zone`, and as a whole
-   * `engine`, `reply_policy`, `history`, `languages`, `schedule`, `toolbox`, `fallback_engine`; the last five may be left
-   * out, which takes them back to what they are when not set.
+   * Required. Which fields to change: `display_name`, `instructions`, `active`, `time_zone`, `on_budget_exhausted`, and as a
+   * whole `engine`, `reply_policy`, `budgets`, `history`, `languages`, `schedule`, `toolbox`, `fallback_engine`; the last five
+   * may be left out, which takes them back to what they are when not set.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -827,7 +1000,7 @@ export type UpdateAgentRequest = Message<"switchboard.v1.UpdateAgentRequest"> & 
  * Use `create(UpdateAgentRequestSchema)` to create a new message.
  */
 export const UpdateAgentRequestSchema: GenMessage<UpdateAgentRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 18);
+  messageDesc(file_switchboard_v1_agents, 22);
 
 /**
  * The changed agent.
@@ -848,7 +1021,7 @@ export type UpdateAgentResponse = Message<"switchboard.v1.UpdateAgentResponse"> 
  * Use `create(UpdateAgentResponseSchema)` to create a new message.
  */
 export const UpdateAgentResponseSchema: GenMessage<UpdateAgentResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 19);
+  messageDesc(file_switchboard_v1_agents, 23);
 
 /**
  * Asks for the deletion of an agent.
@@ -869,7 +1042,7 @@ export type DeleteAgentRequest = Message<"switchboard.v1.DeleteAgentRequest"> & 
  * Use `create(DeleteAgentRequestSchema)` to create a new message.
  */
 export const DeleteAgentRequestSchema: GenMessage<DeleteAgentRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 20);
+  messageDesc(file_switchboard_v1_agents, 24);
 
 /**
  * The agent is gone.
@@ -884,7 +1057,7 @@ export type DeleteAgentResponse = Message<"switchboard.v1.DeleteAgentResponse"> 
  * Use `create(DeleteAgentResponseSchema)` to create a new message.
  */
 export const DeleteAgentResponseSchema: GenMessage<DeleteAgentResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 21);
+  messageDesc(file_switchboard_v1_agents, 25);
 
 /**
  * Asks for a new token.
@@ -905,7 +1078,7 @@ export type RotateAgentTokenRequest = Message<"switchboard.v1.RotateAgentTokenRe
  * Use `create(RotateAgentTokenRequestSchema)` to create a new message.
  */
 export const RotateAgentTokenRequestSchema: GenMessage<RotateAgentTokenRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 22);
+  messageDesc(file_switchboard_v1_agents, 26);
 
 /**
  * The new token.
@@ -933,7 +1106,437 @@ export type RotateAgentTokenResponse = Message<"switchboard.v1.RotateAgentTokenR
  * Use `create(RotateAgentTokenResponseSchema)` to create a new message.
  */
 export const RotateAgentTokenResponseSchema: GenMessage<RotateAgentTokenResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 23);
+  messageDesc(file_switchboard_v1_agents, 27);
+
+/**
+ * Asks what an agent would answer.
+ *
+ * @generated from message switchboard.v1.PreviewReplyRequest
+ */
+export type PreviewReplyRequest = Message<"switchboard.v1.PreviewReplyRequest"> & {
+  /**
+   * A saved agent. Either this or `agent` is required.
+   *
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * A draft, checked as on creation. With an `id`, it stands for that saved agent, whose budgets and usage it counts for.
+   *
+   * @generated from field: switchboard.v1.Agent agent = 2;
+   */
+  agent?: Agent | undefined;
+
+  /**
+   * Required. The dialogue, oldest first: 1 to 200 messages, the last by the customer.
+   *
+   * @generated from field: repeated switchboard.v1.PreviewMessage messages = 3;
+   */
+  messages: PreviewMessage[];
+
+  /**
+   * How long it may take, 1 s to 600 s. Not set: 60 s.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 4;
+   */
+  timeout?: Duration | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.PreviewReplyRequest.
+ * Use `create(PreviewReplyRequestSchema)` to create a new message.
+ */
+export const PreviewReplyRequestSchema: GenMessage<PreviewReplyRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 28);
+
+/**
+ * A message that was never sent.
+ *
+ * @generated from message switchboard.v1.PreviewMessage
+ */
+export type PreviewMessage = Message<"switchboard.v1.PreviewMessage"> & {
+  /**
+   * Required. Who says it.
+   *
+   * @generated from field: switchboard.v1.MessageRole role = 1;
+   */
+  role: MessageRole;
+
+  /**
+   * Required. The text, 1 to 65,536 bytes, without U+0000.
+   *
+   * @generated from field: string text = 2;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message switchboard.v1.PreviewMessage.
+ * Use `create(PreviewMessageSchema)` to create a new message.
+ */
+export const PreviewMessageSchema: GenMessage<PreviewMessage> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 29);
+
+/**
+ * What an agent would answer.
+ *
+ * @generated from message switchboard.v1.PreviewReplyResponse
+ */
+export type PreviewReplyResponse = Message<"switchboard.v1.PreviewReplyResponse"> & {
+  /**
+   * What it would say. Empty: nothing, see `reason`.
+   *
+   * @generated from field: string text = 1;
+   */
+  text: string;
+
+  /**
+   * Why it would say nothing, as of a turn: `empty_answer`, `engine_failed`, `budget_exhausted`. Empty: it answers.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * What went wrong, for `engine_failed` and `budget_exhausted`. Empty otherwise.
+   *
+   * @generated from field: string error = 3;
+   */
+  error: string;
+
+  /**
+   * The tools it would call on its way, in order.
+   *
+   * @generated from field: repeated switchboard.v1.RehearsedCall calls = 4;
+   */
+  calls: RehearsedCall[];
+
+  /**
+   * All that the engine was given and answered, as in a run.
+   *
+   * @generated from field: google.protobuf.Struct manifest = 5;
+   */
+  manifest?: JsonObject | undefined;
+
+  /**
+   * SHA-256 of what it was given first, as in a run. Empty: it was not asked.
+   *
+   * @generated from field: string prompt_hash = 6;
+   */
+  promptHash: string;
+
+  /**
+   * What the calls of the engine used and cost.
+   *
+   * @generated from field: switchboard.v1.Usage usage = 7;
+   */
+  usage?: Usage | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.PreviewReplyResponse.
+ * Use `create(PreviewReplyResponseSchema)` to create a new message.
+ */
+export const PreviewReplyResponseSchema: GenMessage<PreviewReplyResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 30);
+
+/**
+ * A call of a tool in a preview or replay.
+ *
+ * @generated from message switchboard.v1.RehearsedCall
+ */
+export type RehearsedCall = Message<"switchboard.v1.RehearsedCall"> & {
+  /**
+   * The tool.
+   *
+   * @generated from field: string tool = 1;
+   */
+  tool: string;
+
+  /**
+   * Its arguments, as the engine wrote them.
+   *
+   * @generated from field: google.protobuf.Value arguments = 2;
+   */
+  arguments?: Value | undefined;
+
+  /**
+   * What the engine was told it gave. Not set: it was not recorded.
+   *
+   * @generated from field: google.protobuf.Value result = 3;
+   */
+  result?: Value | undefined;
+
+  /**
+   * Whether it would have changed something: it was not run, and the engine was told that it worked.
+   *
+   * @generated from field: bool would_do = 4;
+   */
+  wouldDo: boolean;
+};
+
+/**
+ * Describes the message switchboard.v1.RehearsedCall.
+ * Use `create(RehearsedCallSchema)` to create a new message.
+ */
+export const RehearsedCallSchema: GenMessage<RehearsedCall> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 31);
+
+/**
+ * Asks what a changed agent would have answered.
+ *
+ * @generated from message switchboard.v1.ReplayDialoguesRequest
+ */
+export type ReplayDialoguesRequest = Message<"switchboard.v1.ReplayDialoguesRequest"> & {
+  /**
+   * A saved agent. Either this or `agent` is required.
+   *
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * A draft, checked as on creation. With an `id`, it stands for that saved agent, whose budgets and usage it counts for.
+   *
+   * @generated from field: switchboard.v1.Agent agent = 2;
+   */
+  agent?: Agent | undefined;
+
+  /**
+   * The dialogues, up to 100. None: the newest of all.
+   *
+   * @generated from field: repeated string dialogue_ids = 3;
+   */
+  dialogueIds: string[];
+
+  /**
+   * Only dialogues of this channel. Empty: of any.
+   *
+   * @generated from field: string channel_id = 4;
+   */
+  channelId: string;
+
+  /**
+   * How many turns at most, the newest first chosen, up to 1,000. 0: 100. Turns that no engine answered are passed over.
+   *
+   * @generated from field: int32 limit = 5;
+   */
+  limit: number;
+
+  /**
+   * How long it may take, 1 s to 3,600 s. Not set: 600 s.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 6;
+   */
+  timeout?: Duration | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.ReplayDialoguesRequest.
+ * Use `create(ReplayDialoguesRequestSchema)` to create a new message.
+ */
+export const ReplayDialoguesRequestSchema: GenMessage<ReplayDialoguesRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 32);
+
+/**
+ * A replayed turn, or the summary.
+ *
+ * @generated from message switchboard.v1.ReplayDialoguesResponse
+ */
+export type ReplayDialoguesResponse = Message<"switchboard.v1.ReplayDialoguesResponse"> & {
+  /**
+   * What it is.
+   *
+   * @generated from oneof switchboard.v1.ReplayDialoguesResponse.item
+   */
+  item: {
+    /**
+     * A turn.
+     *
+     * @generated from field: switchboard.v1.ReplayedTurn turn = 1;
+     */
+    value: ReplayedTurn;
+    case: "turn";
+  } | {
+    /**
+     * The summary, last of all.
+     *
+     * @generated from field: switchboard.v1.ReplaySummary summary = 2;
+     */
+    value: ReplaySummary;
+    case: "summary";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message switchboard.v1.ReplayDialoguesResponse.
+ * Use `create(ReplayDialoguesResponseSchema)` to create a new message.
+ */
+export const ReplayDialoguesResponseSchema: GenMessage<ReplayDialoguesResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 33);
+
+/**
+ * What a changed agent would have done in a turn.
+ *
+ * @generated from message switchboard.v1.ReplayedTurn
+ */
+export type ReplayedTurn = Message<"switchboard.v1.ReplayedTurn"> & {
+  /**
+   * The turn.
+   *
+   * @generated from field: string turn_id = 1;
+   */
+  turnId: string;
+
+  /**
+   * Its dialogue.
+   *
+   * @generated from field: string dialogue_id = 2;
+   */
+  dialogueId: string;
+
+  /**
+   * Whether text and calls are the same.
+   *
+   * @generated from field: bool same = 3;
+   */
+  same: boolean;
+
+  /**
+   * Whether the engine was given something else than then, and asked. Otherwise the answer is the recorded one.
+   *
+   * @generated from field: bool asked = 4;
+   */
+  asked: boolean;
+
+  /**
+   * What was answered.
+   *
+   * @generated from field: switchboard.v1.ReplayedAnswer before = 5;
+   */
+  before?: ReplayedAnswer | undefined;
+
+  /**
+   * What would be answered.
+   *
+   * @generated from field: switchboard.v1.ReplayedAnswer after = 6;
+   */
+  after?: ReplayedAnswer | undefined;
+
+  /**
+   * What was not recorded: calls of tools without a result. The turn ends with the first.
+   *
+   * @generated from field: repeated string divergences = 7;
+   */
+  divergences: string[];
+
+  /**
+   * Why there is no answer: `engine_failed: …`, `budget_exhausted: …` (which ends the replay), `not_recorded: …` (a message
+   * of its history is gone). Empty otherwise.
+   *
+   * @generated from field: string error = 8;
+   */
+  error: string;
+};
+
+/**
+ * Describes the message switchboard.v1.ReplayedTurn.
+ * Use `create(ReplayedTurnSchema)` to create a new message.
+ */
+export const ReplayedTurnSchema: GenMessage<ReplayedTurn> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 34);
+
+/**
+ * One side of a replayed turn.
+ *
+ * @generated from message switchboard.v1.ReplayedAnswer
+ */
+export type ReplayedAnswer = Message<"switchboard.v1.ReplayedAnswer"> & {
+  /**
+   * The reply.
+   *
+   * @generated from field: string text = 1;
+   */
+  text: string;
+
+  /**
+   * The calls of tools on the way to it.
+   *
+   * @generated from field: repeated switchboard.v1.RehearsedCall calls = 2;
+   */
+  calls: RehearsedCall[];
+
+  /**
+   * What its answers used and cost, at the price that its engine has on this side.
+   *
+   * @generated from field: switchboard.v1.Usage usage = 3;
+   */
+  usage?: Usage | undefined;
+
+  /**
+   * SHA-256 of what the engine was given first.
+   *
+   * @generated from field: string prompt_hash = 4;
+   */
+  promptHash: string;
+};
+
+/**
+ * Describes the message switchboard.v1.ReplayedAnswer.
+ * Use `create(ReplayedAnswerSchema)` to create a new message.
+ */
+export const ReplayedAnswerSchema: GenMessage<ReplayedAnswer> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 35);
+
+/**
+ * What a replay came to.
+ *
+ * @generated from message switchboard.v1.ReplaySummary
+ */
+export type ReplaySummary = Message<"switchboard.v1.ReplaySummary"> & {
+  /**
+   * How many turns were replayed.
+   *
+   * @generated from field: int32 turns = 1;
+   */
+  turns: number;
+
+  /**
+   * How many are the same.
+   *
+   * @generated from field: int32 same = 2;
+   */
+  same: number;
+
+  /**
+   * How many diverge from the recording.
+   *
+   * @generated from field: int32 diverged = 3;
+   */
+  diverged: number;
+
+  /**
+   * How many got no answer.
+   *
+   * @generated from field: int32 failed = 4;
+   */
+  failed: number;
+
+  /**
+   * What the replay itself used and cost: recorded answers are free.
+   *
+   * @generated from field: switchboard.v1.Usage usage = 5;
+   */
+  usage?: Usage | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.ReplaySummary.
+ * Use `create(ReplaySummarySchema)` to create a new message.
+ */
+export const ReplaySummarySchema: GenMessage<ReplaySummary> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 36);
 
 /**
  * Asks for the models of an engine.
@@ -968,7 +1571,7 @@ export type ListModelsRequest = Message<"switchboard.v1.ListModelsRequest"> & {
  * Use `create(ListModelsRequestSchema)` to create a new message.
  */
 export const ListModelsRequestSchema: GenMessage<ListModelsRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 24);
+  messageDesc(file_switchboard_v1_agents, 37);
 
 /**
  * The models of an engine.
@@ -996,7 +1599,7 @@ export type ListModelsResponse = Message<"switchboard.v1.ListModelsResponse"> & 
  * Use `create(ListModelsResponseSchema)` to create a new message.
  */
 export const ListModelsResponseSchema: GenMessage<ListModelsResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 25);
+  messageDesc(file_switchboard_v1_agents, 38);
 
 /**
  * A model that can be asked.
@@ -1038,7 +1641,7 @@ export type Model = Message<"switchboard.v1.Model"> & {
  * Use `create(ModelSchema)` to create a new message.
  */
 export const ModelSchema: GenMessage<Model> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 26);
+  messageDesc(file_switchboard_v1_agents, 39);
 
 /**
  * A day of the week.
@@ -1317,6 +1920,47 @@ export const TakeoverSchema: GenEnum<Takeover> = /*@__PURE__*/
   enumDesc(file_switchboard_v1_agents, 5);
 
 /**
+ * What an engine was called for.
+ *
+ * @generated from enum switchboard.v1.UsagePurpose
+ */
+export enum UsagePurpose {
+  /**
+   * Not set. Never sent by the server.
+   *
+   * @generated from enum value: USAGE_PURPOSE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Turns of dialogues.
+   *
+   * @generated from enum value: USAGE_PURPOSE_TURN = 1;
+   */
+  TURN = 1,
+
+  /**
+   * PreviewReply.
+   *
+   * @generated from enum value: USAGE_PURPOSE_PREVIEW = 2;
+   */
+  PREVIEW = 2,
+
+  /**
+   * ReplayDialogues.
+   *
+   * @generated from enum value: USAGE_PURPOSE_REPLAY = 3;
+   */
+  REPLAY = 3,
+}
+
+/**
+ * Describes the enum switchboard.v1.UsagePurpose.
+ */
+export const UsagePurposeSchema: GenEnum<UsagePurpose> = /*@__PURE__*/
+  enumDesc(file_switchboard_v1_agents, 6);
+
+/**
  * Agents: who answers. Reading needs `agents:read`, changing `agents:write`, rotating a token `agents:admin`.
  *
  * @generated from service switchboard.v1.AgentsService
@@ -1386,6 +2030,44 @@ export const AgentsService: GenService<{
     methodKind: "unary";
     input: typeof RotateAgentTokenRequestSchema;
     output: typeof RotateAgentTokenResponseSchema;
+  },
+  /**
+   * Lists what engines used and cost, by day and agent: turns by the day of their first message. Reasons: FIELD_INVALID.
+   *
+   * @generated from rpc switchboard.v1.AgentsService.ListUsage
+   */
+  listUsage: {
+    methodKind: "unary";
+    input: typeof ListUsageRequestSchema;
+    output: typeof ListUsageResponseSchema;
+  },
+  /**
+   * Runs an agent on given messages. Nothing is sent and no turn is made; tools that only read are run, of others the answer
+   * says what they would do. Its calls cost what calls cost, count for the budgets of agent and workspace, and leave the
+   * event `agent.previewed`. Ends early when the caller goes away. Needs `agents:write`. Reasons: AGENT_NOT_FOUND,
+   * FIELD_INVALID, DEADLINE_EXCEEDED.
+   *
+   * @generated from rpc switchboard.v1.AgentsService.PreviewReply
+   */
+  previewReply: {
+    methodKind: "unary";
+    input: typeof PreviewReplyRequestSchema;
+    output: typeof PreviewReplyResponseSchema;
+  },
+  /**
+   * Runs a changed agent on recorded turns, each with the history that it had, and tells what would be different. Nothing is
+   * sent or changed; results of tools come from the recording, and a call that was not recorded ends its turn as a
+   * divergence. Where the engine would be given just what it was given then (the same `prompt_hash`), the recorded answer
+   * is taken and no vendor is called. Answers with one turn after another, oldest first in each dialogue, and a summary in the
+   * end; costs as PreviewReply does, with the event `agent.replayed`. Needs `agents:write` and `dialogues:read`. Reasons:
+   * AGENT_NOT_FOUND, FIELD_INVALID, DEADLINE_EXCEEDED.
+   *
+   * @generated from rpc switchboard.v1.AgentsService.ReplayDialogues
+   */
+  replayDialogues: {
+    methodKind: "server_streaming";
+    input: typeof ReplayDialoguesRequestSchema;
+    output: typeof ReplayDialoguesResponseSchema;
   },
   /**
    * Lists the models that an engine can be set to. What the vendor said is kept for 24 hours; after that it is still the

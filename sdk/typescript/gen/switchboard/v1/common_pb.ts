@@ -12,7 +12,7 @@ import type { Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file switchboard/v1/common.proto.
  */
 export const file_switchboard_v1_common: GenFile = /*@__PURE__*/
-  fileDesc("Chtzd2l0Y2hib2FyZC92MS9jb21tb24ucHJvdG8SDnN3aXRjaGJvYXJkLnYxIvMBCgdNZXNzYWdlEgoKAmlkGAEgASgJEhMKC2RpYWxvZ3VlX2lkGAIgASgJEgsKA3NlcRgDIAEoAxIpCgRyb2xlGAQgASgOMhsuc3dpdGNoYm9hcmQudjEuTWVzc2FnZVJvbGUSDAoEdGV4dBgFIAEoCRITCgtleHRlcm5hbF9pZBgGIAEoCRIPCgd0dXJuX2lkGAcgASgJEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgVwYXJ0cxgJIAMoCzIbLnN3aXRjaGJvYXJkLnYxLk1lc3NhZ2VQYXJ0ImQKC01lc3NhZ2VQYXJ0EiYKBGtpbmQYASABKA4yGC5zd2l0Y2hib2FyZC52MS5QYXJ0S2luZBILCgN1cmwYAiABKAkSEgoKbWVkaWFfdHlwZRgDIAEoCRIMCgRuYW1lGAQgASgJKpIBCgtNZXNzYWdlUm9sZRIcChhNRVNTQUdFX1JPTEVfVU5TUEVDSUZJRUQQABIVChFNRVNTQUdFX1JPTEVfVVNFUhABEhoKFk1FU1NBR0VfUk9MRV9BU1NJU1RBTlQQAhIZChVNRVNTQUdFX1JPTEVfRU1QTE9ZRUUQAxIXChNNRVNTQUdFX1JPTEVfU1lTVEVNEAQqkAEKCFBhcnRLaW5kEhkKFVBBUlRfS0lORF9VTlNQRUNJRklFRBAAEhMKD1BBUlRfS0lORF9JTUFHRRABEhMKD1BBUlRfS0lORF9BVURJTxACEhMKD1BBUlRfS0lORF9WSURFTxADEhIKDlBBUlRfS0lORF9GSUxFEAQSFgoSUEFSVF9LSU5EX0xPQ0FUSU9OEAViBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("Chtzd2l0Y2hib2FyZC92MS9jb21tb24ucHJvdG8SDnN3aXRjaGJvYXJkLnYxIvMBCgdNZXNzYWdlEgoKAmlkGAEgASgJEhMKC2RpYWxvZ3VlX2lkGAIgASgJEgsKA3NlcRgDIAEoAxIpCgRyb2xlGAQgASgOMhsuc3dpdGNoYm9hcmQudjEuTWVzc2FnZVJvbGUSDAoEdGV4dBgFIAEoCRITCgtleHRlcm5hbF9pZBgGIAEoCRIPCgd0dXJuX2lkGAcgASgJEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgVwYXJ0cxgJIAMoCzIbLnN3aXRjaGJvYXJkLnYxLk1lc3NhZ2VQYXJ0ImQKC01lc3NhZ2VQYXJ0EiYKBGtpbmQYASABKA4yGC5zd2l0Y2hib2FyZC52MS5QYXJ0S2luZBILCgN1cmwYAiABKAkSEgoKbWVkaWFfdHlwZRgDIAEoCRIMCgRuYW1lGAQgASgJIv0BCgVVc2FnZRINCgVjYWxscxgBIAEoAxIVCg11bmtub3duX2NhbGxzGAIgASgDEhkKDGlucHV0X3Rva2VucxgDIAEoA0gAiAEBEiAKE2NhY2hlZF9pbnB1dF90b2tlbnMYBCABKANIAYgBARIaCg1vdXRwdXRfdG9rZW5zGAUgASgDSAKIAQESGAoLY29zdF9taWNyb3MYBiABKANIA4gBARIQCghjdXJyZW5jeRgHIAEoCUIPCg1faW5wdXRfdG9rZW5zQhYKFF9jYWNoZWRfaW5wdXRfdG9rZW5zQhAKDl9vdXRwdXRfdG9rZW5zQg4KDF9jb3N0X21pY3JvcyKhAQoGQnVkZ2V0EioKBXNjb3BlGAEgASgOMhsuc3dpdGNoYm9hcmQudjEuQnVkZ2V0U2NvcGUSLAoGcGVyaW9kGAIgASgOMhwuc3dpdGNoYm9hcmQudjEuQnVkZ2V0UGVyaW9kEhIKCm1heF90b2tlbnMYAyABKAMSFwoPbWF4X2Nvc3RfbWljcm9zGAQgASgDEhAKCGN1cnJlbmN5GAUgASgJKpIBCgtNZXNzYWdlUm9sZRIcChhNRVNTQUdFX1JPTEVfVU5TUEVDSUZJRUQQABIVChFNRVNTQUdFX1JPTEVfVVNFUhABEhoKFk1FU1NBR0VfUk9MRV9BU1NJU1RBTlQQAhIZChVNRVNTQUdFX1JPTEVfRU1QTE9ZRUUQAxIXChNNRVNTQUdFX1JPTEVfU1lTVEVNEAQqkAEKCFBhcnRLaW5kEhkKFVBBUlRfS0lORF9VTlNQRUNJRklFRBAAEhMKD1BBUlRfS0lORF9JTUFHRRABEhMKD1BBUlRfS0lORF9BVURJTxACEhMKD1BBUlRfS0lORF9WSURFTxADEhIKDlBBUlRfS0lORF9GSUxFEAQSFgoSUEFSVF9LSU5EX0xPQ0FUSU9OEAUqqwEKC0J1ZGdldFNjb3BlEhwKGEJVREdFVF9TQ09QRV9VTlNQRUNJRklFRBAAEhUKEUJVREdFVF9TQ09QRV9UVVJOEAESGQoVQlVER0VUX1NDT1BFX0RJQUxPR1VFEAISGAoUQlVER0VUX1NDT1BFX0NPTlRBQ1QQAxIWChJCVURHRVRfU0NPUEVfQUdFTlQQBBIaChZCVURHRVRfU0NPUEVfV09SS1NQQUNFEAUqRAoMQnVkZ2V0UGVyaW9kEh0KGUJVREdFVF9QRVJJT0RfVU5TUEVDSUZJRUQQABIVChFCVURHRVRfUEVSSU9EX0RBWRABYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * One message of a dialogue. Messages are never changed after they are recorded.
@@ -135,6 +135,125 @@ export const MessagePartSchema: GenMessage<MessagePart> = /*@__PURE__*/
   messageDesc(file_switchboard_v1_common, 1);
 
 /**
+ * What calls of engines used and cost together. What a vendor didn't say is not counted as nothing: a field that is not set
+ * is not known, and `unknown_calls` says how many calls are missing from the sums.
+ *
+ * @generated from message switchboard.v1.Usage
+ */
+export type Usage = Message$1<"switchboard.v1.Usage"> & {
+  /**
+   * Output only. How many calls were made that a vendor may ask money for.
+   *
+   * @generated from field: int64 calls = 1;
+   */
+  calls: bigint;
+
+  /**
+   * Output only. How many of them didn't say what they used.
+   *
+   * @generated from field: int64 unknown_calls = 2;
+   */
+  unknownCalls: bigint;
+
+  /**
+   * Output only. Input tokens as the vendor counts them, the cached included. Not set: no call told.
+   *
+   * @generated from field: optional int64 input_tokens = 3;
+   */
+  inputTokens?: bigint | undefined;
+
+  /**
+   * Output only. Of these, what came from the vendor's cache. Not set: no call told.
+   *
+   * @generated from field: optional int64 cached_input_tokens = 4;
+   */
+  cachedInputTokens?: bigint | undefined;
+
+  /**
+   * Output only. Output tokens as the vendor counts them, hidden thinking included. Not set: no call told.
+   *
+   * @generated from field: optional int64 output_tokens = 5;
+   */
+  outputTokens?: bigint | undefined;
+
+  /**
+   * Output only. The cost by the price of the engine at that time, in millionths of the currency's unit, each call rounded
+   * up. Not set: no call has a price, or they have prices in several currencies.
+   *
+   * @generated from field: optional int64 cost_micros = 6;
+   */
+  costMicros?: bigint | undefined;
+
+  /**
+   * Output only. The currency, such as `USD`; `several`: there are several. Empty: no call has a price.
+   *
+   * @generated from field: string currency = 7;
+   */
+  currency: string;
+};
+
+/**
+ * Describes the message switchboard.v1.Usage.
+ * Use `create(UsageSchema)` to create a new message.
+ */
+export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_common, 2);
+
+/**
+ * What calls of engines may use. Counting begins with the first call after a budget is set. Before each call the worst that
+ * it may use is reserved (an estimate of its input on the safe side, and the engine's `max_output_tokens`, or 4,096 where that
+ * is not set), and settled with what it used; a call that doesn't say is settled as reserved. What a killed process reserved
+ * is given back when its lease has lapsed. A call that does not fit is not made; the event `budget.exhausted` tells of it
+ * once for each budget and day.
+ *
+ * @generated from message switchboard.v1.Budget
+ */
+export type Budget = Message$1<"switchboard.v1.Budget"> & {
+  /**
+   * Required. What it is counted for: TURN, DIALOGUE, CONTACT or AGENT for an agent, WORKSPACE for a workspace.
+   *
+   * @generated from field: switchboard.v1.BudgetScope scope = 1;
+   */
+  scope: BudgetScope;
+
+  /**
+   * How long it lasts.
+   *
+   * @generated from field: switchboard.v1.BudgetPeriod period = 2;
+   */
+  period: BudgetPeriod;
+
+  /**
+   * How many tokens may be used, input and output together. 0: as many as the cost allows.
+   *
+   * @generated from field: int64 max_tokens = 3;
+   */
+  maxTokens: bigint;
+
+  /**
+   * What may be spent, in millionths of the currency's unit. 0: as much as the tokens cost. An agent needs an engine with a
+   * price in this currency for it; of a workspace, only engines that have one are counted.
+   *
+   * @generated from field: int64 max_cost_micros = 4;
+   */
+  maxCostMicros: bigint;
+
+  /**
+   * The currency of `max_cost_micros`, ISO 4217, such as `USD`.
+   *
+   * @generated from field: string currency = 5;
+   */
+  currency: string;
+};
+
+/**
+ * Describes the message switchboard.v1.Budget.
+ * Use `create(BudgetSchema)` to create a new message.
+ */
+export const BudgetSchema: GenMessage<Budget> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_common, 3);
+
+/**
  * Who wrote a message.
  *
  * @generated from enum switchboard.v1.MessageRole
@@ -236,4 +355,86 @@ export enum PartKind {
  */
 export const PartKindSchema: GenEnum<PartKind> = /*@__PURE__*/
   enumDesc(file_switchboard_v1_common, 1);
+
+/**
+ * What a budget is counted for.
+ *
+ * @generated from enum switchboard.v1.BudgetScope
+ */
+export enum BudgetScope {
+  /**
+   * Not set. An error in requests.
+   *
+   * @generated from enum value: BUDGET_SCOPE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Each turn.
+   *
+   * @generated from enum value: BUDGET_SCOPE_TURN = 1;
+   */
+  TURN = 1,
+
+  /**
+   * Each dialogue.
+   *
+   * @generated from enum value: BUDGET_SCOPE_DIALOGUE = 2;
+   */
+  DIALOGUE = 2,
+
+  /**
+   * Each customer. Until contacts are known, a customer is a chat on a channel, so this is the same as DIALOGUE.
+   *
+   * @generated from enum value: BUDGET_SCOPE_CONTACT = 3;
+   */
+  CONTACT = 3,
+
+  /**
+   * The agent.
+   *
+   * @generated from enum value: BUDGET_SCOPE_AGENT = 4;
+   */
+  AGENT = 4,
+
+  /**
+   * The workspace.
+   *
+   * @generated from enum value: BUDGET_SCOPE_WORKSPACE = 5;
+   */
+  WORKSPACE = 5,
+}
+
+/**
+ * Describes the enum switchboard.v1.BudgetScope.
+ */
+export const BudgetScopeSchema: GenEnum<BudgetScope> = /*@__PURE__*/
+  enumDesc(file_switchboard_v1_common, 2);
+
+/**
+ * How long a budget lasts.
+ *
+ * @generated from enum switchboard.v1.BudgetPeriod
+ */
+export enum BudgetPeriod {
+  /**
+   * Not set: it is never renewed.
+   *
+   * @generated from enum value: BUDGET_PERIOD_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A day, UTC: it is full again at midnight.
+   *
+   * @generated from enum value: BUDGET_PERIOD_DAY = 1;
+   */
+  DAY = 1,
+}
+
+/**
+ * Describes the enum switchboard.v1.BudgetPeriod.
+ */
+export const BudgetPeriodSchema: GenEnum<BudgetPeriod> = /*@__PURE__*/
+  enumDesc(file_switchboard_v1_common, 3);
 

@@ -44,7 +44,7 @@ export enum ErrorReason {
    * The update mask is empty or names a field that can't be changed.
    *
    * ```json
-   * {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "FIELD_MASK_INVALID", "detail": "update_mask: nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, time_zone, history, languages, schedule, toolbox, fallback_engine", "errors": [{"field": "update_mask", "detail": "nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, time_zone, history, languages, schedule, toolbox, fallback_engine"}]}
+   * {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "FIELD_MASK_INVALID", "detail": "update_mask: nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, budgets, on_budget_exhausted, time_zone, history, languages, schedule, toolbox, fallback_engine", "errors": [{"field": "update_mask", "detail": "nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, budgets, on_budget_exhausted, time_zone, history, languages, schedule, toolbox, fallback_engine"}]}
    * ```
    *
    * @generated from enum value: ERROR_REASON_FIELD_MASK_INVALID = 2;

@@ -39,6 +39,8 @@ export type Event = Message<"switchboard.v1.Event"> & {
    * `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why),
    * `integration.created`, `integration.updated`, `integration.deleted`, `integration.health_changed` (`data`: `health`,
    * `last_error`, `remedy`). Dispatches to endpoints leave no events: they would be dispatched in turn.
+   * `budget.exhausted` tells, once for each budget and day, of a call that did not fit (`data`: `scope`,
+   * `period`, `unit`, `most`, `used`, `reserved`, `asked`; the subject is the dialogue, agent or workspace), `agent.previewed` and `agent.replayed` of what PreviewReply and ReplayDialogues cost (`data.usage`).
    *
    * @generated from field: string type = 2;
    */

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{
+    budget::Payer,
     dialogue::Message,
     engine::{Answer, Completion, CompletionModel, Outcome, Step, ToolCall},
     fail_point,
@@ -12,10 +13,12 @@ use serde_json::Value;
 use store::turns::{BegunTurn, ClaimedTurn, Stepped};
 use tokio_util::sync::CancellationToken;
 
-use super::history::{note_window, whole_turn};
+use super::history::whole_turn;
 use crate::{
     App, Error,
+    budgets::{self, Life},
     engines::{self, Account},
+    ledger::Ledger,
     prompt,
     tools::{self, Calling, Toolset},
     worker::Worker,
@@ -58,6 +61,8 @@ pub(super) enum Ended {
     /// The last step is the reply.
     Answered(Vec<Step>),
     Failed(VendorError),
+    /// The next call does not fit a budget.
+    Exhausted(String),
     /// The engine works on it, and is asked again after the pause.
     Waiting {
         notes: Value,
@@ -125,8 +130,6 @@ async fn question(
         instructions: &begun.instructions,
         profile: &begun.profile,
         known: &begun.facts,
-        vendor: &begun.route.vendor,
-        chat: &begun.chat,
         dialogue: claim.dialogue,
         history: &history,
         window: begun.profile.history,
@@ -136,9 +139,6 @@ async fn question(
         at: app.now(),
         notes,
     });
-    if request.history.len() < history.len() {
-        note_window(app, claim, begun.run, &request, "history.max_tokens").await?;
-    }
     Ok(Ok(Question { engine, account, request, history, toolset }))
 }
 
@@ -163,6 +163,7 @@ pub(super) async fn ask(
     claim: &ClaimedTurn,
     begun: &BegunTurn,
     pointless: &CancellationToken,
+    ledger: &mut Ledger,
 ) -> Result<Ended, Error> {
     let app = &worker.app;
     let mut question = match question(app, claim, begun).await? {
@@ -185,12 +186,32 @@ pub(super) async fn ask(
             return Ok(Ended::HandedOver(why));
         }
     }
+    let cut = (question.request.history.len() < question.history.len()).then_some("history.max_tokens");
+    ledger.given(&question.request, &question.history, &begun.facts, cut);
     let mut halved = false;
     while question.request.steps.len() < MOST_STEPS {
+        let payer = Payer {
+            workspace: claim.workspace,
+            agent: Some(begun.agent),
+            dialogue: Some(claim.dialogue),
+            holder: claim.turn.0,
+        };
+        let reservation = app.reservation(payer, &question.request, Life::Worker(worker.id)).await?;
+        let reserved = reservation.as_ref().map(|reservation| reservation.id);
+        if let Some(reservation) = reservation
+            && let Err(exhausted) = worker.reserve.write(reservation).await?
+        {
+            return Ok(Ended::Exhausted(exhausted.to_string()));
+        }
         fail_point::reached("engine", "before");
         let answer =
             question.engine.complete(&question.account.connection, &question.request, pointless).await;
         fail_point::reached("engine", "after");
+        let spent = ledger.called(&question.request.engine, &answer);
+        // What the engine still works on stays reserved until the turn asks again.
+        if let Some(id) = reserved.filter(|_| !matches!(answer, Ok(Outcome::Waiting { .. }))) {
+            worker.settle_budget.write(budgets::settlement(claim.workspace, id, &spent)).await?;
+        }
         app.note_call(&question.account, answer.as_ref().map(drop)).await;
         let answer = match answer {
             Ok(Outcome::Answered(answer)) => cleaned(answer),
@@ -213,7 +234,7 @@ pub(super) async fn ask(
                 halved = true;
                 let window = begun.profile.history.half_of(&question.history);
                 question.request.history = window.cut(&question.history).to_vec();
-                note_window(app, claim, begun.run, &question.request, "input_too_long").await?;
+                ledger.given(&question.request, &question.history, &begun.facts, Some("input_too_long"));
                 continue;
             }
             Err(error) => return Ok(Ended::Failed(error)),
@@ -234,7 +255,8 @@ pub(super) async fn ask(
         }
         // The answer is committed before its tools run, and they with their results: neither is ever done twice.
         let mut tx = app.store().workspace(claim.workspace).await?;
-        match store::turns::insert_step(&mut tx, worker.id, claim, begun.run, &answer, app.now()).await? {
+        let (record, now) = (ledger.record(), app.now());
+        match store::turns::insert_step(&mut tx, worker.id, claim, begun.run, &answer, record, now).await? {
             Stepped::Yes => {}
             Stepped::Superseded => return Ok(Ended::Superseded),
             Stepped::Lost => return Ok(Ended::Lost),

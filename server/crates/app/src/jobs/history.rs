@@ -1,9 +1,6 @@
 //! The history that a run is given.
 
-use domain::{
-    dialogue::{Message, Role},
-    engine::Completion,
-};
+use domain::dialogue::{Message, Role};
 use store::turns::{BegunTurn, ClaimedTurn};
 
 use crate::{App, Error};
@@ -29,19 +26,4 @@ pub(super) async fn whole_turn(
     let earlier = store::turns::earlier_messages(&mut tx, claim, before).await?;
     store::commit(tx).await?;
     Ok(others.into_iter().chain(earlier).chain(asked).collect())
-}
-
-/// Keeps with the run from where on its engine was given the history, and why not from the beginning.
-pub(super) async fn note_window(
-    app: &App,
-    claim: &ClaimedTurn,
-    run: i32,
-    request: &Completion,
-    why: &str,
-) -> Result<(), Error> {
-    let from_seq = request.history.iter().map(|message| message.seq).min();
-    let mut tx = app.store().workspace(claim.workspace).await?;
-    store::turns::note_window(&mut tx, claim, run, from_seq, why).await?;
-    store::commit(tx).await?;
-    Ok(())
 }

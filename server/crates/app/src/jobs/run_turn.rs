@@ -1,10 +1,12 @@
 //! Runs a turn: decide, ask the engine, run its tools, commit the reply, and send it.
 
+use std::sync::Arc;
+
 use domain::{
     decide::{TurnDecision, TurnFacts, decide_turn, not_held},
     delivery::Author,
     dialogue::{Role, Status},
-    engine::{Answer, Step, Usage},
+    engine::{Answer, Step},
     policy::{OnFailure, OnLate},
     turn::TurnState,
     vendor::VendorError,
@@ -13,7 +15,7 @@ use rand::RngExt;
 use store::{
     control::{Change, NewMessage},
     deliveries::ClaimedDelivery,
-    turns::{BegunTurn, ClaimedTurn, Committed, Reply, Settlement},
+    turns::{BegunTurn, ClaimedTurn, Committed, Reply, RunRecord, Settlement},
     waits::Wait,
 };
 
@@ -21,7 +23,7 @@ use super::{
     ask_engine::{Ended, abandon, ask},
     deliver,
 };
-use crate::{Error, engines, worker::Worker};
+use crate::{Error, engines, ledger::Ledger, worker::Worker};
 
 /// Why a turn that runs is asked of the agent's other engine.
 const FALLBACK_ENGINE: &str = "fallback_engine";
@@ -58,18 +60,22 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
         TurnDecision::AnswerText(reason) => {
             let text = closed.map(|schedule| schedule.outside_text.clone()).unwrap_or_default();
             let answer = Answer { text: text.clone(), ..Answer::default() };
-            let said = Said { answer, usage: Usage::default(), error: None, reason: Some(reason) };
+            let record = Arc::new(RunRecord::default());
+            let said = Said { answer, record, error: None, reason: Some(reason) };
             return commit(worker, claim, begun, text, said).await;
         }
         TurnDecision::Wait => return wait(worker, claim, &begun).await,
     }
+    let mut ledger = Ledger::default();
     let ended = {
         let run = worker.app.inner.hub.begin_run(claim.dialogue, &worker.give_up);
-        ask(worker, &claim, &begun, &run.token).await?
+        ask(worker, &claim, &begun, &run.token, &mut ledger).await?
     };
+    let record = Arc::new(ledger.into_record());
     match ended {
         Ended::Lost => Ok(()),
-        Ended::Failed(error) => fail(worker, claim, begun, &error).await,
+        Ended::Failed(error) => fail(worker, claim, begun, &error, record).await,
+        Ended::Exhausted(why) => exhausted(worker, claim, begun, why, record).await,
         Ended::Waiting { notes, pause } => {
             let run_at = worker.app.now() + pause;
             let engine = engines::notes_key(&begun.engine);
@@ -78,14 +84,14 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
         }
         Ended::Superseded => {
             let reason = begun.fallback.then_some(FALLBACK_ENGINE);
-            settle(worker, claim, begun.run, TurnState::Running, reason, None).await
+            settle(worker, claim, begun.run, TurnState::Running, reason, Some(record)).await
         }
         Ended::HandedOver(why) => {
             let reason = Some("handed_over");
-            let settlement = settlement(worker, claim, begun.run, TurnState::Silent, reason, None);
+            let settlement = settlement(worker, claim, begun.run, TurnState::Silent, reason, Some(record));
             hand_over(worker, &begun, settlement, &why).await
         }
-        Ended::Answered(steps) => reply(worker, claim, begun, steps).await,
+        Ended::Answered(steps) => reply(worker, claim, begun, steps, record).await,
     }
 }
 
@@ -94,24 +100,24 @@ async fn reply(
     claim: ClaimedTurn,
     begun: BegunTurn,
     mut steps: Vec<Step>,
+    record: Arc<RunRecord>,
 ) -> Result<(), Error> {
-    let usage = steps.iter().filter_map(|step| step.answer.usage).fold(Usage::default(), |sum, it| sum + it);
     let Some(Step { answer, .. }) = steps.pop() else { return Ok(()) };
     let mut text = answer.text.clone();
     if text.trim().is_empty() {
-        return settle(worker, claim, begun.run, TurnState::Silent, Some("empty_answer"), None).await;
+        return settle(worker, claim, begun.run, TurnState::Silent, Some("empty_answer"), Some(record)).await;
     }
     if begun.late && begun.policy.on_late == OnLate::Apologise {
         text = format!("{}\n\n{text}", begun.policy.apology_text);
     }
-    commit(worker, claim, begun, text, Said { answer, usage, error: None, reason: None }).await
+    commit(worker, claim, begun, text, Said { answer, record, error: None, reason: None }).await
 }
 
 /// Where a reply comes from.
 struct Said {
     answer: Answer,
-    /// Of all steps.
-    usage: Usage,
+    /// What the engine was given, and what its calls cost.
+    record: Arc<RunRecord>,
     /// Why the engine's answer is not what is said.
     error: Option<String>,
     /// What is said in place of an answer.
@@ -132,19 +138,19 @@ async fn commit(
         message: app.id(),
         text: text.clone(),
         answer: said.answer,
-        input_tokens: said.usage.input_tokens,
-        output_tokens: said.usage.output_tokens,
+        record: said.record,
         delivery: app.id(),
         out_job: app.id(),
         event: app.id(),
         error: said.error,
         reason: said.reason,
     };
-    let (message, delivery, out_job) = (reply.message, reply.delivery, reply.out_job);
+    let (message, delivery, out_job, record) =
+        (reply.message, reply.delivery, reply.out_job, Arc::clone(&reply.record));
     match worker.reply.write(reply).await? {
         Committed::Lost | Committed::Superseded | Committed::Reply(None) => Ok(()),
         Committed::NotHeld(reason) => {
-            settle(worker, claim, begun.run, TurnState::Silent, Some(reason), None).await
+            settle(worker, claim, begun.run, TurnState::Silent, Some(reason), Some(record)).await
         }
         Committed::Reply(Some(fence)) => {
             metrics::counter!("switchboard_turns_total", "state" => "REPLIED").increment(1);
@@ -176,6 +182,7 @@ async fn fail(
     claim: ClaimedTurn,
     begun: BegunTurn,
     error: &VendorError,
+    record: Arc<RunRecord>,
 ) -> Result<(), Error> {
     let failures = u32::try_from(claim.failures).unwrap_or(u32::MAX).saturating_add(1);
     let jitter = rand::rng().random_range(0.0..1.0);
@@ -188,29 +195,71 @@ async fn fail(
     let pause =
         worker.app.inner.settings.runs.next_pause(failures, error.retry, jitter).filter(|_| !begun.fallback);
     let why = Some(error.to_string().replace('\0', ""));
+    let failed = |state, reason, record| Settlement {
+        error: why.clone(),
+        ..settlement(worker, claim, run, state, reason, Some(record))
+    };
     if let Some(pause) = pause {
         let run_at = worker.app.now() + pause;
-        let again = settlement(worker, claim, run, TurnState::Running, None, why);
+        let again = failed(TurnState::Running, None, record);
         worker.settle_turn.write(Settlement { run_at, ..again }).await?;
         return Ok(());
     }
     if !begun.fallback && begun.profile.fallback_engine.is_some() {
-        return settle(worker, claim, run, TurnState::Running, Some(FALLBACK_ENGINE), why).await;
+        worker.settle_turn.write(failed(TurnState::Running, Some(FALLBACK_ENGINE), record)).await?;
+        return Ok(());
     }
-    let failed = |why| settlement(worker, claim, run, TurnState::Failed, Some("engine_failed"), why);
+    let reason = "engine_failed";
     match begun.policy.on_failure {
         OnFailure::StaySilent => {
-            worker.settle_turn.write(failed(why)).await?;
+            worker.settle_turn.write(failed(TurnState::Failed, Some(reason), record)).await?;
             Ok(())
         }
-        OnFailure::HandOver => hand_over(worker, &begun, failed(why), "engine_failed").await,
-        OnFailure::FallbackText => {
-            let text = begun.policy.fallback_text.clone();
-            let answer = Answer { text: text.clone(), ..Answer::default() };
-            let said = Said { answer, usage: Usage::default(), error: why, reason: Some("fallback") };
-            commit(worker, claim, begun, text, said).await
+        OnFailure::HandOver => {
+            let failed = failed(TurnState::Failed, Some(reason), record);
+            hand_over(worker, &begun, failed, reason).await
         }
+        OnFailure::FallbackText => say_fallback(worker, claim, begun, why, record).await,
     }
+}
+
+/// A call does not fit a budget: nothing more is asked, also of the agent's other engine, and the agent's policy decides.
+async fn exhausted(
+    worker: &Worker,
+    claim: ClaimedTurn,
+    begun: BegunTurn,
+    why: String,
+    record: Arc<RunRecord>,
+) -> Result<(), Error> {
+    let mut tx = worker.app.store().workspace(claim.workspace).await?;
+    let agent = store::agents::find(&mut tx, claim.workspace, begun.agent, false).await?;
+    store::commit(tx).await?;
+    let reason = "budget_exhausted";
+    let silent = |why, record| Settlement {
+        error: Some(why),
+        ..settlement(worker, claim, begun.run, TurnState::Silent, Some(reason), Some(record))
+    };
+    match agent.map_or(OnFailure::StaySilent, |agent| agent.on_budget_exhausted) {
+        OnFailure::StaySilent => {
+            worker.settle_turn.write(silent(why, record)).await?;
+            Ok(())
+        }
+        OnFailure::HandOver => hand_over(worker, &begun, silent(why, record), reason).await,
+        OnFailure::FallbackText => say_fallback(worker, claim, begun, Some(why), record).await,
+    }
+}
+
+/// Sends the policy's text in place of an answer.
+async fn say_fallback(
+    worker: &Worker,
+    claim: ClaimedTurn,
+    begun: BegunTurn,
+    error: Option<String>,
+    record: Arc<RunRecord>,
+) -> Result<(), Error> {
+    let text = begun.policy.fallback_text.clone();
+    let answer = Answer { text: text.clone(), ..Answer::default() };
+    commit(worker, claim, begun, text, Said { answer, record, error, reason: Some("fallback") }).await
 }
 
 /// Leaves a turn that gathers messages until the agent's hours begin. The beginning of its run is undone: nothing was asked.
@@ -280,9 +329,9 @@ async fn settle(
     run: i32,
     state: TurnState,
     reason: Option<&'static str>,
-    error: Option<String>,
+    record: Option<Arc<RunRecord>>,
 ) -> Result<(), Error> {
-    worker.settle_turn.write(settlement(worker, claim, run, state, reason, error)).await?;
+    worker.settle_turn.write(settlement(worker, claim, run, state, reason, record)).await?;
     Ok(())
 }
 
@@ -292,7 +341,8 @@ fn settlement(
     run: i32,
     state: TurnState,
     reason: Option<&'static str>,
-    error: Option<String>,
+    record: Option<Arc<RunRecord>>,
 ) -> Settlement {
-    Settlement { claim, run, state, reason, error, run_at: worker.app.now(), event: worker.app.id() }
+    let (run_at, event) = (worker.app.now(), worker.app.id());
+    Settlement { claim, run, state, reason, error: None, run_at, event, record }
 }

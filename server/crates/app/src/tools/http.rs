@@ -47,7 +47,7 @@ impl Tool for HttpEndpoint {
         let Self(tool) = self;
         let headers = self.headers(cx).await.map_err(|error| {
             tracing::warn!(
-                workspace.id = %cx.claim.workspace, agent.id = %cx.agent, tool = tool.name, error = %error,
+                workspace.id = %cx.workspace, agent.id = %cx.agent, tool = tool.name, error = %error,
                 "the headers of a tool could not be read"
             );
             json!({ "error": "this tool can't be used now; nothing was done" })
@@ -67,7 +67,7 @@ impl Tool for HttpEndpoint {
         fail_point::reached("tool", "after");
         if let Err(error) = &answered {
             tracing::info!(
-                workspace.id = %cx.claim.workspace, dialogue.id = %cx.claim.dialogue, turn.id = %cx.claim.turn,
+                workspace.id = %cx.workspace, dialogue.id = %cx.dialogue, turn.id = %cx.turn,
                 tool = tool.name, error = %error, "a tool could not be called"
             );
         }
@@ -81,12 +81,16 @@ impl HttpEndpoint {
         if tool.headers.is_empty() {
             return Ok(Vec::new());
         }
-        let workspace = cx.claim.workspace;
+        let workspace = cx.workspace;
         let mut tx = cx.app.store().workspace(workspace).await?;
         let prefix = secret_name(&tool.name, "");
         let secrets = store::agent_secrets::list(&mut tx, workspace, cx.agent, &prefix).await?;
         store::commit(tx).await?;
         let open = |header: &String| {
+            let drafted = cx.drafted.iter().find(|it| it.tool == tool.name && it.header == *header);
+            if let Some(drafted) = drafted {
+                return Some(Ok((header.clone(), drafted.value.clone())));
+            }
             let name = secret_name(&tool.name, header);
             let secret = secrets.iter().find(|known| known.name == name)?;
             let opened = cx.app.inner.sealer.open(workspace, secret.id, SECRET_PLACE, &secret.sealed);

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::{
-    AgentId, FieldViolation, Timestamp, WorkerId,
+    AgentId, DialogueId, FieldViolation, Timestamp, TurnId, WorkerId, WorkspaceId,
     agent::Agent,
     engine::{Step, ToolCall, ToolSpec},
     error::Violations,
@@ -25,9 +25,10 @@ use domain::{
 };
 use serde_json::{Value, json};
 use store::turns::ClaimedTurn;
+use uuid::Uuid;
 
 pub(crate) use self::http::{SECRET_PLACE, secret_name};
-use crate::{App, Error, jobs::ask_engine::clean};
+use crate::{App, Error, agents::HeaderValue, jobs::ask_engine::clean};
 
 /// Something that a model can do.
 #[async_trait]
@@ -70,8 +71,12 @@ pub(crate) trait Tool: Send + Sync {
 /// For whom, and with what, a tool is called.
 pub(crate) struct Cx<'a> {
     pub(crate) app: &'a App,
-    pub(crate) claim: &'a ClaimedTurn,
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) dialogue: DialogueId,
+    pub(crate) turn: TurnId,
     pub(crate) agent: AgentId,
+    /// What headers say of a draft that is not saved.
+    pub(crate) drafted: &'a [HeaderValue],
     /// What the model gave; it fits the tool's schema.
     pub(crate) arguments: &'a Value,
     /// Names the call: the same whenever it is made again.
@@ -117,7 +122,6 @@ impl Toolset {
     }
 
     /// Whether a call would change anything. A tool that isn't there changes nothing.
-    #[expect(dead_code, reason = "previews ask for it")]
     pub(crate) fn has_effect(&self, call: &ToolCall) -> bool {
         self.find(call).is_ok_and(Tool::effect)
     }
@@ -134,6 +138,32 @@ impl Toolset {
         Ok(tool.as_ref())
     }
 
+    /// Makes a call that only reads; of one that would change something, nothing is done. Gives what the model is told, and
+    /// whether it would have changed something.
+    pub(crate) async fn rehearse(&self, it: &Rehearsing<'_>) -> (Value, bool) {
+        let tool = match self.find(it.call) {
+            Ok(tool) => tool,
+            Err(problem) => return (json!({ "error": problem }), false),
+        };
+        if tool.effect() {
+            return (json!({ "ok": true }), true);
+        }
+        let cx = Cx {
+            app: it.app,
+            workspace: it.workspace,
+            dialogue: it.holder.into(),
+            turn: it.holder.into(),
+            agent: it.agent.unwrap_or_else(|| it.holder.into()),
+            drafted: it.drafted,
+            arguments: &it.call.arguments,
+            key: format!("{}-{}-{}", it.holder, it.call.name, it.number),
+            now: it.app.now(),
+        };
+        let mut result = tool.call(&cx).await.unwrap_or_else(|problem| problem);
+        clean(&mut result);
+        (result, false)
+    }
+
     /// Runs the tools of a committed step, the turn's so-manyth from 1, and commits what they gave, all at once. `None`: the
     /// claim was lost.
     pub(crate) async fn run(&self, step: &Calling<'_>) -> Result<Option<Vec<Value>>, Error> {
@@ -143,8 +173,11 @@ impl Toolset {
         for (number, call) in step.calls.iter().enumerate() {
             let cx = Cx {
                 app,
-                claim,
+                workspace: claim.workspace,
+                dialogue: claim.dialogue,
+                turn: claim.turn,
                 agent: step.agent,
+                drafted: &[],
                 arguments: &call.arguments,
                 key: format!("{}-{}-{}-{number}", claim.turn, step.step, call.name),
                 now,
@@ -179,6 +212,20 @@ impl Toolset {
         store::commit(tx).await?;
         Ok(Some(results))
     }
+}
+
+/// A call of a preview, which nothing is committed for.
+pub(crate) struct Rehearsing<'a> {
+    pub(crate) app: &'a App,
+    pub(crate) workspace: WorkspaceId,
+    /// Whose secrets headers have. `None`: a draft, which has none but its own.
+    pub(crate) agent: Option<AgentId>,
+    pub(crate) drafted: &'a [HeaderValue],
+    /// The preview, which stands where a turn would.
+    pub(crate) holder: Uuid,
+    /// Which call of the preview, from 1.
+    pub(crate) number: usize,
+    pub(crate) call: &'a ToolCall,
 }
 
 /// The calls of a committed step.

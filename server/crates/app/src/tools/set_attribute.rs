@@ -36,7 +36,7 @@ impl Tool for SetAttribute {
         cx: &Cx<'_>,
         _outside: Value,
     ) -> Result<Result<Value, String>, Error> {
-        let (workspace, dialogue) = (cx.claim.workspace, cx.claim.dialogue);
+        let (workspace, dialogue) = (cx.workspace, cx.dialogue);
         let name = cx.arguments["name"].as_str().unwrap_or_default();
         let value = &cx.arguments["value"];
         store::dialogues::set_attribute(tx, workspace, dialogue, name, value).await?;
@@ -45,7 +45,7 @@ impl Tool for SetAttribute {
             kind: "dialogue.attribute_set",
             dialogue: Some(dialogue),
             subject: dialogue.0,
-            data: json!({ "name": name, "value": value, "turn_id": cx.claim.turn }),
+            data: json!({ "name": name, "value": value, "turn_id": cx.turn }),
             at: cx.now,
         };
         store::events::insert(tx, workspace, &event).await?;

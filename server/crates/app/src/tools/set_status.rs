@@ -54,7 +54,7 @@ impl Tool for SetStatus {
             Ok(understood) => understood,
             Err(problem) => return Ok(Err(problem)),
         };
-        let (workspace, dialogue) = (cx.claim.workspace, cx.claim.dialogue);
+        let (workspace, dialogue) = (cx.workspace, cx.dialogue);
         let held = store::dialogues::find(tx, workspace, dialogue).await?.map(|found| found.status);
         if held == Some(Status::Open) {
             return Ok(Err("a person has taken this dialogue over; its status is theirs".to_owned()));
