@@ -29,7 +29,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// A page of a thousand messages of the longest kind (64 KiB) must fit; gRPC's own limit is 4 MiB.
 const MAX_ANSWER_BYTES: usize = 80 << 20;
 /// Methods that stream. They have no deadline: they live as long as both sides like.
-const STREAMING: &[&str] = &["/switchboard.v1.EventsService/Watch"];
+const STREAMING: &[&str] =
+    &["/switchboard.v1.AgentsService/ReplayDialogues", "/switchboard.v1.EventsService/Watch"];
 
 /// A connection to Switchboard with a key.
 ///

@@ -47,6 +47,7 @@ fn model(vendor: &str) -> &'static str {
     match vendor {
         "openai" => "gpt-4o-mini",
         "anthropic" => "claude-sonnet-5-5",
+        "gemini" => "gemini-3.6-flash",
         _ => "",
     }
 }
@@ -68,6 +69,10 @@ async fn subjects() -> Vec<Subject> {
     let mut subjects = Vec::new();
     for vendor in vendors().iter() {
         let (Some(engine), Some(connector)) = (&vendor.engine, &vendor.connector) else { continue };
+        // Those that keep a conversation at the vendor answer by rules of their own, which their stories hold them to.
+        if engine.keeps_notes() {
+            continue;
+        }
         for stream in [true, false] {
             let settings = json!({ "stream": stream, "idle_timeout_seconds": 0.5 });
             let simulator = Arc::new(Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap());
@@ -84,7 +89,7 @@ async fn subjects() -> Vec<Subject> {
             });
         }
     }
-    assert!(subjects.len() >= 4);
+    assert!(subjects.len() >= 6);
     subjects
 }
 
@@ -205,7 +210,9 @@ async fn a_dialogue_is_answered_and_counted() {
         };
         request.history[4].parts = vec![image];
         let answer = subject.complete(&request).await.unwrap();
-        assert!(answer.text.ends_with("I see: image"), "{subject}: {}", answer.text);
+        // Gemini is told the media type, too.
+        let seen = answer.text.ends_with("I see: image") || answer.text.ends_with("I see: image/png");
+        assert!(seen, "{subject}: {}", answer.text);
         subject.golden("image");
     }
 }
@@ -235,7 +242,14 @@ async fn tools_are_called_and_their_results_handed_back() {
 async fn malformed_arguments_stay_a_text_and_can_be_answered() {
     for subject in subjects().await {
         let text = "/tool order_status {\"order_id\": \"42\"}";
-        let answer = subject.with(Fault::BadArguments, text).await.unwrap();
+        let answer = subject.with(Fault::BadArguments, text).await;
+        if subject.id == "gemini" {
+            // It finds out by itself, and hands out nothing.
+            let error = answer.unwrap_err();
+            assert_eq!((error.kind, error.retry), (FailureKind::BadAnswer, Retry::Backoff), "{subject}");
+            continue;
+        }
+        let answer = answer.unwrap();
         assert!(answer.tool_calls[0].arguments.is_string(), "{subject}: {answer:?}");
         let mut request = subject.request(&[(Role::User, text)]);
         request.steps.push(Step { answer, results: vec![json!({ "error": "no JSON" })] });
@@ -303,7 +317,9 @@ async fn an_empty_answer_and_a_refusal_are_answers() {
     for subject in subjects().await {
         assert_eq!(subject.with(Fault::EmptyAnswer, "Hi").await.unwrap().text, "", "{subject}");
         let refused = subject.ask("/refuse").await.unwrap();
-        assert_eq!((refused.text.as_str(), refused.finish), ("I can't help with that.", Finish::Refused));
+        // Gemini refuses without a word.
+        let words = if subject.id == "gemini" { "" } else { "I can't help with that." };
+        assert_eq!((refused.text.as_str(), refused.finish), (words, Finish::Refused), "{subject}");
         let mut request = subject.request(&[(Role::User, "/tokens 50")]);
         request.engine.max_output_tokens = Some(5);
         let cut = subject.complete(&request).await.unwrap();
