@@ -11,9 +11,13 @@ pub fn split(text: &str, most: usize) -> Vec<usize> {
     if total <= most {
         return vec![total];
     }
-    let sentences = borders(text.split_sentence_bounds());
-    let words = borders(text.split_inclusive(char::is_whitespace));
     let graphemes = borders(text.graphemes(true));
+    // A space may carry a combining mark, and then the word doesn't end with it.
+    let whole = |borders: Vec<usize>| {
+        borders.into_iter().filter(|border| graphemes.binary_search(border).is_ok()).collect::<Vec<_>>()
+    };
+    let sentences = whole(borders(text.split_sentence_bounds()));
+    let words = whole(borders(text.split_inclusive(char::is_whitespace)));
     let mut parts = Vec::new();
     let mut from = 0;
     while total - from > most {
@@ -69,6 +73,7 @@ mod tests {
         let family = "👨‍👩‍👧‍👦";
         assert_eq!(parts(&family.repeat(3), 15), [family.repeat(2), family.to_owned()]);
         assert_eq!(parts(family, 3).concat(), family);
+        assert_eq!(parts("aaaa bbbb \u{301}cc", 10), ["aaaa ", "bbbb \u{301}cc"]);
         assert_eq!(parts("日本語です。元気ですか。はい。", 8), ["日本語です。", "元気ですか。", "はい。"]);
     }
 
