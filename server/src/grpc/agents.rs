@@ -371,7 +371,7 @@ impl AgentsService for Services {
         let listed = listed.await.map_err(to_status)?;
         Ok(Response::new(v1::ListModelsResponse {
             fetch_time: Some(convert::moment(listed.fetched_at)),
-            models: listed.models.iter().map(model).collect(),
+            models: listed.items.iter().map(model).collect(),
         }))
     }
 }

@@ -190,6 +190,17 @@ pub(super) fn from_struct(field: &str, value: Option<Struct>) -> Result<Json, Er
     Ok(json.unwrap_or_default())
 }
 
+/// Reads any JSON. Whole numbers become integers.
+pub(super) fn from_any(field: &str, value: Value) -> Result<Json, Error> {
+    from_value(value, 0).ok_or_else(|| {
+        Error::field(
+            Reason::FieldInvalid,
+            field,
+            "must not be nested over 64 levels, or hold NaN or infinity",
+        )
+    })
+}
+
 fn from_fields(value: Struct, depth: usize) -> Option<Json> {
     let fields = value.fields.into_iter();
     fields

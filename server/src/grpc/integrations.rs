@@ -104,6 +104,7 @@ fn vendor(vendor: &Vendor) -> v1::Vendor {
         ("engine", vendor.engine.is_some()),
         ("connect", vendor.connector.is_some()),
         ("authorize", vendor.oauth.is_some()),
+        ("crm", vendor.crm.is_some()),
     ];
     let connector = vendor.connector.as_ref();
     let fields = connector.map_or(&[][..], |connector| connector.credentials());

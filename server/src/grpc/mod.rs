@@ -4,6 +4,7 @@ mod agents;
 mod auth;
 mod channels;
 mod convert;
+mod crm;
 mod dialogues;
 mod endpoints;
 mod events;

@@ -11,8 +11,8 @@ use switchboard_sdk::{
     FILE_DESCRIPTOR_SET,
     v1::{
         agents_service_server::AgentsServiceServer, channels_service_server::ChannelsServiceServer,
-        dialogues_service_server::DialoguesServiceServer, events_service_server::EventsServiceServer,
-        integrations_service_server::IntegrationsServiceServer,
+        crm_service_server::CrmServiceServer, dialogues_service_server::DialoguesServiceServer,
+        events_service_server::EventsServiceServer, integrations_service_server::IntegrationsServiceServer,
         webhooks_service_server::WebhooksServiceServer, workspaces_service_server::WorkspacesServiceServer,
     },
 };
@@ -104,6 +104,7 @@ pub async fn serve(
     let served = [
         AgentsServiceServer::<Services>::NAME,
         ChannelsServiceServer::<Services>::NAME,
+        CrmServiceServer::<Services>::NAME,
         DialoguesServiceServer::<Services>::NAME,
         EventsServiceServer::<Services>::NAME,
         IntegrationsServiceServer::<Services>::NAME,
@@ -138,6 +139,7 @@ pub async fn serve(
         .layer(AuthLayer { app, timeout: settings.call_timeout });
     let grpc = Routes::new(service!(AgentsServiceServer, services, settings))
         .add_service(service!(ChannelsServiceServer, services, settings))
+        .add_service(service!(CrmServiceServer, services, settings))
         .add_service(service!(DialoguesServiceServer, services, settings))
         .add_service(service!(EventsServiceServer, services, settings))
         .add_service(service!(IntegrationsServiceServer, services, settings))

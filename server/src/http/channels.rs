@@ -131,10 +131,14 @@ pub(super) fn path_id(path: PathText) -> Result<ChannelId, Problem> {
 }
 
 /// The parameters of a query as they came: the framework's own reading refuses one given twice, in plain text.
-type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
+pub(super) type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
 /// Takes a parameter that may be missing; empty is missing.
-fn parameter(all: &mut Vec<(String, String)>, name: &str, violations: &mut Violations) -> Option<String> {
+pub(super) fn parameter(
+    all: &mut Vec<(String, String)>,
+    name: &str,
+    violations: &mut Violations,
+) -> Option<String> {
     let mut values: Vec<String> =
         all.extract_if(.., |(known, _)| known == name).map(|(_, value)| value).collect();
     if values.len() > 1 {

@@ -18,6 +18,7 @@ use super::Shim;
         call. The whole API is gRPC; see the server reflection. Errors are application/problem+json with a `reason`."),
     modifiers(&Credentials),
     tags((name = "channels", description = "The routes that messages travel. With an API key of the workspace."),
+        (name = "crm", description = "What the workspace's CRM keeps. With an API key of the workspace."),
         (name = "webhooks", description = "What the outside world calls."),
         (name = "events", description = "The log of recorded facts, as it grows. With an API key of the workspace."),
         (name = "health", description = "For load balancers."))

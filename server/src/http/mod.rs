@@ -3,6 +3,7 @@
 
 mod body;
 mod channels;
+mod crm;
 mod docs;
 mod events;
 mod health;
@@ -82,6 +83,8 @@ fn router(app: App, settings: Settings, sockets: TaskTracker) -> Router {
         .routes(routes!(channels::create, channels::list))
         .routes(routes!(channels::get, channels::update, channels::delete))
         .routes(routes!(channels::dialogue))
+        .routes(routes!(crm::lead_fields))
+        .routes(routes!(crm::contact_fields))
         .routes(routes!(webhooks::new_message))
         .routes(routes!(webhooks::hook))
         .routes(routes!(webhooks::engine_hook))

@@ -18,7 +18,7 @@ use crate::{
     fake_engine::Fake,
     harness::{Receiver, World},
     integrations::{connect, engine, fake, set_engine},
-    oauth::{account, amocrm, begin, come_back},
+    oauth::{account, amocrm, authorized, begin, come_back},
 };
 
 /// The example bodies of the contract by reason, in its order, with the number of each.
@@ -161,6 +161,7 @@ async fn every_reason_answers_as_its_example_says() {
     over_grpc(&world, &mut said).await;
     of_endpoints(&world, &mut said).await;
     of_integrations(&world, &vendor, &mut said).await;
+    of_crms(&world, &mut said).await;
     over_http(&world, &mut said).await;
     when_it_goes_badly(&world, &mut said).await;
     let mut drifted = Vec::new();
@@ -281,6 +282,17 @@ async fn of_endpoints(world: &World, said: &mut Said) {
     let listed = webhooks.list_dispatches(request).await.unwrap().into_inner();
     let request = v1::RetryDispatchRequest { id: listed.dispatches[0].id.clone() };
     said.refused("DISPATCH_NOT_DEAD", webhooks.retry_dispatch(request).await);
+}
+
+async fn of_crms(world: &World, said: &mut Said) {
+    let at = amocrm().await;
+    authorized(world, &at).await;
+    let grpc = world.grpc().await;
+    let (lead_id, contact_id) = ("5009".to_owned(), "5009".to_owned());
+    let request = v1::GetLeadRequest { lead_id, ..v1::GetLeadRequest::default() };
+    said.refused("CRM_LEAD_NOT_FOUND", grpc.crm().get_lead(request).await);
+    let request = v1::GetContactRequest { contact_id, ..v1::GetContactRequest::default() };
+    said.refused("CRM_CONTACT_NOT_FOUND", grpc.crm().get_contact(request).await);
 }
 
 async fn of_integrations(world: &World, vendor: &Fake, said: &mut Said) {

@@ -38,7 +38,10 @@ fn ids_of_the_contract() -> BTreeSet<String> {
         files.iter().flat_map(|file| &file.message_type).find(|message| message.name() == name)
     };
     let mut ids = BTreeSet::new();
-    for method in files.iter().flat_map(|file| &file.service).flat_map(|service| &service.method) {
+    let services = files.iter().flat_map(|file| &file.service);
+    let methods =
+        services.flat_map(|service| service.method.iter().map(move |method| (service.name(), method)));
+    for (service, method) in methods {
         let mut messages = vec![(method.name().to_owned(), 0, find(method.input_type()).unwrap())];
         while let Some((path, depth, message)) = messages.pop() {
             for field in &message.field {
@@ -47,7 +50,9 @@ fn ids_of_the_contract() -> BTreeSet<String> {
                 let given = depth != 1
                     || !method.name().starts_with("Create")
                     || !["id", "workspace_id"].contains(&field.name());
-                if is_id(field.name()) && given {
+                // All other ids there are the CRM's own, of the account that the integration leads to.
+                let ours = service != "CrmService" || field.name() == "integration_id";
+                if is_id(field.name()) && given && ours {
                     ids.insert(path.clone());
                 }
                 let inner = find(field.type_name()).filter(|_| field.r#type() == Type::Message);
@@ -224,6 +229,7 @@ async fn no_rpc_tells_a_foreign_id_from_one_that_does_not_exist() {
     dialogues_and_webhooks(&mut tried, &owned).await;
     endpoints_and_dispatches(&mut tried, &owned, &receiver).await;
     integrations(&mut tried, &owned).await;
+    crm(&mut tried, &owned).await;
     workspaces_and_keys(&mut tried, &owned).await;
 
     let exempt = EXEMPT.iter().map(|what| (*what).to_owned()).collect();
@@ -231,6 +237,58 @@ async fn no_rpc_tells_a_foreign_id_from_one_that_does_not_exist() {
     assert_eq!(tried.done, wanted, "every id that the contract takes is tried");
     assert_eq!(Owned::read(&world.grpc().await).await, owned, "and nothing was changed by it");
     world.stop().await;
+}
+
+async fn crm(tried: &mut Tried, owned: &Owned) {
+    let integration = owned.integrations[0].id.as_str();
+    let (entity, refresh) = (v1::CrmEntity::Lead.into(), false);
+    ask!(tried, "ListFields.integration_id", NotFound, integration, crm.list_fields, |integration_id| {
+        v1::ListFieldsRequest { integration_id, entity, refresh }
+    });
+    ask!(
+        tried,
+        "ListPipelines.integration_id",
+        NotFound,
+        integration,
+        crm.list_pipelines,
+        |integration_id| { v1::ListPipelinesRequest { integration_id, refresh } }
+    );
+    ask!(tried, "ListUsers.integration_id", NotFound, integration, crm.list_users, |integration_id| {
+        v1::ListUsersRequest { integration_id, refresh }
+    });
+    ask!(tried, "ListTags.integration_id", NotFound, integration, crm.list_tags, |integration_id| {
+        v1::ListTagsRequest { integration_id, entity, refresh }
+    });
+    let one = || "1".to_owned();
+    ask!(tried, "GetLead.integration_id", NotFound, integration, crm.get_lead, |integration_id| {
+        v1::GetLeadRequest { integration_id, lead_id: one() }
+    });
+    ask!(tried, "GetContact.integration_id", NotFound, integration, crm.get_contact, |integration_id| {
+        v1::GetContactRequest { integration_id, contact_id: one() }
+    });
+    let patch = || Some(v1::CrmLeadPatch { price: Some(1), ..v1::CrmLeadPatch::default() });
+    ask!(tried, "UpdateLead.integration_id", NotFound, integration, crm.update_lead, |integration_id| {
+        v1::UpdateLeadRequest { integration_id, lead_id: one(), patch: patch() }
+    });
+    ask!(
+        tried,
+        "BatchUpdateLeads.integration_id",
+        NotFound,
+        integration,
+        crm.batch_update_leads,
+        |integration_id| {
+            let changes = vec![v1::CrmLeadChange { lead_id: one(), patch: patch() }];
+            v1::BatchUpdateLeadsRequest { integration_id, changes }
+        }
+    );
+    ask!(tried, "CreateTask.integration_id", NotFound, integration, crm.create_task, |integration_id| {
+        let due_time = Some(prost_types::Timestamp { seconds: 1_800_000_000, nanos: 0 });
+        let (entity_id, text) = (one(), "Call".to_owned());
+        v1::CreateTaskRequest { integration_id, entity, entity_id, text, due_time, ..Default::default() }
+    });
+    ask!(tried, "AddNote.integration_id", NotFound, integration, crm.add_note, |integration_id| {
+        v1::AddNoteRequest { integration_id, entity, entity_id: one(), text: "Note".to_owned() }
+    });
 }
 
 async fn agents_and_channels(tried: &mut Tried, owned: &Owned, receiver: &Receiver) {

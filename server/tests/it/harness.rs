@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, postgres::PgConnectOptions};
 use switchboard_sdk::v1::{
     self, agents_service_client::AgentsServiceClient, channels_service_client::ChannelsServiceClient,
-    dialogues_service_client::DialoguesServiceClient, events_service_client::EventsServiceClient,
-    integrations_service_client::IntegrationsServiceClient, webhooks_service_client::WebhooksServiceClient,
-    workspaces_service_client::WorkspacesServiceClient,
+    crm_service_client::CrmServiceClient, dialogues_service_client::DialoguesServiceClient,
+    events_service_client::EventsServiceClient, integrations_service_client::IntegrationsServiceClient,
+    webhooks_service_client::WebhooksServiceClient, workspaces_service_client::WorkspacesServiceClient,
 };
 use switchboard_server::{config::Config, start};
 use tokio::net::{TcpListener, TcpSocket};
@@ -528,6 +528,7 @@ macro_rules! stubs {
 stubs! {
     agents: AgentsServiceClient,
     channels: ChannelsServiceClient,
+    crm: CrmServiceClient,
     dialogues: DialoguesServiceClient,
     events: EventsServiceClient,
     integrations: IntegrationsServiceClient,

@@ -3387,6 +3387,1590 @@ pub mod channels_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// A field that an account has given its leads or contacts.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CrmField {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Its name that is the same in every account, such as `PHONE`. Empty: it has none.
+    #[prost(string, tag = "2")]
+    pub code: ::prost::alloc::string::String,
+    /// Its name for people.
+    #[prost(string, tag = "3")]
+    pub display_name: ::prost::alloc::string::String,
+    /// What it holds, in the CRM's word: `text`, `numeric`, `select`, `multiselect`, `date`…
+    #[prost(string, tag = "4")]
+    pub kind: ::prost::alloc::string::String,
+    /// What can be chosen. Empty: it is no choice.
+    #[prost(message, repeated, tag = "5")]
+    pub choices: ::prost::alloc::vec::Vec<CrmChoice>,
+    /// Whether the CRM asks for it.
+    #[prost(bool, tag = "6")]
+    pub required: bool,
+    /// Whether the CRM computes it: it can't be written.
+    #[prost(bool, tag = "7")]
+    pub computed: bool,
+}
+/// One of a field's choices.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CrmChoice {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// What it says.
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+    /// Its name that is the same in every account, such as `WORK`. Empty: it has none.
+    #[prost(string, tag = "3")]
+    pub code: ::prost::alloc::string::String,
+}
+/// A way of leads, stage by stage.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CrmPipeline {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Its name for people.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// Whether it is the account's main one.
+    #[prost(bool, tag = "3")]
+    pub main: bool,
+    /// Whether it is put aside.
+    #[prost(bool, tag = "4")]
+    pub archived: bool,
+    /// Its stages, in their order.
+    #[prost(message, repeated, tag = "5")]
+    pub stages: ::prost::alloc::vec::Vec<CrmStage>,
+}
+/// A stage of a pipeline. Some ids are the same in every pipeline: a stage is known by both.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CrmStage {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Its name for people.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// Its colour, such as `#99ccff`.
+    #[prost(string, tag = "3")]
+    pub color: ::prost::alloc::string::String,
+    /// What it means.
+    #[prost(enumeration = "CrmStageKind", tag = "4")]
+    pub kind: i32,
+}
+/// Somebody who works in an account.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CrmUser {
+    /// Their id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Their name.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// Their e-mail address.
+    #[prost(string, tag = "3")]
+    pub email: ::prost::alloc::string::String,
+    /// Whether they may come in.
+    #[prost(bool, tag = "4")]
+    pub active: bool,
+    /// Whether they may do everything.
+    #[prost(bool, tag = "5")]
+    pub admin: bool,
+}
+/// A tag.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CrmTag {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// What it says.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+}
+/// The values of one field.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CrmFieldValue {
+    /// The field's id.
+    #[prost(string, tag = "1")]
+    pub field_id: ::prost::alloc::string::String,
+    /// The field's name that is the same in every account. Empty: it has none.
+    #[prost(string, tag = "2")]
+    pub code: ::prost::alloc::string::String,
+    /// The field's name for people.
+    #[prost(string, tag = "3")]
+    pub display_name: ::prost::alloc::string::String,
+    /// What it holds, in the CRM's word.
+    #[prost(string, tag = "4")]
+    pub kind: ::prost::alloc::string::String,
+    /// Its values: one, or several where the field takes several.
+    #[prost(message, repeated, tag = "5")]
+    pub values: ::prost::alloc::vec::Vec<CrmValue>,
+}
+/// One value of a field.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CrmValue {
+    /// What it says: a text, a number, a yes or no, or the CRM's own structure. Dates are Unix seconds. May stay out where a
+    /// choice is given by its id or code.
+    #[prost(message, optional, tag = "1")]
+    pub value: ::core::option::Option<::prost_types::Value>,
+    /// The choice's id. Empty: it is none, or `value` says which.
+    #[prost(string, tag = "2")]
+    pub choice_id: ::prost::alloc::string::String,
+    /// The choice's code, such as `WORK`. Empty: it has none.
+    #[prost(string, tag = "3")]
+    pub choice_code: ::prost::alloc::string::String,
+}
+/// A lead.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CrmLead {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Its name.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// What it is worth, in the account's currency.
+    #[prost(int64, tag = "3")]
+    pub price: i64,
+    /// Its pipeline.
+    #[prost(string, tag = "4")]
+    pub pipeline_id: ::prost::alloc::string::String,
+    /// Its stage in that.
+    #[prost(string, tag = "5")]
+    pub stage_id: ::prost::alloc::string::String,
+    /// Who looks after it. Empty: nobody.
+    #[prost(string, tag = "6")]
+    pub responsible_user_id: ::prost::alloc::string::String,
+    /// Its tags.
+    #[prost(message, repeated, tag = "7")]
+    pub tags: ::prost::alloc::vec::Vec<CrmTag>,
+    /// Its fields that have values.
+    #[prost(message, repeated, tag = "8")]
+    pub fields: ::prost::alloc::vec::Vec<CrmFieldValue>,
+    /// Its contacts, the main one first.
+    #[prost(string, repeated, tag = "9")]
+    pub contact_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// When it was made.
+    #[prost(message, optional, tag = "10")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it was last changed.
+    #[prost(message, optional, tag = "11")]
+    pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it was won or lost. Not set: it wasn't.
+    #[prost(message, optional, tag = "12")]
+    pub close_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// A contact.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CrmContact {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Its name.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// Who looks after it. Empty: nobody.
+    #[prost(string, tag = "3")]
+    pub responsible_user_id: ::prost::alloc::string::String,
+    /// Its tags.
+    #[prost(message, repeated, tag = "4")]
+    pub tags: ::prost::alloc::vec::Vec<CrmTag>,
+    /// Its fields that have values.
+    #[prost(message, repeated, tag = "5")]
+    pub fields: ::prost::alloc::vec::Vec<CrmFieldValue>,
+    /// Its leads.
+    #[prost(string, repeated, tag = "6")]
+    pub lead_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// When it was made.
+    #[prost(message, optional, tag = "7")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it was last changed.
+    #[prost(message, optional, tag = "8")]
+    pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// What to change of a lead. What is not given stays as it is.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CrmLeadPatch {
+    /// Its name, 1 to 250 characters.
+    #[prost(string, optional, tag = "1")]
+    pub display_name: ::core::option::Option<::prost::alloc::string::String>,
+    /// What it is worth, from 0.
+    #[prost(int64, optional, tag = "2")]
+    pub price: ::core::option::Option<i64>,
+    /// Its pipeline; `stage_id` is required with it.
+    #[prost(string, tag = "3")]
+    pub pipeline_id: ::prost::alloc::string::String,
+    /// Its stage: of the pipeline that it is in, or of `pipeline_id`.
+    #[prost(string, tag = "4")]
+    pub stage_id: ::prost::alloc::string::String,
+    /// Who looks after it.
+    #[prost(string, tag = "5")]
+    pub responsible_user_id: ::prost::alloc::string::String,
+    /// Tags to add, by name; new ones are made. Up to 100.
+    #[prost(string, repeated, tag = "6")]
+    pub add_tags: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Tags to take away, by name; those that it hasn't don't matter. Up to 100.
+    #[prost(string, repeated, tag = "7")]
+    pub remove_tags: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Fields to write, up to 100, each once.
+    #[prost(message, repeated, tag = "8")]
+    pub fields: ::prost::alloc::vec::Vec<CrmFieldChange>,
+}
+/// A field to write: all its values are replaced by these.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CrmFieldChange {
+    /// The field's id; or else its code.
+    #[prost(string, tag = "1")]
+    pub field_id: ::prost::alloc::string::String,
+    /// The field's code, where `field_id` is empty.
+    #[prost(string, tag = "2")]
+    pub code: ::prost::alloc::string::String,
+    /// Its values. None: it is cleared.
+    #[prost(message, repeated, tag = "3")]
+    pub values: ::prost::alloc::vec::Vec<CrmValue>,
+}
+/// Asks for fields.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListFieldsRequest {
+    /// The integration. Empty: the workspace's one integration with a CRM.
+    #[prost(string, tag = "1")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// Required. Whose fields.
+    #[prost(enumeration = "CrmEntity", tag = "2")]
+    pub entity: i32,
+    /// Asks the CRM now, whatever is kept.
+    #[prost(bool, tag = "3")]
+    pub refresh: bool,
+}
+/// The fields.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListFieldsResponse {
+    /// All of them.
+    #[prost(message, repeated, tag = "1")]
+    pub fields: ::prost::alloc::vec::Vec<CrmField>,
+    /// When the CRM said so.
+    #[prost(message, optional, tag = "2")]
+    pub fetch_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Asks for pipelines.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPipelinesRequest {
+    /// The integration. Empty: the workspace's one integration with a CRM.
+    #[prost(string, tag = "1")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// Asks the CRM now, whatever is kept.
+    #[prost(bool, tag = "2")]
+    pub refresh: bool,
+}
+/// The pipelines.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListPipelinesResponse {
+    /// All of them.
+    #[prost(message, repeated, tag = "1")]
+    pub pipelines: ::prost::alloc::vec::Vec<CrmPipeline>,
+    /// When the CRM said so.
+    #[prost(message, optional, tag = "2")]
+    pub fetch_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Asks who works in an account.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListUsersRequest {
+    /// The integration. Empty: the workspace's one integration with a CRM.
+    #[prost(string, tag = "1")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// Asks the CRM now, whatever is kept.
+    #[prost(bool, tag = "2")]
+    pub refresh: bool,
+}
+/// Who works in an account.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListUsersResponse {
+    /// All of them.
+    #[prost(message, repeated, tag = "1")]
+    pub users: ::prost::alloc::vec::Vec<CrmUser>,
+    /// When the CRM said so.
+    #[prost(message, optional, tag = "2")]
+    pub fetch_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Asks for tags.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListTagsRequest {
+    /// The integration. Empty: the workspace's one integration with a CRM.
+    #[prost(string, tag = "1")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// Required. Whose tags.
+    #[prost(enumeration = "CrmEntity", tag = "2")]
+    pub entity: i32,
+    /// Asks the CRM now, whatever is kept.
+    #[prost(bool, tag = "3")]
+    pub refresh: bool,
+}
+/// The tags.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListTagsResponse {
+    /// All of them.
+    #[prost(message, repeated, tag = "1")]
+    pub tags: ::prost::alloc::vec::Vec<CrmTag>,
+    /// When the CRM said so.
+    #[prost(message, optional, tag = "2")]
+    pub fetch_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Asks for a lead.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetLeadRequest {
+    /// The integration. Empty: the workspace's one integration with a CRM.
+    #[prost(string, tag = "1")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// Required. The lead's id.
+    #[prost(string, tag = "2")]
+    pub lead_id: ::prost::alloc::string::String,
+}
+/// A lead.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetLeadResponse {
+    /// The lead.
+    #[prost(message, optional, tag = "1")]
+    pub lead: ::core::option::Option<CrmLead>,
+}
+/// Asks for a contact.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetContactRequest {
+    /// The integration. Empty: the workspace's one integration with a CRM.
+    #[prost(string, tag = "1")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// Required. The contact's id, as the CRM numbers them.
+    #[prost(string, tag = "2")]
+    pub contact_id: ::prost::alloc::string::String,
+}
+/// A contact.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetContactResponse {
+    /// The contact.
+    #[prost(message, optional, tag = "1")]
+    pub contact: ::core::option::Option<CrmContact>,
+}
+/// Asks to change a lead.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateLeadRequest {
+    /// The integration. Empty: the workspace's one integration with a CRM.
+    #[prost(string, tag = "1")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// Required. The lead's id.
+    #[prost(string, tag = "2")]
+    pub lead_id: ::prost::alloc::string::String,
+    /// Required. What to change.
+    #[prost(message, optional, tag = "3")]
+    pub patch: ::core::option::Option<CrmLeadPatch>,
+}
+/// A changed lead.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateLeadResponse {
+    /// The lead, as it is now.
+    #[prost(message, optional, tag = "1")]
+    pub lead: ::core::option::Option<CrmLead>,
+}
+/// Asks to change leads.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BatchUpdateLeadsRequest {
+    /// The integration. Empty: the workspace's one integration with a CRM.
+    #[prost(string, tag = "1")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// Required. The changes, 1 to 250, each of another lead.
+    #[prost(message, repeated, tag = "2")]
+    pub changes: ::prost::alloc::vec::Vec<CrmLeadChange>,
+}
+/// A change of one lead among many.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CrmLeadChange {
+    /// Required. The lead's id.
+    #[prost(string, tag = "1")]
+    pub lead_id: ::prost::alloc::string::String,
+    /// Required. What to change.
+    #[prost(message, optional, tag = "2")]
+    pub patch: ::core::option::Option<CrmLeadPatch>,
+}
+/// What came of the changes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BatchUpdateLeadsResponse {
+    /// One for each change, in their order.
+    #[prost(message, repeated, tag = "1")]
+    pub results: ::prost::alloc::vec::Vec<CrmLeadResult>,
+}
+/// What came of one change.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CrmLeadResult {
+    /// The lead's id.
+    #[prost(string, tag = "1")]
+    pub lead_id: ::prost::alloc::string::String,
+    /// Why it was not changed: a name of ErrorReason, such as `FIELD_INVALID` or `CRM_LEAD_NOT_FOUND`. Empty: it was.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    /// That, in one sentence with the remedy. Empty: it was changed.
+    #[prost(string, tag = "3")]
+    pub detail: ::prost::alloc::string::String,
+}
+/// Asks for a task.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateTaskRequest {
+    /// The integration. Empty: the workspace's one integration with a CRM.
+    #[prost(string, tag = "1")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// Required. What it is about.
+    #[prost(enumeration = "CrmEntity", tag = "2")]
+    pub entity: i32,
+    /// Required. The id of that.
+    #[prost(string, tag = "3")]
+    pub entity_id: ::prost::alloc::string::String,
+    /// Required. What is to be done, 1 to 20,000 characters.
+    #[prost(string, tag = "4")]
+    pub text: ::prost::alloc::string::String,
+    /// Required. Until when.
+    #[prost(message, optional, tag = "5")]
+    pub due_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What kind of task it is, an id of the CRM's. Empty: its usual one.
+    #[prost(string, tag = "6")]
+    pub kind_id: ::prost::alloc::string::String,
+    /// Whose it is. Empty: as the CRM decides.
+    #[prost(string, tag = "7")]
+    pub responsible_user_id: ::prost::alloc::string::String,
+}
+/// A task.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateTaskResponse {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub task_id: ::prost::alloc::string::String,
+}
+/// Asks for a note.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AddNoteRequest {
+    /// The integration. Empty: the workspace's one integration with a CRM.
+    #[prost(string, tag = "1")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// Required. What it is about.
+    #[prost(enumeration = "CrmEntity", tag = "2")]
+    pub entity: i32,
+    /// Required. The id of that.
+    #[prost(string, tag = "3")]
+    pub entity_id: ::prost::alloc::string::String,
+    /// Required. What it says, 1 to 20,000 characters.
+    #[prost(string, tag = "4")]
+    pub text: ::prost::alloc::string::String,
+}
+/// A note.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AddNoteResponse {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub note_id: ::prost::alloc::string::String,
+}
+/// What a CRM keeps apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CrmEntity {
+    /// Not set.
+    Unspecified = 0,
+    /// Leads: deals that are to come of.
+    Lead = 1,
+    /// Contacts: people.
+    Contact = 2,
+}
+impl CrmEntity {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CRM_ENTITY_UNSPECIFIED",
+            Self::Lead => "CRM_ENTITY_LEAD",
+            Self::Contact => "CRM_ENTITY_CONTACT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CRM_ENTITY_UNSPECIFIED" => Some(Self::Unspecified),
+            "CRM_ENTITY_LEAD" => Some(Self::Lead),
+            "CRM_ENTITY_CONTACT" => Some(Self::Contact),
+            _ => None,
+        }
+    }
+}
+/// What a stage means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CrmStageKind {
+    /// Not used.
+    Unspecified = 0,
+    /// Nothing of its own.
+    Ordinary = 1,
+    /// Nobody has accepted its leads yet.
+    Incoming = 2,
+    /// The deal is made.
+    Won = 3,
+    /// The deal is off.
+    Lost = 4,
+}
+impl CrmStageKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CRM_STAGE_KIND_UNSPECIFIED",
+            Self::Ordinary => "CRM_STAGE_KIND_ORDINARY",
+            Self::Incoming => "CRM_STAGE_KIND_INCOMING",
+            Self::Won => "CRM_STAGE_KIND_WON",
+            Self::Lost => "CRM_STAGE_KIND_LOST",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CRM_STAGE_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "CRM_STAGE_KIND_ORDINARY" => Some(Self::Ordinary),
+            "CRM_STAGE_KIND_INCOMING" => Some(Self::Incoming),
+            "CRM_STAGE_KIND_WON" => Some(Self::Won),
+            "CRM_STAGE_KIND_LOST" => Some(Self::Lost),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+#[cfg(feature = "client")]
+pub mod crm_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// What a workspace's CRM keeps of customers and deals, read and changed through an integration with it (`amocrm`). Reading
+    /// needs `crm:read`, changing `crm:write`. Ids are the CRM's own.
+    ///
+    /// A CRM takes a number of calls a second (amoCRM: seven) and shuts out who makes more. All processes of this server hold that
+    /// together: a call waits for its turn up to ten seconds, then VENDOR_UNAVAILABLE says when to come again.
+    ///
+    /// What the four List methods give is kept for an hour. After that it is still the answer while the server asks the CRM anew;
+    /// `refresh` asks at once, and has every process forget what it kept.
+    ///
+    /// Where `integration_id` may stay empty, it is the workspace's one integration with a CRM; with none or several that is an
+    /// error. Every method can fail with FIELD_INVALID, INTEGRATION_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING,
+    /// VENDOR_REFUSED (the metadata's `kind` says why: UNAUTHORIZED, FORBIDDEN, OUT_OF_QUOTA…) and VENDOR_UNAVAILABLE.
+    #[derive(Debug, Clone)]
+    pub struct CrmServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl CrmServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> CrmServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> CrmServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            CrmServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Lists the fields that the account has given its leads or contacts, with their choices, in the account's order.
+        pub async fn list_fields(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListFieldsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListFieldsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.CrmService/ListFields",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("switchboard.v1.CrmService", "ListFields"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the pipelines with their stages, in the account's order.
+        pub async fn list_pipelines(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListPipelinesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPipelinesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.CrmService/ListPipelines",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("switchboard.v1.CrmService", "ListPipelines"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists who works in the account. amoCRM shows them only to administrators.
+        pub async fn list_users(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListUsersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListUsersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.CrmService/ListUsers",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("switchboard.v1.CrmService", "ListUsers"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the tags of leads or contacts.
+        pub async fn list_tags(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListTagsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListTagsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.CrmService/ListTags",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("switchboard.v1.CrmService", "ListTags"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Reads a lead from the CRM, as it is now. Reasons: CRM_LEAD_NOT_FOUND.
+        pub async fn get_lead(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetLeadRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetLeadResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.CrmService/GetLead",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("switchboard.v1.CrmService", "GetLead"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Reads a contact from the CRM, as it is now. Reasons: CRM_CONTACT_NOT_FOUND.
+        pub async fn get_contact(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetContactRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetContactResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.CrmService/GetContact",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("switchboard.v1.CrmService", "GetContact"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes a lead, all that is given or nothing, and gives it as it is then. What the CRM refuses comes as FIELD_INVALID with
+        /// every field and its remedy. A repeat does no harm. Reasons: CRM_LEAD_NOT_FOUND.
+        pub async fn update_lead(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateLeadRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateLeadResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.CrmService/UpdateLead",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("switchboard.v1.CrmService", "UpdateLead"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes many leads, with as few calls as the CRM allows. Each is changed whole or not at all; the answer says of each
+        /// which. A repeat does no harm. When the call itself fails, some may have been changed.
+        pub async fn batch_update_leads(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BatchUpdateLeadsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BatchUpdateLeadsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.CrmService/BatchUpdateLeads",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.CrmService", "BatchUpdateLeads"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes a task for a lead or a contact. A repeat makes another one. Reasons: CRM_LEAD_NOT_FOUND, CRM_CONTACT_NOT_FOUND.
+        pub async fn create_task(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateTaskRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateTaskResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.CrmService/CreateTask",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("switchboard.v1.CrmService", "CreateTask"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Adds a note to a lead or a contact, which the account's people see and the customer doesn't. A repeat adds another one.
+        /// Reasons: CRM_LEAD_NOT_FOUND, CRM_CONTACT_NOT_FOUND.
+        pub async fn add_note(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AddNoteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AddNoteResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.CrmService/AddNote",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("switchboard.v1.CrmService", "AddNote"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+#[cfg(feature = "server")]
+pub mod crm_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with CrmServiceServer.
+    #[async_trait]
+    pub trait CrmService: std::marker::Send + std::marker::Sync + 'static {
+        /// Lists the fields that the account has given its leads or contacts, with their choices, in the account's order.
+        async fn list_fields(
+            &self,
+            request: tonic::Request<super::ListFieldsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListFieldsResponse>,
+            tonic::Status,
+        >;
+        /// Lists the pipelines with their stages, in the account's order.
+        async fn list_pipelines(
+            &self,
+            request: tonic::Request<super::ListPipelinesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPipelinesResponse>,
+            tonic::Status,
+        >;
+        /// Lists who works in the account. amoCRM shows them only to administrators.
+        async fn list_users(
+            &self,
+            request: tonic::Request<super::ListUsersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListUsersResponse>,
+            tonic::Status,
+        >;
+        /// Lists the tags of leads or contacts.
+        async fn list_tags(
+            &self,
+            request: tonic::Request<super::ListTagsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListTagsResponse>,
+            tonic::Status,
+        >;
+        /// Reads a lead from the CRM, as it is now. Reasons: CRM_LEAD_NOT_FOUND.
+        async fn get_lead(
+            &self,
+            request: tonic::Request<super::GetLeadRequest>,
+        ) -> std::result::Result<tonic::Response<super::GetLeadResponse>, tonic::Status>;
+        /// Reads a contact from the CRM, as it is now. Reasons: CRM_CONTACT_NOT_FOUND.
+        async fn get_contact(
+            &self,
+            request: tonic::Request<super::GetContactRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetContactResponse>,
+            tonic::Status,
+        >;
+        /// Changes a lead, all that is given or nothing, and gives it as it is then. What the CRM refuses comes as FIELD_INVALID with
+        /// every field and its remedy. A repeat does no harm. Reasons: CRM_LEAD_NOT_FOUND.
+        async fn update_lead(
+            &self,
+            request: tonic::Request<super::UpdateLeadRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateLeadResponse>,
+            tonic::Status,
+        >;
+        /// Changes many leads, with as few calls as the CRM allows. Each is changed whole or not at all; the answer says of each
+        /// which. A repeat does no harm. When the call itself fails, some may have been changed.
+        async fn batch_update_leads(
+            &self,
+            request: tonic::Request<super::BatchUpdateLeadsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BatchUpdateLeadsResponse>,
+            tonic::Status,
+        >;
+        /// Makes a task for a lead or a contact. A repeat makes another one. Reasons: CRM_LEAD_NOT_FOUND, CRM_CONTACT_NOT_FOUND.
+        async fn create_task(
+            &self,
+            request: tonic::Request<super::CreateTaskRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateTaskResponse>,
+            tonic::Status,
+        >;
+        /// Adds a note to a lead or a contact, which the account's people see and the customer doesn't. A repeat adds another one.
+        /// Reasons: CRM_LEAD_NOT_FOUND, CRM_CONTACT_NOT_FOUND.
+        async fn add_note(
+            &self,
+            request: tonic::Request<super::AddNoteRequest>,
+        ) -> std::result::Result<tonic::Response<super::AddNoteResponse>, tonic::Status>;
+    }
+    /// What a workspace's CRM keeps of customers and deals, read and changed through an integration with it (`amocrm`). Reading
+    /// needs `crm:read`, changing `crm:write`. Ids are the CRM's own.
+    ///
+    /// A CRM takes a number of calls a second (amoCRM: seven) and shuts out who makes more. All processes of this server hold that
+    /// together: a call waits for its turn up to ten seconds, then VENDOR_UNAVAILABLE says when to come again.
+    ///
+    /// What the four List methods give is kept for an hour. After that it is still the answer while the server asks the CRM anew;
+    /// `refresh` asks at once, and has every process forget what it kept.
+    ///
+    /// Where `integration_id` may stay empty, it is the workspace's one integration with a CRM; with none or several that is an
+    /// error. Every method can fail with FIELD_INVALID, INTEGRATION_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING,
+    /// VENDOR_REFUSED (the metadata's `kind` says why: UNAUTHORIZED, FORBIDDEN, OUT_OF_QUOTA…) and VENDOR_UNAVAILABLE.
+    #[derive(Debug)]
+    pub struct CrmServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> CrmServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for CrmServiceServer<T>
+    where
+        T: CrmService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/switchboard.v1.CrmService/ListFields" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListFieldsSvc<T: CrmService>(pub Arc<T>);
+                    impl<
+                        T: CrmService,
+                    > tonic::server::UnaryService<super::ListFieldsRequest>
+                    for ListFieldsSvc<T> {
+                        type Response = super::ListFieldsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListFieldsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CrmService>::list_fields(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListFieldsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.CrmService/ListPipelines" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListPipelinesSvc<T: CrmService>(pub Arc<T>);
+                    impl<
+                        T: CrmService,
+                    > tonic::server::UnaryService<super::ListPipelinesRequest>
+                    for ListPipelinesSvc<T> {
+                        type Response = super::ListPipelinesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListPipelinesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CrmService>::list_pipelines(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListPipelinesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.CrmService/ListUsers" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListUsersSvc<T: CrmService>(pub Arc<T>);
+                    impl<
+                        T: CrmService,
+                    > tonic::server::UnaryService<super::ListUsersRequest>
+                    for ListUsersSvc<T> {
+                        type Response = super::ListUsersResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListUsersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CrmService>::list_users(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListUsersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.CrmService/ListTags" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListTagsSvc<T: CrmService>(pub Arc<T>);
+                    impl<
+                        T: CrmService,
+                    > tonic::server::UnaryService<super::ListTagsRequest>
+                    for ListTagsSvc<T> {
+                        type Response = super::ListTagsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListTagsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CrmService>::list_tags(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListTagsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.CrmService/GetLead" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetLeadSvc<T: CrmService>(pub Arc<T>);
+                    impl<
+                        T: CrmService,
+                    > tonic::server::UnaryService<super::GetLeadRequest>
+                    for GetLeadSvc<T> {
+                        type Response = super::GetLeadResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetLeadRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CrmService>::get_lead(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetLeadSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.CrmService/GetContact" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetContactSvc<T: CrmService>(pub Arc<T>);
+                    impl<
+                        T: CrmService,
+                    > tonic::server::UnaryService<super::GetContactRequest>
+                    for GetContactSvc<T> {
+                        type Response = super::GetContactResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetContactRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CrmService>::get_contact(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetContactSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.CrmService/UpdateLead" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateLeadSvc<T: CrmService>(pub Arc<T>);
+                    impl<
+                        T: CrmService,
+                    > tonic::server::UnaryService<super::UpdateLeadRequest>
+                    for UpdateLeadSvc<T> {
+                        type Response = super::UpdateLeadResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateLeadRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CrmService>::update_lead(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateLeadSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.CrmService/BatchUpdateLeads" => {
+                    #[allow(non_camel_case_types)]
+                    struct BatchUpdateLeadsSvc<T: CrmService>(pub Arc<T>);
+                    impl<
+                        T: CrmService,
+                    > tonic::server::UnaryService<super::BatchUpdateLeadsRequest>
+                    for BatchUpdateLeadsSvc<T> {
+                        type Response = super::BatchUpdateLeadsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BatchUpdateLeadsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CrmService>::batch_update_leads(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BatchUpdateLeadsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.CrmService/CreateTask" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateTaskSvc<T: CrmService>(pub Arc<T>);
+                    impl<
+                        T: CrmService,
+                    > tonic::server::UnaryService<super::CreateTaskRequest>
+                    for CreateTaskSvc<T> {
+                        type Response = super::CreateTaskResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateTaskRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CrmService>::create_task(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateTaskSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.CrmService/AddNote" => {
+                    #[allow(non_camel_case_types)]
+                    struct AddNoteSvc<T: CrmService>(pub Arc<T>);
+                    impl<
+                        T: CrmService,
+                    > tonic::server::UnaryService<super::AddNoteRequest>
+                    for AddNoteSvc<T> {
+                        type Response = super::AddNoteResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AddNoteRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CrmService>::add_note(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AddNoteSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for CrmServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "switchboard.v1.CrmService";
+    impl<T> tonic::server::NamedService for CrmServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// One chat on one channel.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Dialogue {
@@ -5670,6 +7254,18 @@ pub enum ErrorReason {
     /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "AUTHORIZATION_REFUSED", "detail": "the vendor answered access_denied; nothing was granted", "metadata": {"error": "access_denied"}}
     /// ```
     AuthorizationRefused = 56,
+    /// The CRM has no such lead: it was deleted or merged into another meanwhile, or never there.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "CRM_LEAD_NOT_FOUND", "detail": "the CRM has no lead 5009: it was deleted, merged into another, or never there; look for it in the CRM", "metadata": {"id": "5009"}}
+    /// ```
+    CrmLeadNotFound = 70,
+    /// The CRM has no such contact: it was deleted or merged into another meanwhile, or never there.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "CRM_CONTACT_NOT_FOUND", "detail": "the CRM has no contact 5009: it was deleted, merged into another, or never there; look for it in the CRM", "metadata": {"id": "5009"}}
+    /// ```
+    CrmContactNotFound = 71,
     /// The vendor can't do what was asked.
     ///
     /// ```text,json
@@ -5811,6 +7407,8 @@ impl ErrorReason {
             Self::VendorUnavailable => "ERROR_REASON_VENDOR_UNAVAILABLE",
             Self::AuthorizationInvalid => "ERROR_REASON_AUTHORIZATION_INVALID",
             Self::AuthorizationRefused => "ERROR_REASON_AUTHORIZATION_REFUSED",
+            Self::CrmLeadNotFound => "ERROR_REASON_CRM_LEAD_NOT_FOUND",
+            Self::CrmContactNotFound => "ERROR_REASON_CRM_CONTACT_NOT_FOUND",
             Self::CapabilityMissing => "ERROR_REASON_CAPABILITY_MISSING",
             Self::RouteNotFound => "ERROR_REASON_ROUTE_NOT_FOUND",
             Self::MethodNotAllowed => "ERROR_REASON_METHOD_NOT_ALLOWED",
@@ -5866,6 +7464,8 @@ impl ErrorReason {
             "ERROR_REASON_VENDOR_UNAVAILABLE" => Some(Self::VendorUnavailable),
             "ERROR_REASON_AUTHORIZATION_INVALID" => Some(Self::AuthorizationInvalid),
             "ERROR_REASON_AUTHORIZATION_REFUSED" => Some(Self::AuthorizationRefused),
+            "ERROR_REASON_CRM_LEAD_NOT_FOUND" => Some(Self::CrmLeadNotFound),
+            "ERROR_REASON_CRM_CONTACT_NOT_FOUND" => Some(Self::CrmContactNotFound),
             "ERROR_REASON_CAPABILITY_MISSING" => Some(Self::CapabilityMissing),
             "ERROR_REASON_ROUTE_NOT_FOUND" => Some(Self::RouteNotFound),
             "ERROR_REASON_METHOD_NOT_ALLOWED" => Some(Self::MethodNotAllowed),

@@ -156,11 +156,12 @@ impl Hub {
 
 /// Starts the listener. It lives as long as the process, through restarts of the database.
 pub(crate) async fn start(app: &App) -> Result<(), Error> {
-    const CHANNELS: [&str; 5] = [
+    const CHANNELS: [&str; 6] = [
         "switchboard_work",
         "switchboard_hooks",
         "switchboard_events",
         "switchboard_dialogues",
+        "switchboard_lists",
         "switchboard_config",
     ];
     let mut listener = app.store().listen(&CHANNELS).await?;
@@ -198,16 +199,28 @@ pub(crate) async fn start(app: &App) -> Result<(), Error> {
                             }
                         }
                     }
+                    "switchboard_lists" => {
+                        // What this process asked for itself it holds already.
+                        let mut parts = notification.payload().split(':');
+                        if parts.next() != Some(&*own) {
+                            let of = parts.next().zip(parts.next());
+                            let of =
+                                of.and_then(|(workspace, id)| workspace.parse().ok().zip(id.parse().ok()));
+                            app.forget_lists(of);
+                        }
+                    }
                     _ => app.forget(),
                 },
                 // The connection was lost and made again: anything may have been said meanwhile.
                 Ok(None) => {
                     app.forget();
+                    app.forget_lists(None);
                     app.inner.hub.wake_all();
                 }
                 Err(error) => {
                     tracing::warn!(error = %error, "the listener lost the database; it tries again");
                     app.forget();
+                    app.forget_lists(None);
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
             }

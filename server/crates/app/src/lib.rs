@@ -9,6 +9,7 @@ mod budgets;
 mod bulkhead;
 pub mod caller;
 pub mod channels;
+pub mod crm;
 pub mod dialogues;
 pub mod endpoints;
 mod engines;
@@ -32,6 +33,7 @@ pub mod rehearsals;
 pub mod replays;
 mod requests;
 pub mod sealing;
+pub mod shelf;
 mod tools;
 mod usage;
 pub mod worker;
@@ -109,6 +111,7 @@ struct Inner {
     budgets: budgets::BudgetCache,
     integrations: engines::IntegrationCache,
     models: models::ModelCache,
+    crm: crm::CrmCache,
     doors: oauth::renewal::Doors,
     renewing: tokio::sync::Semaphore,
     inbox: inbound::Inbox,
@@ -139,6 +142,7 @@ impl App {
                 budgets: budgets::new_cache(),
                 integrations: engines::new_cache(),
                 models: models::new_cache(),
+                crm: crm::new_cache(),
                 doors: oauth::renewal::new_doors(),
                 renewing: tokio::sync::Semaphore::new(oauth::renewal::AT_ONCE),
                 store,

@@ -1,77 +1,31 @@
 //! The models that an engine can be set to, as its vendor lists them: kept for a day, and served while the vendor is asked
 //! anew.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use domain::{
-    Error as Refusal, IntegrationId, Reason, Timestamp, WorkspaceId,
-    engine::{CompletionModel, Model},
+    Error as Refusal, IntegrationId, Reason, WorkspaceId,
+    engine::Model,
     workspace::{Level, Service},
 };
 use moka::sync::Cache;
 
-use crate::{App, Caller, Error, engines::Held};
+use crate::{
+    App, Caller, Error,
+    shelf::{Listed, Shelf},
+};
 
 /// From when on the vendor is asked anew.
 const FRESH: Duration = Duration::from_hours(24);
-/// How long after a failure the vendor is left alone, while there is an older list to serve.
-const PAUSE: Duration = Duration::from_mins(1);
-
-/// What a vendor listed.
-#[derive(Debug, Clone)]
-pub struct Listed {
-    /// The models, as the vendor orders them.
-    pub models: Vec<Model>,
-    /// When it did.
-    pub fetched_at: Timestamp,
-}
 
 /// Whose list it is: workspace, vendor, and integration with the state of its settings and credentials.
 type Key = (WorkspaceId, String, Option<(IntegrationId, i64)>);
 
 /// The lists that are kept.
-pub(crate) type ModelCache = Cache<Key, Arc<Shelf>>;
+pub(crate) type ModelCache = Cache<Key, Arc<Shelf<Model>>>;
 
 pub(crate) fn new_cache() -> ModelCache {
     Cache::builder().max_capacity(10_000).time_to_idle(Duration::from_hours(72)).build()
-}
-
-/// The place of one list.
-#[derive(Debug, Default)]
-pub(crate) struct Shelf {
-    listed: Mutex<Option<Arc<Listed>>>,
-    /// When the vendor last failed to list.
-    failed_at: Mutex<Option<Timestamp>>,
-    /// Held by whoever asks the vendor: one at a time.
-    asking: tokio::sync::Mutex<()>,
-}
-
-/// What is asked, of whom, and where the answer is kept.
-struct Question {
-    workspace: WorkspaceId,
-    vendor: String,
-    engine: Arc<dyn CompletionModel>,
-    /// The integration whose account is asked. `None`: the operator's.
-    source: Option<Arc<Held>>,
-    shelf: Arc<Shelf>,
-    came_at: Timestamp,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Shelf {
-    fn listed(&self) -> Option<Arc<Listed>> {
-        locked(&self.listed).clone()
-    }
-
-    fn rests(&self, now: Timestamp) -> bool {
-        locked(&self.failed_at).is_some_and(|at| now < at + PAUSE)
-    }
 }
 
 impl App {
@@ -82,7 +36,7 @@ impl App {
         vendor: String,
         integration: Option<IntegrationId>,
         refresh: bool,
-    ) -> Result<Arc<Listed>, Error> {
+    ) -> Result<Arc<Listed<Model>>, Error> {
         let workspace = caller.require(Service::Agents, Level::Read)?;
         let Some(engine) = self.inner.vendors.get(&vendor).and_then(|vendor| vendor.engine.clone()) else {
             return Err(Refusal::field(Reason::FieldInvalid, "vendor", self.engines_are()).into());
@@ -102,67 +56,18 @@ impl App {
         };
         let state = source.as_ref().map(|found| &found.sealed.integration);
         let state = state.map(|integration| (integration.id, integration.generation));
-        let key = (workspace, vendor.clone(), state);
-        let shelf = self.inner.models.get_with(key, Arc::default);
-        let now = self.now();
-        match shelf.listed().filter(|_| !refresh) {
-            Some(listed) => {
-                if now >= listed.fetched_at + FRESH && !shelf.rests(now) {
-                    self.ask_in_background(Question {
-                        workspace,
-                        vendor,
-                        engine,
-                        source,
-                        shelf,
-                        came_at: now,
-                    });
-                }
-                Ok(listed)
-            }
-            None => self.ask(&Question { workspace, vendor, engine, source, shelf, came_at: now }).await,
-        }
-    }
-
-    fn ask_in_background(&self, question: Question) {
-        // Somebody asks already.
-        if question.shelf.asking.try_lock().is_err() {
-            return;
-        }
+        let shelf = self.inner.models.get_with((workspace, vendor.clone(), state), Arc::default);
         let app = self.clone();
-        tokio::spawn(async move {
-            if let Err(error) = app.ask(&question).await {
-                tracing::info!(
-                    workspace.id = %question.workspace, vendor = question.vendor, error = %error,
-                    "a list of models could not be renewed; the older one is served"
-                );
-            }
+        let ask = Box::pin(async move {
+            // `None`: the operator's own account.
+            let account = match source {
+                Some(held) => app.account_of(workspace, &held).await?,
+                None => app.operators(&vendor).map_err(Error::Vendor)?,
+            };
+            let listed = engine.list_models(&account.connection).await;
+            app.note_call(&account, listed.as_ref().map(drop)).await;
+            listed.map_err(Error::Vendor)
         });
-    }
-
-    /// Asks the vendor, unless somebody else did since the caller came.
-    async fn ask(&self, question: &Question) -> Result<Arc<Listed>, Error> {
-        let Question { workspace, vendor, engine, source, shelf, came_at } = question;
-        let _asking = shelf.asking.lock().await;
-        if let Some(listed) = shelf.listed().filter(|listed| listed.fetched_at > *came_at) {
-            return Ok(listed);
-        }
-        let account = match source {
-            Some(held) => self.account_of(*workspace, held).await?,
-            None => self.operators(vendor).map_err(Error::Vendor)?,
-        };
-        let listed = engine.list_models(&account.connection).await;
-        self.note_call(&account, listed.as_ref().map(drop)).await;
-        match listed {
-            Ok(models) => {
-                let listed = Arc::new(Listed { models, fetched_at: self.now() });
-                *locked(&shelf.listed) = Some(Arc::clone(&listed));
-                *locked(&shelf.failed_at) = None;
-                Ok(listed)
-            }
-            Err(error) => {
-                *locked(&shelf.failed_at) = Some(self.now());
-                Err(Error::Vendor(error))
-            }
-        }
+        self.on_shelf(shelf, (FRESH, refresh), "models", ask).await
     }
 }

@@ -86,6 +86,8 @@ reasons! {
     VendorUnavailable = "VENDOR_UNAVAILABLE", Unavailable;
     AuthorizationInvalid = "AUTHORIZATION_INVALID", InvalidArgument;
     AuthorizationRefused = "AUTHORIZATION_REFUSED", FailedPrecondition;
+    CrmLeadNotFound = "CRM_LEAD_NOT_FOUND", NotFound;
+    CrmContactNotFound = "CRM_CONTACT_NOT_FOUND", NotFound;
     CapabilityMissing = "CAPABILITY_MISSING", Unimplemented;
     RouteNotFound = "ROUTE_NOT_FOUND", NotFound;
     MethodNotAllowed = "METHOD_NOT_ALLOWED", Unimplemented;

@@ -50,18 +50,20 @@ pub enum Service {
     Webhooks,
     Events,
     Integrations,
+    Crm,
     Workspaces,
 }
 
 impl Service {
     /// Every one.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Agents,
         Self::Channels,
         Self::Dialogues,
         Self::Webhooks,
         Self::Events,
         Self::Integrations,
+        Self::Crm,
         Self::Workspaces,
     ];
 
@@ -73,6 +75,7 @@ impl Service {
             Self::Webhooks => "webhooks",
             Self::Events => "events",
             Self::Integrations => "integrations",
+            Self::Crm => "crm",
             Self::Workspaces => "workspaces",
         }
     }
@@ -153,7 +156,7 @@ impl Scopes {
                         Reason::FieldInvalid,
                         "api_key.scopes",
                         "each is <service>:<read|write|admin>, with agents, channels, dialogues, webhooks, events, \
-                         integrations or workspaces as the service",
+                         integrations, crm or workspaces as the service",
                     )
                 })
             })

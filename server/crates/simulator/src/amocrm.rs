@@ -1,12 +1,20 @@
-//! amoCRM's way of letting programs in: one-time codes, access tokens of a day, refresh tokens that work once.
-//! <https://www.amocrm.ru/developers/content/oauth/oauth> (read 2026-11-20)
+//! amoCRM and Kommo: one account, let into by one-time codes, access tokens of a day and refresh tokens that work once, and
+//! its REST API. <https://www.amocrm.ru/developers/content/oauth/oauth> (read 2026-11-20)
+//!
+//! What the account keeps is put there by [`AmoCrm::put`], or by `PUT /control/{kind}` with an array; `GET` shows it. A kind is
+//! the path of a collection: `leads`, `leads/custom_fields`, `leads/pipelines`, `leads/tags`, `leads/notes`, the same of
+//! `contacts`, and `users`, `tasks`, `sources`, `webhooks`.
+
+mod account;
+mod limit;
+mod rest;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -15,7 +23,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use self::{
+    account::Account,
+    limit::{Limit, Verdict},
+};
 use crate::{
+    Clock,
     body::Body,
     fault::{Fault, Faults},
     listener::{Cut, Handler, Listener},
@@ -23,6 +36,9 @@ use crate::{
 
 /// What the integration is called at the vendor.
 pub const CLIENT_ID: &str = "3f0a0000-1111-4222-8333-000000000001";
+
+/// The account's id.
+pub const ACCOUNT_ID: u64 = 31_000_001;
 
 /// An account that listens. Dropping it stops it.
 #[derive(Debug)]
@@ -46,6 +62,9 @@ struct State {
     redirect_url: String,
     faults: Faults,
     tokens: Mutex<Tokens>,
+    clock: Clock,
+    account: Mutex<Account>,
+    limit: Mutex<Limit>,
     /// How long the token endpoint thinks before it gives a pair.
     thinks: Mutex<Duration>,
     renewals: watch::Sender<Vec<Renewal>>,
@@ -57,7 +76,8 @@ struct State {
 struct Tokens {
     made: u64,
     codes: HashSet<String>,
-    access: HashSet<String>,
+    /// Until when each works.
+    access: HashMap<String, i64>,
     /// The refresh token that works. Each new pair ends the one before it.
     refresh: Option<String>,
     /// How long access tokens live, in seconds. `None`: a day.
@@ -76,6 +96,9 @@ impl AmoCrm {
             redirect_url: redirect_url.to_owned(),
             faults: Faults::default(),
             tokens: Mutex::default(),
+            clock: Clock::default(),
+            account: Mutex::default(),
+            limit: Mutex::default(),
             thinks: Mutex::default(),
             renewals: watch::Sender::default(),
             called: watch::Sender::default(),
@@ -114,6 +137,53 @@ impl AmoCrm {
         tokens.refresh = None;
     }
 
+    /// Its clock, by which access tokens end.
+    pub fn clock(&self) -> &Clock {
+        &self.state.clock
+    }
+
+    /// Puts things into the account, each in the place of an older one with its id. Gives their ids, which those get that have
+    /// none.
+    pub fn put(&self, kind: &str, things: &[Value]) -> Vec<u64> {
+        let mut account = lock(&self.state.account);
+        things.iter().map(|thing| account.put(kind, thing.clone())).collect()
+    }
+
+    /// What the account keeps of a kind.
+    pub fn all(&self, kind: &str) -> Vec<Value> {
+        lock(&self.state.account).all(kind)
+    }
+
+    /// Takes a thing out of the account.
+    pub fn remove(&self, kind: &str, id: u64) {
+        lock(&self.state.account).remove(kind, id);
+    }
+
+    /// Whether who consented is an administrator.
+    pub fn set_admin(&self, admin: bool) {
+        lock(&self.state.account).admin = admin;
+    }
+
+    /// Whether the account is paid for.
+    pub fn set_paid(&self, paid: bool) {
+        lock(&self.state.account).paid = paid;
+    }
+
+    /// Whether our calls are answered with 403, whatever they are.
+    pub fn set_blocked(&self, blocked: bool) {
+        lock(&self.state.limit).set_blocked(blocked);
+    }
+
+    /// How many calls of the REST API came so far, refused ones too.
+    pub fn rest_calls(&self) -> usize {
+        lock(&self.state.limit).total()
+    }
+
+    /// The most of them that came within any second.
+    pub fn busiest_second(&self) -> usize {
+        lock(&self.state.limit).busiest_second()
+    }
+
     /// The faults to come, of the token endpoint and the API alike.
     pub fn faults(&self) -> &Faults {
         &self.state.faults
@@ -145,11 +215,11 @@ impl Tokens {
         format!("{kind}-{:04}-def502f8c1", self.made)
     }
 
-    fn pair(&mut self) -> Value {
+    fn pair(&mut self, now: i64) -> Value {
         let (access, refresh) = (self.make("access"), self.make("refresh"));
-        self.access.insert(access.clone());
         self.refresh = Some(refresh.clone());
         let expires_in = self.access_lives.unwrap_or(86_400);
+        self.access.insert(access.clone(), now.saturating_add_unsigned(expires_in));
         json!({
             "token_type": "Bearer", "expires_in": expires_in, "access_token": access, "refresh_token": refresh,
         })
@@ -204,7 +274,7 @@ impl State {
             } else {
                 request.grant_type == "authorization_code" && tokens.codes.remove(&request.code)
             };
-            good.then(|| tokens.pair())
+            good.then(|| tokens.pair(self.clock.unix_seconds()))
         };
         if refreshes {
             let renewal = if given.is_some() { Renewal::Given } else { Renewal::Refused };
@@ -218,22 +288,60 @@ impl State {
         )
     }
 
-    fn account(&self, request: &Request<Bytes>) -> Response<Body> {
+    /// Answers a call of the REST API: first come the number of calls and the token.
+    fn api(&self, request: &Request<Bytes>, path: &str) -> Response<Body> {
+        match lock(&self.limit).call(Instant::now()) {
+            Verdict::Taken => {}
+            // What stands before the API answers, not in its words.
+            Verdict::TooMany => {
+                return plain(StatusCode::TOO_MANY_REQUESTS, "<html><h1>429 Too Many Requests</h1></html>");
+            }
+            Verdict::Blocked => return plain(StatusCode::FORBIDDEN, "<html><h1>403 Forbidden</h1></html>"),
+        }
         let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = given.and_then(|given| given.strip_prefix("Bearer ")).unwrap_or_default();
-        if !lock(&self.tokens).access.contains(token) {
-            return answer(
-                StatusCode::UNAUTHORIZED,
-                &json!({ "title": "Unauthorized", "status": 401, "detail": "Неверный логин или пароль" }),
-            );
+        let now = self.clock.unix_seconds();
+        if lock(&self.tokens).access.get(token).is_none_or(|until| *until <= now) {
+            return rest::problem(StatusCode::UNAUTHORIZED, "Неверный логин или пароль");
         }
-        answer(StatusCode::OK, &json!({ "id": 31_000_001, "name": "Acme", "subdomain": "acme" }))
+        let host =
+            request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let mut response = self.rest(request, path, &format!("http://{host}"));
+        response.headers_mut().insert("x-request-id", header::HeaderValue::from_static("0f3a-request"));
+        response
     }
+
+    /// Shows what the account keeps of a kind, puts there what is sent, or takes everything out.
+    fn control(&self, request: &Request<Bytes>, kind: &str) -> Response<Body> {
+        let mut account = lock(&self.account);
+        match (request.method(), serde_json::from_slice(request.body())) {
+            (&Method::GET, _) => answer(StatusCode::OK, &json!(account.all(kind))),
+            (&Method::DELETE, _) => {
+                account.clear(kind);
+                answer(StatusCode::OK, &json!({}))
+            }
+            (&Method::PUT, Ok(Value::Array(things))) => {
+                let ids: Vec<_> = things.into_iter().map(|thing| account.put(kind, thing)).collect();
+                answer(StatusCode::OK, &json!({ "ids": ids }))
+            }
+            _ => rest::problem(StatusCode::BAD_REQUEST, "GET, DELETE, or PUT with an array"),
+        }
+    }
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Bytes::from_static(text.as_bytes()).into());
+    *response.status_mut() = status;
+    response
 }
 
 impl Handler for State {
     async fn answer(&self, request: Request<Bytes>) -> Result<Response<Body>, Cut> {
-        if request.method() == Method::POST {
+        let path = request.uri().path().to_owned();
+        if let Some(kind) = path.strip_prefix("/control/") {
+            return Ok(self.control(&request, kind));
+        }
+        if path == "/oauth2/access_token" {
             self.called.send_modify(|called| *called += 1);
         }
         let fault = self.faults.next();
@@ -243,11 +351,16 @@ impl Handler for State {
         match fault {
             Some(Fault::Down) => return Ok(refuse(StatusCode::SERVICE_UNAVAILABLE, "down")),
             Some(Fault::CutAfterReading) => return Err(Cut),
+            Some(Fault::Status(status)) => {
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                return Ok(rest::problem(status, "as a test wants it"));
+            }
+            Some(Fault::RateLimited) => return Ok(plain(StatusCode::TOO_MANY_REQUESTS, "slow down")),
             _ => {}
         }
-        let response = match (request.method(), request.uri().path()) {
-            (&Method::POST, "/oauth2/access_token") => self.token(request.body()).await,
-            (&Method::GET, "/api/v4/account") => self.account(&request),
+        let response = match (request.method(), path.as_str(), path.strip_prefix("/api/v4/")) {
+            (&Method::POST, "/oauth2/access_token", _) => self.token(request.body()).await,
+            (_, _, Some(path)) => self.api(&request, path),
             _ => refuse(StatusCode::NOT_FOUND, "no such route"),
         };
         match fault {

@@ -36,7 +36,7 @@ pub mod usage;
 pub mod waits;
 pub mod workspaces;
 
-use domain::{DialogueId, WorkspaceId, fail_point};
+use domain::{DialogueId, IntegrationId, WorkspaceId, fail_point};
 pub use error::Error;
 use sqlx::{
     AssertSqlSafe, Executor, PgConnection, PgPool, Postgres, Transaction,
@@ -139,6 +139,20 @@ impl Store {
         .bind(lists)
         .execute(&self.pool)
         .await?;
+        Ok(())
+    }
+
+    /// Tells every process that listens that what an integration lists is something else now, `from` whom.
+    pub async fn notify_lists(
+        &self,
+        from: &str,
+        workspace: WorkspaceId,
+        integration: IntegrationId,
+    ) -> Result<(), Error> {
+        sqlx::query("select pg_notify('switchboard_lists', $1)")
+            .bind(format!("{from}:{workspace}:{integration}"))
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! amoCRM and Kommo: one product under two names. For now, how a workspace is let into an account, by OAuth 2.0.
+//! amoCRM and Kommo: one product under two names. How a workspace is let into an account, by OAuth 2.0.
 //! <https://www.amocrm.ru/developers/content/oauth/step-by-step> (read 2026-11-20)
 
 use std::{sync::Arc, time::Duration};
@@ -19,6 +19,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
 
+mod crm;
 mod lenient;
 mod rest;
 mod settings;
@@ -31,7 +32,8 @@ pub fn vendor(http: HttpClient) -> Vendor {
     let amocrm = Arc::new(AmoCrm { http });
     Vendor {
         connector: Some(Arc::clone(&amocrm) as _),
-        oauth: Some(amocrm),
+        oauth: Some(Arc::clone(&amocrm) as _),
+        crm: Some(amocrm),
         ..Vendor::new(ID, "amoCRM / Kommo", "https://www.amocrm.ru/developers")
     }
 }

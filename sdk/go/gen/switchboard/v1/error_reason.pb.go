@@ -215,6 +215,18 @@ const (
 	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "AUTHORIZATION_REFUSED", "detail": "the vendor answered access_denied; nothing was granted", "metadata": {"error": "access_denied"}}
 	// ```
 	ErrorReason_ERROR_REASON_AUTHORIZATION_REFUSED ErrorReason = 56
+	// The CRM has no such lead: it was deleted or merged into another meanwhile, or never there.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "CRM_LEAD_NOT_FOUND", "detail": "the CRM has no lead 5009: it was deleted, merged into another, or never there; look for it in the CRM", "metadata": {"id": "5009"}}
+	// ```
+	ErrorReason_ERROR_REASON_CRM_LEAD_NOT_FOUND ErrorReason = 70
+	// The CRM has no such contact: it was deleted or merged into another meanwhile, or never there.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "CRM_CONTACT_NOT_FOUND", "detail": "the CRM has no contact 5009: it was deleted, merged into another, or never there; look for it in the CRM", "metadata": {"id": "5009"}}
+	// ```
+	ErrorReason_ERROR_REASON_CRM_CONTACT_NOT_FOUND ErrorReason = 71
 	// The vendor can't do what was asked.
 	//
 	// ```json
@@ -353,6 +365,8 @@ var (
 		54: "ERROR_REASON_VENDOR_UNAVAILABLE",
 		55: "ERROR_REASON_AUTHORIZATION_INVALID",
 		56: "ERROR_REASON_AUTHORIZATION_REFUSED",
+		70: "ERROR_REASON_CRM_LEAD_NOT_FOUND",
+		71: "ERROR_REASON_CRM_CONTACT_NOT_FOUND",
 		57: "ERROR_REASON_CAPABILITY_MISSING",
 		20: "ERROR_REASON_ROUTE_NOT_FOUND",
 		21: "ERROR_REASON_METHOD_NOT_ALLOWED",
@@ -403,6 +417,8 @@ var (
 		"ERROR_REASON_VENDOR_UNAVAILABLE":        54,
 		"ERROR_REASON_AUTHORIZATION_INVALID":     55,
 		"ERROR_REASON_AUTHORIZATION_REFUSED":     56,
+		"ERROR_REASON_CRM_LEAD_NOT_FOUND":        70,
+		"ERROR_REASON_CRM_CONTACT_NOT_FOUND":     71,
 		"ERROR_REASON_CAPABILITY_MISSING":        57,
 		"ERROR_REASON_ROUTE_NOT_FOUND":           20,
 		"ERROR_REASON_METHOD_NOT_ALLOWED":        21,
@@ -454,7 +470,7 @@ var File_switchboard_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"!switchboard/v1/error_reason.proto\x12\x0eswitchboard.v1*\x9e\r\n" +
+	"!switchboard/v1/error_reason.proto\x12\x0eswitchboard.v1*\xeb\r\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_FIELD_INVALID\x10\x01\x12#\n" +
@@ -488,6 +504,8 @@ const file_switchboard_v1_error_reason_proto_rawDesc = "" +
 	"\x1fERROR_REASON_VENDOR_UNAVAILABLE\x106\x12&\n" +
 	"\"ERROR_REASON_AUTHORIZATION_INVALID\x107\x12&\n" +
 	"\"ERROR_REASON_AUTHORIZATION_REFUSED\x108\x12#\n" +
+	"\x1fERROR_REASON_CRM_LEAD_NOT_FOUND\x10F\x12&\n" +
+	"\"ERROR_REASON_CRM_CONTACT_NOT_FOUND\x10G\x12#\n" +
 	"\x1fERROR_REASON_CAPABILITY_MISSING\x109\x12 \n" +
 	"\x1cERROR_REASON_ROUTE_NOT_FOUND\x10\x14\x12#\n" +
 	"\x1fERROR_REASON_METHOD_NOT_ALLOWED\x10\x15\x12\x1d\n" +

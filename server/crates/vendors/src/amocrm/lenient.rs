@@ -31,15 +31,30 @@ pub(super) fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(
 /// Reads a whole number that may be a text, and may be absent.
 pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
-        Value::Number(number) => number.as_i64(),
+        #[expect(clippy::cast_possible_truncation, reason = "amounts with a fraction lose it")]
+        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().map(|number| number as i64)),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     })
 }
 
-/// Reads an id: a whole number above 0, which may be a text.
-pub(super) fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    number(deserializer)?.filter(|id| *id >= 0).ok_or_else(|| de::Error::custom("an id is no number"))
+/// Reads a text that may be a number, and may be absent.
+pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::String(text) => text,
+        value @ (Value::Number(_) | Value::Bool(_)) => value.to_string(),
+        _ => String::new(),
+    })
+}
+
+/// Reads a yes or no in any of PHP's ways; absent is no.
+pub(super) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Bool(flag) => flag,
+        Value::Number(number) => number.as_f64().is_some_and(|number| number != 0.0),
+        Value::String(text) => !matches!(&*text, "" | "0" | "false" | "N"),
+        _ => false,
+    })
 }
 
 #[cfg(test)]
@@ -50,8 +65,8 @@ mod tests {
 
     #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
     struct Inner {
-        #[serde(deserialize_with = "id")]
-        id: i64,
+        #[serde(deserialize_with = "text")]
+        id: String,
     }
 
     #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -62,23 +77,25 @@ mod tests {
         list: Vec<Inner>,
         #[serde(default, deserialize_with = "number")]
         number: Option<i64>,
+        #[serde(default, deserialize_with = "flag")]
+        flag: bool,
     }
 
     #[test]
     fn absence_has_many_forms() {
-        let nothing = Outer { object: None, list: Vec::new(), number: None };
+        let nothing = Outer { object: None, list: Vec::new(), number: None, flag: false };
         for value in [
             json!({}),
-            json!({ "object": [], "list": {}, "number": "" }),
+            json!({ "object": [], "list": {}, "number": "", "flag": "0" }),
             json!({ "object": null, "list": null, "number": null }),
             json!({ "object": "", "list": "", "number": [] }),
         ] {
             assert_eq!(serde_json::from_value::<Outer>(value.clone()).unwrap(), nothing, "{value}");
         }
-        let full = json!({ "object": { "id": "7" }, "list": { "0": { "id": 8 } }, "number": "9" });
-        let inner = |id| Inner { id };
-        let read = Outer { object: Some(inner(7)), list: vec![inner(8)], number: Some(9) };
+        let full = json!({ "object": { "id": "7" }, "list": { "0": { "id": 8 } }, "number": "9", "flag": 1 });
+        let inner = |id: &str| Inner { id: id.to_owned() };
+        let read = Outer { object: Some(inner("7")), list: vec![inner("8")], number: Some(9), flag: true };
         assert_eq!(serde_json::from_value::<Outer>(full).unwrap(), read);
-        assert!(serde_json::from_value::<Outer>(json!({ "list": [{ "id": "x" }] })).is_err());
+        assert!(serde_json::from_value::<Outer>(json!({ "list": ["x"] })).is_err());
     }
 }

@@ -57,7 +57,7 @@ pub(super) struct Rest<'a> {
 /// The vendor said no, or nothing.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    pub(super) error: VendorError,
+    pub(super) error: Box<VendorError>,
     /// What it found wrong with what it was sent. Empty: it did not say, or it is about something else.
     pub(super) rejections: Vec<Rejection>,
 }
@@ -77,13 +77,13 @@ pub(super) struct Rejection {
 
 impl From<VendorError> for Refusal {
     fn from(error: VendorError) -> Self {
-        Self { error, rejections: Vec::new() }
+        Self { error: Box::new(error), rejections: Vec::new() }
     }
 }
 
 impl From<Refusal> for VendorError {
     fn from(refusal: Refusal) -> Self {
-        refusal.error
+        *refusal.error
     }
 }
 
@@ -206,9 +206,10 @@ impl<'a> Rest<'a> {
         body: &Value,
     ) -> Result<Option<T>, Refusal> {
         let body = self.call(method, path, "", body.to_string().into()).await?;
-        self.read(&body).map_err(|refusal| {
+        self.read(&body).map_err(|mut refusal| {
             // It was done, whatever was said about it.
-            Refusal { error: VendorError { applied: Applied::Maybe, ..refusal.error }, ..refusal }
+            refusal.error.applied = Applied::Maybe;
+            refusal
         })
     }
 
@@ -272,9 +273,16 @@ impl<'a> Rest<'a> {
             error.kind = FailureKind::RateLimited;
             error.retry = Retry::After(pause);
             if error.http_status == Some(403) {
-                error.detail.push_str(": after too many calls the account lets none of ours in for a while");
+                error.detail.push_str(": after too many calls none of ours is let in for a while");
             }
         }
+        error.detail.push_str(match error.kind {
+            FailureKind::OutOfQuota => ": the account is not paid for, or its tariff lacks this",
+            FailureKind::Forbidden => {
+                ": who let us in lacks the right; have an administrator of the account consent"
+            }
+            _ => "",
+        });
         let Problem { title, detail, validation } = problem.unwrap_or_default();
         let said = if detail.is_empty() { title } else { detail };
         for (before, text) in [(": ", Some(&*said)), ("; the vendor's X-Request-Id is ", request)] {
@@ -294,7 +302,7 @@ impl<'a> Rest<'a> {
                 detail: mistake.detail.chars().take(MAX_DETAIL_CHARS).collect(),
             })
         });
-        Refusal { error, rejections: rejections.collect() }
+        Refusal { error: Box::new(error), rejections: rejections.collect() }
     }
 
     fn bad_answer(&self) -> VendorError {
