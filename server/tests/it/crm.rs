@@ -7,7 +7,10 @@ use prost_types::value::Kind;
 use reqwest::Method;
 use serde_json::{Value, json};
 use simulator::amocrm::AmoCrm;
-use switchboard_sdk::v1;
+use switchboard_sdk::v1::{
+    self,
+    CrmStageKind::{Incoming, Lost, Ordinary, Won},
+};
 use tonic::{Status, transport::Channel};
 
 use crate::{
@@ -152,8 +155,8 @@ async fn pipelines_users_tags_and_the_rest_route() {
     assert_eq!(pipelines.pipelines.len(), 2);
     let stages = &pipelines.pipelines[0].stages;
     let kinds: Vec<_> = stages.iter().map(v1::CrmStage::kind).collect();
-    use v1::CrmStageKind::{Incoming, Lost, Ordinary, Won};
-    assert_eq!(BTreeSet::from_iter(kinds.iter().map(|kind| *kind as i32)).len(), 4, "{kinds:?}");
+    let distinct: BTreeSet<_> = kinds.iter().map(|kind| *kind as i32).collect();
+    assert_eq!(distinct.len(), 4, "{kinds:?}");
     assert!([Incoming, Ordinary, Won, Lost].iter().all(|kind| kinds.contains(kind)));
     let users = grpc.crm().list_users(v1::ListUsersRequest::default()).await.unwrap().into_inner().users;
     assert_eq!((users.len(), users[0].admin, users[1].admin), (2, true, false));
@@ -359,7 +362,7 @@ async fn scopes_hold() {
         ..v1::ApiKey::default()
     };
     let request = v1::CreateApiKeyRequest { api_key: Some(key), ..v1::CreateApiKeyRequest::default() };
-    let key = world.grpc().await.workspaces().create_api_key(request).await.unwrap().into_inner().key;
+    let key = world.grpc().await.workspaces().create_api_key(request).await.unwrap().into_inner().secret;
     let grpc = world.grpc_as(&key).await;
     assert_eq!(get_lead(&grpc, "5001").await.unwrap().price, 15_000);
     let patch = v1::CrmLeadPatch { price: Some(1), ..v1::CrmLeadPatch::default() };

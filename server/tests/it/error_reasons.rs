@@ -286,12 +286,12 @@ async fn of_endpoints(world: &World, said: &mut Said) {
 
 async fn of_crms(world: &World, said: &mut Said) {
     let at = amocrm().await;
-    authorized(world, &at).await;
+    let integration_id = authorized(world, &at).await.id;
     let grpc = world.grpc().await;
     let (lead_id, contact_id) = ("5009".to_owned(), "5009".to_owned());
-    let request = v1::GetLeadRequest { lead_id, ..v1::GetLeadRequest::default() };
+    let request = v1::GetLeadRequest { integration_id: integration_id.clone(), lead_id };
     said.refused("CRM_LEAD_NOT_FOUND", grpc.crm().get_lead(request).await);
-    let request = v1::GetContactRequest { contact_id, ..v1::GetContactRequest::default() };
+    let request = v1::GetContactRequest { integration_id, contact_id };
     said.refused("CRM_CONTACT_NOT_FOUND", grpc.crm().get_contact(request).await);
 }
 

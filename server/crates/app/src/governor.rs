@@ -15,6 +15,8 @@ use crate::{App, Error};
 
 /// How long a call waits for its place at most; who would wait longer is told to come again.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// The same for a check, which somebody looks on: it says nothing of an account that others of ours keep busy.
+const LONGEST_WAIT_OF_CHECKS: Duration = Duration::from_secs(30);
 /// How far from its beginning a place may be used. Further off it could crowd the next one: of eight calls at seven places
 /// apart, the first and the last may be nearer to each other by a sixth of a second before they fall into one second.
 const GRACE: Duration = Duration::from_millis(70);
@@ -30,6 +32,7 @@ struct Turnstile {
     store: Store,
     workspace: WorkspaceId,
     key: String,
+    longest: Duration,
 }
 
 impl fmt::Debug for Turnstile {
@@ -46,14 +49,23 @@ pub(crate) fn key(integration: IntegrationId) -> String {
 impl App {
     /// The gate of an integration.
     pub(crate) fn gate(&self, workspace: WorkspaceId, integration: IntegrationId) -> Arc<dyn Gate> {
-        Arc::new(Turnstile { store: self.store().clone(), workspace, key: key(integration) })
+        self.gate_within(workspace, integration, LONGEST_WAIT)
+    }
+
+    /// The same, for checks.
+    pub(crate) fn gate_of_checks(&self, workspace: WorkspaceId, integration: IntegrationId) -> Arc<dyn Gate> {
+        self.gate_within(workspace, integration, LONGEST_WAIT_OF_CHECKS)
+    }
+
+    fn gate_within(&self, workspace: WorkspaceId, id: IntegrationId, longest: Duration) -> Arc<dyn Gate> {
+        Arc::new(Turnstile { store: self.store().clone(), workspace, key: key(id), longest })
     }
 }
 
 impl Turnstile {
     async fn grant(&self, per_second: u32, ahead: Duration) -> Result<Result<Duration, Duration>, Error> {
         let mut tx = self.store.workspace(self.workspace).await?;
-        let bounds = (ahead, LONGEST_WAIT);
+        let bounds = (ahead, self.longest);
         let granted = store::governors::grant(&mut tx, self.workspace, &self.key, per_second, bounds).await?;
         store::commit(tx).await?;
         Ok(granted)

@@ -365,8 +365,9 @@ impl App {
         let connector = self.connector(&integration.vendor)?;
         let mut subject = Subject { workspace, id, generation: integration.generation, pair: None };
         let steps = match self.account_of(workspace, &held).await {
-            Ok(account) => {
+            Ok(mut account) => {
                 subject.pair = account.pair();
+                account.connection.gate = Some(self.gate_of_checks(workspace, id));
                 connector.check(&account.connection).await
             }
             Err(Error::Vendor(error)) => vec![not_let_in(&error)],
