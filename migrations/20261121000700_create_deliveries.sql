@@ -55,8 +55,12 @@ create table governors (
     workspace_id uuid not null,
     key text not null,
     next_at timestamptz not null,
+    refused_at timestamptz,
+    refusals integer not null default 0,
     primary key (workspace_id, key)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 comment on table governors is 'Which moment of a limited rate is free next. Grants lie evenly apart, so that no window of a second holds more than its share.';
-comment on column governors.key is 'What is limited: channel:<id>.';
+comment on column governors.key is 'What is limited: channel:<id>, or integration:<id>.';
+comment on column governors.refused_at is 'When the vendor refused a call as one too many; NULL: never.';
+comment on column governors.refusals is 'How often it did in a row, with less than a minute between.';
 call protect_table('governors');

@@ -295,6 +295,7 @@ impl<G: Fn(&str) -> Option<String>> Reader<'_, G> {
         (key.is_some() || url.is_some()).then(|| Connection {
             settings: url.map_or_else(|| json!({}), |url| json!({ "base_url": url })),
             credentials: key.map(|key| ("api_key".to_owned(), key.into())).into_iter().collect(),
+            ..Connection::default()
         })
     }
 

@@ -63,14 +63,9 @@ impl Fake {
     /// Its row in the list of vendors.
     pub(crate) fn vendor(self: &Arc<Self>) -> Vendor {
         Vendor {
-            id: "acme",
-            name: "Acme",
-            docs: "https://acme.example/docs",
-            receiver: None,
-            sender: None,
             engine: Some(Arc::new(Half(Arc::clone(self)))),
             connector: Some(Arc::new(Half(Arc::clone(self)))),
-            oauth: None,
+            ..Vendor::new("acme", "Acme", "https://acme.example/docs")
         }
     }
 

@@ -27,7 +27,11 @@ const WORDS: &[&str] = &[
 ];
 
 /// Lines that are allowed though they name no lease: file, a part of the line, and the reason.
-const ALLOWED: &[(&str, &str, &str)] = &[];
+const ALLOWED: &[(&str, &str, &str)] = &[(
+    "migrations/20261121008000_create_call_governor.sql",
+    "v_now := clock_timestamp();",
+    "vendors count calls in real time, and processes must agree on it",
+)];
 
 /// Looks at every line; one that names the database's time must name a lease too.
 pub fn check(paths: &Paths) -> anyhow::Result<Outcome> {

@@ -164,7 +164,9 @@ impl App {
     pub(crate) async fn account_of(&self, workspace: WorkspaceId, held: &Held) -> Result<Account, Error> {
         let integration = &held.sealed.integration;
         let credentials = self.open(workspace, &held.sealed)?;
-        let mut connection = Connection { settings: integration.settings.clone(), credentials };
+        let settings = integration.settings.clone();
+        let gate = Some(self.gate(workspace, integration.id));
+        let mut connection = Connection { settings, credentials, gate };
         let (mut pair, mut proven) = (None, false);
         let vendor = self.inner.vendors.get(&integration.vendor);
         if vendor.is_some_and(|vendor| vendor.oauth.is_some()) {

@@ -333,6 +333,7 @@ impl App {
         }
         store::integrations::delete(&mut tx, workspace, id).await?;
         store::grants::delete(&mut tx, workspace, id).await?;
+        store::governors::delete(&mut tx, workspace, &crate::governor::key(id)).await?;
         self.tell(&mut tx, workspace, "integration.deleted", id.0).await?;
         store::commit(tx).await?;
         self.forget();

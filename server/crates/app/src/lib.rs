@@ -16,6 +16,7 @@ pub mod error;
 pub mod events;
 mod feeder;
 mod gather;
+mod governor;
 mod hub;
 pub mod inbound;
 pub mod integrations;

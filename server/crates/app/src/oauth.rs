@@ -82,7 +82,7 @@ impl App {
 
     fn plain(&self, workspace: WorkspaceId, sealed: &SealedIntegration) -> Result<Connection, Error> {
         let settings = sealed.integration.settings.clone();
-        Ok(Connection { settings, credentials: self.open(workspace, sealed)? })
+        Ok(Connection { settings, credentials: self.open(workspace, sealed)?, gate: None })
     }
 
     /// Gives the page on which a person lets the workspace into an account, and until when it is good.

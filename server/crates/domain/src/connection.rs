@@ -1,6 +1,6 @@
 //! A workspace's connection to a vendor: what the vendor wants to know, and how a connection is checked.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use secrecy::SecretString;
@@ -52,6 +52,8 @@ pub struct Connection {
     pub settings: Value,
     /// The credentials by name.
     pub credentials: BTreeMap<String, SecretString>,
+    /// Where calls that the vendor counts wait for their turn. `None`: nobody else calls this account.
+    pub gate: Option<Arc<dyn Gate>>,
 }
 
 impl Connection {
@@ -59,6 +61,32 @@ impl Connection {
     pub fn credential(&self, name: &str) -> Option<&SecretString> {
         self.credentials.get(name)
     }
+}
+
+/// Lets the calls of one account through one after another, no more of them than its vendor takes: all of ours together, in
+/// whatever process. An adapter whose vendor counts calls passes it before each, and tells it when the vendor had enough.
+#[async_trait]
+pub trait Gate: fmt::Debug + Send + Sync {
+    /// Waits for a place in a rate of so many calls a second.
+    ///
+    /// # Errors
+    /// The pause after which to come again, where too many wait or the account is left alone for a while.
+    async fn pass(&self, per_second: u32) -> Result<(), Duration>;
+
+    /// Notes that the vendor refused a call; nobody passes for a while then. Gives how long that is. `None`: it was no matter
+    /// of too many calls.
+    async fn refused(&self, why: Refused) -> Option<Duration>;
+}
+
+/// Why a vendor that counts calls refused one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// There were too many. It may say for how long to stay away; else the pause grows with each such answer.
+    TooMany(Option<Duration>),
+    /// It takes no calls of ours for some time.
+    Blocked,
+    /// It does not say: the same answer means a missing right, and a block where calls were refused a moment ago.
+    Perhaps,
 }
 
 /// One step of a check.

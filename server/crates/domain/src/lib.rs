@@ -11,6 +11,7 @@ pub mod channel;
 pub mod clock;
 pub mod connection;
 pub mod cost;
+pub mod crm;
 pub mod decide;
 pub mod delivery;
 pub mod dialogue;

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use crate::{
     ChannelId, DeliveryId, EventId, MessageId, Reason, Timestamp,
     connection::Connector,
+    crm::Crm,
     dialogue::Role,
     engine::CompletionModel,
     inbound::{InboundEvent, RawRequest, Verified},
@@ -33,6 +34,25 @@ pub struct Vendor {
     pub connector: Option<Arc<dyn Connector>>,
     /// Lets people authorize us there. `None`: credentials are all it takes.
     pub oauth: Option<Arc<dyn OAuthProvider>>,
+    /// Keeps a workspace's customers and deals.
+    pub crm: Option<Arc<dyn Crm>>,
+}
+
+impl Vendor {
+    /// A vendor that can do nothing yet.
+    pub const fn new(id: &'static str, name: &'static str, docs: &'static str) -> Self {
+        Self {
+            id,
+            name,
+            docs,
+            receiver: None,
+            sender: None,
+            engine: None,
+            connector: None,
+            oauth: None,
+            crm: None,
+        }
+    }
 }
 
 impl fmt::Debug for Vendor {

@@ -20,6 +20,7 @@ pub mod endpoints;
 pub mod engine_notes;
 pub mod error;
 pub mod events;
+pub mod governors;
 pub mod grants;
 pub mod inbound_webhooks;
 pub mod integrations;

@@ -87,6 +87,7 @@ fn engine(base_url: &str, key: &str) -> Caller {
     let connection = Connection {
         settings: json!({ "base_url": base_url }),
         credentials: [("api_key".to_owned(), key.into())].into(),
+        ..Connection::default()
     };
     let message = Message {
         id: MessageId(Uuid::nil()),

@@ -10,32 +10,29 @@ use domain::{
     clock::Clock as _,
     connection::{CheckOutcome, CheckStep, Connection, Connector, CredentialField},
     integration::{AUTHORIZE, CREDENTIALS_STEP},
-    oauth::{ACCESS_TOKEN, Consent, OAuthProvider, Tokens},
+    oauth::{Consent, OAuthProvider, Tokens},
     vendor::{Applied, FailureKind, Retry, Vendor, VendorError},
 };
-use http::{
-    HeaderMap, HeaderValue, Method, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE},
-};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
 
+mod lenient;
+mod rest;
+mod settings;
+
+use self::{rest::Rest, settings::Settings};
 use crate::http::{Call, HttpClient, Patience};
 
 /// Gives the vendor.
 pub fn vendor(http: HttpClient) -> Vendor {
     let amocrm = Arc::new(AmoCrm { http });
     Vendor {
-        id: ID,
-        name: "amoCRM / Kommo",
-        docs: "https://www.amocrm.ru/developers",
-        receiver: None,
-        sender: None,
-        engine: None,
         connector: Some(Arc::clone(&amocrm) as _),
         oauth: Some(amocrm),
+        ..Vendor::new(ID, "amoCRM / Kommo", "https://www.amocrm.ru/developers")
     }
 }
 
@@ -47,125 +44,6 @@ const PATIENCE: Patience = Patience {
     whole: Duration::from_secs(20),
     most_bytes: 256 * 1024,
 };
-
-/// An integration's settings.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Settings {
-    /// The domain that accounts are under.
-    #[serde(default)]
-    base_domain: BaseDomain,
-    /// The account: the first part of its host.
-    subdomain: String,
-    /// The integration's id at the vendor.
-    client_id: String,
-    /// The redirect address of the integration at the vendor, to the byte.
-    redirect_url: String,
-    /// In the place of `https://{subdomain}.{base_domain}`: a proxy, or the simulator.
-    #[serde(default)]
-    base_url: Option<String>,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
-enum BaseDomain {
-    #[default]
-    #[serde(rename = "amocrm.ru")]
-    AmoCrmRu,
-    #[serde(rename = "amocrm.com")]
-    AmoCrmCom,
-    #[serde(rename = "kommo.com")]
-    KommoCom,
-}
-
-impl BaseDomain {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::AmoCrmRu => "amocrm.ru",
-            Self::AmoCrmCom => "amocrm.com",
-            Self::KommoCom => "kommo.com",
-        }
-    }
-
-    /// Where people consent.
-    const fn consent_url(self) -> &'static str {
-        match self {
-            Self::AmoCrmRu | Self::AmoCrmCom => "https://www.amocrm.ru/oauth",
-            Self::KommoCom => "https://www.kommo.com/oauth",
-        }
-    }
-}
-
-impl Settings {
-    fn read(settings: &Value) -> Result<Self, Vec<FieldViolation>> {
-        let Value::Object(members) = settings else {
-            return Err(vec![FieldViolation::new("settings", "must be an object")]);
-        };
-        let mut bad = Vec::new();
-        let mut add =
-            |name: &str, detail: &str| bad.push(FieldViolation::new(format!("settings.{name}"), detail));
-        for (name, value) in members {
-            let text = value.as_str();
-            let is_url =
-                |text: &str| Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-            match name.as_str() {
-                "base_domain" if BaseDomain::deserialize(value).is_err() => {
-                    add(name, "must be amocrm.ru, amocrm.com or kommo.com");
-                }
-                "subdomain" if !text.is_some_and(is_label) => {
-                    add(name, "must be the first part of the account's host, such as acme");
-                }
-                "client_id" if text.is_none_or(|text| text.is_empty() || text.len() > 100) => {
-                    add(name, "must be the integration's id, 1 to 100 characters");
-                }
-                "redirect_url" | "base_url" if !text.is_some_and(is_url) => {
-                    add(name, "must be an absolute http or https URL");
-                }
-                "base_domain" | "subdomain" | "client_id" | "redirect_url" | "base_url" => {}
-                _ => add(
-                    name,
-                    "is not a setting of this vendor; it knows base_domain, subdomain, client_id, redirect_url and \
-                     base_url",
-                ),
-            }
-        }
-        for name in ["subdomain", "client_id", "redirect_url"] {
-            if !members.contains_key(name) {
-                add(name, "is required");
-            }
-        }
-        if !bad.is_empty() {
-            return Err(bad);
-        }
-        Self::deserialize(settings).map_err(|_| vec![FieldViolation::new("settings", "can't be read")])
-    }
-
-    /// The account's host.
-    fn host(&self) -> String {
-        format!("{}.{}", self.subdomain, self.base_domain.as_str())
-    }
-
-    fn base_url(&self) -> String {
-        match &self.base_url {
-            Some(url) => url.trim_end_matches('/').to_owned(),
-            None => format!("https://{}", self.host()),
-        }
-    }
-
-    fn consent_url(&self) -> String {
-        match &self.base_url {
-            Some(url) => format!("{}/oauth", url.trim_end_matches('/')),
-            None => self.base_domain.consent_url().to_owned(),
-        }
-    }
-}
-
-/// Whether it can be a part of a host's name (RFC 1035): what is put into a URL must not lead elsewhere.
-fn is_label(text: &str) -> bool {
-    (1..=63).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-}
 
 struct AmoCrm {
     http: HttpClient,
@@ -259,17 +137,8 @@ impl AmoCrm {
         struct Account {
             name: String,
         }
-        let settings = settings(connection, "check")?;
-        let token = connection.credential(ACCESS_TOKEN).map(ExposeSecret::expose_secret).unwrap_or_default();
-        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
-            failed("check", FailureKind::Unauthorized, "the access token is none", Retry::Never)
-        })?;
-        value.set_sensitive(true);
-        let url = format!("{}/api/v4/account", settings.base_url());
-        let body = self
-            .call("check", Method::GET, &url, HeaderMap::from_iter([(AUTHORIZATION, value)]), Bytes::new())
-            .await?;
-        let account: Account = serde_json::from_slice(&body).map_err(|_| bad_answer("check"))?;
+        let account = Rest::new(&self.http, connection, "check")?.get::<Account>("account", &[]).await?;
+        let account = account.ok_or_else(|| bad_answer("check"))?;
         Ok(account.name.chars().take(100).collect())
     }
 
@@ -403,26 +272,6 @@ mod tests {
 
     fn good() -> Value {
         json!({ "subdomain": "acme", "client_id": "3f0a", "redirect_url": "https://app.example/oauth/callback" })
-    }
-
-    #[test]
-    fn settings_name_what_is_wrong() {
-        assert!(Settings::read(&good()).is_ok());
-        let fields = |settings: Value| -> Vec<String> {
-            Settings::read(&settings).unwrap_err().into_iter().map(|bad| bad.field).collect()
-        };
-        assert_eq!(fields(json!({})), ["settings.subdomain", "settings.client_id", "settings.redirect_url"]);
-        for (name, value) in [
-            ("subdomain", json!("acme.evil.example/")),
-            ("subdomain", json!("a@b")),
-            ("base_domain", json!("evil.example")),
-            ("redirect_url", json!("javascript:alert(1)")),
-            ("colour", json!("red")),
-        ] {
-            let mut settings = good();
-            settings[name] = value;
-            assert_eq!(fields(settings), [format!("settings.{name}")]);
-        }
     }
 
     #[test]

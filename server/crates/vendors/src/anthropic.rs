@@ -35,14 +35,9 @@ use crate::{
 pub fn vendor(http: HttpClient) -> Vendor {
     let engine = Arc::new(Anthropic { http });
     Vendor {
-        id: ID,
-        name: "Anthropic",
-        docs: "https://platform.claude.com/docs/en/api/messages",
-        receiver: None,
-        sender: None,
         engine: Some(engine.clone()),
-        oauth: None,
         connector: Some(engine),
+        ..Vendor::new(ID, "Anthropic", "https://platform.claude.com/docs/en/api/messages")
     }
 }
 

@@ -38,14 +38,9 @@ use crate::{
 pub fn vendor(http: HttpClient) -> Vendor {
     let dify = Arc::new(Dify { http, apps: Apps::default() });
     Vendor {
-        id: ID,
-        name: "Dify",
-        docs: "https://docs.dify.ai/api-reference",
-        receiver: None,
-        sender: None,
         engine: Some(dify.clone()),
-        oauth: None,
         connector: Some(dify),
+        ..Vendor::new(ID, "Dify", "https://docs.dify.ai/api-reference")
     }
 }
 

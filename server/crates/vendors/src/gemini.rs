@@ -31,14 +31,9 @@ use crate::{
 pub fn vendor(http: HttpClient) -> Vendor {
     let gemini = Arc::new(Gemini { http });
     Vendor {
-        id: ID,
-        name: "Google Gemini",
-        docs: "https://ai.google.dev/api/generate-content",
-        receiver: None,
-        sender: None,
         engine: Some(gemini.clone()),
-        oauth: None,
         connector: Some(gemini),
+        ..Vendor::new(ID, "Google Gemini", "https://ai.google.dev/api/generate-content")
     }
 }
 

@@ -32,14 +32,13 @@ use crate::{
 pub fn vendor(http: HttpClient, headers: Headers) -> Vendor {
     let endpoint = Arc::new(GenericHttp { http, headers });
     Vendor {
-        id: channel::GENERIC_HTTP,
-        name: "HTTP endpoint",
-        docs: "https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md",
         receiver: Some(endpoint.clone()),
         sender: Some(endpoint),
-        engine: None,
-        connector: None,
-        oauth: None,
+        ..Vendor::new(
+            channel::GENERIC_HTTP,
+            "HTTP endpoint",
+            "https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md",
+        )
     }
 }
 

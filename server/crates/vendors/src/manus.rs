@@ -26,14 +26,9 @@ use crate::{account, http::HttpClient, settings, transcript::newest};
 pub fn vendor(http: HttpClient) -> Vendor {
     let manus = Arc::new(Manus { http, keys: hook::Keys::default() });
     Vendor {
-        id: ID,
-        name: "Manus",
-        docs: "https://open.manus.ai/docs",
-        receiver: None,
-        sender: None,
         engine: Some(manus.clone()),
-        oauth: None,
         connector: Some(manus),
+        ..Vendor::new(ID, "Manus", "https://open.manus.ai/docs")
     }
 }
 

@@ -21,16 +21,7 @@ use crate::settings;
 
 /// Gives the vendor.
 pub fn vendor() -> Vendor {
-    Vendor {
-        id: ID,
-        name: "Mock",
-        docs: "/docs",
-        receiver: None,
-        sender: None,
-        engine: Some(Arc::new(Mock)),
-        connector: None,
-        oauth: None,
-    }
+    Vendor { engine: Some(Arc::new(Mock)), ..Vendor::new(ID, "Mock", "/docs") }
 }
 
 const ID: &str = "mock";

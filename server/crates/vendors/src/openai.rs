@@ -42,14 +42,13 @@ use crate::{
 pub fn vendor(http: HttpClient) -> Vendor {
     let engine = Arc::new(OpenAi { http, shapes: Mutex::default() });
     Vendor {
-        id: ID,
-        name: "OpenAI, or a compatible server",
-        docs: "https://platform.openai.com/docs/api-reference/chat",
-        receiver: None,
-        sender: None,
         engine: Some(engine.clone()),
         connector: Some(engine),
-        oauth: None,
+        ..Vendor::new(
+            ID,
+            "OpenAI, or a compatible server",
+            "https://platform.openai.com/docs/api-reference/chat",
+        )
     }
 }
 

@@ -61,6 +61,7 @@ fn connection(base_url: &str, key: &str) -> Connection {
     Connection {
         settings: json!({ "base_url": base_url }),
         credentials: [("api_key".to_owned(), key.into())].into(),
+        ..Connection::default()
     }
 }
 
