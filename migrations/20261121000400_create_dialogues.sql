@@ -30,7 +30,7 @@ comment on column dialogues.id is 'UUIDv8 derived from workspace, channel and ch
 comment on column dialogues.chat is 'The chat inside the channel; empty: the channel''s own.';
 comment on column dialogues.status is 'The helpdesk''s word. It says who holds the dialogue: PENDING the agent, OPEN a human, else nobody.';
 comment on column dialogues.last_seq is 'The highest message number.';
-comment on column dialogues.last_customer_seq is 'The highest number of a customer''s message; 0: none yet.';
+comment on column dialogues.last_customer_seq is 'The highest number of a customer''s message that a turn covers or will cover, so not of imported ones; 0: none yet.';
 comment on column dialogues.version is 'Rises with everything that happens in the dialogue.';
 comment on column dialogues.collecting_turn_id is 'The one turn that messages are added to, also while it runs if its run may be superseded; NULL: none. One column, so there can''t be two.';
 comment on column dialogues.control_since is 'Since when its present holder holds it.';
@@ -91,3 +91,13 @@ comment on table message_keys is 'Which inbound messages are known. Apart from m
 comment on column message_keys.dedup_key is 'chat and the sender''s message id, or a UUID of ours where there is none.';
 comment on column message_keys.digest is 'SHA-256 of sender and text: the same key with another digest is a conflict.';
 call protect_table('message_keys');
+
+create table repeat_counts (
+    workspace_id uuid not null,
+    shard smallint not null,
+    repeats bigint not null,
+    primary key (workspace_id, shard)
+) with (fillfactor = 50);
+comment on table repeat_counts is 'How many repeats of known messages came: no event tells of them.';
+comment on column repeat_counts.shard is 'Connections are spread over eight rows, so that they don''t wait for each other.';
+call protect_table('repeat_counts');

@@ -248,6 +248,15 @@ begin
             from known k
             -- A batch that is offered again, because its connection was lost while it committed, is kept already.
             on conflict (workspace_id, id) do nothing
+        ),
+        -- What was written already and is offered again, because its connection was lost, is no repeat.
+        counted as (
+            insert into repeat_counts as c (workspace_id, shard, repeats)
+            select k.workspace_id, pg_backend_pid() % 8, count(*)
+            from known k where k.outcome = 'DUPLICATE' and k.message_id <> p_message[k.ord]
+            group by k.workspace_id
+            order by k.workspace_id
+            on conflict (workspace_id, shard) do update set repeats = c.repeats + excluded.repeats
         )
         select k.ord, k.outcome, k.message_id, k.dialogue_id, false from known k;
     end if;

@@ -27,6 +27,8 @@ create table contact_identities (
 comment on table contact_identities is 'What vendors call a contact: the way to find it.';
 comment on column contact_identities.vendor is 'The vendor, or the kind of its ids where it has several.';
 comment on column contact_identities.integration_id is 'Whose ids they are; the nil UUID: the vendor''s own, the same for all of its accounts.';
+-- To look a customer up by an id alone.
+create index contact_identities_external_idx on contact_identities (workspace_id, external_id);
 create index contact_identities_contact_idx on contact_identities (workspace_id, contact_id);
 call protect_table('contact_identities');
 
@@ -67,21 +69,30 @@ set search_path = public, pg_temp
 as $$
 declare
     v_contact uuid;
+    v_owner uuid;
+    v_one record;
 begin
-    select c.id into v_contact
-    from identities_of(p_contact) i
-    join contact_identities k on k.workspace_id = p_workspace and k.vendor = i.vendor
-        and k.integration_id = i.integration_id and k.external_id = i.external_id
-    join contacts c on c.workspace_id = p_workspace and c.id = k.contact_id
-    order by i.n
-    limit 1;
+    -- One by one and by all of the key: a join would be planned while the table is young, to read all of it.
+    for v_one in select i.* from identities_of(p_contact) i order by i.n loop
+        select k.contact_id into v_owner from contact_identities k
+        where k.workspace_id = p_workspace and k.vendor = v_one.vendor and k.integration_id = v_one.integration_id
+            and k.external_id = v_one.external_id;
+        perform from contacts c where c.workspace_id = p_workspace and c.id = v_owner;
+        if found then
+            v_contact := v_owner;
+            exit;
+        end if;
+    end loop;
 
-    if v_contact is null and p_known is not null and not exists (
-        select from identities_of(p_contact) i
-        join contact_identities k on k.workspace_id = p_workspace and k.contact_id = p_known and k.vendor = i.vendor
-            and k.integration_id = i.integration_id and k.external_id <> i.external_id
-    ) then
-        v_contact := p_known;
+    if v_contact is null and p_known is not null then
+        with theirs as materialized (
+            select k.vendor, k.integration_id, k.external_id from contact_identities k
+            where k.workspace_id = p_workspace and k.contact_id = p_known
+        )
+        select p_known into v_contact
+        where not exists (
+            select from identities_of(p_contact) i join theirs t using (vendor, integration_id)
+            where t.external_id <> i.external_id);
     end if;
 
     if v_contact is null then
@@ -106,11 +117,12 @@ begin
     end if;
 
     -- What was taken for another contact that is not going to be made.
-    update contact_identities k set contact_id = v_contact
-    from identities_of(p_contact) i
-    where k.workspace_id = p_workspace and k.vendor = i.vendor and k.integration_id = i.integration_id
-        and k.external_id = i.external_id and k.contact_id <> v_contact
-        and not exists (select from contacts c where c.workspace_id = p_workspace and c.id = k.contact_id);
+    for v_one in select i.* from identities_of(p_contact) i loop
+        update contact_identities k set contact_id = v_contact
+        where k.workspace_id = p_workspace and k.vendor = v_one.vendor and k.integration_id = v_one.integration_id
+            and k.external_id = v_one.external_id and k.contact_id <> v_contact
+            and not exists (select from contacts c where c.workspace_id = p_workspace and c.id = k.contact_id);
+    end loop;
     return v_contact;
 end
 $$;
