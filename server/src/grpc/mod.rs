@@ -3,10 +3,12 @@
 mod agents;
 mod auth;
 mod channels;
+mod contacts;
 mod convert;
 mod dialogues;
 mod endpoints;
 mod events;
+mod imports;
 mod integrations;
 mod profiles;
 mod rehearsals;

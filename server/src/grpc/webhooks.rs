@@ -14,7 +14,7 @@ use secrecy::ExposeSecret;
 use switchboard_sdk::v1::{self, webhooks_service_server::WebhooksService};
 use tonic::{Request, Response, Status};
 
-use super::{Services, caller, convert, dialogues, endpoints, refuse};
+use super::{Services, caller, contacts, convert, dialogues, endpoints, refuse};
 use crate::error::to_status;
 
 fn outcome(outcome: Outcome) -> v1::InboundOutcome {
@@ -97,13 +97,20 @@ impl WebhooksService for Services {
                 )));
             }
         };
-        let message = InboundMessage {
-            chat: request.chat,
-            external_id: Some(request.message_id).filter(|id| !id.is_empty()),
-            text: request.text,
-            parts: parts(request.parts).map_err(|error| refuse(&error))?,
-            sender,
+        let read = || {
+            Ok(InboundMessage {
+                chat: request.chat,
+                external_id: Some(request.message_id).filter(|id| !id.is_empty()),
+                text: request.text,
+                parts: parts(request.parts)?,
+                sender,
+                contact: request.contact.map(contacts::told_contact).transpose()?,
+                references: contacts::references(request.crm)?,
+                metadata: contacts::metadata(request.metadata)?,
+                sent_at: convert::optional_moment("send_time", request.send_time)?,
+            })
         };
+        let message = read().map_err(|error: Error| refuse(&error))?;
         // Kept in the words of `new_message`, so that it is replayed like any other call.
         let raw = RawRequest { body: NewMessage::body(channel, &message).into(), ..RawRequest::default() };
         let accepted = self.app.receive_message(&caller, channel, message, raw).await.map_err(to_status)?;

@@ -28,6 +28,13 @@ const EXEMPT: &[&str] = &[
     "Watch.dialogue_id",
     // Output only: a dialogue stays on its channel.
     "UpdateDialogue.dialogue.channel_id",
+    // Output only: messages tell of these.
+    "UpdateDialogue.dialogue.contact_id",
+    "UpdateDialogue.dialogue.crm.integration_id",
+    "UpdateDialogue.dialogue.crm.contact_id",
+    // The CRM's own number of a customer.
+    "ReceiveMessage.crm.contact_id",
+    "ImportMessages.chats.crm.contact_id",
 ];
 
 /// The ids that the contract's methods take, such as `GetAgent.id` or `UpdateChannel.channel.agent_id`.
@@ -59,8 +66,9 @@ fn ids_of_the_contract() -> BTreeSet<String> {
 }
 
 fn is_id(name: &str) -> bool {
-    // Both of these are the caller's own, and say nothing about a resource.
-    (name == "id" || name.ends_with("_id")) && !["request_id", "message_id"].contains(&name)
+    // These are the caller's own, or a vendor's, and say nothing about a resource.
+    let own = ["request_id", "message_id", "lead_id", "external_id", "source_external_id"];
+    (name == "id" || name.ends_with("_id")) && !own.contains(&name)
 }
 
 /// What an answer says, with the id that was asked for taken out.
@@ -102,6 +110,7 @@ struct Owned {
     agents: Vec<v1::Agent>,
     channels: Vec<v1::Channel>,
     dialogues: Vec<v1::Dialogue>,
+    contacts: Vec<v1::Contact>,
     deliveries: Vec<v1::Delivery>,
     turns: Vec<v1::Turn>,
     webhooks: Vec<v1::InboundWebhook>,
@@ -127,7 +136,9 @@ impl Owned {
             ..v1::ListDispatchesRequest::default()
         };
         let workspace = grpc.workspaces().get_workspace(v1::GetWorkspaceRequest::default()).await.unwrap();
+        let contacts = grpc.dialogues().list_contacts(v1::ListContactsRequest::default()).await.unwrap();
         Self {
+            contacts: contacts.into_inner().contacts,
             dispatches: grpc.webhooks().list_dispatches(dispatches).await.unwrap().into_inner().dispatches,
             endpoints,
             integrations: grpc
@@ -178,8 +189,19 @@ impl Owned {
 async fn one_that_has_everything(world: &World, receiver: &Receiver) -> (Route, Owned) {
     receiver.answer_with(400);
     let route = world.route(receiver, json!({})).await;
-    assert_eq!(world.new_message(&route, &route.message(Some("m1"), "hello")).await.status, 200);
     let grpc = world.grpc().await;
+    let told = v1::ImportedChat {
+        chat: "imported".to_owned(),
+        contact: Some(v1::ToldContact { name: "Ann".to_owned(), ..v1::ToldContact::default() }),
+        ..v1::ImportedChat::default()
+    };
+    let import = v1::ImportMessagesRequest {
+        channel_id: route.channel_id.clone(),
+        chats: vec![told],
+        messages: Vec::new(),
+    };
+    grpc.dialogues().import_messages(import).await.unwrap();
+    assert_eq!(world.new_message(&route, &route.message(Some("m1"), "hello")).await.status, 200);
     crate::harness::until(|| async {
         let request = v1::ListDeliveriesRequest {
             state: v1::DeliveryState::Dead.into(),
@@ -310,6 +332,68 @@ async fn dialogues_and_webhooks(tried: &mut Tried, owned: &Owned) {
             sender: MessageSender::Customer.into(),
             ..v1::ReceiveMessageRequest::default()
         }
+    });
+    let mine = tried.grpc.channels().list_channels(v1::ListChannelsRequest::default()).await.unwrap();
+    let mine = mine.into_inner().channels.remove(0).id;
+    let integration = owned.integrations[0].id.as_str();
+    let of = |integration_id: String| {
+        let references = v1::CrmReferences { integration_id, ..v1::CrmReferences::default() };
+        v1::ReceiveMessageRequest {
+            channel_id: mine.clone(),
+            text: "hello".to_owned(),
+            sender: MessageSender::Customer.into(),
+            crm: Some(references),
+            ..v1::ReceiveMessageRequest::default()
+        }
+    };
+    ask!(tried, "ReceiveMessage.crm.integration_id", NotFound, integration, webhooks.receive_message, of);
+    let told = |integration_id: String| v1::ToldContact {
+        identities: vec![v1::ContactIdentity {
+            vendor: "amocrm".to_owned(),
+            integration_id,
+            external_id: "1".to_owned(),
+        }],
+        ..v1::ToldContact::default()
+    };
+    ask!(
+        tried,
+        "ReceiveMessage.contact.identities.integration_id",
+        NotFound,
+        integration,
+        webhooks.receive_message,
+        |id| v1::ReceiveMessageRequest { contact: Some(told(id)), ..of(String::new()) }
+    );
+    let import = |chat: v1::ImportedChat| v1::ImportMessagesRequest {
+        channel_id: mine.clone(),
+        chats: vec![v1::ImportedChat { chat: "1".to_owned(), ..chat }],
+        messages: Vec::new(),
+    };
+    ask!(tried, "ImportMessages.channel_id", NotFound, channel, dialogues.import_messages, |channel_id| {
+        v1::ImportMessagesRequest { channel_id, ..v1::ImportMessagesRequest::default() }
+    });
+    // The row is left out, and says so.
+    ask!(
+        tried,
+        "ImportMessages.chats.crm.integration_id",
+        Ok,
+        integration,
+        dialogues.import_messages,
+        |id| { import(v1::ImportedChat { crm: of(id).crm, ..v1::ImportedChat::default() }) }
+    );
+    ask!(
+        tried,
+        "ImportMessages.chats.contact.identities.integration_id",
+        Ok,
+        integration,
+        dialogues.import_messages,
+        |id| import(v1::ImportedChat { contact: Some(told(id)), ..v1::ImportedChat::default() })
+    );
+    let contact = owned.contacts[0].id.as_str();
+    ask!(tried, "ListContacts.contact_id", Ok, contact, dialogues.list_contacts, |contact_id| {
+        v1::ListContactsRequest { contact_id, ..v1::ListContactsRequest::default() }
+    });
+    ask!(tried, "ListDialogues.contact_id", Ok, contact, dialogues.list_dialogues, |contact_id| {
+        v1::ListDialoguesRequest { contact_id, ..v1::ListDialoguesRequest::default() }
     });
     ask!(
         tried,
@@ -599,6 +683,9 @@ async fn workspaces_and_keys(tried: &mut Tried, owned: &Owned) {
     );
     ask!(tried, "ListApiKeys.workspace_id", NotFound, workspace, workspaces.list_api_keys, |workspace_id| {
         v1::ListApiKeysRequest { workspace_id, ..v1::ListApiKeysRequest::default() }
+    });
+    ask!(tried, "GetStats.workspace_id", NotFound, workspace, workspaces.get_stats, |workspace_id| {
+        v1::GetStatsRequest { workspace_id }
     });
     ask!(
         tried,

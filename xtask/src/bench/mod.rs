@@ -11,6 +11,7 @@ mod growth;
 mod grpc;
 pub mod http;
 mod idle;
+mod import;
 mod isolation;
 mod load;
 mod machine;
@@ -168,6 +169,7 @@ impl Bench {
                 Group::Idle => self.idle().await,
                 Group::Engines => self.engines().await,
                 Group::Growth => self.growth().await,
+                Group::Import => self.import().await,
             };
             if let Err(error) = measured {
                 println!("  {error:#}");

@@ -33,6 +33,8 @@ pub enum Group {
     Engines,
     /// Messages come in where many are stored.
     Growth,
+    /// A file of another program is taken over.
+    Import,
 }
 
 impl Group {
@@ -51,6 +53,7 @@ impl Group {
         Self::Idle,
         Self::Engines,
         Self::Growth,
+        Self::Import,
     ];
 }
 
@@ -103,6 +106,7 @@ pub const MEASURES: &[Measure] = &[
     measure("watch_lag_ms", "ms", Group::Watch, Target::AtMost(1_000.0)),
     measure("watch_rss_mib", "MiB", Group::Watch, Target::AtMost(256.0)),
     measure("webhooks_out", "deliveries/s", Group::Webhooks, Target::AtLeast(3_000.0)),
+    measure("import_rows", "messages/s", Group::Import, Target::AtLeast(20_000.0)),
     measure("recovery_s", "s", Group::Recovery, Target::AtMost(5.0)),
     measure("engine_overhead_ms", "ms", Group::Engines, Target::AtMost(1.0)),
     measure("engine_cpu_ratio", "ms", Group::Engines, Target::RatioAtMost(1.05)),

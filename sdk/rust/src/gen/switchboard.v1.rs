@@ -30,6 +30,28 @@ pub struct Message {
     /// Output only. What it carries beside its text.
     #[prost(message, repeated, tag = "9")]
     pub parts: ::prost::alloc::vec::Vec<MessagePart>,
+    /// Output only. What was told about it beside, such as its origin. Not set: nothing. No engine is given it.
+    #[prost(message, optional, tag = "20")]
+    pub metadata: ::core::option::Option<::prost_types::Struct>,
+    /// Output only. When it was written, as its sender says. Not set: not told.
+    #[prost(message, optional, tag = "21")]
+    pub send_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// What a CRM knows a dialogue as.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CrmReferences {
+    /// The integration of the CRM. Empty: not told.
+    #[prost(string, tag = "1")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// The lead (the deal), up to 256 characters. Empty: not told.
+    #[prost(string, tag = "2")]
+    pub lead_id: ::prost::alloc::string::String,
+    /// The customer as the CRM numbers them, up to 256 characters. Empty: not told.
+    #[prost(string, tag = "3")]
+    pub contact_id: ::prost::alloc::string::String,
+    /// The external id of the source that the chat came from, up to 256 characters. Empty: not told.
+    #[prost(string, tag = "4")]
+    pub source_external_id: ::prost::alloc::string::String,
 }
 /// What a message carries beside its text.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3387,6 +3409,60 @@ pub mod channels_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// A customer. Contacts are made by the messages that tell of them.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Contact {
+    /// Output only. UUIDv7 of the contact.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Output only. What the customer is called. Empty: not known.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// Output only. The telephone number, as it was told. Empty: not known.
+    #[prost(string, tag = "3")]
+    pub phone: ::prost::alloc::string::String,
+    /// Output only. The e-mail address, as it was told. Empty: not known.
+    #[prost(string, tag = "4")]
+    pub email: ::prost::alloc::string::String,
+    /// Output only. What vendors call the customer. One identity belongs to one contact.
+    #[prost(message, repeated, tag = "5")]
+    pub identities: ::prost::alloc::vec::Vec<ContactIdentity>,
+    /// Output only. When the first message told of it.
+    #[prost(message, optional, tag = "6")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. When it last changed.
+    #[prost(message, optional, tag = "7")]
+    pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// What a vendor calls a customer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ContactIdentity {
+    /// Required. The vendor, or the kind of its ids where it has several, such as `amocrm.chats`; up to 64 characters.
+    #[prost(string, tag = "1")]
+    pub vendor: ::prost::alloc::string::String,
+    /// The integration whose ids they are. Empty: the vendor's own, the same for all of its accounts.
+    #[prost(string, tag = "2")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// Required. The id, up to 256 characters.
+    #[prost(string, tag = "3")]
+    pub external_id: ::prost::alloc::string::String,
+}
+/// What is told of a customer. The last that was said of name, phone and e-mail address wins; what is empty doesn't change.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ToldContact {
+    /// What vendors call the customer, up to 10. None: the dialogue's contact is meant, or a new one.
+    #[prost(message, repeated, tag = "1")]
+    pub identities: ::prost::alloc::vec::Vec<ContactIdentity>,
+    /// A name, up to 500 characters.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// A telephone number, up to 500 characters, kept as it is written.
+    #[prost(string, tag = "3")]
+    pub phone: ::prost::alloc::string::String,
+    /// An e-mail address, up to 500 characters, kept as it is written.
+    #[prost(string, tag = "4")]
+    pub email: ::prost::alloc::string::String,
+}
 /// One chat on one channel.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Dialogue {
@@ -3420,6 +3496,12 @@ pub struct Dialogue {
     /// Output only. Who holds it, since when and why.
     #[prost(message, optional, tag = "10")]
     pub control: ::core::option::Option<Control>,
+    /// Output only. The contact it is held with. Empty: not told.
+    #[prost(string, tag = "20")]
+    pub contact_id: ::prost::alloc::string::String,
+    /// Output only. What the CRM knows it as. Not set: nothing was told.
+    #[prost(message, optional, tag = "21")]
+    pub crm: ::core::option::Option<CrmReferences>,
 }
 /// Who holds a dialogue: PENDING is the agent's, OPEN a human's, SNOOZED and RESOLVED nobody's.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3616,6 +3698,12 @@ pub struct ListDialoguesRequest {
     /// Only dialogues of this status. Unspecified: of any.
     #[prost(enumeration = "DialogueStatus", tag = "4")]
     pub status: i32,
+    /// Only dialogues about this lead of a CRM. Empty: about any and none.
+    #[prost(string, tag = "20")]
+    pub lead_id: ::prost::alloc::string::String,
+    /// Only dialogues with this contact. Empty: with any and none.
+    #[prost(string, tag = "21")]
+    pub contact_id: ::prost::alloc::string::String,
 }
 /// A page of dialogues.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3847,6 +3935,112 @@ pub struct UpdateDialogueResponse {
     /// The dialogue as it stands now.
     #[prost(message, optional, tag = "1")]
     pub dialogue: ::core::option::Option<Dialogue>,
+}
+/// Asks for a page of contacts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListContactsRequest {
+    /// How many at most. 0: 50. Above 1,000: 1,000.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// The `next_page_token` of the page before, asked with the same filters. Empty: the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Only this contact. Empty: any.
+    #[prost(string, tag = "3")]
+    pub contact_id: ::prost::alloc::string::String,
+    /// Only contacts that some vendor calls so. Empty: any.
+    #[prost(string, tag = "4")]
+    pub external_id: ::prost::alloc::string::String,
+}
+/// A page of contacts.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListContactsResponse {
+    /// The page.
+    #[prost(message, repeated, tag = "1")]
+    pub contacts: ::prost::alloc::vec::Vec<Contact>,
+    /// Gives the next page. Empty: this is the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// A batch to import.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ImportMessagesRequest {
+    /// Required. The channel that gets the dialogues.
+    #[prost(string, tag = "1")]
+    pub channel_id: ::prost::alloc::string::String,
+    /// The messages, up to 10,000, those of one dialogue in their order.
+    #[prost(message, repeated, tag = "2")]
+    pub messages: ::prost::alloc::vec::Vec<ImportedMessage>,
+    /// What is known of chats, of these messages or not, up to 10,000. One dialogue each, also where it has no message.
+    #[prost(message, repeated, tag = "3")]
+    pub chats: ::prost::alloc::vec::Vec<ImportedChat>,
+}
+/// A chat to import.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ImportedChat {
+    /// Required. The chat inside the channel, up to 256 characters.
+    #[prost(string, tag = "1")]
+    pub chat: ::prost::alloc::string::String,
+    /// What is told of the customer.
+    #[prost(message, optional, tag = "2")]
+    pub contact: ::core::option::Option<ToldContact>,
+    /// What a CRM knows the dialogue as.
+    #[prost(message, optional, tag = "3")]
+    pub crm: ::core::option::Option<CrmReferences>,
+    /// The status of a dialogue that begins with this batch. Unspecified: PENDING. One that was there keeps its own.
+    #[prost(enumeration = "DialogueStatus", tag = "4")]
+    pub status: i32,
+}
+/// A message to import.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ImportedMessage {
+    /// Required. Its chat.
+    #[prost(string, tag = "1")]
+    pub chat: ::prost::alloc::string::String,
+    /// Required. What it was called where it comes from, up to 256 characters: what makes a repeat harmless.
+    #[prost(string, tag = "2")]
+    pub message_id: ::prost::alloc::string::String,
+    /// Required. Who wrote it: USER, ASSISTANT or EMPLOYEE.
+    #[prost(enumeration = "MessageRole", tag = "3")]
+    pub role: i32,
+    /// Required. The text, 1 to 65,536 bytes, without U+0000.
+    #[prost(string, tag = "4")]
+    pub text: ::prost::alloc::string::String,
+    /// Required. When it was written: not before 1970, nor in the future.
+    #[prost(message, optional, tag = "5")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What is to be kept with it, up to 16,384 bytes as JSON.
+    #[prost(message, optional, tag = "6")]
+    pub metadata: ::core::option::Option<::prost_types::Struct>,
+}
+/// What an import did.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ImportMessagesResponse {
+    /// How many messages were recorded.
+    #[prost(int32, tag = "1")]
+    pub imported_count: i32,
+    /// How many were known.
+    #[prost(int32, tag = "2")]
+    pub known_count: i32,
+    /// How many dialogues began.
+    #[prost(int32, tag = "3")]
+    pub created_dialogue_count: i32,
+    /// What was left out.
+    #[prost(message, repeated, tag = "4")]
+    pub faults: ::prost::alloc::vec::Vec<ImportFault>,
+}
+/// A row that was left out.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ImportFault {
+    /// Whether it is one of the chats; else it is one of the messages.
+    #[prost(bool, tag = "1")]
+    pub chat: bool,
+    /// Its place among these, from 0.
+    #[prost(int32, tag = "2")]
+    pub index: i32,
+    /// Why, in one sentence.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// The helpdesk's word for where a dialogue stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -4641,6 +4835,65 @@ pub mod dialogues_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Lists contacts: the customers that dialogues are held with, newest first. ListDialogues gives the dialogues of one.
+        /// Reasons: PAGE_TOKEN_INVALID, FIELD_INVALID.
+        pub async fn list_contacts(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListContactsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListContactsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.DialoguesService/ListContacts",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.DialoguesService", "ListContacts"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes dialogues over from elsewhere, with what was said in them: history, which nobody answers. A batch is one
+        /// transaction. Repeating one changes nothing: what was imported is known by the ids it came with. Messages take their place
+        /// behind what the dialogue has, so a dialogue's messages must come in their order, over all batches; they keep their time. One row that is not as this contract asks is left out and named in the answer, and the rest
+        /// goes on. One `dialogue.imported` event tells of each dialogue that a batch touched (`data.messages`: how many), none of
+        /// single messages. Needs `dialogues:admin`. Reasons: FIELD_INVALID, CHANNEL_NOT_FOUND, OVERLOADED.
+        pub async fn import_messages(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ImportMessagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ImportMessagesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.DialoguesService/ImportMessages",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.DialoguesService", "ImportMessages"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -4763,6 +5016,27 @@ pub mod dialogues_service_server {
             request: tonic::Request<super::UpdateDialogueRequest>,
         ) -> std::result::Result<
             tonic::Response<super::UpdateDialogueResponse>,
+            tonic::Status,
+        >;
+        /// Lists contacts: the customers that dialogues are held with, newest first. ListDialogues gives the dialogues of one.
+        /// Reasons: PAGE_TOKEN_INVALID, FIELD_INVALID.
+        async fn list_contacts(
+            &self,
+            request: tonic::Request<super::ListContactsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListContactsResponse>,
+            tonic::Status,
+        >;
+        /// Takes dialogues over from elsewhere, with what was said in them: history, which nobody answers. A batch is one
+        /// transaction. Repeating one changes nothing: what was imported is known by the ids it came with. Messages take their place
+        /// behind what the dialogue has, so a dialogue's messages must come in their order, over all batches; they keep their time. One row that is not as this contract asks is left out and named in the answer, and the rest
+        /// goes on. One `dialogue.imported` event tells of each dialogue that a batch touched (`data.messages`: how many), none of
+        /// single messages. Needs `dialogues:admin`. Reasons: FIELD_INVALID, CHANNEL_NOT_FOUND, OVERLOADED.
+        async fn import_messages(
+            &self,
+            request: tonic::Request<super::ImportMessagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ImportMessagesResponse>,
             tonic::Status,
         >;
     }
@@ -5436,6 +5710,98 @@ pub mod dialogues_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/switchboard.v1.DialoguesService/ListContacts" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListContactsSvc<T: DialoguesService>(pub Arc<T>);
+                    impl<
+                        T: DialoguesService,
+                    > tonic::server::UnaryService<super::ListContactsRequest>
+                    for ListContactsSvc<T> {
+                        type Response = super::ListContactsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListContactsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DialoguesService>::list_contacts(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListContactsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.DialoguesService/ImportMessages" => {
+                    #[allow(non_camel_case_types)]
+                    struct ImportMessagesSvc<T: DialoguesService>(pub Arc<T>);
+                    impl<
+                        T: DialoguesService,
+                    > tonic::server::UnaryService<super::ImportMessagesRequest>
+                    for ImportMessagesSvc<T> {
+                        type Response = super::ImportMessagesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ImportMessagesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DialoguesService>::import_messages(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ImportMessagesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -5894,7 +6260,8 @@ pub struct Event {
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
     /// Output only. What happened: `agent.created`, `agent.updated`, `agent.deleted`, `channel.created`, `channel.updated`,
-    /// `channel.deleted`, `dialogue.created`, `dialogue.updated`, `dialogue.attribute_set`, `dialogue.control_changed`
+    /// `channel.deleted`, `dialogue.created`, `dialogue.updated` (`data.attributes`, or `data.contact_id` and `data.crm` when a message told of them),
+    /// `dialogue.imported` (`data.messages`: how many), `contact.created`, `contact.updated`, `dialogue.attribute_set`, `dialogue.control_changed`
     /// (`data`: `from`, `to`, `reason`, `by`), `message.received`, `message.conflict`, `message.replied`, `message.sent` (by a
     /// person, a program or Switchboard), `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.failed` (an attempt
     /// failed, another follows), `delivery.uncertain` (it may have arrived, another follows), `delivery.held`,
@@ -5915,7 +6282,7 @@ pub struct Event {
     /// Output only. The dialogue it is about. Empty: none.
     #[prost(string, tag = "5")]
     pub dialogue_id: ::prost::alloc::string::String,
-    /// Output only. The id of the message, turn, delivery, channel, agent, inbound webhook or endpoint it is about, as
+    /// Output only. The id of the message, turn, delivery, channel, agent, contact, inbound webhook or endpoint it is about, as
     /// its type says.
     #[prost(string, tag = "6")]
     pub subject_id: ::prost::alloc::string::String,
@@ -7817,6 +8184,19 @@ pub struct ReceiveMessageRequest {
     /// What it carries beside its text, up to 10 parts.
     #[prost(message, repeated, tag = "6")]
     pub parts: ::prost::alloc::vec::Vec<MessagePart>,
+    /// What is told of the customer. The contact that has one of these identities is the dialogue's from now on; a new one is
+    /// made where none has. Not set: nothing changes.
+    #[prost(message, optional, tag = "20")]
+    pub contact: ::core::option::Option<ToldContact>,
+    /// What a CRM knows the dialogue as. What is empty in it doesn't change.
+    #[prost(message, optional, tag = "21")]
+    pub crm: ::core::option::Option<CrmReferences>,
+    /// What is to be kept with the message, up to 16,384 bytes as JSON. No engine is given it.
+    #[prost(message, optional, tag = "22")]
+    pub metadata: ::core::option::Option<::prost_types::Struct>,
+    /// When the message was written. Kept and shown; the order of messages is that of their arrival.
+    #[prost(message, optional, tag = "23")]
+    pub send_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// The message is committed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -8432,7 +8812,7 @@ pub mod webhooks_service_client {
         }
         /// Accepts one message: the gRPC twin of `POST /api/webhook/new_message`. Answers after the message is committed; the
         /// agent's answer follows on its own. A known `message_id` with the same text changes nothing. Reasons: FIELD_INVALID,
-        /// CHANNEL_NOT_FOUND, CHANNEL_INACTIVE, MESSAGE_CONFLICT, OVERLOADED.
+        /// CHANNEL_NOT_FOUND, CHANNEL_INACTIVE, INTEGRATION_NOT_FOUND, MESSAGE_CONFLICT, OVERLOADED.
         pub async fn receive_message(
             &mut self,
             request: impl tonic::IntoRequest<super::ReceiveMessageRequest>,
@@ -8881,7 +9261,7 @@ pub mod webhooks_service_server {
     pub trait WebhooksService: std::marker::Send + std::marker::Sync + 'static {
         /// Accepts one message: the gRPC twin of `POST /api/webhook/new_message`. Answers after the message is committed; the
         /// agent's answer follows on its own. A known `message_id` with the same text changes nothing. Reasons: FIELD_INVALID,
-        /// CHANNEL_NOT_FOUND, CHANNEL_INACTIVE, MESSAGE_CONFLICT, OVERLOADED.
+        /// CHANNEL_NOT_FOUND, CHANNEL_INACTIVE, INTEGRATION_NOT_FOUND, MESSAGE_CONFLICT, OVERLOADED.
         async fn receive_message(
             &self,
             request: tonic::Request<super::ReceiveMessageRequest>,
@@ -10029,6 +10409,75 @@ pub struct RevokeApiKeyResponse {
     #[prost(message, optional, tag = "1")]
     pub api_key: ::core::option::Option<ApiKey>,
 }
+/// Asks what a workspace has done.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetStatsRequest {
+    /// The workspace's id. Empty: the caller's own.
+    #[prost(string, tag = "1")]
+    pub workspace_id: ::prost::alloc::string::String,
+}
+/// What a workspace has done.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetStatsResponse {
+    /// The counts.
+    #[prost(message, optional, tag = "1")]
+    pub stats: ::core::option::Option<Stats>,
+}
+/// Counts of a workspace, from its beginning.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Stats {
+    /// Output only. Messages from outside that were recorded, plus repeats and conflicts of them: all that were received.
+    #[prost(int64, tag = "1")]
+    pub received_messages: i64,
+    /// Output only. Messages that are kept: customers', people's and the agents', imported ones included. Markers of Switchboard
+    /// itself are not counted.
+    #[prost(int64, tag = "2")]
+    pub stored_messages: i64,
+    /// Output only. Repeats of known messages, which changed nothing.
+    #[prost(int64, tag = "3")]
+    pub duplicate_messages: i64,
+    /// Output only. Messages that came with a known id and another content.
+    #[prost(int64, tag = "4")]
+    pub conflicting_messages: i64,
+    /// Output only. Messages that were imported.
+    #[prost(int64, tag = "5")]
+    pub imported_messages: i64,
+    /// Output only. Calls of engines by turns that are closed, and by previews and replays: those that a vendor may ask money for,
+    /// as in `Usage.calls`.
+    #[prost(int64, tag = "6")]
+    pub engine_requests: i64,
+    /// Output only. Answers that agents committed.
+    #[prost(int64, tag = "7")]
+    pub answers: i64,
+    /// Output only. Messages that their receivers took, answers and people's alike; one that goes out in pieces counts once for
+    /// each.
+    #[prost(int64, tag = "8")]
+    pub delivered_messages: i64,
+    /// Output only. Errors: turns that failed, deliveries that are dead, calls that could not be understood.
+    #[prost(int64, tag = "9")]
+    pub errors: i64,
+    /// Output only. Turns that failed for good.
+    #[prost(int64, tag = "10")]
+    pub failed_turns: i64,
+    /// Output only. Deliveries that were given up.
+    #[prost(int64, tag = "11")]
+    pub dead_deliveries: i64,
+    /// Output only. Inbound webhooks that could not be understood.
+    #[prost(int64, tag = "12")]
+    pub quarantined_webhooks: i64,
+    /// Output only. Dialogues that began.
+    #[prost(int64, tag = "13")]
+    pub dialogues: i64,
+    /// Output only. Contacts that were made.
+    #[prost(int64, tag = "14")]
+    pub contacts: i64,
+    /// Output only. When the server process that answers was started.
+    #[prost(message, optional, tag = "15")]
+    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. How long that process has been running.
+    #[prost(message, optional, tag = "16")]
+    pub uptime: ::core::option::Option<::prost_types::Duration>,
+}
 /// Generated client implementations.
 #[cfg(feature = "client")]
 pub mod workspaces_service_client {
@@ -10362,6 +10811,33 @@ pub mod workspaces_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Tells what a workspace has done so far. Everything is counted, from its first message on, and what retention has deleted
+        /// stays counted. A count follows what it counts within a moment, and together they are of one moment. Needs an operator key
+        /// or `workspaces:read`. Reasons: WORKSPACE_NOT_FOUND.
+        pub async fn get_stats(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetStatsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetStatsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.WorkspacesService/GetStats",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("switchboard.v1.WorkspacesService", "GetStats"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -10451,6 +10927,16 @@ pub mod workspaces_service_server {
             request: tonic::Request<super::RevokeApiKeyRequest>,
         ) -> std::result::Result<
             tonic::Response<super::RevokeApiKeyResponse>,
+            tonic::Status,
+        >;
+        /// Tells what a workspace has done so far. Everything is counted, from its first message on, and what retention has deleted
+        /// stays counted. A count follows what it counts within a moment, and together they are of one moment. Needs an operator key
+        /// or `workspaces:read`. Reasons: WORKSPACE_NOT_FOUND.
+        async fn get_stats(
+            &self,
+            request: tonic::Request<super::GetStatsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetStatsResponse>,
             tonic::Status,
         >;
     }
@@ -10888,6 +11374,51 @@ pub mod workspaces_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RevokeApiKeySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.WorkspacesService/GetStats" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetStatsSvc<T: WorkspacesService>(pub Arc<T>);
+                    impl<
+                        T: WorkspacesService,
+                    > tonic::server::UnaryService<super::GetStatsRequest>
+                    for GetStatsSvc<T> {
+                        type Response = super::GetStatsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetStatsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WorkspacesService>::get_stats(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetStatsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

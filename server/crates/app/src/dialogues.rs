@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use domain::{
     DeliveryId, DialogueId, Error as Refusal, MessageId, Reason, Timestamp, TurnId, WorkspaceId,
+    contact::Contact,
     delivery::{Attempt, Author, Delivery, DeliveryState},
     dialogue::{Dialogue, MAX_TEXT_BYTES, Message, Role, Status},
     error::Violations,
@@ -11,11 +12,11 @@ use domain::{
     turn::{Run, Turn},
     workspace::{Level, Service},
 };
+pub use store::{contacts::Filter as ContactFilter, deliveries::Filter as DeliveryFilter, dialogues::Filter};
 use store::{
     control::{Change, NewMessage},
     events::NewEvent,
 };
-pub use store::{deliveries::Filter as DeliveryFilter, dialogues::Filter};
 use tokio::time::Instant;
 
 use crate::{App, Caller, Error, Page, PageRequest};
@@ -49,6 +50,23 @@ impl App {
         let items = store::dialogues::list(&mut tx, workspace, filter, before, limit + 1).await?;
         store::commit(tx).await?;
         Ok(Page::cut(items, limit, &token, store::dialogues::key_of))
+    }
+
+    /// Lists contacts, newest first.
+    pub async fn list_contacts(
+        &self,
+        caller: &Caller,
+        filter: &ContactFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Contact>, Error> {
+        let workspace = caller.require(Service::Dialogues, Level::Read)?;
+        let limit = page.limit()?;
+        let token = ("contacts", filter);
+        let before = page.after(&token)?;
+        let mut tx = self.store().workspace(workspace).await?;
+        let items = store::contacts::list(&mut tx, workspace, filter, before, limit + 1).await?;
+        store::commit(tx).await?;
+        Ok(Page::cut(items, limit, &token, |contact| contact.id))
     }
 
     /// Lists the messages of a dialogue, oldest first.

@@ -3,10 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{
-    AgentId, ChannelId, DialogueId, Error as Refusal, InboundWebhookId, MessageId, Reason, WorkspaceId,
+    AgentId, ChannelId, DialogueId, Error as Refusal, InboundWebhookId, IntegrationId, MessageId, Reason,
+    WorkspaceId,
+    contact::{CrmReferences, NewContact},
     dialogue::{MAX_EXTERNAL_ID_CHARS, MAX_TEXT_BYTES, Role},
     error::Violations,
     inbound::{InboundEvent, InboundMessage, InboundWebhook, Outcome, RawRequest, Sender, Verified},
+    new_message::NewMessage,
+    part::Part,
     policy::{NewerMessage, ReplyPolicy, Takeover},
     token::{TokenHash, TokenKind, workspace_of},
     vendor::{VendorAccount, VerifyError},
@@ -20,7 +24,7 @@ use store::{
     Kept, Store,
     channels::SealedChannel,
     events::NewEvent,
-    record::{NewRecord, Recorded, Takes},
+    record::{Link, LinkedContact, NewRecord, Recorded, Takes},
 };
 
 use crate::{
@@ -167,6 +171,34 @@ async fn record_all(kept: &mut Kept, items: &[NewRecord]) -> Result<Vec<Recorded
     answers.into_iter().collect::<Option<Vec<_>>>().ok_or(store::Error::Contended)
 }
 
+/// What makes a repeat of a message known. The length keeps chat and id apart, whatever they hold.
+pub(crate) fn dedup_key(chat: &str, external_id: &str) -> String {
+    format!("{}:{chat}{external_id}", chat.len())
+}
+
+/// What tells a repeat from a conflict.
+pub(crate) fn digest(role: Role, text: &str, parts: &[Part]) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    digest.update(role.as_str());
+    digest.update([0]);
+    digest.update(text);
+    for part in parts {
+        digest.update([0]);
+        digest.update(part.kind.as_str());
+        digest.update(&part.url);
+    }
+    digest.finalize().into()
+}
+
+/// The integrations that are named in what is told of a dialogue.
+pub(crate) fn integrations_of(
+    contact: Option<&NewContact>,
+    references: &CrmReferences,
+) -> Vec<IntegrationId> {
+    let identities = contact.iter().flat_map(|contact| &contact.identities);
+    identities.filter_map(|identity| identity.integration).chain(references.integration).collect()
+}
+
 impl App {
     /// Finds the agent that bears this value of the token header, for `new_message` and hooks without a signature.
     ///
@@ -224,6 +256,9 @@ impl App {
     ) -> Result<Accepted, Error> {
         let workspace = caller.require(Service::Webhooks, Level::Write)?;
         let channel = self.route(workspace, channel).await?;
+        for integration in integrations_of(message.contact.as_ref(), &message.references) {
+            self.get_integration_of(workspace, integration).await?;
+        }
         self.accept(workspace, &channel, message, &Verified::vouched(raw), "grpc").await
     }
 
@@ -374,7 +409,8 @@ impl App {
         let channel = &route.sealed.channel;
         let policy = &route.policy;
         let mut violations = Violations::default();
-        let InboundMessage { chat, external_id, text, parts, sender } = message;
+        let InboundMessage { chat, external_id, text, parts, sender, contact, references, metadata, sent_at } =
+            message;
         violations.require(
             (!text.is_empty() || !parts.is_empty()) && text.len() <= MAX_TEXT_BYTES && !text.contains('\0'),
             "text",
@@ -390,6 +426,11 @@ impl App {
             "message_id",
             "may have up to 256 characters, without U+0000",
         );
+        if let Some(contact) = &contact {
+            contact.check(&mut violations, "contact");
+        }
+        references.check(&mut violations, "crm");
+        domain::import::check_metadata(&mut violations, &metadata);
         violations.finish()?;
         if !channel.active {
             return Err(Refusal::new(
@@ -407,25 +448,15 @@ impl App {
             Sender::Customer => Role::User,
             Sender::Employee => Role::Employee,
         };
-        let mut digest = Sha256::new();
-        digest.update(role.as_str());
-        digest.update([0]);
-        digest.update(&text);
-        for part in &parts {
-            digest.update([0]);
-            digest.update(part.kind.as_str());
-            digest.update(&part.url);
-        }
         let webhook: InboundWebhookId = self.id();
         let record = NewRecord {
             workspace,
             channel: channel.id,
             agent: channel.agent,
             dialogue: DialogueId::derive(workspace, channel.id, &chat),
-            // The length keeps chat and id apart, whatever they hold.
-            dedup_key: format!("{}:{chat}{external_id}", chat.len()),
+            dedup_key: dedup_key(&chat, &external_id),
             chat,
-            digest: digest.finalize().into(),
+            digest: digest(role, &text, &parts),
             message: id,
             external_id: external_id.clone(),
             role,
@@ -444,6 +475,12 @@ impl App {
             takes: (role == Role::Employee && policy.takeover == Takeover::TakeControl)
                 .then(|| Takes { returns_at: policy.returns_at(now) }),
             disturbs: policy.newer_message == NewerMessage::Restart,
+            link: (contact.is_some() || !references.is_empty()).then(|| Link {
+                contact: contact.map(|told| LinkedContact { id: self.id(), told }),
+                crm: references,
+            }),
+            metadata,
+            sent_at,
         };
         let recorded = self.inner.inbox.offer(record).await?;
         metrics::counter!("switchboard_inbound_messages_total", "outcome" => recorded.outcome.as_str())
@@ -509,6 +546,9 @@ impl App {
         let raw = RawRequest { headers: http::HeaderMap::new(), body: stored.body.into() };
         let verified = Verified::vouched(raw);
         let mut message = self.understand(workspace, &route, &verified, "replay").await?;
+        if stored.route == "grpc" {
+            NewMessage::read_context(&verified.get().body, &mut message);
+        }
         if message.external_id.is_none() {
             // The first time it got the id of its message for want of one; the replay must find that. What was quarantined has
             // no message: then the call itself is what a second replay must find.

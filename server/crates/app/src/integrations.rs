@@ -381,7 +381,7 @@ impl App {
         Ok((self.get_integration_of(workspace, id).await?, steps))
     }
 
-    async fn get_integration_of(
+    pub(crate) async fn get_integration_of(
         &self,
         workspace: WorkspaceId,
         id: IntegrationId,

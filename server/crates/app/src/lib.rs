@@ -18,6 +18,7 @@ mod feeder;
 mod gather;
 mod governor;
 mod hub;
+pub mod imports;
 pub mod inbound;
 pub mod integrations;
 mod jobs;
@@ -37,7 +38,11 @@ mod usage;
 pub mod worker;
 pub mod workspaces;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 pub use caller::Caller;
 use domain::{
@@ -103,6 +108,9 @@ struct Inner {
     sealer: sealing::Sealer,
     settings: Settings,
     worker: WorkerId,
+    /// When this process was started, and the same by a clock that nobody sets.
+    started_at: Timestamp,
+    begun: Instant,
     hub: Arc<Hub>,
     keys: caller::KeyCache,
     routes: inbound::RouteCache,
@@ -134,6 +142,8 @@ impl App {
         let app = Self {
             inner: Arc::new(Inner {
                 worker: ids.next(),
+                started_at: clock.now(),
+                begun: Instant::now(),
                 keys: caller::new_cache(),
                 routes: inbound::RouteCache::new(),
                 budgets: budgets::new_cache(),

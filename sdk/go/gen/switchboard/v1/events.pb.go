@@ -30,7 +30,8 @@ type Event struct {
 	// Output only. UUIDv7 of the event.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Output only. What happened: `agent.created`, `agent.updated`, `agent.deleted`, `channel.created`, `channel.updated`,
-	// `channel.deleted`, `dialogue.created`, `dialogue.updated`, `dialogue.attribute_set`, `dialogue.control_changed`
+	// `channel.deleted`, `dialogue.created`, `dialogue.updated` (`data.attributes`, or `data.contact_id` and `data.crm` when a message told of them),
+	// `dialogue.imported` (`data.messages`: how many), `contact.created`, `contact.updated`, `dialogue.attribute_set`, `dialogue.control_changed`
 	// (`data`: `from`, `to`, `reason`, `by`), `message.received`, `message.conflict`, `message.replied`, `message.sent` (by a
 	// person, a program or Switchboard), `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.failed` (an attempt
 	// failed, another follows), `delivery.uncertain` (it may have arrived, another follows), `delivery.held`,
@@ -47,7 +48,7 @@ type Event struct {
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Output only. The dialogue it is about. Empty: none.
 	DialogueId string `protobuf:"bytes,5,opt,name=dialogue_id,json=dialogueId,proto3" json:"dialogue_id,omitempty"`
-	// Output only. The id of the message, turn, delivery, channel, agent, inbound webhook or endpoint it is about, as
+	// Output only. The id of the message, turn, delivery, channel, agent, contact, inbound webhook or endpoint it is about, as
 	// its type says.
 	SubjectId string `protobuf:"bytes,6,opt,name=subject_id,json=subjectId,proto3" json:"subject_id,omitempty"`
 	// Output only. The message it is about, for `message.received`, `message.replied` and `message.sent`.

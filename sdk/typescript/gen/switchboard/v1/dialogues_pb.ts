@@ -6,15 +6,17 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Message as Message$1, Usage } from "./common_pb.js";
+import type { CrmReferences, Message as Message$1, MessageRole, Usage } from "./common_pb.js";
 import { file_switchboard_v1_common } from "./common_pb.js";
+import type { Contact, ToldContact } from "./contacts_pb.js";
+import { file_switchboard_v1_contacts } from "./contacts_pb.js";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file switchboard/v1/dialogues.proto.
  */
 export const file_switchboard_v1_dialogues: GenFile = /*@__PURE__*/
-  fileDesc("Ch5zd2l0Y2hib2FyZC92MS9kaWFsb2d1ZXMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIskCCghEaWFsb2d1ZRIKCgJpZBgBIAEoCRISCgpjaGFubmVsX2lkGAIgASgJEgwKBGNoYXQYAyABKAkSLgoGc3RhdHVzGAQgASgOMh4uc3dpdGNoYm9hcmQudjEuRGlhbG9ndWVTdGF0dXMSFQoNbWVzc2FnZV9jb3VudBgFIAEoAxIrCgphdHRyaWJ1dGVzGAYgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIPCgd2ZXJzaW9uGAcgASgDEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoHY29udHJvbBgKIAEoCzIXLnN3aXRjaGJvYXJkLnYxLkNvbnRyb2witQEKB0NvbnRyb2wSLQoGaG9sZGVyGAEgASgOMh0uc3dpdGNoYm9hcmQudjEuQ29udHJvbEhvbGRlchIuCgpzaW5jZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZyZWFzb24YAyABKAkSCgoCYnkYBCABKAkSLwoLcmV0dXJuX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIt4CCgRUdXJuEgoKAmlkGAEgASgJEhMKC2RpYWxvZ3VlX2lkGAIgASgJEhAKCGFnZW50X2lkGAMgASgJEigKBXN0YXRlGAQgASgOMhkuc3dpdGNoYm9hcmQudjEuVHVyblN0YXRlEg4KBnJlYXNvbhgFIAEoCRIXCg9jb3ZlcmVkX3Rocm91Z2gYBiABKAMSGAoQcmVwbHlfbWVzc2FnZV9pZBgHIAEoCRIhCgRydW5zGAggAygLMhMuc3dpdGNoYm9hcmQudjEuUnVuEi8KC2NyZWF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpjbG9zZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRsYXRlGAsgASgIEiQKBXVzYWdlGAwgASgLMhUuc3dpdGNoYm9hcmQudjEuVXNhZ2UikQIKA1J1bhIOCgZudW1iZXIYASABKAUSJwoFc3RhdGUYAiABKA4yGC5zd2l0Y2hib2FyZC52MS5SdW5TdGF0ZRINCgVlcnJvchgFIAEoCRIpCghtYW5pZmVzdBgGIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSLgoKc3RhcnRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiQKBXVzYWdlGAkgASgLMhUuc3dpdGNoYm9hcmQudjEuVXNhZ2USEwoLcHJvbXB0X2hhc2gYCiABKAkiwgMKCERlbGl2ZXJ5EgoKAmlkGAEgASgJEhMKC2RpYWxvZ3VlX2lkGAIgASgJEhIKCm1lc3NhZ2VfaWQYAyABKAkSEgoKY2hhbm5lbF9pZBgEIAEoCRIsCgVzdGF0ZRgFIAEoDjIdLnN3aXRjaGJvYXJkLnYxLkRlbGl2ZXJ5U3RhdGUSDgoGcmVhc29uGAYgASgJEhUKDWF0dGVtcHRfY291bnQYByABKAUSNQoRbmV4dF9hdHRlbXB0X3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKCGF0dGVtcHRzGAkgAygLMhcuc3dpdGNoYm9hcmQudjEuQXR0ZW1wdBIvCgtjcmVhdGVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLc2V0dGxlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KBmF1dGhvchgMIAEoDjIdLnN3aXRjaGJvYXJkLnYxLk1lc3NhZ2VBdXRob3ISEQoJdGV4dF9mcm9tGA0gASgFEhIKCnRleHRfY2hhcnMYDiABKAUi4gEKB0F0dGVtcHQSDgoGbnVtYmVyGAEgASgFEisKBXN0YXRlGAIgASgOMhwuc3dpdGNoYm9hcmQudjEuQXR0ZW1wdFN0YXRlEhMKC2h0dHBfc3RhdHVzGAMgASgFEg0KBWVycm9yGAQgASgJEhgKEHJlc3BvbnNlX2V4Y2VycHQYBSABKAkSLgoKc3RhcnRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIiAKEkdldERpYWxvZ3VlUmVxdWVzdBIKCgJpZBgBIAEoCSJBChNHZXREaWFsb2d1ZVJlc3BvbnNlEioKCGRpYWxvZ3VlGAEgASgLMhguc3dpdGNoYm9hcmQudjEuRGlhbG9ndWUigQEKFExpc3REaWFsb2d1ZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEhIKCmNoYW5uZWxfaWQYAyABKAkSLgoGc3RhdHVzGAQgASgOMh4uc3dpdGNoYm9hcmQudjEuRGlhbG9ndWVTdGF0dXMiXQoVTGlzdERpYWxvZ3Vlc1Jlc3BvbnNlEisKCWRpYWxvZ3VlcxgBIAMoCzIYLnN3aXRjaGJvYXJkLnYxLkRpYWxvZ3VlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJRChNMaXN0TWVzc2FnZXNSZXF1ZXN0EhMKC2RpYWxvZ3VlX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIloKFExpc3RNZXNzYWdlc1Jlc3BvbnNlEikKCG1lc3NhZ2VzGAEgAygLMhcuc3dpdGNoYm9hcmQudjEuTWVzc2FnZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiTgoQTGlzdFR1cm5zUmVxdWVzdBITCgtkaWFsb2d1ZV9pZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJRChFMaXN0VHVybnNSZXNwb25zZRIjCgV0dXJucxgBIAMoCzIULnN3aXRjaGJvYXJkLnYxLlR1cm4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIhwKDkdldFR1cm5SZXF1ZXN0EgoKAmlkGAEgASgJIjUKD0dldFR1cm5SZXNwb25zZRIiCgR0dXJuGAEgASgLMhQuc3dpdGNoYm9hcmQudjEuVHVybiKBAQoVTGlzdERlbGl2ZXJpZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEhMKC2RpYWxvZ3VlX2lkGAMgASgJEiwKBXN0YXRlGAQgASgOMh0uc3dpdGNoYm9hcmQudjEuRGVsaXZlcnlTdGF0ZSJfChZMaXN0RGVsaXZlcmllc1Jlc3BvbnNlEiwKCmRlbGl2ZXJpZXMYASADKAsyGC5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIAoSR2V0RGVsaXZlcnlSZXF1ZXN0EgoKAmlkGAEgASgJIkEKE0dldERlbGl2ZXJ5UmVzcG9uc2USKgoIZGVsaXZlcnkYASABKAsyGC5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeSIiChRSZXRyeURlbGl2ZXJ5UmVxdWVzdBIKCgJpZBgBIAEoCSJDChVSZXRyeURlbGl2ZXJ5UmVzcG9uc2USKgoIZGVsaXZlcnkYASABKAsyGC5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeSJcChZSZXNvbHZlRGVsaXZlcnlSZXF1ZXN0EgoKAmlkGAEgASgJEjYKCnJlc29sdXRpb24YAiABKA4yIi5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeVJlc29sdXRpb24iRQoXUmVzb2x2ZURlbGl2ZXJ5UmVzcG9uc2USKgoIZGVsaXZlcnkYASABKAsyGC5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeSKGAQoSU2VuZE1lc3NhZ2VSZXF1ZXN0EhMKC2RpYWxvZ3VlX2lkGAEgASgJEgwKBHRleHQYAiABKAkSLQoGYXV0aG9yGAMgASgOMh0uc3dpdGNoYm9hcmQudjEuTWVzc2FnZUF1dGhvchIKCgJieRgEIAEoCRISCgpyZXF1ZXN0X2lkGAUgASgJImsKE1NlbmRNZXNzYWdlUmVzcG9uc2USKAoHbWVzc2FnZRgBIAEoCzIXLnN3aXRjaGJvYXJkLnYxLk1lc3NhZ2USKgoIZGVsaXZlcnkYAiABKAsyGC5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeSJ2ChJUYWtlQ29udHJvbFJlcXVlc3QSEwoLZGlhbG9ndWVfaWQYASABKAkSCgoCYnkYAiABKAkSDgoGcmVhc29uGAMgASgJEi8KDHJldHVybl9hZnRlchgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJBChNUYWtlQ29udHJvbFJlc3BvbnNlEioKCGRpYWxvZ3VlGAEgASgLMhguc3dpdGNoYm9hcmQudjEuRGlhbG9ndWUiSAoVUmVsZWFzZUNvbnRyb2xSZXF1ZXN0EhMKC2RpYWxvZ3VlX2lkGAEgASgJEgoKAmJ5GAIgASgJEg4KBnJlYXNvbhgDIAEoCSJEChZSZWxlYXNlQ29udHJvbFJlc3BvbnNlEioKCGRpYWxvZ3VlGAEgASgLMhguc3dpdGNoYm9hcmQudjEuRGlhbG9ndWUidAoVVXBkYXRlRGlhbG9ndWVSZXF1ZXN0EioKCGRpYWxvZ3VlGAEgASgLMhguc3dpdGNoYm9hcmQudjEuRGlhbG9ndWUSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIkQKFlVwZGF0ZURpYWxvZ3VlUmVzcG9uc2USKgoIZGlhbG9ndWUYASABKAsyGC5zd2l0Y2hib2FyZC52MS5EaWFsb2d1ZSqjAQoORGlhbG9ndWVTdGF0dXMSHwobRElBTE9HVUVfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGwoXRElBTE9HVUVfU1RBVFVTX1BFTkRJTkcQARIYChRESUFMT0dVRV9TVEFUVVNfT1BFThACEhsKF0RJQUxPR1VFX1NUQVRVU19TTk9PWkVEEAMSHAoYRElBTE9HVUVfU1RBVFVTX1JFU09MVkVEEAQqoAEKCVR1cm5TdGF0ZRIaChZUVVJOX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVVFVSTl9TVEFURV9DT0xMRUNUSU5HEAESFgoSVFVSTl9TVEFURV9SVU5OSU5HEAISFgoSVFVSTl9TVEFURV9SRVBMSUVEEAMSFQoRVFVSTl9TVEFURV9TSUxFTlQQBBIVChFUVVJOX1NUQVRFX0ZBSUxFRBAFKq8BCghSdW5TdGF0ZRIZChVSVU5fU1RBVEVfVU5TUEVDSUZJRUQQABIVChFSVU5fU1RBVEVfU1RBUlRFRBABEhYKElJVTl9TVEFURV9BTlNXRVJFRBACEhIKDlJVTl9TVEFURV9MT1NUEAMSFAoQUlVOX1NUQVRFX0ZBSUxFRBAEEhgKFFJVTl9TVEFURV9TVVBFUlNFREVEEAUSFQoRUlVOX1NUQVRFX1dBSVRJTkcQBiryAQoNRGVsaXZlcnlTdGF0ZRIeChpERUxJVkVSWV9TVEFURV9VTlNQRUNJRklFRBAAEhoKFkRFTElWRVJZX1NUQVRFX1BFTkRJTkcQARIaChZERUxJVkVSWV9TVEFURV9TVEFSVEVEEAISHAoYREVMSVZFUllfU1RBVEVfREVMSVZFUkVEEAMSGwoXREVMSVZFUllfU1RBVEVfV0lUSEhFTEQQBBIXChNERUxJVkVSWV9TVEFURV9ERUFEEAUSHAoYREVMSVZFUllfU1RBVEVfVU5DRVJUQUlOEAYSFwoTREVMSVZFUllfU1RBVEVfSEVMRBAHKpoBCgxBdHRlbXB0U3RhdGUSHQoZQVRURU1QVF9TVEFURV9VTlNQRUNJRklFRBAAEhkKFUFUVEVNUFRfU1RBVEVfU1RBUlRFRBABEhsKF0FUVEVNUFRfU1RBVEVfU1VDQ0VFREVEEAISGAoUQVRURU1QVF9TVEFURV9GQUlMRUQQAxIZChVBVFRFTVBUX1NUQVRFX1VOS05PV04QBCp+Cg1Db250cm9sSG9sZGVyEh4KGkNPTlRST0xfSE9MREVSX1VOU1BFQ0lGSUVEEAASGAoUQ09OVFJPTF9IT0xERVJfQUdFTlQQARIYChRDT05UUk9MX0hPTERFUl9IVU1BThACEhkKFUNPTlRST0xfSE9MREVSX05PQk9EWRADKqABCg1NZXNzYWdlQXV0aG9yEh4KGk1FU1NBR0VfQVVUSE9SX1VOU1BFQ0lGSUVEEAASGAoUTUVTU0FHRV9BVVRIT1JfQUdFTlQQARIbChdNRVNTQUdFX0FVVEhPUl9PUEVSQVRPUhACEh0KGU1FU1NBR0VfQVVUSE9SX0FVVE9NQVRJT04QAxIZChVNRVNTQUdFX0FVVEhPUl9TWVNURU0QBCqdAQoSRGVsaXZlcnlSZXNvbHV0aW9uEiMKH0RFTElWRVJZX1JFU09MVVRJT05fVU5TUEVDSUZJRUQQABIhCh1ERUxJVkVSWV9SRVNPTFVUSU9OX0RFTElWRVJFRBABEh4KGkRFTElWRVJZX1JFU09MVVRJT05fUkVTRU5EEAISHwobREVMSVZFUllfUkVTT0xVVElPTl9ESVNDQVJEEAMyrgkKEERpYWxvZ3Vlc1NlcnZpY2USVgoLR2V0RGlhbG9ndWUSIi5zd2l0Y2hib2FyZC52MS5HZXREaWFsb2d1ZVJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5HZXREaWFsb2d1ZVJlc3BvbnNlElwKDUxpc3REaWFsb2d1ZXMSJC5zd2l0Y2hib2FyZC52MS5MaXN0RGlhbG9ndWVzUmVxdWVzdBolLnN3aXRjaGJvYXJkLnYxLkxpc3REaWFsb2d1ZXNSZXNwb25zZRJZCgxMaXN0TWVzc2FnZXMSIy5zd2l0Y2hib2FyZC52MS5MaXN0TWVzc2FnZXNSZXF1ZXN0GiQuc3dpdGNoYm9hcmQudjEuTGlzdE1lc3NhZ2VzUmVzcG9uc2USUAoJTGlzdFR1cm5zEiAuc3dpdGNoYm9hcmQudjEuTGlzdFR1cm5zUmVxdWVzdBohLnN3aXRjaGJvYXJkLnYxLkxpc3RUdXJuc1Jlc3BvbnNlEkoKB0dldFR1cm4SHi5zd2l0Y2hib2FyZC52MS5HZXRUdXJuUmVxdWVzdBofLnN3aXRjaGJvYXJkLnYxLkdldFR1cm5SZXNwb25zZRJfCg5MaXN0RGVsaXZlcmllcxIlLnN3aXRjaGJvYXJkLnYxLkxpc3REZWxpdmVyaWVzUmVxdWVzdBomLnN3aXRjaGJvYXJkLnYxLkxpc3REZWxpdmVyaWVzUmVzcG9uc2USVgoLR2V0RGVsaXZlcnkSIi5zd2l0Y2hib2FyZC52MS5HZXREZWxpdmVyeVJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5HZXREZWxpdmVyeVJlc3BvbnNlElwKDVJldHJ5RGVsaXZlcnkSJC5zd2l0Y2hib2FyZC52MS5SZXRyeURlbGl2ZXJ5UmVxdWVzdBolLnN3aXRjaGJvYXJkLnYxLlJldHJ5RGVsaXZlcnlSZXNwb25zZRJiCg9SZXNvbHZlRGVsaXZlcnkSJi5zd2l0Y2hib2FyZC52MS5SZXNvbHZlRGVsaXZlcnlSZXF1ZXN0Gicuc3dpdGNoYm9hcmQudjEuUmVzb2x2ZURlbGl2ZXJ5UmVzcG9uc2USVgoLU2VuZE1lc3NhZ2USIi5zd2l0Y2hib2FyZC52MS5TZW5kTWVzc2FnZVJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5TZW5kTWVzc2FnZVJlc3BvbnNlElYKC1Rha2VDb250cm9sEiIuc3dpdGNoYm9hcmQudjEuVGFrZUNvbnRyb2xSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuVGFrZUNvbnRyb2xSZXNwb25zZRJfCg5SZWxlYXNlQ29udHJvbBIlLnN3aXRjaGJvYXJkLnYxLlJlbGVhc2VDb250cm9sUmVxdWVzdBomLnN3aXRjaGJvYXJkLnYxLlJlbGVhc2VDb250cm9sUmVzcG9uc2USXwoOVXBkYXRlRGlhbG9ndWUSJS5zd2l0Y2hib2FyZC52MS5VcGRhdGVEaWFsb2d1ZVJlcXVlc3QaJi5zd2l0Y2hib2FyZC52MS5VcGRhdGVEaWFsb2d1ZVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp, file_switchboard_v1_common]);
+  fileDesc("Ch5zd2l0Y2hib2FyZC92MS9kaWFsb2d1ZXMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIokDCghEaWFsb2d1ZRIKCgJpZBgBIAEoCRISCgpjaGFubmVsX2lkGAIgASgJEgwKBGNoYXQYAyABKAkSLgoGc3RhdHVzGAQgASgOMh4uc3dpdGNoYm9hcmQudjEuRGlhbG9ndWVTdGF0dXMSFQoNbWVzc2FnZV9jb3VudBgFIAEoAxIrCgphdHRyaWJ1dGVzGAYgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIPCgd2ZXJzaW9uGAcgASgDEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoHY29udHJvbBgKIAEoCzIXLnN3aXRjaGJvYXJkLnYxLkNvbnRyb2wSEgoKY29udGFjdF9pZBgUIAEoCRIqCgNjcm0YFSABKAsyHS5zd2l0Y2hib2FyZC52MS5Dcm1SZWZlcmVuY2VzIrUBCgdDb250cm9sEi0KBmhvbGRlchgBIAEoDjIdLnN3aXRjaGJvYXJkLnYxLkNvbnRyb2xIb2xkZXISLgoKc2luY2VfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGcmVhc29uGAMgASgJEgoKAmJ5GAQgASgJEi8KC3JldHVybl90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLeAgoEVHVybhIKCgJpZBgBIAEoCRITCgtkaWFsb2d1ZV9pZBgCIAEoCRIQCghhZ2VudF9pZBgDIAEoCRIoCgVzdGF0ZRgEIAEoDjIZLnN3aXRjaGJvYXJkLnYxLlR1cm5TdGF0ZRIOCgZyZWFzb24YBSABKAkSFwoPY292ZXJlZF90aHJvdWdoGAYgASgDEhgKEHJlcGx5X21lc3NhZ2VfaWQYByABKAkSIQoEcnVucxgIIAMoCzITLnN3aXRjaGJvYXJkLnYxLlJ1bhIvCgtjcmVhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKY2xvc2VfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEbGF0ZRgLIAEoCBIkCgV1c2FnZRgMIAEoCzIVLnN3aXRjaGJvYXJkLnYxLlVzYWdlIpECCgNSdW4SDgoGbnVtYmVyGAEgASgFEicKBXN0YXRlGAIgASgOMhguc3dpdGNoYm9hcmQudjEuUnVuU3RhdGUSDQoFZXJyb3IYBSABKAkSKQoIbWFuaWZlc3QYBiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Ei4KCnN0YXJ0X3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgV1c2FnZRgJIAEoCzIVLnN3aXRjaGJvYXJkLnYxLlVzYWdlEhMKC3Byb21wdF9oYXNoGAogASgJIsIDCghEZWxpdmVyeRIKCgJpZBgBIAEoCRITCgtkaWFsb2d1ZV9pZBgCIAEoCRISCgptZXNzYWdlX2lkGAMgASgJEhIKCmNoYW5uZWxfaWQYBCABKAkSLAoFc3RhdGUYBSABKA4yHS5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeVN0YXRlEg4KBnJlYXNvbhgGIAEoCRIVCg1hdHRlbXB0X2NvdW50GAcgASgFEjUKEW5leHRfYXR0ZW1wdF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCghhdHRlbXB0cxgJIAMoCzIXLnN3aXRjaGJvYXJkLnYxLkF0dGVtcHQSLwoLY3JlYXRlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3NldHRsZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCgZhdXRob3IYDCABKA4yHS5zd2l0Y2hib2FyZC52MS5NZXNzYWdlQXV0aG9yEhEKCXRleHRfZnJvbRgNIAEoBRISCgp0ZXh0X2NoYXJzGA4gASgFIuIBCgdBdHRlbXB0Eg4KBm51bWJlchgBIAEoBRIrCgVzdGF0ZRgCIAEoDjIcLnN3aXRjaGJvYXJkLnYxLkF0dGVtcHRTdGF0ZRITCgtodHRwX3N0YXR1cxgDIAEoBRINCgVlcnJvchgEIAEoCRIYChByZXNwb25zZV9leGNlcnB0GAUgASgJEi4KCnN0YXJ0X3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIgChJHZXREaWFsb2d1ZVJlcXVlc3QSCgoCaWQYASABKAkiQQoTR2V0RGlhbG9ndWVSZXNwb25zZRIqCghkaWFsb2d1ZRgBIAEoCzIYLnN3aXRjaGJvYXJkLnYxLkRpYWxvZ3VlIqYBChRMaXN0RGlhbG9ndWVzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRISCgpjaGFubmVsX2lkGAMgASgJEi4KBnN0YXR1cxgEIAEoDjIeLnN3aXRjaGJvYXJkLnYxLkRpYWxvZ3VlU3RhdHVzEg8KB2xlYWRfaWQYFCABKAkSEgoKY29udGFjdF9pZBgVIAEoCSJdChVMaXN0RGlhbG9ndWVzUmVzcG9uc2USKwoJZGlhbG9ndWVzGAEgAygLMhguc3dpdGNoYm9hcmQudjEuRGlhbG9ndWUSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIlEKE0xpc3RNZXNzYWdlc1JlcXVlc3QSEwoLZGlhbG9ndWVfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiWgoUTGlzdE1lc3NhZ2VzUmVzcG9uc2USKQoIbWVzc2FnZXMYASADKAsyFy5zd2l0Y2hib2FyZC52MS5NZXNzYWdlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJOChBMaXN0VHVybnNSZXF1ZXN0EhMKC2RpYWxvZ3VlX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIlEKEUxpc3RUdXJuc1Jlc3BvbnNlEiMKBXR1cm5zGAEgAygLMhQuc3dpdGNoYm9hcmQudjEuVHVybhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiHAoOR2V0VHVyblJlcXVlc3QSCgoCaWQYASABKAkiNQoPR2V0VHVyblJlc3BvbnNlEiIKBHR1cm4YASABKAsyFC5zd2l0Y2hib2FyZC52MS5UdXJuIoEBChVMaXN0RGVsaXZlcmllc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSEwoLZGlhbG9ndWVfaWQYAyABKAkSLAoFc3RhdGUYBCABKA4yHS5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeVN0YXRlIl8KFkxpc3REZWxpdmVyaWVzUmVzcG9uc2USLAoKZGVsaXZlcmllcxgBIAMoCzIYLnN3aXRjaGJvYXJkLnYxLkRlbGl2ZXJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIgChJHZXREZWxpdmVyeVJlcXVlc3QSCgoCaWQYASABKAkiQQoTR2V0RGVsaXZlcnlSZXNwb25zZRIqCghkZWxpdmVyeRgBIAEoCzIYLnN3aXRjaGJvYXJkLnYxLkRlbGl2ZXJ5IiIKFFJldHJ5RGVsaXZlcnlSZXF1ZXN0EgoKAmlkGAEgASgJIkMKFVJldHJ5RGVsaXZlcnlSZXNwb25zZRIqCghkZWxpdmVyeRgBIAEoCzIYLnN3aXRjaGJvYXJkLnYxLkRlbGl2ZXJ5IlwKFlJlc29sdmVEZWxpdmVyeVJlcXVlc3QSCgoCaWQYASABKAkSNgoKcmVzb2x1dGlvbhgCIAEoDjIiLnN3aXRjaGJvYXJkLnYxLkRlbGl2ZXJ5UmVzb2x1dGlvbiJFChdSZXNvbHZlRGVsaXZlcnlSZXNwb25zZRIqCghkZWxpdmVyeRgBIAEoCzIYLnN3aXRjaGJvYXJkLnYxLkRlbGl2ZXJ5IoYBChJTZW5kTWVzc2FnZVJlcXVlc3QSEwoLZGlhbG9ndWVfaWQYASABKAkSDAoEdGV4dBgCIAEoCRItCgZhdXRob3IYAyABKA4yHS5zd2l0Y2hib2FyZC52MS5NZXNzYWdlQXV0aG9yEgoKAmJ5GAQgASgJEhIKCnJlcXVlc3RfaWQYBSABKAkiawoTU2VuZE1lc3NhZ2VSZXNwb25zZRIoCgdtZXNzYWdlGAEgASgLMhcuc3dpdGNoYm9hcmQudjEuTWVzc2FnZRIqCghkZWxpdmVyeRgCIAEoCzIYLnN3aXRjaGJvYXJkLnYxLkRlbGl2ZXJ5InYKElRha2VDb250cm9sUmVxdWVzdBITCgtkaWFsb2d1ZV9pZBgBIAEoCRIKCgJieRgCIAEoCRIOCgZyZWFzb24YAyABKAkSLwoMcmV0dXJuX2FmdGVyGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkEKE1Rha2VDb250cm9sUmVzcG9uc2USKgoIZGlhbG9ndWUYASABKAsyGC5zd2l0Y2hib2FyZC52MS5EaWFsb2d1ZSJIChVSZWxlYXNlQ29udHJvbFJlcXVlc3QSEwoLZGlhbG9ndWVfaWQYASABKAkSCgoCYnkYAiABKAkSDgoGcmVhc29uGAMgASgJIkQKFlJlbGVhc2VDb250cm9sUmVzcG9uc2USKgoIZGlhbG9ndWUYASABKAsyGC5zd2l0Y2hib2FyZC52MS5EaWFsb2d1ZSJ0ChVVcGRhdGVEaWFsb2d1ZVJlcXVlc3QSKgoIZGlhbG9ndWUYASABKAsyGC5zd2l0Y2hib2FyZC52MS5EaWFsb2d1ZRIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2siRAoWVXBkYXRlRGlhbG9ndWVSZXNwb25zZRIqCghkaWFsb2d1ZRgBIAEoCzIYLnN3aXRjaGJvYXJkLnYxLkRpYWxvZ3VlImUKE0xpc3RDb250YWN0c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSEgoKY29udGFjdF9pZBgDIAEoCRITCgtleHRlcm5hbF9pZBgEIAEoCSJaChRMaXN0Q29udGFjdHNSZXNwb25zZRIpCghjb250YWN0cxgBIAMoCzIXLnN3aXRjaGJvYXJkLnYxLkNvbnRhY3QSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIosBChVJbXBvcnRNZXNzYWdlc1JlcXVlc3QSEgoKY2hhbm5lbF9pZBgBIAEoCRIxCghtZXNzYWdlcxgCIAMoCzIfLnN3aXRjaGJvYXJkLnYxLkltcG9ydGVkTWVzc2FnZRIrCgVjaGF0cxgDIAMoCzIcLnN3aXRjaGJvYXJkLnYxLkltcG9ydGVkQ2hhdCKmAQoMSW1wb3J0ZWRDaGF0EgwKBGNoYXQYASABKAkSLAoHY29udGFjdBgCIAEoCzIbLnN3aXRjaGJvYXJkLnYxLlRvbGRDb250YWN0EioKA2NybRgDIAEoCzIdLnN3aXRjaGJvYXJkLnYxLkNybVJlZmVyZW5jZXMSLgoGc3RhdHVzGAQgASgOMh4uc3dpdGNoYm9hcmQudjEuRGlhbG9ndWVTdGF0dXMiyAEKD0ltcG9ydGVkTWVzc2FnZRIMCgRjaGF0GAEgASgJEhIKCm1lc3NhZ2VfaWQYAiABKAkSKQoEcm9sZRgDIAEoDjIbLnN3aXRjaGJvYXJkLnYxLk1lc3NhZ2VSb2xlEgwKBHRleHQYBCABKAkSLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKCG1ldGFkYXRhGAYgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCKSAQoWSW1wb3J0TWVzc2FnZXNSZXNwb25zZRIWCg5pbXBvcnRlZF9jb3VudBgBIAEoBRITCgtrbm93bl9jb3VudBgCIAEoBRIeChZjcmVhdGVkX2RpYWxvZ3VlX2NvdW50GAMgASgFEisKBmZhdWx0cxgEIAMoCzIbLnN3aXRjaGJvYXJkLnYxLkltcG9ydEZhdWx0IjoKC0ltcG9ydEZhdWx0EgwKBGNoYXQYASABKAgSDQoFaW5kZXgYAiABKAUSDgoGcmVhc29uGAMgASgJKqMBCg5EaWFsb2d1ZVN0YXR1cxIfChtESUFMT0dVRV9TVEFUVVNfVU5TUEVDSUZJRUQQABIbChdESUFMT0dVRV9TVEFUVVNfUEVORElORxABEhgKFERJQUxPR1VFX1NUQVRVU19PUEVOEAISGwoXRElBTE9HVUVfU1RBVFVTX1NOT09aRUQQAxIcChhESUFMT0dVRV9TVEFUVVNfUkVTT0xWRUQQBCqgAQoJVHVyblN0YXRlEhoKFlRVUk5fU1RBVEVfVU5TUEVDSUZJRUQQABIZChVUVVJOX1NUQVRFX0NPTExFQ1RJTkcQARIWChJUVVJOX1NUQVRFX1JVTk5JTkcQAhIWChJUVVJOX1NUQVRFX1JFUExJRUQQAxIVChFUVVJOX1NUQVRFX1NJTEVOVBAEEhUKEVRVUk5fU1RBVEVfRkFJTEVEEAUqrwEKCFJ1blN0YXRlEhkKFVJVTl9TVEFURV9VTlNQRUNJRklFRBAAEhUKEVJVTl9TVEFURV9TVEFSVEVEEAESFgoSUlVOX1NUQVRFX0FOU1dFUkVEEAISEgoOUlVOX1NUQVRFX0xPU1QQAxIUChBSVU5fU1RBVEVfRkFJTEVEEAQSGAoUUlVOX1NUQVRFX1NVUEVSU0VERUQQBRIVChFSVU5fU1RBVEVfV0FJVElORxAGKvIBCg1EZWxpdmVyeVN0YXRlEh4KGkRFTElWRVJZX1NUQVRFX1VOU1BFQ0lGSUVEEAASGgoWREVMSVZFUllfU1RBVEVfUEVORElORxABEhoKFkRFTElWRVJZX1NUQVRFX1NUQVJURUQQAhIcChhERUxJVkVSWV9TVEFURV9ERUxJVkVSRUQQAxIbChdERUxJVkVSWV9TVEFURV9XSVRISEVMRBAEEhcKE0RFTElWRVJZX1NUQVRFX0RFQUQQBRIcChhERUxJVkVSWV9TVEFURV9VTkNFUlRBSU4QBhIXChNERUxJVkVSWV9TVEFURV9IRUxEEAcqmgEKDEF0dGVtcHRTdGF0ZRIdChlBVFRFTVBUX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVQVRURU1QVF9TVEFURV9TVEFSVEVEEAESGwoXQVRURU1QVF9TVEFURV9TVUNDRUVERUQQAhIYChRBVFRFTVBUX1NUQVRFX0ZBSUxFRBADEhkKFUFUVEVNUFRfU1RBVEVfVU5LTk9XThAEKn4KDUNvbnRyb2xIb2xkZXISHgoaQ09OVFJPTF9IT0xERVJfVU5TUEVDSUZJRUQQABIYChRDT05UUk9MX0hPTERFUl9BR0VOVBABEhgKFENPTlRST0xfSE9MREVSX0hVTUFOEAISGQoVQ09OVFJPTF9IT0xERVJfTk9CT0RZEAMqoAEKDU1lc3NhZ2VBdXRob3ISHgoaTUVTU0FHRV9BVVRIT1JfVU5TUEVDSUZJRUQQABIYChRNRVNTQUdFX0FVVEhPUl9BR0VOVBABEhsKF01FU1NBR0VfQVVUSE9SX09QRVJBVE9SEAISHQoZTUVTU0FHRV9BVVRIT1JfQVVUT01BVElPThADEhkKFU1FU1NBR0VfQVVUSE9SX1NZU1RFTRAEKp0BChJEZWxpdmVyeVJlc29sdXRpb24SIwofREVMSVZFUllfUkVTT0xVVElPTl9VTlNQRUNJRklFRBAAEiEKHURFTElWRVJZX1JFU09MVVRJT05fREVMSVZFUkVEEAESHgoaREVMSVZFUllfUkVTT0xVVElPTl9SRVNFTkQQAhIfChtERUxJVkVSWV9SRVNPTFVUSU9OX0RJU0NBUkQQAzLqCgoQRGlhbG9ndWVzU2VydmljZRJWCgtHZXREaWFsb2d1ZRIiLnN3aXRjaGJvYXJkLnYxLkdldERpYWxvZ3VlUmVxdWVzdBojLnN3aXRjaGJvYXJkLnYxLkdldERpYWxvZ3VlUmVzcG9uc2USXAoNTGlzdERpYWxvZ3VlcxIkLnN3aXRjaGJvYXJkLnYxLkxpc3REaWFsb2d1ZXNSZXF1ZXN0GiUuc3dpdGNoYm9hcmQudjEuTGlzdERpYWxvZ3Vlc1Jlc3BvbnNlElkKDExpc3RNZXNzYWdlcxIjLnN3aXRjaGJvYXJkLnYxLkxpc3RNZXNzYWdlc1JlcXVlc3QaJC5zd2l0Y2hib2FyZC52MS5MaXN0TWVzc2FnZXNSZXNwb25zZRJQCglMaXN0VHVybnMSIC5zd2l0Y2hib2FyZC52MS5MaXN0VHVybnNSZXF1ZXN0GiEuc3dpdGNoYm9hcmQudjEuTGlzdFR1cm5zUmVzcG9uc2USSgoHR2V0VHVybhIeLnN3aXRjaGJvYXJkLnYxLkdldFR1cm5SZXF1ZXN0Gh8uc3dpdGNoYm9hcmQudjEuR2V0VHVyblJlc3BvbnNlEl8KDkxpc3REZWxpdmVyaWVzEiUuc3dpdGNoYm9hcmQudjEuTGlzdERlbGl2ZXJpZXNSZXF1ZXN0GiYuc3dpdGNoYm9hcmQudjEuTGlzdERlbGl2ZXJpZXNSZXNwb25zZRJWCgtHZXREZWxpdmVyeRIiLnN3aXRjaGJvYXJkLnYxLkdldERlbGl2ZXJ5UmVxdWVzdBojLnN3aXRjaGJvYXJkLnYxLkdldERlbGl2ZXJ5UmVzcG9uc2USXAoNUmV0cnlEZWxpdmVyeRIkLnN3aXRjaGJvYXJkLnYxLlJldHJ5RGVsaXZlcnlSZXF1ZXN0GiUuc3dpdGNoYm9hcmQudjEuUmV0cnlEZWxpdmVyeVJlc3BvbnNlEmIKD1Jlc29sdmVEZWxpdmVyeRImLnN3aXRjaGJvYXJkLnYxLlJlc29sdmVEZWxpdmVyeVJlcXVlc3QaJy5zd2l0Y2hib2FyZC52MS5SZXNvbHZlRGVsaXZlcnlSZXNwb25zZRJWCgtTZW5kTWVzc2FnZRIiLnN3aXRjaGJvYXJkLnYxLlNlbmRNZXNzYWdlUmVxdWVzdBojLnN3aXRjaGJvYXJkLnYxLlNlbmRNZXNzYWdlUmVzcG9uc2USVgoLVGFrZUNvbnRyb2wSIi5zd2l0Y2hib2FyZC52MS5UYWtlQ29udHJvbFJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5UYWtlQ29udHJvbFJlc3BvbnNlEl8KDlJlbGVhc2VDb250cm9sEiUuc3dpdGNoYm9hcmQudjEuUmVsZWFzZUNvbnRyb2xSZXF1ZXN0GiYuc3dpdGNoYm9hcmQudjEuUmVsZWFzZUNvbnRyb2xSZXNwb25zZRJfCg5VcGRhdGVEaWFsb2d1ZRIlLnN3aXRjaGJvYXJkLnYxLlVwZGF0ZURpYWxvZ3VlUmVxdWVzdBomLnN3aXRjaGJvYXJkLnYxLlVwZGF0ZURpYWxvZ3VlUmVzcG9uc2USWQoMTGlzdENvbnRhY3RzEiMuc3dpdGNoYm9hcmQudjEuTGlzdENvbnRhY3RzUmVxdWVzdBokLnN3aXRjaGJvYXJkLnYxLkxpc3RDb250YWN0c1Jlc3BvbnNlEl8KDkltcG9ydE1lc3NhZ2VzEiUuc3dpdGNoYm9hcmQudjEuSW1wb3J0TWVzc2FnZXNSZXF1ZXN0GiYuc3dpdGNoYm9hcmQudjEuSW1wb3J0TWVzc2FnZXNSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp, file_switchboard_v1_common, file_switchboard_v1_contacts]);
 
 /**
  * One chat on one channel.
@@ -91,6 +93,20 @@ export type Dialogue = Message<"switchboard.v1.Dialogue"> & {
    * @generated from field: switchboard.v1.Control control = 10;
    */
   control?: Control | undefined;
+
+  /**
+   * Output only. The contact it is held with. Empty: not told.
+   *
+   * @generated from field: string contact_id = 20;
+   */
+  contactId: string;
+
+  /**
+   * Output only. What the CRM knows it as. Not set: nothing was told.
+   *
+   * @generated from field: switchboard.v1.CrmReferences crm = 21;
+   */
+  crm?: CrmReferences | undefined;
 };
 
 /**
@@ -576,6 +592,20 @@ export type ListDialoguesRequest = Message<"switchboard.v1.ListDialoguesRequest"
    * @generated from field: switchboard.v1.DialogueStatus status = 4;
    */
   status: DialogueStatus;
+
+  /**
+   * Only dialogues about this lead of a CRM. Empty: about any and none.
+   *
+   * @generated from field: string lead_id = 20;
+   */
+  leadId: string;
+
+  /**
+   * Only dialogues with this contact. Empty: with any and none.
+   *
+   * @generated from field: string contact_id = 21;
+   */
+  contactId: string;
 };
 
 /**
@@ -1231,6 +1261,286 @@ export const UpdateDialogueResponseSchema: GenMessage<UpdateDialogueResponse> = 
   messageDesc(file_switchboard_v1_dialogues, 31);
 
 /**
+ * Asks for a page of contacts.
+ *
+ * @generated from message switchboard.v1.ListContactsRequest
+ */
+export type ListContactsRequest = Message<"switchboard.v1.ListContactsRequest"> & {
+  /**
+   * How many at most. 0: 50. Above 1,000: 1,000.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * The `next_page_token` of the page before, asked with the same filters. Empty: the first page.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * Only this contact. Empty: any.
+   *
+   * @generated from field: string contact_id = 3;
+   */
+  contactId: string;
+
+  /**
+   * Only contacts that some vendor calls so. Empty: any.
+   *
+   * @generated from field: string external_id = 4;
+   */
+  externalId: string;
+};
+
+/**
+ * Describes the message switchboard.v1.ListContactsRequest.
+ * Use `create(ListContactsRequestSchema)` to create a new message.
+ */
+export const ListContactsRequestSchema: GenMessage<ListContactsRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 32);
+
+/**
+ * A page of contacts.
+ *
+ * @generated from message switchboard.v1.ListContactsResponse
+ */
+export type ListContactsResponse = Message<"switchboard.v1.ListContactsResponse"> & {
+  /**
+   * The page.
+   *
+   * @generated from field: repeated switchboard.v1.Contact contacts = 1;
+   */
+  contacts: Contact[];
+
+  /**
+   * Gives the next page. Empty: this is the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message switchboard.v1.ListContactsResponse.
+ * Use `create(ListContactsResponseSchema)` to create a new message.
+ */
+export const ListContactsResponseSchema: GenMessage<ListContactsResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 33);
+
+/**
+ * A batch to import.
+ *
+ * @generated from message switchboard.v1.ImportMessagesRequest
+ */
+export type ImportMessagesRequest = Message<"switchboard.v1.ImportMessagesRequest"> & {
+  /**
+   * Required. The channel that gets the dialogues.
+   *
+   * @generated from field: string channel_id = 1;
+   */
+  channelId: string;
+
+  /**
+   * The messages, up to 10,000, those of one dialogue in their order.
+   *
+   * @generated from field: repeated switchboard.v1.ImportedMessage messages = 2;
+   */
+  messages: ImportedMessage[];
+
+  /**
+   * What is known of chats, of these messages or not, up to 10,000. One dialogue each, also where it has no message.
+   *
+   * @generated from field: repeated switchboard.v1.ImportedChat chats = 3;
+   */
+  chats: ImportedChat[];
+};
+
+/**
+ * Describes the message switchboard.v1.ImportMessagesRequest.
+ * Use `create(ImportMessagesRequestSchema)` to create a new message.
+ */
+export const ImportMessagesRequestSchema: GenMessage<ImportMessagesRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 34);
+
+/**
+ * A chat to import.
+ *
+ * @generated from message switchboard.v1.ImportedChat
+ */
+export type ImportedChat = Message<"switchboard.v1.ImportedChat"> & {
+  /**
+   * Required. The chat inside the channel, up to 256 characters.
+   *
+   * @generated from field: string chat = 1;
+   */
+  chat: string;
+
+  /**
+   * What is told of the customer.
+   *
+   * @generated from field: switchboard.v1.ToldContact contact = 2;
+   */
+  contact?: ToldContact | undefined;
+
+  /**
+   * What a CRM knows the dialogue as.
+   *
+   * @generated from field: switchboard.v1.CrmReferences crm = 3;
+   */
+  crm?: CrmReferences | undefined;
+
+  /**
+   * The status of a dialogue that begins with this batch. Unspecified: PENDING. One that was there keeps its own.
+   *
+   * @generated from field: switchboard.v1.DialogueStatus status = 4;
+   */
+  status: DialogueStatus;
+};
+
+/**
+ * Describes the message switchboard.v1.ImportedChat.
+ * Use `create(ImportedChatSchema)` to create a new message.
+ */
+export const ImportedChatSchema: GenMessage<ImportedChat> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 35);
+
+/**
+ * A message to import.
+ *
+ * @generated from message switchboard.v1.ImportedMessage
+ */
+export type ImportedMessage = Message<"switchboard.v1.ImportedMessage"> & {
+  /**
+   * Required. Its chat.
+   *
+   * @generated from field: string chat = 1;
+   */
+  chat: string;
+
+  /**
+   * Required. What it was called where it comes from, up to 256 characters: what makes a repeat harmless.
+   *
+   * @generated from field: string message_id = 2;
+   */
+  messageId: string;
+
+  /**
+   * Required. Who wrote it: USER, ASSISTANT or EMPLOYEE.
+   *
+   * @generated from field: switchboard.v1.MessageRole role = 3;
+   */
+  role: MessageRole;
+
+  /**
+   * Required. The text, 1 to 65,536 bytes, without U+0000.
+   *
+   * @generated from field: string text = 4;
+   */
+  text: string;
+
+  /**
+   * Required. When it was written: not before 1970, nor in the future.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 5;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * What is to be kept with it, up to 16,384 bytes as JSON.
+   *
+   * @generated from field: google.protobuf.Struct metadata = 6;
+   */
+  metadata?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.ImportedMessage.
+ * Use `create(ImportedMessageSchema)` to create a new message.
+ */
+export const ImportedMessageSchema: GenMessage<ImportedMessage> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 36);
+
+/**
+ * What an import did.
+ *
+ * @generated from message switchboard.v1.ImportMessagesResponse
+ */
+export type ImportMessagesResponse = Message<"switchboard.v1.ImportMessagesResponse"> & {
+  /**
+   * How many messages were recorded.
+   *
+   * @generated from field: int32 imported_count = 1;
+   */
+  importedCount: number;
+
+  /**
+   * How many were known.
+   *
+   * @generated from field: int32 known_count = 2;
+   */
+  knownCount: number;
+
+  /**
+   * How many dialogues began.
+   *
+   * @generated from field: int32 created_dialogue_count = 3;
+   */
+  createdDialogueCount: number;
+
+  /**
+   * What was left out.
+   *
+   * @generated from field: repeated switchboard.v1.ImportFault faults = 4;
+   */
+  faults: ImportFault[];
+};
+
+/**
+ * Describes the message switchboard.v1.ImportMessagesResponse.
+ * Use `create(ImportMessagesResponseSchema)` to create a new message.
+ */
+export const ImportMessagesResponseSchema: GenMessage<ImportMessagesResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 37);
+
+/**
+ * A row that was left out.
+ *
+ * @generated from message switchboard.v1.ImportFault
+ */
+export type ImportFault = Message<"switchboard.v1.ImportFault"> & {
+  /**
+   * Whether it is one of the chats; else it is one of the messages.
+   *
+   * @generated from field: bool chat = 1;
+   */
+  chat: boolean;
+
+  /**
+   * Its place among these, from 0.
+   *
+   * @generated from field: int32 index = 2;
+   */
+  index: number;
+
+  /**
+   * Why, in one sentence.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message switchboard.v1.ImportFault.
+ * Use `create(ImportFaultSchema)` to create a new message.
+ */
+export const ImportFaultSchema: GenMessage<ImportFault> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 38);
+
+/**
  * The helpdesk's word for where a dialogue stands.
  *
  * @generated from enum switchboard.v1.DialogueStatus
@@ -1786,6 +2096,31 @@ export const DialoguesService: GenService<{
     methodKind: "unary";
     input: typeof UpdateDialogueRequestSchema;
     output: typeof UpdateDialogueResponseSchema;
+  },
+  /**
+   * Lists contacts: the customers that dialogues are held with, newest first. ListDialogues gives the dialogues of one.
+   * Reasons: PAGE_TOKEN_INVALID, FIELD_INVALID.
+   *
+   * @generated from rpc switchboard.v1.DialoguesService.ListContacts
+   */
+  listContacts: {
+    methodKind: "unary";
+    input: typeof ListContactsRequestSchema;
+    output: typeof ListContactsResponseSchema;
+  },
+  /**
+   * Takes dialogues over from elsewhere, with what was said in them: history, which nobody answers. A batch is one
+   * transaction. Repeating one changes nothing: what was imported is known by the ids it came with. Messages take their place
+   * behind what the dialogue has, so a dialogue's messages must come in their order, over all batches; they keep their time. One row that is not as this contract asks is left out and named in the answer, and the rest
+   * goes on. One `dialogue.imported` event tells of each dialogue that a batch touched (`data.messages`: how many), none of
+   * single messages. Needs `dialogues:admin`. Reasons: FIELD_INVALID, CHANNEL_NOT_FOUND, OVERLOADED.
+   *
+   * @generated from rpc switchboard.v1.DialoguesService.ImportMessages
+   */
+  importMessages: {
+    methodKind: "unary";
+    input: typeof ImportMessagesRequestSchema;
+    output: typeof ImportMessagesResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_switchboard_v1_dialogues, 0);

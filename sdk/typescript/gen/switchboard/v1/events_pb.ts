@@ -31,7 +31,8 @@ export type Event = Message<"switchboard.v1.Event"> & {
 
   /**
    * Output only. What happened: `agent.created`, `agent.updated`, `agent.deleted`, `channel.created`, `channel.updated`,
-   * `channel.deleted`, `dialogue.created`, `dialogue.updated`, `dialogue.attribute_set`, `dialogue.control_changed`
+   * `channel.deleted`, `dialogue.created`, `dialogue.updated` (`data.attributes`, or `data.contact_id` and `data.crm` when a message told of them),
+   * `dialogue.imported` (`data.messages`: how many), `contact.created`, `contact.updated`, `dialogue.attribute_set`, `dialogue.control_changed`
    * (`data`: `from`, `to`, `reason`, `by`), `message.received`, `message.conflict`, `message.replied`, `message.sent` (by a
    * person, a program or Switchboard), `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.failed` (an attempt
    * failed, another follows), `delivery.uncertain` (it may have arrived, another follows), `delivery.held`,
@@ -68,7 +69,7 @@ export type Event = Message<"switchboard.v1.Event"> & {
   dialogueId: string;
 
   /**
-   * Output only. The id of the message, turn, delivery, channel, agent, inbound webhook or endpoint it is about, as
+   * Output only. The id of the message, turn, delivery, channel, agent, contact, inbound webhook or endpoint it is about, as
    * its type says.
    *
    * @generated from field: string subject_id = 6;
