@@ -46,7 +46,7 @@ pub(super) fn offset(text: &str) -> Result<UtcOffset, String> {
         .map_err(|_| "write it as +03:00".to_owned())
 }
 
-/// When a message was written: ISO 8601 with or without an offset, SQLite's own way of writing, or seconds (or milliseconds)
+/// When a message was written: ISO 8601 with or without an offset, `SQLite`'s own way of writing, or seconds (or milliseconds)
 /// since 1970.
 pub(super) fn moment(value: &Value, offset: UtcOffset) -> Result<prost_types::Timestamp, String> {
     let bad = || format!("timestamp: is no moment: {value:?}");

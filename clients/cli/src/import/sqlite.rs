@@ -56,9 +56,9 @@ pub(super) fn read(
          left join clients k on k.id = c.client_id
          left join messages m on m.conversation_id = c.id
          order by case when {lead} is null then 'c' || c.id else 'l' || {lead} end, c.id, m.id",
-        conversation = columns[1].replace("$", "c."),
-        client = columns[0].replace("$", "k."),
-        message = columns[2].replace("$", "m."),
+        conversation = columns[1].replace('$', "c."),
+        client = columns[0].replace('$', "k."),
+        message = columns[2].replace('$', "m."),
         lead = if columns[1].contains("$amocrm_lead_id") { "nullif(c.amocrm_lead_id, '')" } else { "null" },
     );
     let mut statement = db.prepare(&sql)?;

@@ -147,7 +147,7 @@ mod tests {
                 external_id: "m1".to_owned(),
                 turn: None,
                 created_at: Timestamp::UNIX_EPOCH,
-                metadata: serde_json::Map::new(),
+                metadata: Map::new(),
                 sent_at: None,
             }),
             data: json!({ "late": true }),

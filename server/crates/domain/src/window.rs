@@ -119,6 +119,8 @@ mod tests {
             external_id: at.to_string(),
             turn: turn.map(|turn| TurnId(Uuid::from_u128(turn))),
             created_at: Timestamp::UNIX_EPOCH,
+            metadata: serde_json::Map::new(),
+            sent_at: None,
         };
         said.iter().enumerate().map(message).collect()
     }
