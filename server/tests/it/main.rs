@@ -7,6 +7,7 @@ mod budgets;
 mod canaries;
 mod channels;
 mod control;
+mod crm_hooks;
 mod deliveries;
 mod dialogues;
 mod endpoints;

@@ -13,6 +13,7 @@ pub mod agents;
 pub mod budgets;
 pub mod channels;
 pub mod control;
+pub mod crm_hooks;
 pub mod deliveries;
 pub mod dialogues;
 pub mod dispatches;

@@ -80,6 +80,10 @@ impl Connector for AmoCrm {
                 "base_url": {
                     "type": "string", "format": "uri", "title": "Address",
                     "description": "In the place of the account's own address: a proxy, or a simulator."
+                },
+                "chat_channel_id": {
+                    "type": "string", "format": "uuid", "title": "Channel of the chats",
+                    "description": "The channel that messages of the account's chats belong to: its agent answers them. Without it they are events only."
                 }
             },
             "required": ["subdomain", "client_id", "redirect_url"],
