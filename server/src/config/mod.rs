@@ -238,9 +238,10 @@ impl Config {
             public_url: reader.parse("SWITCHBOARD_PUBLIC_URL", None, |text| {
                 let url = text.trim_end_matches('/');
                 let fits = url.starts_with("https://") || url.starts_with("http://");
-                match fits && !url.contains(['?', '#', ' ']) {
-                    true => Ok(Some(url.to_owned())),
-                    false => Err("must be an http or https URL without a query".to_owned()),
+                if fits && !url.contains(['?', '#', ' ']) {
+                    Ok(Some(url.to_owned()))
+                } else {
+                    Err("must be an http or https URL without a query".to_owned())
                 }
             }),
             crm_integration: reader.parse("SWITCHBOARD_CRM_INTEGRATION", None, |text| {

@@ -25,7 +25,7 @@ fn taken(outcome: Outcome) -> Response {
 }
 
 /// Takes what a CRM tells of the account of an integration: a form with PHP's brackets (amoCRM, Kommo), or JSON of the same tree.
-/// The secret is the one that RotateWebhookSecret gave last. The 200 comes when all that is told is on disk; what can't be
+/// The secret is the one that `RotateWebhookSecret` gave last. The 200 comes when all that is told is on disk; what can't be
 /// understood is kept, and answered with 200, too.
 #[utoipa::path(post, path = "/api/webhooks/crm/{integration_id}/{secret}", tag = "webhooks",
     params(("integration_id" = String, Path, description = "The integration's id."),

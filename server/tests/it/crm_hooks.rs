@@ -257,13 +257,13 @@ async fn what_is_odd_is_kept_and_what_is_a_bomb_does_no_harm() {
         format!("a{}=1", "[x]".repeat(5_000)),
         "a[][]=1&".repeat(20_000),
         format!("a[{}]=1", "x".repeat(100_000)),
-        (0..600).map(|n| format!("leads[delete][{n}]=1&")).collect(),
+        "leads[delete][][id]=1&".repeat(600),
         "{\"a\":".repeat(30_000),
         "{".to_owned(),
     ];
     for bomb in &bombs {
         let started = std::time::Instant::now();
-        assert_eq!(outcome(&tell(&world, &path, bomb.as_str()).await), "QUARANTINED", "{:.40}", bomb);
+        assert_eq!(outcome(&tell(&world, &path, bomb.as_str()).await), "QUARANTINED", "{bomb:.40}");
         assert!(started.elapsed() < Duration::from_secs(5));
     }
     let quarantined = until(|| async {

@@ -28,7 +28,7 @@ const BURST: usize = 1_000;
 const CONNECTIONS: usize = 64;
 const BURSTS: usize = 5;
 /// How long a burst may take before it is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Deserialize)]
 struct Batch {

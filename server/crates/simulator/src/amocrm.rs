@@ -239,14 +239,12 @@ impl State {
         }
         let query = request.uri().query().unwrap_or_default();
         let (status, body) = lock(&self.webhooks).answer(request.method(), query, request.body());
-        match body {
-            Some(body) => answer(status, &body),
-            None => {
-                let mut response = Response::new(Bytes::new().into());
-                *response.status_mut() = status;
-                response
-            }
+        if let Some(body) = body {
+            return answer(status, &body);
         }
+        let mut response = Response::new(Bytes::new().into());
+        *response.status_mut() = status;
+        response
     }
 
     fn stranger(&self, request: &Request<Bytes>) -> Option<Response<Body>> {

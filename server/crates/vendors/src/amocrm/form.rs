@@ -4,7 +4,9 @@
 //! list; other numbers are ids. A name that comes twice holds what came last, as in PHP. What is no number of brackets is a
 //! name like any other; what is no percent escape stands for itself; bytes that are no UTF-8 are replaced, and told of.
 
-use serde_json::{Map, Value, map::Entry};
+use std::{borrow::Cow, collections::HashMap};
+
+use serde_json::{Map, Value};
 
 /// The most fields of a body. A lead with every field that an account may have has some hundreds.
 const MOST_FIELDS: usize = 10_000;
@@ -47,7 +49,7 @@ pub(super) fn read(body: &[u8]) -> Result<Form, FormError> {
     if body.trim_ascii_start().starts_with(b"{") {
         return read_json(body);
     }
-    let mut form = Form { tree: Map::new(), replaced: false };
+    let (mut root, mut replaced) = (Branch::default(), false);
     let (mut name, mut decoded) = (Vec::new(), Vec::new());
     let mut fields = 0;
     for pair in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
@@ -58,73 +60,135 @@ pub(super) fn read(body: &[u8]) -> Result<Form, FormError> {
         let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
         decode(&pair[..at], &mut name);
         decode(pair.get(at + 1..).unwrap_or_default(), &mut decoded);
-        let value = form.text(&decoded);
-        form.put(&name, value)?;
+        let value = text(&decoded, &mut replaced).into_owned();
+        *root.place(&name, &mut replaced)? = Node::Leaf(value);
     }
-    form.tree.values_mut().for_each(|value| make_lists(value, 1));
-    Ok(form)
+    let tree = root.nodes.into_iter().map(|(name, node)| (name, node.into_value())).collect();
+    Ok(Form { tree, replaced })
 }
 
-impl Form {
-    fn text(&mut self, bytes: &[u8]) -> String {
-        let text = String::from_utf8_lossy(bytes);
-        let lost = matches!(text, std::borrow::Cow::Owned(_)) || bytes.contains(&0);
-        self.replaced |= lost;
-        // The database's JSON has no U+0000.
-        if lost { text.replace('\0', "\u{fffd}") } else { text.into_owned() }
-    }
-
-    fn put(&mut self, name: &[u8], value: String) -> Result<(), FormError> {
-        let (root, mut rest) = split_root(name);
-        if root.len() > MOST_NAME_BYTES {
-            return Err(FormError::NameTooLong);
+/// A text, with what can't be stored replaced: what is no UTF-8, and U+0000.
+fn text<'a>(bytes: &'a [u8], replaced: &mut bool) -> Cow<'a, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !bytes.contains(&0) => Cow::Borrowed(text),
+        _ => {
+            *replaced = true;
+            Cow::Owned(String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}"))
         }
-        let root = self.text(root);
-        let mut place = self.tree.entry(root).or_insert(Value::Null);
+    }
+}
+
+/// A place in the tree while it grows.
+#[derive(Debug)]
+enum Node {
+    Leaf(String),
+    Branch(Branch),
+}
+
+/// What is under a name, in the order of appearance.
+#[derive(Debug, Default)]
+struct Branch {
+    nodes: Vec<(String, Node)>,
+    /// Where each is, as soon as there are so many that looking for them takes longer.
+    places: HashMap<String, usize>,
+}
+
+impl Branch {
+    /// From how many on they are looked up.
+    const MANY: usize = 16;
+
+    /// Where a name of so many brackets leads.
+    fn place(&mut self, name: &[u8], replaced: &mut bool) -> Result<&mut Node, FormError> {
+        let (root, mut rest) = split_root(name);
+        let mut place = self.child(root, replaced)?;
         let mut depth = 1;
         while let Some((part, behind)) = next_part(rest) {
             depth += 1;
             if depth > MOST_DEPTH {
                 return Err(FormError::TooDeep);
             }
-            if part.len() > MOST_NAME_BYTES {
-                return Err(FormError::NameTooLong);
-            }
             rest = behind;
             // A value that stands where a branch is needed gives way.
-            if !place.is_object() {
-                *place = Value::Object(Map::new());
+            if let Node::Leaf(_) = place {
+                *place = Node::Branch(Self::default());
             }
-            let Value::Object(branch) = place else { return Err(FormError::NotJson) };
-            let key = match std::str::from_utf8(part) {
-                Ok("") => next_index(branch),
-                Ok(key) if !key.contains('\0') => {
-                    // Nearly always it is there: the fields of an entity stand side by side.
-                    if branch.contains_key(key) {
-                        place = &mut branch[key];
-                        continue;
-                    }
-                    key.to_owned()
-                }
-                _ => {
-                    self.replaced = true;
-                    String::from_utf8_lossy(part).replace('\0', "\u{fffd}")
-                }
-            };
-            place = match branch.entry(key) {
-                Entry::Vacant(entry) => entry.insert(Value::Null),
-                Entry::Occupied(entry) => entry.into_mut(),
+            let Node::Branch(branch) = place else { return Err(FormError::NotJson) };
+            place = if part.is_empty() {
+                let next = branch.next_index();
+                branch.child(next.as_bytes(), replaced)?
+            } else {
+                branch.child(part, replaced)?
             };
         }
-        *place = Value::String(value);
-        Ok(())
+        Ok(place)
+    }
+
+    fn child(&mut self, name: &[u8], replaced: &mut bool) -> Result<&mut Node, FormError> {
+        if name.len() > MOST_NAME_BYTES {
+            return Err(FormError::NameTooLong);
+        }
+        let name = text(name, replaced);
+        let at = match self.find(&name) {
+            Some(at) => at,
+            None => self.add(name.into_owned()),
+        };
+        Ok(&mut self.nodes[at].1)
+    }
+
+    fn find(&self, name: &str) -> Option<usize> {
+        // Nearly always it is the last one: the fields of an entity stand side by side.
+        if self.nodes.last().is_some_and(|(last, _)| last == name) {
+            return Some(self.nodes.len() - 1);
+        }
+        if self.nodes.len() < Self::MANY {
+            return self.nodes.iter().position(|(known, _)| known == name);
+        }
+        self.places.get(name).copied()
+    }
+
+    fn add(&mut self, name: String) -> usize {
+        let at = self.nodes.len();
+        if at + 1 == Self::MANY {
+            self.places = self.nodes.iter().enumerate().map(|(at, (name, _))| (name.clone(), at)).collect();
+        }
+        if at + 1 >= Self::MANY {
+            self.places.insert(name.clone(), at);
+        }
+        self.nodes.push((name, Node::Leaf(String::new())));
+        at
+    }
+
+    /// The key of what is appended. Where that index is taken by a number that is an id, one that nothing else can have.
+    fn next_index(&self) -> String {
+        let index = self.nodes.len().to_string();
+        if self.find(&index).is_some() { format!("[{index}]") } else { index }
     }
 }
 
-/// The key of what is appended. Where that index is taken by a number that is an id, one that nothing else can have.
-fn next_index(branch: &Map<String, Value>) -> String {
-    let index = branch.len().to_string();
-    if branch.contains_key(&index) { format!("[{index}]") } else { index }
+impl Node {
+    fn into_value(self) -> Value {
+        match self {
+            Self::Leaf(text) => Value::String(text),
+            Self::Branch(branch) => {
+                let in_order = branch.nodes.iter().enumerate().all(|(at, (name, _))| is_index(name, at));
+                if in_order {
+                    return branch.nodes.into_iter().map(|(_, node)| node.into_value()).collect();
+                }
+                let members: Map<_, _> =
+                    branch.nodes.into_iter().map(|(name, node)| (name, node.into_value())).collect();
+                into_list(members)
+            }
+        }
+    }
+}
+
+/// Whether a name is this index, as we write it.
+fn is_index(name: &str, at: usize) -> bool {
+    match (name.as_bytes(), at) {
+        ([digit @ b'0'..=b'9'], at) => usize::from(digit - b'0') == at,
+        (_, 10..) => name == at.to_string(),
+        _ => false,
+    }
 }
 
 /// Splits a name before its brackets. Without a whole pair behind something it is a name like any other.
@@ -171,14 +235,14 @@ fn decode(encoded: &[u8], into: &mut Vec<u8>) {
 
 fn read_json(body: &[u8]) -> Result<Form, FormError> {
     let text = String::from_utf8_lossy(body);
-    let mut replaced = matches!(text, std::borrow::Cow::Owned(_));
+    let mut replaced = matches!(text, Cow::Owned(_));
     let mut tree: Map<String, Value> = serde_json::from_str(&text).map_err(|_| FormError::NotJson)?;
     let mut fields = 0;
     tree = std::mem::take(&mut tree)
         .into_iter()
         .map(|(name, mut value)| {
             measure(&mut value, 1, &mut fields, &mut replaced)?;
-            make_lists(&mut value, 1);
+            make_lists(&mut value);
             Ok((clean_name(name, &mut replaced)?, value))
         })
         .collect::<Result<_, FormError>>()?;
@@ -234,31 +298,33 @@ fn measure(
 }
 
 /// Turns objects into lists whose keys are exactly 0 to n-1.
-fn make_lists(value: &mut Value, depth: usize) {
-    if depth > MOST_DEPTH {
-        return;
-    }
+fn make_lists(value: &mut Value) {
     match value {
         Value::Object(members) => {
-            members.values_mut().for_each(|member| make_lists(member, depth + 1));
-            // There is no "01": each index is there once, so as many as there are members are all of them.
-            let index = |name: &String| {
-                let at = name.parse::<usize>().ok().filter(|at| *at < members.len())?;
-                (name.len() == 1 || !name.starts_with(['0', '+'])).then_some(at)
-            };
-            if members.is_empty() || !members.keys().all(|name| index(name).is_some()) {
-                return;
-            }
-            let mut items = vec![Value::Null; members.len()];
-            for (name, item) in std::mem::take(members) {
-                if let Some(place) = name.parse::<usize>().ok().and_then(|at| items.get_mut(at)) {
-                    *place = item;
-                }
-            }
-            *value = Value::Array(items);
+            members.values_mut().for_each(make_lists);
+            *value = into_list(std::mem::take(members));
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| make_lists(item, depth + 1)),
+        Value::Array(items) => items.iter_mut().for_each(make_lists),
         _ => {}
+    }
+}
+
+/// A list, if the keys are exactly 0 to n-1; else what it was.
+fn into_list(members: Map<String, Value>) -> Value {
+    let places: Option<Vec<usize>> = members
+        .keys()
+        .map(|name| name.parse().ok().filter(|at| *at < members.len() && is_index(name, *at)))
+        .collect();
+    match places {
+        // Each index is there once, so as many as there are members are all of them.
+        Some(places) if !places.is_empty() => {
+            let mut items = vec![Value::Null; places.len()];
+            for (at, (_, item)) in places.into_iter().zip(members) {
+                items[at] = item;
+            }
+            Value::Array(items)
+        }
+        _ => Value::Object(members),
     }
 }
 

@@ -183,8 +183,8 @@ struct Known {
 }
 
 impl Known {
-    fn new(kind: &'static str, data: Map<String, Value>) -> Option<Self> {
-        Some(Self { kind, data, id: None, message: None })
+    fn new(kind: &'static str, data: Map<String, Value>) -> Self {
+        Self { kind, data, id: None, message: None }
     }
 }
 
@@ -230,7 +230,7 @@ fn lead(action: &str, item: &Value) -> Option<Known> {
         "responsible" => "lead.responsible_changed",
         _ => return None,
     };
-    Known::new(kind, entity(item, LEAD, "lead_id")?)
+    Some(Known::new(kind, entity(item, LEAD, "lead_id")?))
 }
 
 /// Contacts, and companies: these come as contacts of another type.
@@ -251,7 +251,7 @@ fn contact(root: &str, action: &str, item: &Value) -> Option<Known> {
     if let Some(leads) = member(item, "linked_leads_id") {
         data.insert("lead_ids".to_owned(), ids(leads).into());
     }
-    Known::new(kind, data)
+    Some(Known::new(kind, data))
 }
 
 fn customer(action: &str, item: &Value) -> Option<Known> {
@@ -263,7 +263,7 @@ fn customer(action: &str, item: &Value) -> Option<Known> {
         "responsible" => "customer.responsible_changed",
         _ => return None,
     };
-    Known::new(kind, entity(item, CUSTOMER, "customer_id")?)
+    Some(Known::new(kind, entity(item, CUSTOMER, "customer_id")?))
 }
 
 fn task(action: &str, item: &Value) -> Option<Known> {
@@ -278,7 +278,7 @@ fn task(action: &str, item: &Value) -> Option<Known> {
     about(&mut data, item);
     let result = member(item, "result").and_then(|result| member(result, "text")).and_then(text);
     put(&mut data, "result", result.map(Value::from));
-    Known::new(kind, data)
+    Some(Known::new(kind, data))
 }
 
 fn note(root: &str, item: &Value) -> Option<Known> {
@@ -295,7 +295,7 @@ fn note(root: &str, item: &Value) -> Option<Known> {
         data.insert("entity_type".to_owned(), entity.into());
     }
     let id = data.get("note_id")?.to_string();
-    Some(Known { id: Some(id), ..Known::new("note.added", data)? })
+    Some(Known { id: Some(id), ..Known::new("note.added", data) })
 }
 
 fn talk(action: &str, item: &Value) -> Option<Known> {
@@ -306,7 +306,7 @@ fn talk(action: &str, item: &Value) -> Option<Known> {
     };
     let mut data = entity(item, TALK, "talk_id")?;
     about(&mut data, item);
-    Known::new(kind, data)
+    Some(Known::new(kind, data))
 }
 
 fn unsorted(action: &str, item: &Value) -> Option<Known> {
@@ -335,7 +335,7 @@ fn unsorted(action: &str, item: &Value) -> Option<Known> {
     put(&mut data, "from", of_source("from").and_then(text).map(Value::from));
     let chat = of_source("origin").and_then(|origin| member(origin, "chat_id")).and_then(text);
     put(&mut data, "chat_id", chat.map(Value::from));
-    Known::new(kind, data)
+    Some(Known::new(kind, data))
 }
 
 fn message(item: &Value, outgoing: bool) -> Option<Known> {
@@ -370,7 +370,7 @@ fn message(item: &Value, outgoing: bool) -> Option<Known> {
         sent_at: member(item, "created_at").and_then(seconds),
     };
     let kind = if outgoing { "message.sent" } else { "message.received" };
-    Some(Known { id: Some(id), message: Some(message), ..Known::new(kind, data)? })
+    Some(Known { id: Some(id), message: Some(message), ..Known::new(kind, data) })
 }
 
 fn part(attachment: &Value) -> Option<Part> {

@@ -66,9 +66,9 @@ struct Webhook {
 
 impl From<Webhook> for Subscription {
     fn from(webhook: Webhook) -> Self {
-        let told = |event: &&str| webhook.settings.iter().any(|each| each == event);
+        let told = |event: &str| webhook.settings.iter().any(|each| each == event);
         let mut wanted = EVENTS.iter().filter(|event| !UNSURE.contains(event));
-        Self { disabled: webhook.disabled, complete: wanted.all(|event| told(&event)) }
+        Self { disabled: webhook.disabled, complete: wanted.all(|event| told(event)) }
     }
 }
 
