@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use domain::{connection::Connection, delivery::RetrySchedule, endpoint::Schedules};
+use domain::{IntegrationId, connection::Connection, delivery::RetrySchedule, endpoint::Schedules};
 use http::HeaderName;
 use secrecy::SecretString;
 use serde_json::json;
@@ -80,6 +80,12 @@ pub struct Config {
     /// `ANTHROPIC_API_KEY`, `GEMINI_API_KEY`, `MANUS_API_KEY` and `DIFY_API_KEY`, and each vendor's `…_BASE_URL`. Not set:
     /// such agents fail.
     pub engines: BTreeMap<String, Connection>,
+    /// `SWITCHBOARD_PUBLIC_URL`: where the public HTTP listener is reached from outside, such as `https://bots.example.com`:
+    /// what vendors are told to call. Not set: addresses are registered at vendors by hand.
+    pub public_url: Option<String>,
+    /// `SWITCHBOARD_CRM_INTEGRATION`: the id of the one integration whose CRM may call `/api/webhooks/crm` without a secret in
+    /// the path. Default: none may.
+    pub crm_integration: Option<IntegrationId>,
     /// `SWITCHBOARD_ROLES`: `api`, `worker`, or both, separated by a comma. Default both.
     pub roles: Roles,
     /// `SWITCHBOARD_LOG`: the level, per target if wanted, as in `info,store=debug`. Default `info`, without Postgres's notices.
@@ -229,6 +235,18 @@ impl Config {
                 .into_iter()
                 .filter_map(|vendor| Some((vendor.to_owned(), reader.engine(vendor)?)))
                 .collect(),
+            public_url: reader.parse("SWITCHBOARD_PUBLIC_URL", None, |text| {
+                let url = text.trim_end_matches('/');
+                let fits = url.starts_with("https://") || url.starts_with("http://");
+                if fits && !url.contains(['?', '#', ' ']) {
+                    Ok(Some(url.to_owned()))
+                } else {
+                    Err("must be an http or https URL without a query".to_owned())
+                }
+            }),
+            crm_integration: reader.parse("SWITCHBOARD_CRM_INTEGRATION", None, |text| {
+                text.parse().map(Some).map_err(|_| "must be the id of an integration".to_owned())
+            }),
             roles: reader.parse("SWITCHBOARD_ROLES", Roles { api: true, worker: true }, Roles::parse),
             log: reader.parse("SWITCHBOARD_LOG", "info,sqlx::postgres::notice=warn".to_owned(), |text| {
                 text.parse::<tracing_subscriber::EnvFilter>()

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use app::integrations::{Credentials, Filter, IntegrationPatch, NewIntegration};
+use app::{
+    crm_hooks::PATH,
+    integrations::{Credentials, Filter, IntegrationPatch, NewIntegration},
+};
 use domain::{
     Error,
     connection::{CheckOutcome, CheckStep},
-    integration::{Health, Integration},
+    integration::{Health, HookState, Integration},
     vendor::{Vendor, Vendors},
 };
+use secrecy::ExposeSecret;
 use switchboard_sdk::v1::{self, integrations_service_server::IntegrationsService};
 use tonic::{Request, Response, Status};
 
@@ -51,6 +55,19 @@ fn to_wire(integration: Integration, vendors: &Vendors) -> v1::Integration {
             grant_time: Some(convert::moment(grant.granted_at)),
             refresh_time: Some(convert::moment(grant.refreshed_at)),
             expire_time: grant.expires_at.map(convert::moment),
+        }),
+        webhook: integration.hook.map(|hook| v1::IntegrationWebhook {
+            path: format!("{PATH}/{}/[redacted]", integration.id),
+            secret_suffix: hook.secret_suffix,
+            secret_time: Some(convert::moment(hook.secret_at)),
+            state: match hook.state {
+                HookState::Pending => v1::WebhookState::Pending,
+                HookState::Subscribed => v1::WebhookState::Subscribed,
+                HookState::Failed => v1::WebhookState::Failed,
+            }
+            .into(),
+            last_error: hook.last_error.unwrap_or_default(),
+            check_time: hook.checked_at.map(convert::moment),
         }),
         check_time: integration.checked_at.map(convert::moment),
         create_time: Some(convert::moment(integration.created_at)),
@@ -104,6 +121,7 @@ fn vendor(vendor: &Vendor) -> v1::Vendor {
         ("engine", vendor.engine.is_some()),
         ("connect", vendor.connector.is_some()),
         ("authorize", vendor.oauth.is_some()),
+        ("hooks", vendor.hooks.is_some()),
     ];
     let connector = vendor.connector.as_ref();
     let fields = connector.map_or(&[][..], |connector| connector.credentials());
@@ -233,6 +251,19 @@ impl IntegrationsService for Services {
         Ok(Response::new(v1::StartAuthorizationResponse {
             authorize_url: url,
             expire_time: Some(convert::moment(expires_at)),
+        }))
+    }
+
+    async fn rotate_webhook_secret(
+        &self,
+        request: Request<v1::RotateWebhookSecretRequest>,
+    ) -> Result<Response<v1::RotateWebhookSecretResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        let (rotated, path) = self.app.rotate_webhook_secret(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::RotateWebhookSecretResponse {
+            integration: Some(to_wire(rotated, self.app.vendors())),
+            path: path.expose_secret().to_owned(),
         }))
     }
 

@@ -47,7 +47,8 @@ fn to_wire(mut webhook: InboundWebhook, whole: bool) -> v1::InboundWebhook {
     }
     v1::InboundWebhook {
         id: webhook.id.to_string(),
-        channel_id: webhook.channel.to_string(),
+        channel_id: webhook.channel.map(|id| id.to_string()).unwrap_or_default(),
+        integration_id: webhook.integration.map(|id| id.to_string()).unwrap_or_default(),
         route: webhook.route,
         headers: webhook.headers.into_iter().collect(),
         body: webhook.body.into(),
@@ -133,6 +134,7 @@ impl WebhooksService for Services {
         let read = || {
             Ok(Filter {
                 channel: convert::optional_id("channel_id", &request.channel_id)?,
+                integration: convert::optional_id("integration_id", &request.integration_id)?,
                 outcome: outcome_filter(request.outcome)?,
             })
         };

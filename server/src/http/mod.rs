@@ -3,6 +3,7 @@
 
 mod body;
 mod channels;
+mod crm;
 mod docs;
 mod events;
 mod health;
@@ -85,6 +86,9 @@ fn router(app: App, settings: Settings, sockets: TaskTracker) -> Router {
         .routes(routes!(webhooks::new_message))
         .routes(routes!(webhooks::hook))
         .routes(routes!(webhooks::engine_hook))
+        .routes(routes!(crm::hook))
+        .routes(routes!(crm::open_hook))
+        .routes(routes!(crm::only_hook))
         .routes(routes!(events::stream))
         .routes(routes!(events::socket))
         .routes(routes!(oauth::callback))

@@ -322,6 +322,7 @@ async fn agents_and_channels(tried: &mut Tried, owned: &Owned, receiver: &Receiv
 
 async fn dialogues_and_webhooks(tried: &mut Tried, owned: &Owned) {
     let channel = owned.channels[0].id.as_str();
+    let integration = owned.integrations[0].id.as_str();
     ask!(tried, "ListDialogues.channel_id", Ok, channel, dialogues.list_dialogues, |channel_id| {
         v1::ListDialoguesRequest { channel_id, ..v1::ListDialoguesRequest::default() }
     });
@@ -395,6 +396,16 @@ async fn dialogues_and_webhooks(tried: &mut Tried, owned: &Owned) {
     ask!(tried, "ListDialogues.contact_id", Ok, contact, dialogues.list_dialogues, |contact_id| {
         v1::ListDialoguesRequest { contact_id, ..v1::ListDialoguesRequest::default() }
     });
+    ask!(
+        tried,
+        "ListInboundWebhooks.integration_id",
+        Ok,
+        integration,
+        webhooks.list_inbound_webhooks,
+        |integration_id| {
+            v1::ListInboundWebhooksRequest { integration_id, ..v1::ListInboundWebhooksRequest::default() }
+        }
+    );
     ask!(
         tried,
         "ListInboundWebhooks.channel_id",
@@ -638,6 +649,9 @@ async fn integrations(tried: &mut Tried, owned: &Owned) {
     });
     ask!(tried, "RotateIntegration.id", NotFound, integration, integrations.rotate_integration, |id| {
         v1::RotateIntegrationRequest { id }
+    });
+    ask!(tried, "RotateWebhookSecret.id", NotFound, integration, integrations.rotate_webhook_secret, |id| {
+        v1::RotateWebhookSecretRequest { id }
     });
     ask!(tried, "StartAuthorization.id", NotFound, integration, integrations.start_authorization, |id| {
         v1::StartAuthorizationRequest { id }

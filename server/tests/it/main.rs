@@ -8,6 +8,7 @@ mod canaries;
 mod channels;
 mod contacts;
 mod control;
+mod crm_hooks;
 mod deliveries;
 mod dialogues;
 mod endpoints;

@@ -65,7 +65,7 @@ pub(crate) async fn come_back(world: &World, parameters: &[(&str, &str)]) -> Ans
 }
 
 /// An integration that a person has authorized.
-async fn authorized(world: &World, at: &AmoCrm) -> v1::Integration {
+pub(crate) async fn authorized(world: &World, at: &AmoCrm) -> v1::Integration {
     let made = connect(world, account(at)).await;
     let state = begin(&world.grpc().await, &made.id).await;
     let answer =

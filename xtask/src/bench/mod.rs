@@ -6,6 +6,7 @@
 //!
 //! To add a row: a line in `row.rs`, and its measurement in the function of its group, below or in a file named like it.
 
+mod crm;
 mod engines;
 mod growth;
 mod grpc;
@@ -168,6 +169,7 @@ impl Bench {
                 Group::Recovery => self.recovery().await,
                 Group::Idle => self.idle().await,
                 Group::Engines => self.engines().await,
+                Group::Crm => self.crm().await,
                 Group::Growth => self.growth().await,
                 Group::Import => self.import().await,
             };

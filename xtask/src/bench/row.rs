@@ -31,6 +31,8 @@ pub enum Group {
     Idle,
     /// Engines of vendors.
     Engines,
+    /// A CRM tells of its account.
+    Crm,
     /// Messages come in where many are stored.
     Growth,
     /// A file of another program is taken over.
@@ -52,6 +54,7 @@ impl Group {
         Self::Recovery,
         Self::Idle,
         Self::Engines,
+        Self::Crm,
         Self::Growth,
         Self::Import,
     ];
@@ -111,6 +114,8 @@ pub const MEASURES: &[Measure] = &[
     measure("engine_overhead_ms", "ms", Group::Engines, Target::AtMost(1.0)),
     measure("engine_cpu_ratio", "ms", Group::Engines, Target::RatioAtMost(1.05)),
     measure("waiting_turns_rss_mib", "MiB", Group::Engines, Target::AtMost(200.0)),
+    measure("crm_parse_us", "µs", Group::Crm, Target::AtMost(100.0)),
+    measure("crm_burst_ms", "ms", Group::Crm, Target::AtMost(1_000.0)),
     measure("get_dialogue", "calls/s", Group::Reads, Target::None),
     measure("models_cached_ms", "ms", Group::Reads, Target::AtMost(1.0)),
     measure("idle_tps", "tx/s", Group::Idle, Target::AtMost(10.0)),

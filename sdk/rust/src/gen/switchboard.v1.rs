@@ -6269,6 +6269,19 @@ pub struct Event {
     /// `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why),
     /// `integration.created`, `integration.updated`, `integration.deleted`, `integration.health_changed` (`data`: `health`,
     /// `last_error`, `remedy`). Dispatches to endpoints leave no events: they would be dispatched in turn.
+    /// `integration.subscribed` (`data.reason`: the vendor's calls to us were `missing`, `disabled` or `incomplete` and are not any
+    /// more) and `integration.subscription_failed` (`data.last_error`).
+    /// What a CRM tells of its account, with the integration as the subject and in `data` `integration_id`,
+    /// `inbound_webhook_id`, and what was told, ids as numbers and moments in RFC 3339: `lead.added`, `lead.updated`,
+    /// `lead.stage_changed` (`pipeline_id`, `status_id`, `old_pipeline_id`, `old_status_id`), `lead.deleted`, `lead.restored`,
+    /// `lead.responsible_changed`, all with `lead_id`; `contact.added`, `contact.updated`, `contact.deleted`,
+    /// `contact.restored`, `contact.responsible_changed` (`type` `contact` with `contact_id`, or `company` with `company_id`);
+    /// `customer.added` … `customer.responsible_changed`; `note.added` (`note_id`, `text`, `entity_type`, `entity_id`);
+    /// `task.added`, `task.updated`, `task.deleted`, `task.responsible_changed` (`task_id`, `is_completed`);
+    /// `talk.added`, `talk.updated`; `unsorted.added`, `unsorted.updated`, `unsorted.accepted`, `unsorted.declined`,
+    /// `unsorted.deleted` (`uid`); `message.received` and `message.sent` of chats that are no channel's (`crm_message_id`,
+    /// `text`, without `message`); and `crm.unknown` of all that there is no word for (`entity`, `action`, `item` as it came).
+    /// They are hints: nobody signed them, and a repeat of one that tells no moment is told from it for two hours only.
     /// `budget.exhausted` tells, once for each budget and day, of a call that did not fit (`data`: `scope`,
     /// `period`, `unit`, `most`, `used`, `reserved`, `asked`; the subject is the dialogue, agent or workspace), `agent.previewed` and `agent.replayed` of what PreviewReply and ReplayDialogues cost (`data.usage`).
     #[prost(string, tag = "2")]
@@ -6803,6 +6816,31 @@ pub struct Integration {
     /// Output only. What a person granted by OAuth 2.0. Not set: nothing.
     #[prost(message, optional, tag = "14")]
     pub grant: ::core::option::Option<Grant>,
+    /// Output only. How its vendor calls us. Not set: it has no secret to do it with; see RotateWebhookSecret.
+    #[prost(message, optional, tag = "20")]
+    pub webhook: ::core::option::Option<IntegrationWebhook>,
+}
+/// How an integration's vendor calls us, without the secret.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IntegrationWebhook {
+    /// The path of the public listener that it calls, with `\[redacted\]` in the place of the secret.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// The last four characters of the secret.
+    #[prost(string, tag = "2")]
+    pub secret_suffix: ::prost::alloc::string::String,
+    /// When the secret was made.
+    #[prost(message, optional, tag = "3")]
+    pub secret_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whether the vendor is known to call us.
+    #[prost(enumeration = "WebhookState", tag = "4")]
+    pub state: i32,
+    /// Why it doesn't. Empty: nothing failed.
+    #[prost(string, tag = "5")]
+    pub last_error: ::prost::alloc::string::String,
+    /// When the vendor was asked last. Not set: never.
+    #[prost(message, optional, tag = "6")]
+    pub check_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// What a person granted by OAuth 2.0, without the tokens.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6958,6 +6996,23 @@ pub struct RotateIntegrationResponse {
     #[prost(message, optional, tag = "1")]
     pub integration: ::core::option::Option<Integration>,
 }
+/// Asks for a fresh secret for the vendor's calls.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateWebhookSecretRequest {
+    /// Required. The integration's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// The fresh secret.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RotateWebhookSecretResponse {
+    /// The integration.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+    /// The path of the public listener that the vendor calls from now on, with the secret: it is shown here and never again.
+    #[prost(string, tag = "2")]
+    pub path: ::prost::alloc::string::String,
+}
 /// Asks for an authorization.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StartAuthorizationRequest {
@@ -6998,7 +7053,7 @@ pub struct Vendor {
     #[prost(string, tag = "3")]
     pub docs_url: ::prost::alloc::string::String,
     /// What it can do: `receive` messages, `send` messages, be an `engine`, be connected by an integration (`connect`), be
-    /// let into by a person (`authorize`: see StartAuthorization). Others may come.
+    /// let into by a person (`authorize`: see StartAuthorization), tell of an account (`hooks`: see RotateWebhookSecret). Others may come.
     #[prost(string, repeated, tag = "4")]
     pub capabilities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// JSON Schema (2020-12) of an integration's `settings`: what a form can be drawn from. Not set: it can't be connected.
@@ -7023,6 +7078,43 @@ pub struct CredentialField {
     /// Whether nothing works without it.
     #[prost(bool, tag = "4")]
     pub required: bool,
+}
+/// Whether a vendor calls us, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum WebhookState {
+    /// Not used.
+    Unspecified = 0,
+    /// It was not asked since the secret was made, or is told by hand.
+    Pending = 1,
+    /// It said so.
+    Subscribed = 2,
+    /// It could not be made to.
+    Failed = 3,
+}
+impl WebhookState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "WEBHOOK_STATE_UNSPECIFIED",
+            Self::Pending => "WEBHOOK_STATE_PENDING",
+            Self::Subscribed => "WEBHOOK_STATE_SUBSCRIBED",
+            Self::Failed => "WEBHOOK_STATE_FAILED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "WEBHOOK_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "WEBHOOK_STATE_PENDING" => Some(Self::Pending),
+            "WEBHOOK_STATE_SUBSCRIBED" => Some(Self::Subscribed),
+            "WEBHOOK_STATE_FAILED" => Some(Self::Failed),
+            _ => None,
+        }
+    }
 }
 /// Whether an integration works, as far as is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -7446,6 +7538,39 @@ pub mod integrations_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Gives an integration whose vendor tells of an account (a CRM) a fresh secret for its calls; the one before is worth nothing
+        /// from then on. The first call gives the first one. Where the operator has set `SWITCHBOARD_PUBLIC_URL`, the vendor is
+        /// told within seconds and looked after from then on: a subscription that it disabled or lost is put back, with an event.
+        /// Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING.
+        pub async fn rotate_webhook_secret(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RotateWebhookSecretRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateWebhookSecretResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/RotateWebhookSecret",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "RotateWebhookSecret",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Lists the vendors that this server knows, and what each wants to know before it can be called.
         pub async fn list_vendors(
             &mut self,
@@ -7561,6 +7686,17 @@ pub mod integrations_service_server {
             request: tonic::Request<super::StartAuthorizationRequest>,
         ) -> std::result::Result<
             tonic::Response<super::StartAuthorizationResponse>,
+            tonic::Status,
+        >;
+        /// Gives an integration whose vendor tells of an account (a CRM) a fresh secret for its calls; the one before is worth nothing
+        /// from then on. The first call gives the first one. Where the operator has set `SWITCHBOARD_PUBLIC_URL`, the vendor is
+        /// told within seconds and looked after from then on: a subscription that it disabled or lost is put back, with an event.
+        /// Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING.
+        async fn rotate_webhook_secret(
+            &self,
+            request: tonic::Request<super::RotateWebhookSecretRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateWebhookSecretResponse>,
             tonic::Status,
         >;
         /// Lists the vendors that this server knows, and what each wants to know before it can be called.
@@ -8039,6 +8175,55 @@ pub mod integrations_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/switchboard.v1.IntegrationsService/RotateWebhookSecret" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateWebhookSecretSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::RotateWebhookSecretRequest>
+                    for RotateWebhookSecretSvc<T> {
+                        type Response = super::RotateWebhookSecretResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RotateWebhookSecretRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::rotate_webhook_secret(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateWebhookSecretSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/switchboard.v1.IntegrationsService/ListVendors" => {
                     #[allow(non_camel_case_types)]
                     struct ListVendorsSvc<T: IntegrationsService>(pub Arc<T>);
@@ -8131,10 +8316,10 @@ pub struct InboundWebhook {
     /// Output only. UUIDv7 of the webhook.
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
-    /// Output only. The channel it was for.
+    /// Output only. The channel it was for. Empty: it was for an integration.
     #[prost(string, tag = "2")]
     pub channel_id: ::prost::alloc::string::String,
-    /// Output only. The door it came through: `new_message`, `hooks`, `grpc` or `replay`.
+    /// Output only. The door it came through: `new_message`, `hooks`, `grpc`, `crm` or `replay`.
     #[prost(string, tag = "3")]
     pub route: ::prost::alloc::string::String,
     /// Output only. The request's headers, names in lower case; credentials are `\[redacted\]`. Set by GetInboundWebhook only.
@@ -8161,6 +8346,9 @@ pub struct InboundWebhook {
     /// Output only. When it was received.
     #[prost(message, optional, tag = "10")]
     pub receive_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. The integration whose account it tells of. Empty: it was for a channel.
+    #[prost(string, tag = "20")]
+    pub integration_id: ::prost::alloc::string::String,
 }
 /// One message from outside.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -8229,6 +8417,9 @@ pub struct ListInboundWebhooksRequest {
     /// Only those with this outcome. Unspecified: with any.
     #[prost(enumeration = "InboundOutcome", tag = "4")]
     pub outcome: i32,
+    /// Only those of this integration. Empty: of any.
+    #[prost(string, tag = "20")]
+    pub integration_id: ::prost::alloc::string::String,
 }
 /// A page of inbound webhooks.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -69,7 +69,7 @@ impl Write for Record {
 }
 
 /// Where messages go: a channel, and when its agent answers.
-struct Route {
+pub(crate) struct Route {
     sealed: SealedChannel,
     policy: ReplyPolicy,
 }
@@ -229,7 +229,7 @@ impl App {
         Ok(known)
     }
 
-    async fn route(&self, workspace: WorkspaceId, id: ChannelId) -> Result<Arc<Route>, Error> {
+    pub(crate) async fn route(&self, workspace: WorkspaceId, id: ChannelId) -> Result<Arc<Route>, Error> {
         if let Some(known) = self.inner.routes.channels.get(&(workspace, id)) {
             return Ok(known);
         }
@@ -368,7 +368,8 @@ impl App {
         let now = self.now();
         let webhook = InboundWebhook {
             id: self.id(),
-            channel: route.sealed.channel.id,
+            channel: Some(route.sealed.channel.id),
+            integration: None,
             route: door.to_owned(),
             headers: self.kept_headers(raw),
             body: raw.body.to_vec(),
@@ -394,11 +395,11 @@ impl App {
         Err(refusal.into())
     }
 
-    fn kept_headers(&self, raw: &RawRequest) -> std::collections::BTreeMap<String, String> {
+    pub(crate) fn kept_headers(&self, raw: &RawRequest) -> std::collections::BTreeMap<String, String> {
         raw.stored_headers(std::slice::from_ref(&self.inner.settings.inbound_token_header))
     }
 
-    async fn accept(
+    pub(crate) async fn accept(
         &self,
         workspace: WorkspaceId,
         route: &Route,
@@ -522,7 +523,7 @@ impl App {
         self.find_inbound_webhook(workspace, id).await
     }
 
-    async fn find_inbound_webhook(
+    pub(crate) async fn find_inbound_webhook(
         &self,
         workspace: WorkspaceId,
         id: InboundWebhookId,
@@ -542,7 +543,8 @@ impl App {
     ) -> Result<InboundWebhook, Error> {
         let workspace = caller.require(Service::Webhooks, Level::Write)?;
         let stored = self.find_inbound_webhook(workspace, id).await?;
-        let route = self.route(workspace, stored.channel).await?;
+        let Some(channel) = stored.channel else { return self.replay_crm_hook(workspace, &stored).await };
+        let route = self.route(workspace, channel).await?;
         let raw = RawRequest { headers: http::HeaderMap::new(), body: stored.body.into() };
         let verified = Verified::vouched(raw);
         let mut message = self.understand(workspace, &route, &verified, "replay").await?;

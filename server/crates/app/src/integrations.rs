@@ -191,6 +191,7 @@ impl App {
                 last_error: None,
                 checked_at: None,
                 grant: None,
+                hook: None,
                 created_at: now,
                 updated_at: now,
             },
@@ -333,6 +334,7 @@ impl App {
         }
         store::integrations::delete(&mut tx, workspace, id).await?;
         store::grants::delete(&mut tx, workspace, id).await?;
+        store::crm_hooks::delete(&mut tx, workspace, id).await?;
         store::governors::delete(&mut tx, workspace, &crate::governor::key(id)).await?;
         self.tell(&mut tx, workspace, "integration.deleted", id.0).await?;
         store::commit(tx).await?;
@@ -367,7 +369,9 @@ impl App {
         let steps = match self.account_of(workspace, &held).await {
             Ok(account) => {
                 subject.pair = account.pair();
-                connector.check(&account.connection).await
+                let mut steps = connector.check(&account.connection).await;
+                steps.extend(self.check_subscription(workspace, &held, &account).await?);
+                steps
             }
             Err(Error::Vendor(error)) => vec![not_let_in(&error)],
             Err(error) => return Err(error),

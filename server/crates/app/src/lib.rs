@@ -9,6 +9,7 @@ mod budgets;
 mod bulkhead;
 pub mod caller;
 pub mod channels;
+pub mod crm_hooks;
 pub mod dialogues;
 pub mod endpoints;
 mod engines;
@@ -46,7 +47,7 @@ use std::{
 
 pub use caller::Caller;
 use domain::{
-    Clock, Ids, Timestamp, WorkerId,
+    Clock, Ids, IntegrationId, Timestamp, WorkerId,
     connection::Connection,
     delivery::RetrySchedule,
     endpoint::Schedules,
@@ -80,6 +81,10 @@ pub struct Settings {
     pub engines: BTreeMap<String, Connection>,
     /// How long a worker that fell silent keeps its work.
     pub lease: Duration,
+    /// The integration whose CRM may call without a secret. `None`: none.
+    pub crm_integration: Option<IntegrationId>,
+    /// Where the public HTTP listener is reached from outside: what vendors are told to call. `None`: they are told by hand.
+    pub public_url: Option<String>,
     /// The header that carries an agent's token, whose value is never stored.
     pub inbound_token_header: HeaderName,
 }
@@ -116,10 +121,12 @@ struct Inner {
     routes: inbound::RouteCache,
     budgets: budgets::BudgetCache,
     integrations: engines::IntegrationCache,
+    crm_hooks: crm_hooks::HookCache,
     models: models::ModelCache,
     doors: oauth::renewal::Doors,
     renewing: tokio::sync::Semaphore,
     inbox: inbound::Inbox,
+    crm_inbox: crm_hooks::CrmInbox,
     stop: CancellationToken,
 }
 
@@ -139,6 +146,7 @@ impl App {
         store::numberer::make_partitions(store.pool(), clock.now()).await?;
         let hub = Arc::new(Hub::new());
         let inbox = inbound::start_inbox(&store, &hub, settings.inbox_capacity);
+        let crm_inbox = crm_hooks::start_inbox(&store, &hub, settings.inbox_capacity);
         let app = Self {
             inner: Arc::new(Inner {
                 worker: ids.next(),
@@ -148,6 +156,7 @@ impl App {
                 routes: inbound::RouteCache::new(),
                 budgets: budgets::new_cache(),
                 integrations: engines::new_cache(),
+                crm_hooks: crm_hooks::new_cache(),
                 models: models::new_cache(),
                 doors: oauth::renewal::new_doors(),
                 renewing: tokio::sync::Semaphore::new(oauth::renewal::AT_ONCE),
@@ -160,6 +169,7 @@ impl App {
                 settings,
                 hub,
                 inbox,
+                crm_inbox,
                 stop,
             }),
         };
@@ -202,6 +212,7 @@ impl App {
         self.inner.hub.tell_configuration();
         self.inner.routes.forget();
         self.inner.integrations.invalidate_all();
+        self.inner.crm_hooks.invalidate_all();
         self.inner.budgets.invalidate_all();
     }
 }

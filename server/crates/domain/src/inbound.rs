@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName};
 use serde_json::{Map, Value};
 
 use crate::{
-    ChannelId, DialogueId, InboundWebhookId, MessageId, Timestamp,
+    ChannelId, DialogueId, InboundWebhookId, IntegrationId, MessageId, Timestamp,
     contact::{CrmReferences, NewContact},
     dialogue::stored_enum,
     part::Part,
@@ -116,8 +116,10 @@ pub struct InboundMessage {
 pub struct InboundWebhook {
     /// Its id.
     pub id: InboundWebhookId,
-    /// The channel it was for.
-    pub channel: ChannelId,
+    /// The channel it was for. `None`: it was for an integration.
+    pub channel: Option<ChannelId>,
+    /// The integration whose account it tells of. `None`: it was for a channel.
+    pub integration: Option<IntegrationId>,
     /// The door it came through.
     pub route: String,
     /// The headers kept of it.

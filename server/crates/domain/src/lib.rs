@@ -13,6 +13,7 @@ pub mod connection;
 pub mod contact;
 pub mod cost;
 pub mod crm;
+pub mod crm_event;
 pub mod decide;
 pub mod delivery;
 pub mod dialogue;

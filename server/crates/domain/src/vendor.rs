@@ -9,6 +9,7 @@ use crate::{
     ChannelId, DeliveryId, EventId, MessageId, Reason, Timestamp,
     connection::Connector,
     crm::Crm,
+    crm_event::AccountHooks,
     dialogue::Role,
     engine::CompletionModel,
     inbound::{InboundEvent, RawRequest, Verified},
@@ -36,6 +37,8 @@ pub struct Vendor {
     pub oauth: Option<Arc<dyn OAuthProvider>>,
     /// Keeps a workspace's customers and deals.
     pub crm: Option<Arc<dyn Crm>>,
+    /// Tells of what happens in an account. `None`: it doesn't.
+    pub hooks: Option<Arc<dyn AccountHooks>>,
 }
 
 impl Vendor {
@@ -51,6 +54,7 @@ impl Vendor {
             connector: None,
             oauth: None,
             crm: None,
+            hooks: None,
         }
     }
 }

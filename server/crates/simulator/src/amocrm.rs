@@ -1,6 +1,8 @@
 //! amoCRM's way of letting programs in: one-time codes, access tokens of a day, refresh tokens that work once.
 //! <https://www.amocrm.ru/developers/content/oauth/oauth> (read 2026-11-20)
 
+mod webhooks;
+
 use std::{
     collections::HashSet,
     io,
@@ -15,6 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+pub use self::webhooks::Webhook;
 use crate::{
     body::Body,
     fault::{Fault, Faults},
@@ -49,6 +52,7 @@ struct State {
     /// How long the token endpoint thinks before it gives a pair.
     thinks: Mutex<Duration>,
     renewals: watch::Sender<Vec<Renewal>>,
+    webhooks: Mutex<webhooks::Webhooks>,
     /// How often the token endpoint was called, before anything came of it.
     called: watch::Sender<usize>,
 }
@@ -78,6 +82,7 @@ impl AmoCrm {
             tokens: Mutex::default(),
             thinks: Mutex::default(),
             renewals: watch::Sender::default(),
+            webhooks: Mutex::default(),
             called: watch::Sender::default(),
         });
         let socket = Listener::bind(address).await?;
@@ -112,6 +117,16 @@ impl AmoCrm {
         let mut tokens = lock(&self.state.tokens);
         tokens.access.clear();
         tokens.refresh = None;
+    }
+
+    /// Whom the account tells what happens in it.
+    pub fn webhooks(&self) -> Vec<Webhook> {
+        lock(&self.state.webhooks).list()
+    }
+
+    /// Stops telling, as the vendor does after too many bad answers.
+    pub fn disable_webhooks(&self) {
+        lock(&self.state.webhooks).disable_all();
     }
 
     /// The faults to come, of the token endpoint and the API alike.
@@ -218,14 +233,34 @@ impl State {
         )
     }
 
-    fn account(&self, request: &Request<Bytes>) -> Response<Body> {
+    fn subscriptions(&self, request: &Request<Bytes>) -> Response<Body> {
+        if let Some(refusal) = self.stranger(request) {
+            return refusal;
+        }
+        let query = request.uri().query().unwrap_or_default();
+        let (status, body) = lock(&self.webhooks).answer(request.method(), query, request.body());
+        if let Some(body) = body {
+            return answer(status, &body);
+        }
+        let mut response = Response::new(Bytes::new().into());
+        *response.status_mut() = status;
+        response
+    }
+
+    fn stranger(&self, request: &Request<Bytes>) -> Option<Response<Body>> {
         let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = given.and_then(|given| given.strip_prefix("Bearer ")).unwrap_or_default();
-        if !lock(&self.tokens).access.contains(token) {
-            return answer(
+        (!lock(&self.tokens).access.contains(token)).then(|| {
+            answer(
                 StatusCode::UNAUTHORIZED,
                 &json!({ "title": "Unauthorized", "status": 401, "detail": "Неверный логин или пароль" }),
-            );
+            )
+        })
+    }
+
+    fn account(&self, request: &Request<Bytes>) -> Response<Body> {
+        if let Some(refusal) = self.stranger(request) {
+            return refusal;
         }
         answer(StatusCode::OK, &json!({ "id": 31_000_001, "name": "Acme", "subdomain": "acme" }))
     }
@@ -248,6 +283,7 @@ impl Handler for State {
         let response = match (request.method(), request.uri().path()) {
             (&Method::POST, "/oauth2/access_token") => self.token(request.body()).await,
             (&Method::GET, "/api/v4/account") => self.account(&request),
+            (_, "/api/v4/webhooks") => self.subscriptions(&request),
             _ => refuse(StatusCode::NOT_FOUND, "no such route"),
         };
         match fault {

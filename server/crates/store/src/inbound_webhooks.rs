@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    ChannelId, InboundWebhookId, Timestamp, WorkspaceId,
+    ChannelId, InboundWebhookId, IntegrationId, Timestamp, WorkspaceId,
     inbound::{InboundWebhook, Outcome},
 };
 use serde::Serialize;
@@ -15,7 +15,8 @@ use crate::Error;
 #[derive(FromRow)]
 struct InboundWebhookRow {
     id: Uuid,
-    channel_id: Uuid,
+    channel_id: Option<Uuid>,
+    integration_id: Option<Uuid>,
     route: String,
     headers: Json<BTreeMap<String, String>>,
     body: Vec<u8>,
@@ -37,7 +38,8 @@ impl TryFrom<InboundWebhookRow> for InboundWebhook {
         })?;
         Ok(Self {
             id: row.id.into(),
-            channel: row.channel_id.into(),
+            channel: row.channel_id.map(Into::into),
+            integration: row.integration_id.map(Into::into),
             route: row.route,
             headers: row.headers.0,
             body: row.body,
@@ -50,14 +52,15 @@ impl TryFrom<InboundWebhookRow> for InboundWebhook {
     }
 }
 
-const INBOUND_WEBHOOK: &str =
-    "id, channel_id, route, headers, body, outcome, reason, message_id, dialogue_id, received_at";
+const INBOUND_WEBHOOK: &str = "id, channel_id, integration_id, route, headers, body, outcome, reason, message_id, dialogue_id, received_at";
 
 /// What selects inbound webhooks.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Filter {
     /// Only of this channel.
     pub channel: Option<ChannelId>,
+    /// Only of this integration.
+    pub integration: Option<IntegrationId>,
     /// Only with this outcome.
     pub outcome: Option<Outcome>,
 }
@@ -74,7 +77,7 @@ pub async fn insert(
     )
     .bind(workspace.0)
     .bind(webhook.id.0)
-    .bind(webhook.channel.0)
+    .bind(webhook.channel.map(|id| id.0))
     .bind(&webhook.route)
     .bind(Json(&webhook.headers))
     .bind(&webhook.body)
@@ -113,7 +116,7 @@ pub async fn list(
     let rows: Vec<InboundWebhookRow> = sqlx::query_as(AssertSqlSafe(format!(
         "select {INBOUND_WEBHOOK} from inbound_webhooks
          where workspace_id = $1 and ($2::uuid is null or id < $2) and ($3::uuid is null or channel_id = $3)
-             and ($4::text is null or outcome = $4)
+             and ($4::text is null or outcome = $4) and ($6::uuid is null or integration_id = $6)
          order by id desc limit $5"
     )))
     .bind(workspace.0)
@@ -121,6 +124,7 @@ pub async fn list(
     .bind(filter.channel.map(|id| id.0))
     .bind(filter.outcome.map(Outcome::as_str))
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .bind(filter.integration.map(|id| id.0))
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(TryInto::try_into).collect()

@@ -14,6 +14,7 @@ pub mod budgets;
 pub mod channels;
 pub mod contacts;
 pub mod control;
+pub mod crm_hooks;
 pub mod deliveries;
 pub mod dialogues;
 pub mod dispatches;

@@ -21,6 +21,8 @@ pub mod anthropic;
 mod conversation;
 pub mod dify;
 pub mod event_poster;
+#[cfg(test)]
+mod fuzz;
 pub mod gemini;
 pub mod generic_http;
 pub mod http;

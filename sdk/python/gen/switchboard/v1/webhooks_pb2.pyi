@@ -60,7 +60,7 @@ DISPATCH_STATE_DELIVERED: DispatchState
 DISPATCH_STATE_DEAD: DispatchState
 
 class InboundWebhook(_message.Message):
-    __slots__ = ("id", "channel_id", "route", "headers", "body", "outcome", "reason", "message_id", "dialogue_id", "receive_time")
+    __slots__ = ("id", "channel_id", "route", "headers", "body", "outcome", "reason", "message_id", "dialogue_id", "receive_time", "integration_id")
     class HeadersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -78,6 +78,7 @@ class InboundWebhook(_message.Message):
     MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
     DIALOGUE_ID_FIELD_NUMBER: _ClassVar[int]
     RECEIVE_TIME_FIELD_NUMBER: _ClassVar[int]
+    INTEGRATION_ID_FIELD_NUMBER: _ClassVar[int]
     id: str
     channel_id: str
     route: str
@@ -88,7 +89,8 @@ class InboundWebhook(_message.Message):
     message_id: str
     dialogue_id: str
     receive_time: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., channel_id: _Optional[str] = ..., route: _Optional[str] = ..., headers: _Optional[_Mapping[str, str]] = ..., body: _Optional[bytes] = ..., outcome: _Optional[_Union[InboundOutcome, str]] = ..., reason: _Optional[str] = ..., message_id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    integration_id: str
+    def __init__(self, id: _Optional[str] = ..., channel_id: _Optional[str] = ..., route: _Optional[str] = ..., headers: _Optional[_Mapping[str, str]] = ..., body: _Optional[bytes] = ..., outcome: _Optional[_Union[InboundOutcome, str]] = ..., reason: _Optional[str] = ..., message_id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., integration_id: _Optional[str] = ...) -> None: ...
 
 class ReceiveMessageRequest(_message.Message):
     __slots__ = ("channel_id", "chat", "message_id", "text", "sender", "parts", "contact", "crm", "metadata", "send_time")
@@ -127,16 +129,18 @@ class ReceiveMessageResponse(_message.Message):
     def __init__(self, message_id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., outcome: _Optional[_Union[InboundOutcome, str]] = ..., external_id: _Optional[str] = ...) -> None: ...
 
 class ListInboundWebhooksRequest(_message.Message):
-    __slots__ = ("page_size", "page_token", "channel_id", "outcome")
+    __slots__ = ("page_size", "page_token", "channel_id", "outcome", "integration_id")
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    INTEGRATION_ID_FIELD_NUMBER: _ClassVar[int]
     page_size: int
     page_token: str
     channel_id: str
     outcome: InboundOutcome
-    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., channel_id: _Optional[str] = ..., outcome: _Optional[_Union[InboundOutcome, str]] = ...) -> None: ...
+    integration_id: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., channel_id: _Optional[str] = ..., outcome: _Optional[_Union[InboundOutcome, str]] = ..., integration_id: _Optional[str] = ...) -> None: ...
 
 class ListInboundWebhooksResponse(_message.Message):
     __slots__ = ("inbound_webhooks", "next_page_token")

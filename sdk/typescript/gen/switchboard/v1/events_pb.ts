@@ -40,6 +40,19 @@ export type Event = Message<"switchboard.v1.Event"> & {
    * `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why),
    * `integration.created`, `integration.updated`, `integration.deleted`, `integration.health_changed` (`data`: `health`,
    * `last_error`, `remedy`). Dispatches to endpoints leave no events: they would be dispatched in turn.
+   * `integration.subscribed` (`data.reason`: the vendor's calls to us were `missing`, `disabled` or `incomplete` and are not any
+   * more) and `integration.subscription_failed` (`data.last_error`).
+   * What a CRM tells of its account, with the integration as the subject and in `data` `integration_id`,
+   * `inbound_webhook_id`, and what was told, ids as numbers and moments in RFC 3339: `lead.added`, `lead.updated`,
+   * `lead.stage_changed` (`pipeline_id`, `status_id`, `old_pipeline_id`, `old_status_id`), `lead.deleted`, `lead.restored`,
+   * `lead.responsible_changed`, all with `lead_id`; `contact.added`, `contact.updated`, `contact.deleted`,
+   * `contact.restored`, `contact.responsible_changed` (`type` `contact` with `contact_id`, or `company` with `company_id`);
+   * `customer.added` … `customer.responsible_changed`; `note.added` (`note_id`, `text`, `entity_type`, `entity_id`);
+   * `task.added`, `task.updated`, `task.deleted`, `task.responsible_changed` (`task_id`, `is_completed`);
+   * `talk.added`, `talk.updated`; `unsorted.added`, `unsorted.updated`, `unsorted.accepted`, `unsorted.declined`,
+   * `unsorted.deleted` (`uid`); `message.received` and `message.sent` of chats that are no channel's (`crm_message_id`,
+   * `text`, without `message`); and `crm.unknown` of all that there is no word for (`entity`, `action`, `item` as it came).
+   * They are hints: nobody signed them, and a repeat of one that tells no moment is told from it for two hours only.
    * `budget.exhausted` tells, once for each budget and day, of a call that did not fit (`data`: `scope`,
    * `period`, `unit`, `most`, `used`, `reserved`, `asked`; the subject is the dialogue, agent or workspace), `agent.previewed` and `agent.replayed` of what PreviewReply and ReplayDialogues cost (`data.usage`).
    *
