@@ -15,6 +15,11 @@ create table dialogues (
     control_returns_at timestamptz,
     control_span interval,
     attributes jsonb not null default '{}',
+    contact_id uuid,
+    crm_integration_id uuid,
+    crm_lead_id text,
+    crm_contact_id text,
+    crm_source_id text,
     created_at timestamptz not null,
     updated_at timestamptz not null,
     primary key (workspace_id, id),
@@ -34,9 +39,16 @@ comment on column dialogues.control_by is 'Who did it, as the caller said; empty
 comment on column dialogues.control_returns_at is 'When a human''s control goes back to the agent; NULL: not by itself.';
 comment on column dialogues.control_span is 'How long a human''s control lasts after a person''s last message, as it was agreed when the dialogue was taken; NULL: nothing was agreed.';
 comment on column dialogues.attributes is 'What tools have noted, an object.';
+comment on column dialogues.contact_id is 'Whom it is held with (table contacts); NULL: not told.';
+comment on column dialogues.crm_integration_id is 'The CRM that knows it; NULL: not told, as for the other references.';
+comment on column dialogues.crm_lead_id is 'The lead (the deal) that it is about.';
+comment on column dialogues.crm_contact_id is 'The customer, as the CRM numbers them.';
+comment on column dialogues.crm_source_id is 'The external id of the source that the chat came from.';
 comment on column dialogues.updated_at is 'Never goes back: events of the dialogue take their order from it.';
 create index dialogues_created_at_idx on dialogues (workspace_id, created_at, id);
 create index dialogues_channel_idx on dialogues (workspace_id, channel_id, created_at, id);
+create index dialogues_lead_idx on dialogues (workspace_id, crm_lead_id, created_at, id) where crm_lead_id is not null;
+create index dialogues_contact_idx on dialogues (workspace_id, contact_id, created_at, id) where contact_id is not null;
 call protect_table('dialogues');
 
 create table messages (
@@ -50,6 +62,8 @@ create table messages (
     external_id text not null,
     turn_id uuid,
     created_at timestamptz not null,
+    metadata jsonb,
+    sent_at timestamptz,
     primary key (workspace_id, id)
 ) partition by range (id);
 comment on table messages is 'What was said. Rows never change. In partitions by the time in the id (UUIDv7).';
@@ -57,6 +71,8 @@ comment on column messages.seq is 'Its number in the dialogue, from 1, without g
 comment on column messages.parts is 'What it carries beside its text: an array of {kind, url, media_type, name}; NULL: nothing.';
 comment on column messages.external_id is 'What the outside world calls it.';
 comment on column messages.turn_id is 'The turn that covers it (USER) or wrote it (ASSISTANT); NULL for others.';
+comment on column messages.metadata is 'What was told about it beside, an object; NULL: nothing.';
+comment on column messages.sent_at is 'When it was written, as its sender says; NULL: not told.';
 create index messages_dialogue_idx on messages (workspace_id, dialogue_id, seq);
 create table messages_default partition of messages default;
 call protect_table('messages');

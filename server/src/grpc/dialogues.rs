@@ -229,6 +229,7 @@ impl DialoguesService for Services {
             Ok(Filter {
                 channel: convert::optional_id("channel_id", &request.channel_id)?,
                 status: status_filter("status", request.status)?,
+                ..Filter::default()
             })
         };
         let filter = read().map_err(|error: Error| refuse(&error))?;

@@ -103,6 +103,7 @@ impl WebhooksService for Services {
             text: request.text,
             parts: parts(request.parts).map_err(|error| refuse(&error))?,
             sender,
+            ..InboundMessage::default()
         };
         // Kept in the words of `new_message`, so that it is replayed like any other call.
         let raw = RawRequest { body: NewMessage::body(channel, &message).into(), ..RawRequest::default() };

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use domain::{
     AgentId, ChannelId, DialogueId, Error as Refusal, InboundWebhookId, MessageId, Reason, WorkspaceId,
-    dialogue::{MAX_EXTERNAL_ID_CHARS, MAX_TEXT_BYTES, Role},
+    dialogue::{MAX_EXTERNAL_ID_CHARS, MAX_METADATA_BYTES, MAX_TEXT_BYTES, Role},
     error::Violations,
     inbound::{InboundEvent, InboundMessage, InboundWebhook, Outcome, RawRequest, Sender, Verified},
     policy::{NewerMessage, ReplyPolicy, Takeover},
@@ -20,7 +20,7 @@ use store::{
     Kept, Store,
     channels::SealedChannel,
     events::NewEvent,
-    record::{NewRecord, Recorded, Takes},
+    record::{Link, LinkedContact, NewRecord, Recorded, Takes},
 };
 
 use crate::{
@@ -374,7 +374,8 @@ impl App {
         let channel = &route.sealed.channel;
         let policy = &route.policy;
         let mut violations = Violations::default();
-        let InboundMessage { chat, external_id, text, parts, sender } = message;
+        let InboundMessage { chat, external_id, text, parts, sender, contact, references, metadata, sent_at } =
+            message;
         violations.require(
             (!text.is_empty() || !parts.is_empty()) && text.len() <= MAX_TEXT_BYTES && !text.contains('\0'),
             "text",
@@ -390,6 +391,18 @@ impl App {
             "message_id",
             "may have up to 256 characters, without U+0000",
         );
+        if let Some(contact) = &contact {
+            contact.check(&mut violations, "contact");
+        }
+        references.check(&mut violations, "references");
+        if !metadata.is_empty() {
+            let text = serde_json::to_string(&metadata).unwrap_or_default();
+            violations.require(
+                text.len() <= MAX_METADATA_BYTES && !text.contains("\\u0000"),
+                "metadata",
+                "may have up to 16,384 bytes as JSON, without U+0000",
+            );
+        }
         violations.finish()?;
         if !channel.active {
             return Err(Refusal::new(
@@ -444,6 +457,12 @@ impl App {
             takes: (role == Role::Employee && policy.takeover == Takeover::TakeControl)
                 .then(|| Takes { returns_at: policy.returns_at(now) }),
             disturbs: policy.newer_message == NewerMessage::Restart,
+            link: (contact.is_some() || !references.is_empty()).then(|| Link {
+                contact: contact.map(|told| LinkedContact { id: self.id(), told }),
+                crm: references,
+            }),
+            metadata,
+            sent_at,
         };
         let recorded = self.inner.inbox.offer(record).await?;
         metrics::counter!("switchboard_inbound_messages_total", "outcome" => recorded.outcome.as_str())

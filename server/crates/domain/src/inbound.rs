@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
+use serde_json::{Map, Value};
 
 use crate::{
-    ChannelId, DialogueId, InboundWebhookId, MessageId, Timestamp, dialogue::stored_enum, part::Part,
+    ChannelId, DialogueId, InboundWebhookId, MessageId, Timestamp,
+    contact::{CrmReferences, NewContact},
+    dialogue::stored_enum,
+    part::Part,
 };
 
 stored_enum! {
@@ -68,9 +72,10 @@ impl<T> Verified<T> {
 }
 
 /// Who sent a message in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Sender {
     /// The customer: recorded and answered.
+    #[default]
     Customer,
     /// A person of the company: recorded, never answered.
     Employee,
@@ -84,7 +89,7 @@ pub enum InboundEvent {
 }
 
 /// A message from outside.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InboundMessage {
     /// The chat inside the channel. Empty: the channel's own.
     pub chat: String,
@@ -96,6 +101,14 @@ pub struct InboundMessage {
     pub parts: Vec<Part>,
     /// Who wrote it.
     pub sender: Sender,
+    /// What is told of its author, the customer. `None`: nothing; the dialogue's contact stays.
+    pub contact: Option<NewContact>,
+    /// What the CRM knows its dialogue as.
+    pub references: CrmReferences,
+    /// What was told about it beside, such as its origin. Kept with it and shown; no engine is given it.
+    pub metadata: Map<String, Value>,
+    /// When it was written, as its sender says.
+    pub sent_at: Option<Timestamp>,
 }
 
 /// A raw call, kept with what became of it.

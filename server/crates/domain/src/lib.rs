@@ -10,6 +10,7 @@ pub mod budget;
 pub mod channel;
 pub mod clock;
 pub mod connection;
+pub mod contact;
 pub mod cost;
 pub mod crm;
 pub mod decide;
@@ -44,6 +45,6 @@ pub mod zone;
 pub use clock::{Clock, Ids, ManualClock, SystemClock, Timestamp};
 pub use error::{Error, FieldViolation, Kind, Reason};
 pub use ids::{
-    AgentId, ApiKeyId, ChannelId, DeliveryId, DialogueId, DispatchId, EndpointId, EventId, InboundWebhookId,
-    IntegrationId, JobId, MessageId, TurnId, WorkerId, WorkspaceId,
+    AgentId, ApiKeyId, ChannelId, ContactId, DeliveryId, DialogueId, DispatchId, EndpointId, EventId,
+    InboundWebhookId, IntegrationId, JobId, MessageId, TurnId, WorkerId, WorkspaceId,
 };

@@ -127,6 +127,7 @@ impl NewMessage {
             text: self.text,
             parts: self.parts,
             sender: self.sender,
+            ..InboundMessage::default()
         }
     }
 
@@ -180,8 +181,7 @@ mod tests {
                 chat: chat.to_owned(),
                 external_id: external_id.map(ToOwned::to_owned),
                 text: "hi".to_owned(),
-                parts: Vec::new(),
-                sender: Sender::Customer,
+                ..InboundMessage::default()
             };
             let parsed = NewMessage::parse(&NewMessage::body(ID.parse().unwrap(), &message)).unwrap();
             assert_eq!(parsed.channel, ID);
