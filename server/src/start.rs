@@ -187,6 +187,7 @@ pub async fn build_app(
         hook_concurrency: config.hook_concurrency,
         longest_wait: config.longest_wait,
         engines: config.engines.clone(),
+        public_url: config.public_url.clone(),
         lease: config.lease,
         inbound_token_header: config.inbound_token_header.clone(),
     };

@@ -9,6 +9,7 @@ mod channels;
 mod control;
 mod deliveries;
 mod dialogues;
+mod edna;
 mod endpoints;
 mod engines;
 mod engines_dify;

@@ -17,6 +17,7 @@ pub mod events;
 mod feeder;
 mod gather;
 mod governor;
+pub mod hooks;
 mod hub;
 pub mod inbound;
 pub mod integrations;
@@ -73,6 +74,8 @@ pub struct Settings {
     pub longest_wait: Duration,
     /// The operator's own accounts at engines, by vendor: for agents that name no integration.
     pub engines: BTreeMap<String, Connection>,
+    /// Where the public listener is reached from outside, without a slash at its end. `None`: nobody said.
+    pub public_url: Option<String>,
     /// How long a worker that fell silent keeps its work.
     pub lease: Duration,
     /// The header that carries an agent's token, whose value is never stored.

@@ -73,7 +73,7 @@ pub struct Dialogue {
     /// Who holds it since when, and why.
     pub control: Control,
     /// What tools have noted, an object.
-    pub attributes: serde_json::Value,
+    pub attributes: Value,
     /// Whom it is held with.
     pub contact: Option<ContactId>,
     /// What the CRM knows it as.
@@ -150,5 +150,5 @@ pub struct DialogueFacts {
     /// The customer's name inside the channel.
     pub chat: String,
     /// What was noted of the dialogue, an object.
-    pub attributes: serde_json::Value,
+    pub attributes: Value,
 }

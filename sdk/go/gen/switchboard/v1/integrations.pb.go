@@ -1391,14 +1391,17 @@ type Vendor struct {
 	// Where its API is described.
 	DocsUrl string `protobuf:"bytes,3,opt,name=docs_url,json=docsUrl,proto3" json:"docs_url,omitempty"`
 	// What it can do: `receive` messages, `send` messages, be an `engine`, be connected by an integration (`connect`), be
-	// let into by a person (`authorize`: see StartAuthorization). Others may come.
+	// let into by a person (`authorize`: see StartAuthorization), have channels that are reached over an integration (`channel`).
+	// Others may come.
 	Capabilities []string `protobuf:"bytes,4,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	// JSON Schema (2020-12) of an integration's `settings`: what a form can be drawn from. Not set: it can't be connected.
 	SettingsSchema *structpb.Struct `protobuf:"bytes,5,opt,name=settings_schema,json=settingsSchema,proto3" json:"settings_schema,omitempty"`
 	// The credentials it wants.
 	CredentialFields []*CredentialField `protobuf:"bytes,6,rep,name=credential_fields,json=credentialFields,proto3" json:"credential_fields,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// JSON Schema (2020-12) of a channel's `settings`. Not set: its channels have none, and post to a URL.
+	ChannelSettingsSchema *structpb.Struct `protobuf:"bytes,20,opt,name=channel_settings_schema,json=channelSettingsSchema,proto3" json:"channel_settings_schema,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
 }
 
 func (x *Vendor) Reset() {
@@ -1469,6 +1472,13 @@ func (x *Vendor) GetSettingsSchema() *structpb.Struct {
 func (x *Vendor) GetCredentialFields() []*CredentialField {
 	if x != nil {
 		return x.CredentialFields
+	}
+	return nil
+}
+
+func (x *Vendor) GetChannelSettingsSchema() *structpb.Struct {
+	if x != nil {
+		return x.ChannelSettingsSchema
 	}
 	return nil
 }
@@ -1633,14 +1643,15 @@ const file_switchboard_v1_integrations_proto_rawDesc = "" +
 	"expireTime\"\x14\n" +
 	"\x12ListVendorsRequest\"G\n" +
 	"\x13ListVendorsResponse\x120\n" +
-	"\avendors\x18\x01 \x03(\v2\x16.switchboard.v1.VendorR\avendors\"\x8a\x02\n" +
+	"\avendors\x18\x01 \x03(\v2\x16.switchboard.v1.VendorR\avendors\"\xdb\x02\n" +
 	"\x06Vendor\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x19\n" +
 	"\bdocs_url\x18\x03 \x01(\tR\adocsUrl\x12\"\n" +
 	"\fcapabilities\x18\x04 \x03(\tR\fcapabilities\x12@\n" +
 	"\x0fsettings_schema\x18\x05 \x01(\v2\x17.google.protobuf.StructR\x0esettingsSchema\x12L\n" +
-	"\x11credential_fields\x18\x06 \x03(\v2\x1f.switchboard.v1.CredentialFieldR\x10credentialFields\"\x86\x01\n" +
+	"\x11credential_fields\x18\x06 \x03(\v2\x1f.switchboard.v1.CredentialFieldR\x10credentialFields\x12O\n" +
+	"\x17channel_settings_schema\x18\x14 \x01(\v2\x17.google.protobuf.StructR\x15channelSettingsSchema\"\x86\x01\n" +
 	"\x0fCredentialField\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12 \n" +
@@ -1744,29 +1755,30 @@ var file_switchboard_v1_integrations_proto_depIdxs = []int32{
 	24, // 25: switchboard.v1.ListVendorsResponse.vendors:type_name -> switchboard.v1.Vendor
 	27, // 26: switchboard.v1.Vendor.settings_schema:type_name -> google.protobuf.Struct
 	25, // 27: switchboard.v1.Vendor.credential_fields:type_name -> switchboard.v1.CredentialField
-	5,  // 28: switchboard.v1.IntegrationsService.CreateIntegration:input_type -> switchboard.v1.CreateIntegrationRequest
-	7,  // 29: switchboard.v1.IntegrationsService.GetIntegration:input_type -> switchboard.v1.GetIntegrationRequest
-	9,  // 30: switchboard.v1.IntegrationsService.ListIntegrations:input_type -> switchboard.v1.ListIntegrationsRequest
-	11, // 31: switchboard.v1.IntegrationsService.UpdateIntegration:input_type -> switchboard.v1.UpdateIntegrationRequest
-	13, // 32: switchboard.v1.IntegrationsService.DeleteIntegration:input_type -> switchboard.v1.DeleteIntegrationRequest
-	15, // 33: switchboard.v1.IntegrationsService.CheckIntegration:input_type -> switchboard.v1.CheckIntegrationRequest
-	18, // 34: switchboard.v1.IntegrationsService.RotateIntegration:input_type -> switchboard.v1.RotateIntegrationRequest
-	20, // 35: switchboard.v1.IntegrationsService.StartAuthorization:input_type -> switchboard.v1.StartAuthorizationRequest
-	22, // 36: switchboard.v1.IntegrationsService.ListVendors:input_type -> switchboard.v1.ListVendorsRequest
-	6,  // 37: switchboard.v1.IntegrationsService.CreateIntegration:output_type -> switchboard.v1.CreateIntegrationResponse
-	8,  // 38: switchboard.v1.IntegrationsService.GetIntegration:output_type -> switchboard.v1.GetIntegrationResponse
-	10, // 39: switchboard.v1.IntegrationsService.ListIntegrations:output_type -> switchboard.v1.ListIntegrationsResponse
-	12, // 40: switchboard.v1.IntegrationsService.UpdateIntegration:output_type -> switchboard.v1.UpdateIntegrationResponse
-	14, // 41: switchboard.v1.IntegrationsService.DeleteIntegration:output_type -> switchboard.v1.DeleteIntegrationResponse
-	16, // 42: switchboard.v1.IntegrationsService.CheckIntegration:output_type -> switchboard.v1.CheckIntegrationResponse
-	19, // 43: switchboard.v1.IntegrationsService.RotateIntegration:output_type -> switchboard.v1.RotateIntegrationResponse
-	21, // 44: switchboard.v1.IntegrationsService.StartAuthorization:output_type -> switchboard.v1.StartAuthorizationResponse
-	23, // 45: switchboard.v1.IntegrationsService.ListVendors:output_type -> switchboard.v1.ListVendorsResponse
-	37, // [37:46] is the sub-list for method output_type
-	28, // [28:37] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	27, // 28: switchboard.v1.Vendor.channel_settings_schema:type_name -> google.protobuf.Struct
+	5,  // 29: switchboard.v1.IntegrationsService.CreateIntegration:input_type -> switchboard.v1.CreateIntegrationRequest
+	7,  // 30: switchboard.v1.IntegrationsService.GetIntegration:input_type -> switchboard.v1.GetIntegrationRequest
+	9,  // 31: switchboard.v1.IntegrationsService.ListIntegrations:input_type -> switchboard.v1.ListIntegrationsRequest
+	11, // 32: switchboard.v1.IntegrationsService.UpdateIntegration:input_type -> switchboard.v1.UpdateIntegrationRequest
+	13, // 33: switchboard.v1.IntegrationsService.DeleteIntegration:input_type -> switchboard.v1.DeleteIntegrationRequest
+	15, // 34: switchboard.v1.IntegrationsService.CheckIntegration:input_type -> switchboard.v1.CheckIntegrationRequest
+	18, // 35: switchboard.v1.IntegrationsService.RotateIntegration:input_type -> switchboard.v1.RotateIntegrationRequest
+	20, // 36: switchboard.v1.IntegrationsService.StartAuthorization:input_type -> switchboard.v1.StartAuthorizationRequest
+	22, // 37: switchboard.v1.IntegrationsService.ListVendors:input_type -> switchboard.v1.ListVendorsRequest
+	6,  // 38: switchboard.v1.IntegrationsService.CreateIntegration:output_type -> switchboard.v1.CreateIntegrationResponse
+	8,  // 39: switchboard.v1.IntegrationsService.GetIntegration:output_type -> switchboard.v1.GetIntegrationResponse
+	10, // 40: switchboard.v1.IntegrationsService.ListIntegrations:output_type -> switchboard.v1.ListIntegrationsResponse
+	12, // 41: switchboard.v1.IntegrationsService.UpdateIntegration:output_type -> switchboard.v1.UpdateIntegrationResponse
+	14, // 42: switchboard.v1.IntegrationsService.DeleteIntegration:output_type -> switchboard.v1.DeleteIntegrationResponse
+	16, // 43: switchboard.v1.IntegrationsService.CheckIntegration:output_type -> switchboard.v1.CheckIntegrationResponse
+	19, // 44: switchboard.v1.IntegrationsService.RotateIntegration:output_type -> switchboard.v1.RotateIntegrationResponse
+	21, // 45: switchboard.v1.IntegrationsService.StartAuthorization:output_type -> switchboard.v1.StartAuthorizationResponse
+	23, // 46: switchboard.v1.IntegrationsService.ListVendors:output_type -> switchboard.v1.ListVendorsResponse
+	38, // [38:47] is the sub-list for method output_type
+	29, // [29:38] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_integrations_proto_init() }

@@ -90,6 +90,8 @@ const (
 	InboundOutcome_INBOUND_OUTCOME_CONFLICT InboundOutcome = 3
 	// It could not be understood; `reason` says why. ReplayInboundWebhook tries again.
 	InboundOutcome_INBOUND_OUTCOME_QUARANTINED InboundOutcome = 4
+	// It was understood, and there is nothing to do about it; `reason` says why.
+	InboundOutcome_INBOUND_OUTCOME_IGNORED InboundOutcome = 5
 )
 
 // Enum value maps for InboundOutcome.
@@ -100,6 +102,7 @@ var (
 		2: "INBOUND_OUTCOME_DUPLICATE",
 		3: "INBOUND_OUTCOME_CONFLICT",
 		4: "INBOUND_OUTCOME_QUARANTINED",
+		5: "INBOUND_OUTCOME_IGNORED",
 	}
 	InboundOutcome_value = map[string]int32{
 		"INBOUND_OUTCOME_UNSPECIFIED": 0,
@@ -107,6 +110,7 @@ var (
 		"INBOUND_OUTCOME_DUPLICATE":   2,
 		"INBOUND_OUTCOME_CONFLICT":    3,
 		"INBOUND_OUTCOME_QUARANTINED": 4,
+		"INBOUND_OUTCOME_IGNORED":     5,
 	}
 )
 
@@ -2487,13 +2491,14 @@ const file_switchboard_v1_webhooks_proto_rawDesc = "" +
 	"\rMessageSender\x12\x1e\n" +
 	"\x1aMESSAGE_SENDER_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17MESSAGE_SENDER_CUSTOMER\x10\x01\x12\x1b\n" +
-	"\x17MESSAGE_SENDER_EMPLOYEE\x10\x02*\xad\x01\n" +
+	"\x17MESSAGE_SENDER_EMPLOYEE\x10\x02*\xca\x01\n" +
 	"\x0eInboundOutcome\x12\x1f\n" +
 	"\x1bINBOUND_OUTCOME_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18INBOUND_OUTCOME_RECORDED\x10\x01\x12\x1d\n" +
 	"\x19INBOUND_OUTCOME_DUPLICATE\x10\x02\x12\x1c\n" +
 	"\x18INBOUND_OUTCOME_CONFLICT\x10\x03\x12\x1f\n" +
-	"\x1bINBOUND_OUTCOME_QUARANTINED\x10\x04*t\n" +
+	"\x1bINBOUND_OUTCOME_QUARANTINED\x10\x04\x12\x1b\n" +
+	"\x17INBOUND_OUTCOME_IGNORED\x10\x05*t\n" +
 	"\x10EndpointSchedule\x12!\n" +
 	"\x1dENDPOINT_SCHEDULE_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aENDPOINT_SCHEDULE_STANDARD\x10\x01\x12\x1d\n" +
