@@ -6,7 +6,7 @@ create table inbound_webhooks (
     route text not null,
     headers jsonb not null,
     body bytea not null,
-    outcome text not null check (outcome in ('RECORDED', 'DUPLICATE', 'CONFLICT', 'QUARANTINED')),
+    outcome text not null check (outcome in ('RECORDED', 'DUPLICATE', 'CONFLICT', 'QUARANTINED', 'IGNORED')),
     reason text,
     message_id uuid,
     dialogue_id uuid,
@@ -18,8 +18,8 @@ comment on column inbound_webhooks.channel_id is 'The channel it was for; NULL: 
 comment on column inbound_webhooks.integration_id is 'The integration whose account it tells of; NULL: it was for a channel.';
 comment on column inbound_webhooks.route is 'The door: new_message, hooks, grpc, crm or replay.';
 comment on column inbound_webhooks.headers is 'Names in lower case; credentials are [redacted].';
-comment on column inbound_webhooks.reason is 'Why it was quarantined; NULL otherwise.';
-comment on column inbound_webhooks.message_id is 'The message it recorded, repeated or conflicts with; NULL: none.';
+comment on column inbound_webhooks.reason is 'Why it was quarantined or ignored; NULL otherwise.';
+comment on column inbound_webhooks.message_id is 'The message it recorded, repeated, conflicts with or told of; NULL: none.';
 create table inbound_webhooks_default partition of inbound_webhooks default;
 create index inbound_webhooks_unusual_idx on inbound_webhooks (workspace_id, outcome, id) where outcome <> 'RECORDED';
 call protect_table('inbound_webhooks');

@@ -147,6 +147,8 @@ async fn set_up(
         agent: Some(agent.id),
         vendor: String::new(),
         url: messenger.url(),
+        integration: None,
+        settings: serde_json::json!({}),
         active: true,
     };
     let open = server.app.create_channel(&caller, new, "").await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use app::dialogues::{ContactFilter, DeliveryFilter, DialoguePatch, Filter, NewOutbound, Resolution};
 use domain::{
     Error, Reason,
-    delivery::{self, AttemptState, Author, DeliveryState},
+    delivery::{self, AttemptState, Author, DeliveryReceipt, DeliveryState},
     dialogue::{self, Role, Status as DialogueStatus},
     part::{Part, PartKind},
     turn::{self, RunState, TurnState},
@@ -14,7 +14,7 @@ use serde_json::json;
 use switchboard_sdk::v1::{self, dialogues_service_server::DialoguesService};
 use tonic::{Request, Response, Status};
 
-use super::{Services, caller, contacts, convert, imports, refuse};
+use super::{Services, caller, contacts, convert, imports, refuse, webhooks};
 use crate::error::to_status;
 
 pub(super) fn message(message: dialogue::Message) -> v1::Message {
@@ -169,7 +169,21 @@ fn delivery(delivery: delivery::Delivery, attempts: Vec<delivery::Attempt>) -> v
         DeliveryState::Withheld => v1::DeliveryState::Withheld,
         DeliveryState::Dead => v1::DeliveryState::Dead,
     };
+    let told = delivery.receipt;
     v1::Delivery {
+        vendor_message_id: delivery.vendor_message_id.unwrap_or_default(),
+        receipt: told
+            .as_ref()
+            .map_or(v1::DeliveryReceipt::Unspecified, |told| match told.receipt {
+                DeliveryReceipt::Sent => v1::DeliveryReceipt::Sent,
+                DeliveryReceipt::Failed => v1::DeliveryReceipt::Failed,
+                DeliveryReceipt::Delivered => v1::DeliveryReceipt::Delivered,
+                DeliveryReceipt::Read => v1::DeliveryReceipt::Read,
+            })
+            .into(),
+        receipt_time: told.as_ref().map(|told| convert::moment(told.at)),
+        receipt_error: told.and_then(|told| told.error).unwrap_or_default(),
+        template: delivery.template.as_ref().map(convert::to_struct),
         id: delivery.id.to_string(),
         dialogue_id: delivery.dialogue.to_string(),
         message_id: delivery.message.to_string(),
@@ -366,7 +380,10 @@ impl DialoguesService for Services {
                 }
             };
             let dialogue = convert::id("dialogue_id", &request.dialogue_id)?;
-            Ok(NewOutbound { dialogue, text: request.text, author, by: request.by })
+            let parts = webhooks::parts(request.parts)?;
+            let template = request.template.map(|template| convert::from_struct("template", Some(template)));
+            let template = template.transpose()?;
+            Ok(NewOutbound { dialogue, text: request.text, parts, template, author, by: request.by })
         };
         let new = read().map_err(|error| refuse(&error))?;
         let (sent, its_delivery) =

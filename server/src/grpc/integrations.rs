@@ -100,7 +100,7 @@ fn patch(wire: v1::Integration, paths: &[String]) -> Result<IntegrationPatch, Er
     Ok(patch)
 }
 
-fn step(step: CheckStep) -> v1::CheckStep {
+pub(super) fn step(step: CheckStep) -> v1::CheckStep {
     let outcome = match step.outcome {
         CheckOutcome::Passed => v1::CheckOutcome::Passed,
         CheckOutcome::Failed => v1::CheckOutcome::Failed,
@@ -122,10 +122,13 @@ fn vendor(vendor: &Vendor) -> v1::Vendor {
         ("connect", vendor.connector.is_some()),
         ("authorize", vendor.oauth.is_some()),
         ("hooks", vendor.hooks.is_some()),
+        ("channel", vendor.channel.is_some()),
     ];
     let connector = vendor.connector.as_ref();
     let fields = connector.map_or(&[][..], |connector| connector.credentials());
+    let kind = vendor.channel.as_ref();
     v1::Vendor {
+        channel_settings_schema: kind.map(|kind| convert::to_struct(&kind.settings_schema())),
         id: vendor.id.to_owned(),
         display_name: vendor.name.to_owned(),
         docs_url: vendor.docs.to_owned(),

@@ -23,6 +23,7 @@ fn outcome(outcome: Outcome) -> v1::InboundOutcome {
         Outcome::Duplicate => v1::InboundOutcome::Duplicate,
         Outcome::Conflict => v1::InboundOutcome::Conflict,
         Outcome::Quarantined => v1::InboundOutcome::Quarantined,
+        Outcome::Ignored => v1::InboundOutcome::Ignored,
     }
 }
 
@@ -33,6 +34,7 @@ fn outcome_filter(wire: i32) -> Result<Option<Outcome>, Error> {
         Ok(v1::InboundOutcome::Duplicate) => Some(Outcome::Duplicate),
         Ok(v1::InboundOutcome::Conflict) => Some(Outcome::Conflict),
         Ok(v1::InboundOutcome::Quarantined) => Some(Outcome::Quarantined),
+        Ok(v1::InboundOutcome::Ignored) => Some(Outcome::Ignored),
         Err(_) => {
             return Err(Error::field(Reason::FieldInvalid, "outcome", "must be an outcome of the contract"));
         }
@@ -60,7 +62,7 @@ fn to_wire(mut webhook: InboundWebhook, whole: bool) -> v1::InboundWebhook {
     }
 }
 
-fn parts(wire: Vec<v1::MessagePart>) -> Result<Vec<Part>, Error> {
+pub(super) fn parts(wire: Vec<v1::MessagePart>) -> Result<Vec<Part>, Error> {
     let read = |(at, part): (usize, v1::MessagePart)| {
         let kind = match part.kind() {
             v1::PartKind::Image => PartKind::Image,

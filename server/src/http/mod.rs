@@ -85,6 +85,7 @@ fn router(app: App, settings: Settings, sockets: TaskTracker) -> Router {
         .routes(routes!(channels::dialogue))
         .routes(routes!(webhooks::new_message))
         .routes(routes!(webhooks::hook))
+        .routes(routes!(webhooks::secret_hook, webhooks::probe_hook))
         .routes(routes!(webhooks::engine_hook))
         .routes(routes!(crm::hook))
         .routes(routes!(crm::open_hook))

@@ -15,12 +15,12 @@ fn identity(vendor: &str, external_id: &str) -> v1::ContactIdentity {
     }
 }
 
-fn told(name: &str, identities: &[(&str, &str)]) -> Option<v1::ToldContact> {
-    Some(v1::ToldContact {
+fn told(name: &str, identities: &[(&str, &str)]) -> v1::ToldContact {
+    v1::ToldContact {
         identities: identities.iter().map(|(vendor, id)| identity(vendor, id)).collect(),
         name: name.to_owned(),
         ..v1::ToldContact::default()
-    })
+    }
 }
 
 fn said(route: &Route, chat: &str, id: &str) -> v1::ReceiveMessageRequest {
@@ -59,13 +59,13 @@ async fn a_contact_is_found_by_any_of_its_ids_and_the_last_word_wins() {
     let route = world.route(&receiver, json!({})).await;
     let grpc = world.grpc().await;
     let mut first = said(&route, "a", "1");
-    first.contact = told("Ann", &[("amocrm", "77"), ("edna", "+7900")]);
+    first.contact = Some(told("Ann", &[("amocrm", "77"), ("edna", "+7900")]));
     let first = receive(&grpc, first).await;
     let mut again = said(&route, "b", "2");
-    again.contact = told("Anna", &[("edna", "+7900"), ("telegram", "5")]);
+    again.contact = Some(told("Anna", &[("edna", "+7900"), ("telegram", "5")]));
     let again = receive(&grpc, again).await;
     let mut other = said(&route, "c", "3");
-    other.contact = told("Bob", &[("amocrm", "78")]);
+    other.contact = Some(told("Bob", &[("amocrm", "78")]));
     receive(&grpc, other).await;
 
     let all = contacts(&grpc, v1::ListContactsRequest::default()).await;
@@ -84,12 +84,12 @@ async fn a_contact_is_found_by_any_of_its_ids_and_the_last_word_wins() {
     receive(&grpc, said(&route, "a", "4")).await;
     assert_eq!(dialogue(&grpc, &first).await.contact_id, anna);
     let mut another = said(&route, "a", "5");
-    another.contact = told("", &[("amocrm", "79")]);
+    another.contact = Some(told("", &[("amocrm", "79")]));
     receive(&grpc, another).await;
     assert_ne!(dialogue(&grpc, &first).await.contact_id, anna);
     // One of another kind is the same one's.
     let mut more = said(&route, "b", "6");
-    more.contact = told("", &[("manychat", "9")]);
+    more.contact = Some(told("", &[("manychat", "9")]));
     receive(&grpc, more).await;
     assert_eq!(dialogue(&grpc, &again).await.contact_id, anna);
     let all = contacts(&grpc, v1::ListContactsRequest { page_size: 1, ..Default::default() }).await;
@@ -113,7 +113,7 @@ async fn a_contact_that_many_tell_of_at_once_is_one() {
             // In every order, so that those who waited for each other would be found out.
             let ids = [("x", "1"), ("y", "1"), ("z", "1")];
             let ids: Vec<_> = (0..3).map(|step| ids[(number + step) % 3]).collect();
-            message.contact = told("One", &ids);
+            message.contact = Some(told("One", &ids));
             receive(grpc, message).await
         }
     });
@@ -207,7 +207,7 @@ async fn what_is_told_beside_a_message_is_kept_shown_and_given_to_no_engine() {
     let bad = v1::ReceiveMessageRequest {
         message_id: "2".to_owned(),
         metadata: Some(long),
-        contact: told("", &[("", "1")]),
+        contact: Some(told("", &[("", "1")])),
         crm: Some(v1::CrmReferences { lead_id: "9".repeat(257), ..v1::CrmReferences::default() }),
         ..message
     };

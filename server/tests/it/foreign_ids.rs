@@ -12,7 +12,7 @@ use tonic::{Code, Response, Status};
 
 use crate::{
     fake_engine::Fake,
-    harness::{Grpc, Receiver, Route, World},
+    harness::{Grpc, Receiver, Route, World, to_struct},
     integrations::{connect, engine, fake},
     tenants::second_workspace,
 };
@@ -293,6 +293,38 @@ async fn agents_and_channels(tried: &mut Tried, owned: &Owned, receiver: &Receiv
         v1::ListChannelsRequest { agent_id, ..v1::ListChannelsRequest::default() }
     });
 
+    let over = |integration_id: String, agent_id: &str| v1::Channel {
+        vendor: "edna".to_owned(),
+        url: String::new(),
+        integration_id,
+        settings: Some(to_struct(&json!({ "kind": "SMS", "subject_id": 400 }))),
+        ..template(agent_id.to_owned())
+    };
+    let edna = v1::Integration {
+        vendor: "edna".to_owned(),
+        display_name: "Mine".to_owned(),
+        credentials: [("api_key".to_owned(), "key".to_owned())].into(),
+        ..v1::Integration::default()
+    };
+    let request = v1::CreateIntegrationRequest { integration: Some(edna), request_id: String::new() };
+    let edna = tried.grpc.integrations().create_integration(request).await.unwrap().into_inner();
+    let agent_id = my_channel.agent_id.as_str();
+    let channel = Some(over(edna.integration.unwrap().id, agent_id));
+    let request = v1::CreateChannelRequest { channel, request_id: String::new() };
+    let my_edna = tried.grpc.channels().create_channel(request).await.unwrap().into_inner().channel.unwrap();
+    let integration = owned.integrations[0].id.as_str();
+    let what = "CreateChannel.channel.integration_id";
+    ask!(tried, what, NotFound, integration, channels.create_channel, |id: String| {
+        v1::CreateChannelRequest { channel: Some(over(id, agent_id)), request_id: String::new() }
+    });
+    let what = "UpdateChannel.channel.integration_id";
+    ask!(tried, what, NotFound, integration, channels.update_channel, |integration_id| {
+        v1::UpdateChannelRequest {
+            channel: Some(v1::Channel { integration_id, ..my_edna.clone() }),
+            update_mask: Some(mask("integration_id")),
+        }
+    });
+
     let channel = owned.channels[0].id.as_str();
     ask!(tried, "GetChannel.id", NotFound, channel, channels.get_channel, |id| v1::GetChannelRequest { id });
     ask!(tried, "UpdateChannel.channel.id", NotFound, channel, channels.update_channel, |id| {
@@ -312,6 +344,12 @@ async fn agents_and_channels(tried: &mut Tried, owned: &Owned, receiver: &Receiv
         channels.rotate_channel_signing_secret,
         |id| v1::RotateChannelSigningSecretRequest { id }
     );
+    ask!(tried, "RotateChannelHookSecret.id", NotFound, channel, channels.rotate_channel_hook_secret, |id| {
+        v1::RotateChannelHookSecretRequest { id }
+    });
+    ask!(tried, "ConnectChannel.id", NotFound, channel, channels.connect_channel, |id| {
+        v1::ConnectChannelRequest { id }
+    });
     ask!(tried, "GetChannelDialogue.id", NotFound, channel, channels.get_channel_dialogue, |id| {
         v1::GetChannelDialogueRequest { id, ..v1::GetChannelDialogueRequest::default() }
     });
@@ -322,7 +360,6 @@ async fn agents_and_channels(tried: &mut Tried, owned: &Owned, receiver: &Receiv
 
 async fn dialogues_and_webhooks(tried: &mut Tried, owned: &Owned) {
     let channel = owned.channels[0].id.as_str();
-    let integration = owned.integrations[0].id.as_str();
     ask!(tried, "ListDialogues.channel_id", Ok, channel, dialogues.list_dialogues, |channel_id| {
         v1::ListDialoguesRequest { channel_id, ..v1::ListDialoguesRequest::default() }
     });
@@ -430,11 +467,11 @@ async fn dialogues_and_webhooks(tried: &mut Tried, owned: &Owned) {
     ask!(tried, "ListDeliveries.dialogue_id", Ok, dialogue, dialogues.list_deliveries, |dialogue_id| {
         v1::ListDeliveriesRequest { dialogue_id, ..v1::ListDeliveriesRequest::default() }
     });
-    // The caller's own agent and channel have their places in the log, so that it is the same for both questions.
+    // The caller's own agent, channels and integration have their places in the log, so that it is the same for both questions.
     crate::harness::until(|| async {
         let request = v1::ListEventsRequest { cursor: "0".to_owned(), ..v1::ListEventsRequest::default() };
         let events = tried.grpc.events().list_events(request).await.unwrap().into_inner().events;
-        (events.len() == 2).then_some(())
+        (events.len() == 4).then_some(())
     })
     .await;
     ask!(tried, "ListEvents.dialogue_id", Ok, dialogue, events.list_events, |dialogue_id| {

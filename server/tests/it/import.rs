@@ -9,8 +9,8 @@ use crate::{
     programs::json_of,
 };
 
-fn at(seconds: i64) -> Option<prost_types::Timestamp> {
-    Some(prost_types::Timestamp { seconds, nanos: 0 })
+fn at(seconds: i64) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds, nanos: 0 }
 }
 
 fn message(chat: &str, id: &str, role: v1::MessageRole, seconds: i64) -> v1::ImportedMessage {
@@ -19,7 +19,7 @@ fn message(chat: &str, id: &str, role: v1::MessageRole, seconds: i64) -> v1::Imp
         message_id: id.to_owned(),
         role: role.into(),
         text: format!("text {id}"),
-        create_time: at(seconds),
+        create_time: Some(at(seconds)),
         metadata: None,
     }
 }
@@ -86,7 +86,7 @@ async fn a_batch_is_taken_over_once_without_bad_rows_and_nobody_answers() {
 
     let dialogue = of_lead(&grpc, "1").await;
     assert_eq!((dialogue.status(), dialogue.message_count), (v1::DialogueStatus::Resolved, 4));
-    assert_eq!(dialogue.create_time, at(1_500_000_000));
+    assert_eq!(dialogue.create_time, Some(at(1_500_000_000)));
     assert!(!dialogue.contact_id.is_empty());
     let kept = messages(&grpc, &dialogue.id).await;
     let shown: Vec<_> = kept

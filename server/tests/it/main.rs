@@ -11,6 +11,7 @@ mod control;
 mod crm_hooks;
 mod deliveries;
 mod dialogues;
+mod edna;
 mod endpoints;
 mod engines;
 mod engines_dify;

@@ -84,7 +84,11 @@ fn fill(file: &Path) -> anyhow::Result<()> {
         )?;
         for number in 0..MESSAGES {
             let conversation = number % (MESSAGES / PER_CONVERSATION) + 1;
-            let sender = if number / (MESSAGES / PER_CONVERSATION) % 2 == 0 { "client" } else { "assistant" };
+            let sender = if (number / (MESSAGES / PER_CONVERSATION)).is_multiple_of(2) {
+                "client"
+            } else {
+                "assistant"
+            };
             let text = format!("Message {number}: could you tell me when my order will be here, please?");
             let metadata = format!(r#"{{"lead_id": {conversation}, "origin": "waba"}}"#);
             message.execute((number + 1, conversation, sender, text, metadata))?;

@@ -2250,6 +2250,1554 @@ pub mod agents_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// A workspace's connection to one vendor.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Integration {
+    /// Output only. UUIDv7 of the integration.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Required. Immutable. The vendor's id, of ListVendors.
+    #[prost(string, tag = "2")]
+    pub vendor: ::prost::alloc::string::String,
+    /// Required. A name for people, 1 to 200 characters.
+    #[prost(string, tag = "3")]
+    pub display_name: ::prost::alloc::string::String,
+    /// The vendor's own settings, as its `settings_schema` says; an unknown member is an error.
+    #[prost(message, optional, tag = "4")]
+    pub settings: ::core::option::Option<::prost_types::Struct>,
+    /// Input only. Credentials by name, of the vendor's `credential_fields`; each up to 16,384 bytes. On an update each one that
+    /// is named replaces what is kept under its name, an empty one takes it away, and the others stay. Never read back.
+    #[prost(btree_map = "string, string", tag = "5")]
+    pub credentials: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// Output only. Which credentials are set, by name.
+    #[prost(message, repeated, tag = "6")]
+    pub credential_states: ::prost::alloc::vec::Vec<CredentialState>,
+    /// Output only. Whether it works, as far as is known.
+    #[prost(enumeration = "IntegrationHealth", tag = "7")]
+    pub health: i32,
+    /// Output only. What went wrong last, in one sentence without secrets. Empty while nothing has since `health` was UNKNOWN or
+    /// HEALTHY.
+    #[prost(string, tag = "8")]
+    pub last_error: ::prost::alloc::string::String,
+    /// Output only. What to do about it.
+    #[prost(string, tag = "9")]
+    pub remedy: ::prost::alloc::string::String,
+    /// Output only. When that went wrong.
+    #[prost(message, optional, tag = "10")]
+    pub last_error_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. When it was last checked. Not set: never.
+    #[prost(message, optional, tag = "11")]
+    pub check_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. When it was created.
+    #[prost(message, optional, tag = "12")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. When it was last changed; its health doesn't count.
+    #[prost(message, optional, tag = "13")]
+    pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. What a person granted by OAuth 2.0. Not set: nothing.
+    #[prost(message, optional, tag = "14")]
+    pub grant: ::core::option::Option<Grant>,
+    /// Output only. How its vendor calls us. Not set: it has no secret to do it with; see RotateWebhookSecret.
+    #[prost(message, optional, tag = "20")]
+    pub webhook: ::core::option::Option<IntegrationWebhook>,
+}
+/// How an integration's vendor calls us, without the secret.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IntegrationWebhook {
+    /// The path of the public listener that it calls, with `\[redacted\]` in the place of the secret.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// The last four characters of the secret.
+    #[prost(string, tag = "2")]
+    pub secret_suffix: ::prost::alloc::string::String,
+    /// When the secret was made.
+    #[prost(message, optional, tag = "3")]
+    pub secret_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whether the vendor is known to call us.
+    #[prost(enumeration = "WebhookState", tag = "4")]
+    pub state: i32,
+    /// Why it doesn't. Empty: nothing failed.
+    #[prost(string, tag = "5")]
+    pub last_error: ::prost::alloc::string::String,
+    /// When the vendor was asked last. Not set: never.
+    #[prost(message, optional, tag = "6")]
+    pub check_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// What a person granted by OAuth 2.0, without the tokens.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Grant {
+    /// When the person consented.
+    #[prost(message, optional, tag = "1")]
+    pub grant_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the tokens were renewed last.
+    #[prost(message, optional, tag = "2")]
+    pub refresh_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the access token stops working. Not set: the vendor didn't say.
+    #[prost(message, optional, tag = "3")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// What is known of a credential.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CredentialState {
+    /// Its name, of the vendor's `credential_fields`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Whether it is set.
+    #[prost(bool, tag = "2")]
+    pub set: bool,
+    /// Since when. Not set: it isn't.
+    #[prost(message, optional, tag = "3")]
+    pub set_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Asks for a new integration.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateIntegrationRequest {
+    /// Required. The integration to make; output-only fields are ignored.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+    /// A UUID of the caller's choice that makes a repeat safe. Empty: no protection against repeats.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// The new integration.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateIntegrationResponse {
+    /// The integration as stored.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+}
+/// Asks for one integration.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetIntegrationRequest {
+    /// Required. The integration's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// One integration.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetIntegrationResponse {
+    /// The integration.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+}
+/// Asks for a page of integrations.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListIntegrationsRequest {
+    /// How many at most. 0: 50. Above 1,000: 1,000.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// The `next_page_token` of the page before. Empty: the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Only those of this vendor. Empty: of any.
+    #[prost(string, tag = "3")]
+    pub vendor: ::prost::alloc::string::String,
+}
+/// A page of integrations.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListIntegrationsResponse {
+    /// The page.
+    #[prost(message, repeated, tag = "1")]
+    pub integrations: ::prost::alloc::vec::Vec<Integration>,
+    /// Gives the next page. Empty: this is the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Asks for a change of an integration.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateIntegrationRequest {
+    /// Required. The integration with its `id` and the new values.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+    /// Required. Which fields to change: `display_name`, `settings` (as a whole), `credentials` (those that are named).
+    #[prost(message, optional, tag = "2")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+}
+/// The changed integration.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateIntegrationResponse {
+    /// The integration as stored now.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+}
+/// Asks for the deletion of an integration.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteIntegrationRequest {
+    /// Required. The integration's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// The integration is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteIntegrationResponse {}
+/// Asks for a check.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckIntegrationRequest {
+    /// Required. The integration's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// What a check found.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CheckIntegrationResponse {
+    /// The integration with the health that follows from it.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+    /// What was tried, in order.
+    #[prost(message, repeated, tag = "2")]
+    pub steps: ::prost::alloc::vec::Vec<CheckStep>,
+}
+/// One step of a check.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckStep {
+    /// What was tried, such as `credentials`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// What came of it.
+    #[prost(enumeration = "CheckOutcome", tag = "2")]
+    pub outcome: i32,
+    /// What was seen, in one sentence.
+    #[prost(string, tag = "3")]
+    pub detail: ::prost::alloc::string::String,
+    /// What to do about it. Empty: nothing.
+    #[prost(string, tag = "4")]
+    pub remedy: ::prost::alloc::string::String,
+}
+/// Asks for a fresh data key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateIntegrationRequest {
+    /// Required. The integration's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// The data key is a fresh one.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RotateIntegrationResponse {
+    /// The integration.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+}
+/// Asks for a fresh secret for the vendor's calls.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateWebhookSecretRequest {
+    /// Required. The integration's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// The fresh secret.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RotateWebhookSecretResponse {
+    /// The integration.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+    /// The path of the public listener that the vendor calls from now on, with the secret: it is shown here and never again.
+    #[prost(string, tag = "2")]
+    pub path: ::prost::alloc::string::String,
+}
+/// Asks for an authorization.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartAuthorizationRequest {
+    /// Required. The integration's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// An authorization that has begun.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartAuthorizationResponse {
+    /// The vendor's page, to be opened in the browser of a person who may give access to the account.
+    #[prost(string, tag = "1")]
+    pub authorize_url: ::prost::alloc::string::String,
+    /// Until when that person may come back.
+    #[prost(message, optional, tag = "2")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Asks for the vendors.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListVendorsRequest {}
+/// The vendors, all of them.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListVendorsResponse {
+    /// Each vendor once.
+    #[prost(message, repeated, tag = "1")]
+    pub vendors: ::prost::alloc::vec::Vec<Vendor>,
+}
+/// An outside company, or a kind of endpoint, that the server can talk to.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Vendor {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Its name for people.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// Where its API is described.
+    #[prost(string, tag = "3")]
+    pub docs_url: ::prost::alloc::string::String,
+    /// What it can do: `receive` messages, `send` messages, be an `engine`, be connected by an integration (`connect`), be
+    /// let into by a person (`authorize`: see StartAuthorization), tell of an account (`hooks`: see RotateWebhookSecret), have
+    /// channels that are reached over an integration (`channel`). Others may come.
+    #[prost(string, repeated, tag = "4")]
+    pub capabilities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// JSON Schema (2020-12) of an integration's `settings`: what a form can be drawn from. Not set: it can't be connected.
+    #[prost(message, optional, tag = "5")]
+    pub settings_schema: ::core::option::Option<::prost_types::Struct>,
+    /// The credentials it wants.
+    #[prost(message, repeated, tag = "6")]
+    pub credential_fields: ::prost::alloc::vec::Vec<CredentialField>,
+    /// JSON Schema (2020-12) of a channel's `settings`. Not set: its channels have none, and post to a URL.
+    #[prost(message, optional, tag = "20")]
+    pub channel_settings_schema: ::core::option::Option<::prost_types::Struct>,
+}
+/// A credential that a vendor wants.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CredentialField {
+    /// Its name in `credentials`, such as `api_key`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Its name for people.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// What it is and where it is found.
+    #[prost(string, tag = "3")]
+    pub description: ::prost::alloc::string::String,
+    /// Whether nothing works without it.
+    #[prost(bool, tag = "4")]
+    pub required: bool,
+}
+/// Whether a vendor calls us, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum WebhookState {
+    /// Not used.
+    Unspecified = 0,
+    /// It was not asked since the secret was made, or is told by hand.
+    Pending = 1,
+    /// It said so.
+    Subscribed = 2,
+    /// It could not be made to.
+    Failed = 3,
+}
+impl WebhookState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "WEBHOOK_STATE_UNSPECIFIED",
+            Self::Pending => "WEBHOOK_STATE_PENDING",
+            Self::Subscribed => "WEBHOOK_STATE_SUBSCRIBED",
+            Self::Failed => "WEBHOOK_STATE_FAILED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "WEBHOOK_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "WEBHOOK_STATE_PENDING" => Some(Self::Pending),
+            "WEBHOOK_STATE_SUBSCRIBED" => Some(Self::Subscribed),
+            "WEBHOOK_STATE_FAILED" => Some(Self::Failed),
+            _ => None,
+        }
+    }
+}
+/// Whether an integration works, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum IntegrationHealth {
+    /// Not used.
+    Unspecified = 0,
+    /// It was not tried since it was made or changed.
+    Unknown = 1,
+    /// It worked when it was last tried.
+    Healthy = 2,
+    /// A check found something that doesn't work.
+    Failing = 3,
+    /// The vendor refused the credentials: nothing works until there are others.
+    NeedsAuthorization = 4,
+}
+impl IntegrationHealth {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "INTEGRATION_HEALTH_UNSPECIFIED",
+            Self::Unknown => "INTEGRATION_HEALTH_UNKNOWN",
+            Self::Healthy => "INTEGRATION_HEALTH_HEALTHY",
+            Self::Failing => "INTEGRATION_HEALTH_FAILING",
+            Self::NeedsAuthorization => "INTEGRATION_HEALTH_NEEDS_AUTHORIZATION",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "INTEGRATION_HEALTH_UNSPECIFIED" => Some(Self::Unspecified),
+            "INTEGRATION_HEALTH_UNKNOWN" => Some(Self::Unknown),
+            "INTEGRATION_HEALTH_HEALTHY" => Some(Self::Healthy),
+            "INTEGRATION_HEALTH_FAILING" => Some(Self::Failing),
+            "INTEGRATION_HEALTH_NEEDS_AUTHORIZATION" => Some(Self::NeedsAuthorization),
+            _ => None,
+        }
+    }
+}
+/// What came of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CheckOutcome {
+    /// Not used.
+    Unspecified = 0,
+    /// It works.
+    Passed = 1,
+    /// It doesn't.
+    Failed = 2,
+    /// It was not tried, because an earlier one failed.
+    Skipped = 3,
+}
+impl CheckOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CHECK_OUTCOME_UNSPECIFIED",
+            Self::Passed => "CHECK_OUTCOME_PASSED",
+            Self::Failed => "CHECK_OUTCOME_FAILED",
+            Self::Skipped => "CHECK_OUTCOME_SKIPPED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CHECK_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "CHECK_OUTCOME_PASSED" => Some(Self::Passed),
+            "CHECK_OUTCOME_FAILED" => Some(Self::Failed),
+            "CHECK_OUTCOME_SKIPPED" => Some(Self::Skipped),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+#[cfg(feature = "client")]
+pub mod integrations_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Integrations: a workspace's connections to vendors. Reading needs `integrations:read`, changing and checking
+    /// `integrations:write`, rotating `integrations:admin`.
+    #[derive(Debug, Clone)]
+    pub struct IntegrationsServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl IntegrationsServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> IntegrationsServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> IntegrationsServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            IntegrationsServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Connects the workspace to a vendor: keeps settings and credentials, and calls nobody; CheckIntegration does. With a
+        /// `request_id`, a repeat within 24 hours answers with the integration that the first call made. Reasons: FIELD_INVALID,
+        /// TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+        pub async fn create_integration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateIntegrationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/CreateIntegration",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "CreateIntegration",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Reads one integration, without its credentials. Reasons: INTEGRATION_NOT_FOUND.
+        pub async fn get_integration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetIntegrationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/GetIntegration",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "GetIntegration",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists integrations, oldest first. Reasons: FIELD_INVALID, PAGE_TOKEN_INVALID.
+        pub async fn list_integrations(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListIntegrationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListIntegrationsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/ListIntegrations",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "ListIntegrations",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes the fields named in the mask, all or none. Other settings or credentials make its health UNKNOWN until it is
+        /// used or checked. Calls that are under way finish with what they began with. Reasons: INTEGRATION_NOT_FOUND,
+        /// FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN, SECRET_KEY_MISSING.
+        pub async fn update_integration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateIntegrationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/UpdateIntegration",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "UpdateIntegration",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes an integration that no agent and no channel uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
+        /// INTEGRATION_IN_USE.
+        pub async fn delete_integration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteIntegrationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/DeleteIntegration",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "DeleteIntegration",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Tries an integration step by step, and keeps what came of it as its health. Changes nothing at the vendor. Reasons:
+        /// INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING.
+        pub async fn check_integration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CheckIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckIntegrationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/CheckIntegration",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "CheckIntegration",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives an integration a fresh data key and encrypts its credentials anew with it, all or nothing. The credentials stay
+        /// what they are. Reasons: INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING.
+        pub async fn rotate_integration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RotateIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateIntegrationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/RotateIntegration",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "RotateIntegration",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Begins an authorization by OAuth 2.0: gives the page on which a person lets the workspace into an account. The vendor
+        /// sends them back to `GET /oauth/callback` of the public listener, once and within ten minutes; what they granted is then
+        /// kept, and renewed ahead of its end for as long as the vendor does. Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING,
+        /// SECRET_KEY_MISSING.
+        pub async fn start_authorization(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StartAuthorizationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StartAuthorizationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/StartAuthorization",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "StartAuthorization",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives an integration whose vendor tells of an account (a CRM) a fresh secret for its calls; the one before is worth nothing
+        /// from then on. The first call gives the first one. Where the operator has set `SWITCHBOARD_PUBLIC_URL`, the vendor is
+        /// told within seconds and looked after from then on: a subscription that it disabled or lost is put back, with an event.
+        /// Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING.
+        pub async fn rotate_webhook_secret(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RotateWebhookSecretRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateWebhookSecretResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/RotateWebhookSecret",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "RotateWebhookSecret",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the vendors that this server knows, and what each wants to know before it can be called.
+        pub async fn list_vendors(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListVendorsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListVendorsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/ListVendors",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.IntegrationsService", "ListVendors"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+#[cfg(feature = "server")]
+pub mod integrations_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with IntegrationsServiceServer.
+    #[async_trait]
+    pub trait IntegrationsService: std::marker::Send + std::marker::Sync + 'static {
+        /// Connects the workspace to a vendor: keeps settings and credentials, and calls nobody; CheckIntegration does. With a
+        /// `request_id`, a repeat within 24 hours answers with the integration that the first call made. Reasons: FIELD_INVALID,
+        /// TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+        async fn create_integration(
+            &self,
+            request: tonic::Request<super::CreateIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateIntegrationResponse>,
+            tonic::Status,
+        >;
+        /// Reads one integration, without its credentials. Reasons: INTEGRATION_NOT_FOUND.
+        async fn get_integration(
+            &self,
+            request: tonic::Request<super::GetIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetIntegrationResponse>,
+            tonic::Status,
+        >;
+        /// Lists integrations, oldest first. Reasons: FIELD_INVALID, PAGE_TOKEN_INVALID.
+        async fn list_integrations(
+            &self,
+            request: tonic::Request<super::ListIntegrationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListIntegrationsResponse>,
+            tonic::Status,
+        >;
+        /// Changes the fields named in the mask, all or none. Other settings or credentials make its health UNKNOWN until it is
+        /// used or checked. Calls that are under way finish with what they began with. Reasons: INTEGRATION_NOT_FOUND,
+        /// FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN, SECRET_KEY_MISSING.
+        async fn update_integration(
+            &self,
+            request: tonic::Request<super::UpdateIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateIntegrationResponse>,
+            tonic::Status,
+        >;
+        /// Deletes an integration that no agent and no channel uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
+        /// INTEGRATION_IN_USE.
+        async fn delete_integration(
+            &self,
+            request: tonic::Request<super::DeleteIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteIntegrationResponse>,
+            tonic::Status,
+        >;
+        /// Tries an integration step by step, and keeps what came of it as its health. Changes nothing at the vendor. Reasons:
+        /// INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING.
+        async fn check_integration(
+            &self,
+            request: tonic::Request<super::CheckIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckIntegrationResponse>,
+            tonic::Status,
+        >;
+        /// Gives an integration a fresh data key and encrypts its credentials anew with it, all or nothing. The credentials stay
+        /// what they are. Reasons: INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING.
+        async fn rotate_integration(
+            &self,
+            request: tonic::Request<super::RotateIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateIntegrationResponse>,
+            tonic::Status,
+        >;
+        /// Begins an authorization by OAuth 2.0: gives the page on which a person lets the workspace into an account. The vendor
+        /// sends them back to `GET /oauth/callback` of the public listener, once and within ten minutes; what they granted is then
+        /// kept, and renewed ahead of its end for as long as the vendor does. Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING,
+        /// SECRET_KEY_MISSING.
+        async fn start_authorization(
+            &self,
+            request: tonic::Request<super::StartAuthorizationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StartAuthorizationResponse>,
+            tonic::Status,
+        >;
+        /// Gives an integration whose vendor tells of an account (a CRM) a fresh secret for its calls; the one before is worth nothing
+        /// from then on. The first call gives the first one. Where the operator has set `SWITCHBOARD_PUBLIC_URL`, the vendor is
+        /// told within seconds and looked after from then on: a subscription that it disabled or lost is put back, with an event.
+        /// Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING.
+        async fn rotate_webhook_secret(
+            &self,
+            request: tonic::Request<super::RotateWebhookSecretRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateWebhookSecretResponse>,
+            tonic::Status,
+        >;
+        /// Lists the vendors that this server knows, and what each wants to know before it can be called.
+        async fn list_vendors(
+            &self,
+            request: tonic::Request<super::ListVendorsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListVendorsResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Integrations: a workspace's connections to vendors. Reading needs `integrations:read`, changing and checking
+    /// `integrations:write`, rotating `integrations:admin`.
+    #[derive(Debug)]
+    pub struct IntegrationsServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> IntegrationsServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for IntegrationsServiceServer<T>
+    where
+        T: IntegrationsService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/switchboard.v1.IntegrationsService/CreateIntegration" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::CreateIntegrationRequest>
+                    for CreateIntegrationSvc<T> {
+                        type Response = super::CreateIntegrationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateIntegrationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::create_integration(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateIntegrationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/GetIntegration" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::GetIntegrationRequest>
+                    for GetIntegrationSvc<T> {
+                        type Response = super::GetIntegrationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetIntegrationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::get_integration(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetIntegrationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/ListIntegrations" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListIntegrationsSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::ListIntegrationsRequest>
+                    for ListIntegrationsSvc<T> {
+                        type Response = super::ListIntegrationsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListIntegrationsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::list_integrations(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListIntegrationsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/UpdateIntegration" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::UpdateIntegrationRequest>
+                    for UpdateIntegrationSvc<T> {
+                        type Response = super::UpdateIntegrationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateIntegrationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::update_integration(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateIntegrationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/DeleteIntegration" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::DeleteIntegrationRequest>
+                    for DeleteIntegrationSvc<T> {
+                        type Response = super::DeleteIntegrationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteIntegrationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::delete_integration(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteIntegrationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/CheckIntegration" => {
+                    #[allow(non_camel_case_types)]
+                    struct CheckIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::CheckIntegrationRequest>
+                    for CheckIntegrationSvc<T> {
+                        type Response = super::CheckIntegrationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CheckIntegrationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::check_integration(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CheckIntegrationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/RotateIntegration" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::RotateIntegrationRequest>
+                    for RotateIntegrationSvc<T> {
+                        type Response = super::RotateIntegrationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RotateIntegrationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::rotate_integration(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateIntegrationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/StartAuthorization" => {
+                    #[allow(non_camel_case_types)]
+                    struct StartAuthorizationSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::StartAuthorizationRequest>
+                    for StartAuthorizationSvc<T> {
+                        type Response = super::StartAuthorizationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StartAuthorizationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::start_authorization(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StartAuthorizationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/RotateWebhookSecret" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateWebhookSecretSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::RotateWebhookSecretRequest>
+                    for RotateWebhookSecretSvc<T> {
+                        type Response = super::RotateWebhookSecretResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RotateWebhookSecretRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::rotate_webhook_secret(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateWebhookSecretSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/ListVendors" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListVendorsSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::ListVendorsRequest>
+                    for ListVendorsSvc<T> {
+                        type Response = super::ListVendorsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListVendorsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::list_vendors(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListVendorsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for IntegrationsServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "switchboard.v1.IntegrationsService";
+    impl<T> tonic::server::NamedService for IntegrationsServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// A route for messages: one agent, one vendor kind, its settings.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Channel {
@@ -2262,7 +3810,7 @@ pub struct Channel {
     /// Required. The agent that answers here.
     #[prost(string, tag = "3")]
     pub agent_id: ::prost::alloc::string::String,
-    /// Immutable. The vendor kind. Default: `generic_http`, which posts replies to `url`.
+    /// Immutable. The vendor, of ListVendors. Default: `generic_http`, which posts replies to `url`.
     #[prost(string, tag = "4")]
     pub vendor: ::prost::alloc::string::String,
     /// Required for `generic_http`. Where replies are posted: an absolute http or https URL of up to 2,048 characters, with
@@ -2284,6 +3832,12 @@ pub struct Channel {
     /// What its outgoing messages go by. Not set on creation: all defaults.
     #[prost(message, optional, tag = "10")]
     pub delivery_policy: ::core::option::Option<DeliveryPolicy>,
+    /// Required for vendors that can `channel`, and for no other. The integration that the vendor is reached over.
+    #[prost(string, tag = "20")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// The vendor's own settings, as its `channel_settings_schema` says; an unknown member is an error.
+    #[prost(message, optional, tag = "21")]
+    pub settings: ::core::option::Option<::prost_types::Struct>,
 }
 /// What a channel's outgoing messages go by: the guard, which may withhold them, the governor, which keeps to a rate, and
 /// what is done when nobody knows whether one arrived.
@@ -2348,6 +3902,10 @@ pub struct CreateChannelResponse {
     /// `/hooks/{channel_id}`.
     #[prost(string, tag = "3")]
     pub signing_secret: ::prost::alloc::string::String,
+    /// The secret in the address that the vendor calls, `/hooks/{channel_id}/{hook_secret}`: for vendors that don't sign their
+    /// calls. Empty: this one does.
+    #[prost(string, tag = "20")]
+    pub hook_secret: ::prost::alloc::string::String,
 }
 /// Asks for one channel.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2395,8 +3953,8 @@ pub struct UpdateChannelRequest {
     /// Required. The channel with its `id` and the new values.
     #[prost(message, optional, tag = "1")]
     pub channel: ::core::option::Option<Channel>,
-    /// Required. Which fields to change: `display_name`, `agent_id`, `url`, `active`,
-    /// `delivery_policy` (as a whole).
+    /// Required. Which fields to change: `display_name`, `agent_id`, `url`, `active`, `integration_id`,
+    /// `delivery_policy` and `settings` (each as a whole).
     #[prost(message, optional, tag = "2")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
 }
@@ -2450,6 +4008,40 @@ pub struct RotateChannelSigningSecretResponse {
     /// The secret (`whsec_…`). Shown only here.
     #[prost(string, tag = "2")]
     pub signing_secret: ::prost::alloc::string::String,
+}
+/// Asks for a new secret in the channel's address.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateChannelHookSecretRequest {
+    /// Required. The channel's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// The new secret.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RotateChannelHookSecretResponse {
+    /// The channel.
+    #[prost(message, optional, tag = "1")]
+    pub channel: ::core::option::Option<Channel>,
+    /// The secret. Shown only here.
+    #[prost(string, tag = "2")]
+    pub hook_secret: ::prost::alloc::string::String,
+}
+/// Asks that the channel's vendor be told its address.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConnectChannelRequest {
+    /// Required. The channel's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// What came of it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConnectChannelResponse {
+    /// The channel.
+    #[prost(message, optional, tag = "1")]
+    pub channel: ::core::option::Option<Channel>,
+    /// What was tried, in order.
+    #[prost(message, repeated, tag = "2")]
+    pub steps: ::prost::alloc::vec::Vec<CheckStep>,
 }
 /// Asks for a page of the channel's own dialogue.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2602,7 +4194,8 @@ pub mod channels_service_client {
             self
         }
         /// Creates a channel and shows its token and signing secret. With a `request_id`, a repeat within 24 hours answers like
-        /// the first call. Reasons: FIELD_INVALID, AGENT_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+        /// the first call. It calls nobody; ConnectChannel does. Reasons: FIELD_INVALID, AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND,
+        /// TARGET_FORBIDDEN, REQUEST_ID_REUSED.
         pub async fn create_channel(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateChannelRequest>,
@@ -2681,8 +4274,8 @@ pub mod channels_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Changes the fields named in the mask, all or none. Reasons: CHANNEL_NOT_FOUND, AGENT_NOT_FOUND, FIELD_INVALID,
-        /// FIELD_MASK_INVALID, TARGET_FORBIDDEN.
+        /// Changes the fields named in the mask, all or none. Reasons: CHANNEL_NOT_FOUND, AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND,
+        /// FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN.
         pub async fn update_channel(
             &mut self,
             request: impl tonic::IntoRequest<super::UpdateChannelRequest>,
@@ -2797,6 +4390,65 @@ pub mod channels_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Replaces the secret in the address that the channel's vendor calls, and shows the new one. The old address is refused from
+        /// now on, so have ConnectChannel tell the vendor at once. Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING.
+        pub async fn rotate_channel_hook_secret(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RotateChannelHookSecretRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateChannelHookSecretResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.ChannelsService/RotateChannelHookSecret",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.ChannelsService",
+                        "RotateChannelHookSecret",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Has the channel's vendor call us about it: tells it the channel's address, step by step. May be done again at any time.
+        /// Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING, VENDOR_REFUSED, VENDOR_UNAVAILABLE.
+        pub async fn connect_channel(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ConnectChannelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ConnectChannelResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.ChannelsService/ConnectChannel",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.ChannelsService", "ConnectChannel"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Reads the messages of the channel's own dialogue (the one whose chat is the channel itself), oldest first. Empty when
         /// nothing was said yet. Needs `dialogues:read`. Reasons: CHANNEL_NOT_FOUND, PAGE_TOKEN_INVALID.
         pub async fn get_channel_dialogue(
@@ -2845,7 +4497,8 @@ pub mod channels_service_server {
     #[async_trait]
     pub trait ChannelsService: std::marker::Send + std::marker::Sync + 'static {
         /// Creates a channel and shows its token and signing secret. With a `request_id`, a repeat within 24 hours answers like
-        /// the first call. Reasons: FIELD_INVALID, AGENT_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+        /// the first call. It calls nobody; ConnectChannel does. Reasons: FIELD_INVALID, AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND,
+        /// TARGET_FORBIDDEN, REQUEST_ID_REUSED.
         async fn create_channel(
             &self,
             request: tonic::Request<super::CreateChannelRequest>,
@@ -2869,8 +4522,8 @@ pub mod channels_service_server {
             tonic::Response<super::ListChannelsResponse>,
             tonic::Status,
         >;
-        /// Changes the fields named in the mask, all or none. Reasons: CHANNEL_NOT_FOUND, AGENT_NOT_FOUND, FIELD_INVALID,
-        /// FIELD_MASK_INVALID, TARGET_FORBIDDEN.
+        /// Changes the fields named in the mask, all or none. Reasons: CHANNEL_NOT_FOUND, AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND,
+        /// FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN.
         async fn update_channel(
             &self,
             request: tonic::Request<super::UpdateChannelRequest>,
@@ -2901,6 +4554,24 @@ pub mod channels_service_server {
             request: tonic::Request<super::RotateChannelSigningSecretRequest>,
         ) -> std::result::Result<
             tonic::Response<super::RotateChannelSigningSecretResponse>,
+            tonic::Status,
+        >;
+        /// Replaces the secret in the address that the channel's vendor calls, and shows the new one. The old address is refused from
+        /// now on, so have ConnectChannel tell the vendor at once. Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING.
+        async fn rotate_channel_hook_secret(
+            &self,
+            request: tonic::Request<super::RotateChannelHookSecretRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateChannelHookSecretResponse>,
+            tonic::Status,
+        >;
+        /// Has the channel's vendor call us about it: tells it the channel's address, step by step. May be done again at any time.
+        /// Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING, VENDOR_REFUSED, VENDOR_UNAVAILABLE.
+        async fn connect_channel(
+            &self,
+            request: tonic::Request<super::ConnectChannelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ConnectChannelResponse>,
             tonic::Status,
         >;
         /// Reads the messages of the channel's own dialogue (the one whose chat is the channel itself), oldest first. Empty when
@@ -3320,6 +4991,103 @@ pub mod channels_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/switchboard.v1.ChannelsService/RotateChannelHookSecret" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateChannelHookSecretSvc<T: ChannelsService>(pub Arc<T>);
+                    impl<
+                        T: ChannelsService,
+                    > tonic::server::UnaryService<super::RotateChannelHookSecretRequest>
+                    for RotateChannelHookSecretSvc<T> {
+                        type Response = super::RotateChannelHookSecretResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                super::RotateChannelHookSecretRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ChannelsService>::rotate_channel_hook_secret(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateChannelHookSecretSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.ChannelsService/ConnectChannel" => {
+                    #[allow(non_camel_case_types)]
+                    struct ConnectChannelSvc<T: ChannelsService>(pub Arc<T>);
+                    impl<
+                        T: ChannelsService,
+                    > tonic::server::UnaryService<super::ConnectChannelRequest>
+                    for ConnectChannelSvc<T> {
+                        type Response = super::ConnectChannelResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ConnectChannelRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ChannelsService>::connect_channel(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ConnectChannelSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/switchboard.v1.ChannelsService/GetChannelDialogue" => {
                     #[allow(non_camel_case_types)]
                     struct GetChannelDialogueSvc<T: ChannelsService>(pub Arc<T>);
@@ -3643,6 +5411,22 @@ pub struct Delivery {
     /// Output only. How many characters of the text it carries. 0: all.
     #[prost(int32, tag = "14")]
     pub text_chars: i32,
+    /// Output only. What the vendor calls the message. Empty: it gave no name.
+    #[prost(string, tag = "20")]
+    pub vendor_message_id: ::prost::alloc::string::String,
+    /// Output only. The furthest that the vendor told of the message after it took it, in the order of this enum, whatever the
+    /// order in which it told. Not set: nothing.
+    #[prost(enumeration = "DeliveryReceipt", tag = "21")]
+    pub receipt: i32,
+    /// Output only. When that was, by the vendor's clock where it says.
+    #[prost(message, optional, tag = "22")]
+    pub receipt_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. Why the vendor could not deliver it, in its words.
+    #[prost(string, tag = "23")]
+    pub receipt_error: ::prost::alloc::string::String,
+    /// Output only. What makes it a template of the vendor's; see SendMessage.
+    #[prost(message, optional, tag = "24")]
+    pub template: ::core::option::Option<::prost_types::Struct>,
 }
 /// One try at a delivery.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3847,12 +5631,12 @@ pub struct ResolveDeliveryResponse {
     pub delivery: ::core::option::Option<Delivery>,
 }
 /// A message to send.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SendMessageRequest {
     /// Required. The dialogue's id.
     #[prost(string, tag = "1")]
     pub dialogue_id: ::prost::alloc::string::String,
-    /// Required. The text, 1 to 65,536 bytes, without U+0000.
+    /// Required. The text, 1 to 65,536 bytes, without U+0000. May be empty where there are parts.
     #[prost(string, tag = "2")]
     pub text: ::prost::alloc::string::String,
     /// Required. OPERATOR or AUTOMATION.
@@ -3864,6 +5648,15 @@ pub struct SendMessageRequest {
     /// A UUID of the caller's choice that makes a repeat safe. Empty: no protection against repeats.
     #[prost(string, tag = "5")]
     pub request_id: ::prost::alloc::string::String,
+    /// What the message carries beside its text, up to 10.
+    #[prost(message, repeated, tag = "6")]
+    pub parts: ::prost::alloc::vec::Vec<MessagePart>,
+    /// Makes the message a template of the channel's vendor, which messengers ask for where a customer has not written for long;
+    /// `text` is then the template's text with its variables filled in. What it may hold is the vendor's matter: for `edna`
+    /// `header`, `footer` and `keyboard`, all optional, as its WhatsApp templates have them. An unknown member is an error. A
+    /// template is never split.
+    #[prost(message, optional, tag = "7")]
+    pub template: ::core::option::Option<::prost_types::Struct>,
 }
 /// The message is committed.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -4305,6 +6098,48 @@ impl ControlHolder {
             "CONTROL_HOLDER_AGENT" => Some(Self::Agent),
             "CONTROL_HOLDER_HUMAN" => Some(Self::Human),
             "CONTROL_HOLDER_NOBODY" => Some(Self::Nobody),
+            _ => None,
+        }
+    }
+}
+/// What a vendor told of a message after it took it. The later in this list counts: vendors tell in any order, and of several
+/// ways that one tries, one that failed is mended by one that arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum DeliveryReceipt {
+    /// It told nothing.
+    Unspecified = 0,
+    /// It was handed on to the messenger.
+    Sent = 1,
+    /// It will not arrive, or was called off; `receipt_error` says why.
+    Failed = 2,
+    /// It is on the customer's device.
+    Delivered = 3,
+    /// The customer has seen it.
+    Read = 4,
+}
+impl DeliveryReceipt {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DELIVERY_RECEIPT_UNSPECIFIED",
+            Self::Sent => "DELIVERY_RECEIPT_SENT",
+            Self::Failed => "DELIVERY_RECEIPT_FAILED",
+            Self::Delivered => "DELIVERY_RECEIPT_DELIVERED",
+            Self::Read => "DELIVERY_RECEIPT_READ",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DELIVERY_RECEIPT_UNSPECIFIED" => Some(Self::Unspecified),
+            "DELIVERY_RECEIPT_SENT" => Some(Self::Sent),
+            "DELIVERY_RECEIPT_FAILED" => Some(Self::Failed),
+            "DELIVERY_RECEIPT_DELIVERED" => Some(Self::Delivered),
+            "DELIVERY_RECEIPT_READ" => Some(Self::Read),
             _ => None,
         }
     }
@@ -6263,7 +8098,8 @@ pub struct Event {
     /// `channel.deleted`, `dialogue.created`, `dialogue.updated` (`data.attributes`, or `data.contact_id` and `data.crm` when a message told of them),
     /// `dialogue.imported` (`data.messages`: how many), `contact.created`, `contact.updated`, `dialogue.attribute_set`, `dialogue.control_changed`
     /// (`data`: `from`, `to`, `reason`, `by`), `message.received`, `message.conflict`, `message.replied`, `message.sent` (by a
-    /// person, a program or Switchboard), `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.failed` (an attempt
+    /// person, a program or Switchboard), `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.receipt` (the vendor told that it was sent on,
+    /// arrived, was read or failed), `delivery.failed` (an attempt
     /// failed, another follows), `delivery.uncertain` (it may have arrived, another follows), `delivery.held`,
     /// `delivery.resolved`, `delivery.withheld`, `delivery.dead`, `delivery.retried`, `webhook.quarantined`, `endpoint.created`,
     /// `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why),
@@ -6766,1550 +8602,6 @@ pub mod events_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
-/// A workspace's connection to one vendor.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Integration {
-    /// Output only. UUIDv7 of the integration.
-    #[prost(string, tag = "1")]
-    pub id: ::prost::alloc::string::String,
-    /// Required. Immutable. The vendor's id, of ListVendors.
-    #[prost(string, tag = "2")]
-    pub vendor: ::prost::alloc::string::String,
-    /// Required. A name for people, 1 to 200 characters.
-    #[prost(string, tag = "3")]
-    pub display_name: ::prost::alloc::string::String,
-    /// The vendor's own settings, as its `settings_schema` says; an unknown member is an error.
-    #[prost(message, optional, tag = "4")]
-    pub settings: ::core::option::Option<::prost_types::Struct>,
-    /// Input only. Credentials by name, of the vendor's `credential_fields`; each up to 16,384 bytes. On an update each one that
-    /// is named replaces what is kept under its name, an empty one takes it away, and the others stay. Never read back.
-    #[prost(btree_map = "string, string", tag = "5")]
-    pub credentials: ::prost::alloc::collections::BTreeMap<
-        ::prost::alloc::string::String,
-        ::prost::alloc::string::String,
-    >,
-    /// Output only. Which credentials are set, by name.
-    #[prost(message, repeated, tag = "6")]
-    pub credential_states: ::prost::alloc::vec::Vec<CredentialState>,
-    /// Output only. Whether it works, as far as is known.
-    #[prost(enumeration = "IntegrationHealth", tag = "7")]
-    pub health: i32,
-    /// Output only. What went wrong last, in one sentence without secrets. Empty while nothing has since `health` was UNKNOWN or
-    /// HEALTHY.
-    #[prost(string, tag = "8")]
-    pub last_error: ::prost::alloc::string::String,
-    /// Output only. What to do about it.
-    #[prost(string, tag = "9")]
-    pub remedy: ::prost::alloc::string::String,
-    /// Output only. When that went wrong.
-    #[prost(message, optional, tag = "10")]
-    pub last_error_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Output only. When it was last checked. Not set: never.
-    #[prost(message, optional, tag = "11")]
-    pub check_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Output only. When it was created.
-    #[prost(message, optional, tag = "12")]
-    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Output only. When it was last changed; its health doesn't count.
-    #[prost(message, optional, tag = "13")]
-    pub update_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Output only. What a person granted by OAuth 2.0. Not set: nothing.
-    #[prost(message, optional, tag = "14")]
-    pub grant: ::core::option::Option<Grant>,
-    /// Output only. How its vendor calls us. Not set: it has no secret to do it with; see RotateWebhookSecret.
-    #[prost(message, optional, tag = "20")]
-    pub webhook: ::core::option::Option<IntegrationWebhook>,
-}
-/// How an integration's vendor calls us, without the secret.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct IntegrationWebhook {
-    /// The path of the public listener that it calls, with `\[redacted\]` in the place of the secret.
-    #[prost(string, tag = "1")]
-    pub path: ::prost::alloc::string::String,
-    /// The last four characters of the secret.
-    #[prost(string, tag = "2")]
-    pub secret_suffix: ::prost::alloc::string::String,
-    /// When the secret was made.
-    #[prost(message, optional, tag = "3")]
-    pub secret_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Whether the vendor is known to call us.
-    #[prost(enumeration = "WebhookState", tag = "4")]
-    pub state: i32,
-    /// Why it doesn't. Empty: nothing failed.
-    #[prost(string, tag = "5")]
-    pub last_error: ::prost::alloc::string::String,
-    /// When the vendor was asked last. Not set: never.
-    #[prost(message, optional, tag = "6")]
-    pub check_time: ::core::option::Option<::prost_types::Timestamp>,
-}
-/// What a person granted by OAuth 2.0, without the tokens.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Grant {
-    /// When the person consented.
-    #[prost(message, optional, tag = "1")]
-    pub grant_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// When the tokens were renewed last.
-    #[prost(message, optional, tag = "2")]
-    pub refresh_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// When the access token stops working. Not set: the vendor didn't say.
-    #[prost(message, optional, tag = "3")]
-    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
-}
-/// What is known of a credential.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct CredentialState {
-    /// Its name, of the vendor's `credential_fields`.
-    #[prost(string, tag = "1")]
-    pub name: ::prost::alloc::string::String,
-    /// Whether it is set.
-    #[prost(bool, tag = "2")]
-    pub set: bool,
-    /// Since when. Not set: it isn't.
-    #[prost(message, optional, tag = "3")]
-    pub set_time: ::core::option::Option<::prost_types::Timestamp>,
-}
-/// Asks for a new integration.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct CreateIntegrationRequest {
-    /// Required. The integration to make; output-only fields are ignored.
-    #[prost(message, optional, tag = "1")]
-    pub integration: ::core::option::Option<Integration>,
-    /// A UUID of the caller's choice that makes a repeat safe. Empty: no protection against repeats.
-    #[prost(string, tag = "2")]
-    pub request_id: ::prost::alloc::string::String,
-}
-/// The new integration.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct CreateIntegrationResponse {
-    /// The integration as stored.
-    #[prost(message, optional, tag = "1")]
-    pub integration: ::core::option::Option<Integration>,
-}
-/// Asks for one integration.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct GetIntegrationRequest {
-    /// Required. The integration's id.
-    #[prost(string, tag = "1")]
-    pub id: ::prost::alloc::string::String,
-}
-/// One integration.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct GetIntegrationResponse {
-    /// The integration.
-    #[prost(message, optional, tag = "1")]
-    pub integration: ::core::option::Option<Integration>,
-}
-/// Asks for a page of integrations.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ListIntegrationsRequest {
-    /// How many at most. 0: 50. Above 1,000: 1,000.
-    #[prost(int32, tag = "1")]
-    pub page_size: i32,
-    /// The `next_page_token` of the page before. Empty: the first page.
-    #[prost(string, tag = "2")]
-    pub page_token: ::prost::alloc::string::String,
-    /// Only those of this vendor. Empty: of any.
-    #[prost(string, tag = "3")]
-    pub vendor: ::prost::alloc::string::String,
-}
-/// A page of integrations.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ListIntegrationsResponse {
-    /// The page.
-    #[prost(message, repeated, tag = "1")]
-    pub integrations: ::prost::alloc::vec::Vec<Integration>,
-    /// Gives the next page. Empty: this is the last.
-    #[prost(string, tag = "2")]
-    pub next_page_token: ::prost::alloc::string::String,
-}
-/// Asks for a change of an integration.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct UpdateIntegrationRequest {
-    /// Required. The integration with its `id` and the new values.
-    #[prost(message, optional, tag = "1")]
-    pub integration: ::core::option::Option<Integration>,
-    /// Required. Which fields to change: `display_name`, `settings` (as a whole), `credentials` (those that are named).
-    #[prost(message, optional, tag = "2")]
-    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
-}
-/// The changed integration.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct UpdateIntegrationResponse {
-    /// The integration as stored now.
-    #[prost(message, optional, tag = "1")]
-    pub integration: ::core::option::Option<Integration>,
-}
-/// Asks for the deletion of an integration.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DeleteIntegrationRequest {
-    /// Required. The integration's id.
-    #[prost(string, tag = "1")]
-    pub id: ::prost::alloc::string::String,
-}
-/// The integration is gone.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DeleteIntegrationResponse {}
-/// Asks for a check.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct CheckIntegrationRequest {
-    /// Required. The integration's id.
-    #[prost(string, tag = "1")]
-    pub id: ::prost::alloc::string::String,
-}
-/// What a check found.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct CheckIntegrationResponse {
-    /// The integration with the health that follows from it.
-    #[prost(message, optional, tag = "1")]
-    pub integration: ::core::option::Option<Integration>,
-    /// What was tried, in order.
-    #[prost(message, repeated, tag = "2")]
-    pub steps: ::prost::alloc::vec::Vec<CheckStep>,
-}
-/// One step of a check.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct CheckStep {
-    /// What was tried, such as `credentials`.
-    #[prost(string, tag = "1")]
-    pub name: ::prost::alloc::string::String,
-    /// What came of it.
-    #[prost(enumeration = "CheckOutcome", tag = "2")]
-    pub outcome: i32,
-    /// What was seen, in one sentence.
-    #[prost(string, tag = "3")]
-    pub detail: ::prost::alloc::string::String,
-    /// What to do about it. Empty: nothing.
-    #[prost(string, tag = "4")]
-    pub remedy: ::prost::alloc::string::String,
-}
-/// Asks for a fresh data key.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct RotateIntegrationRequest {
-    /// Required. The integration's id.
-    #[prost(string, tag = "1")]
-    pub id: ::prost::alloc::string::String,
-}
-/// The data key is a fresh one.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct RotateIntegrationResponse {
-    /// The integration.
-    #[prost(message, optional, tag = "1")]
-    pub integration: ::core::option::Option<Integration>,
-}
-/// Asks for a fresh secret for the vendor's calls.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct RotateWebhookSecretRequest {
-    /// Required. The integration's id.
-    #[prost(string, tag = "1")]
-    pub id: ::prost::alloc::string::String,
-}
-/// The fresh secret.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct RotateWebhookSecretResponse {
-    /// The integration.
-    #[prost(message, optional, tag = "1")]
-    pub integration: ::core::option::Option<Integration>,
-    /// The path of the public listener that the vendor calls from now on, with the secret: it is shown here and never again.
-    #[prost(string, tag = "2")]
-    pub path: ::prost::alloc::string::String,
-}
-/// Asks for an authorization.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct StartAuthorizationRequest {
-    /// Required. The integration's id.
-    #[prost(string, tag = "1")]
-    pub id: ::prost::alloc::string::String,
-}
-/// An authorization that has begun.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct StartAuthorizationResponse {
-    /// The vendor's page, to be opened in the browser of a person who may give access to the account.
-    #[prost(string, tag = "1")]
-    pub authorize_url: ::prost::alloc::string::String,
-    /// Until when that person may come back.
-    #[prost(message, optional, tag = "2")]
-    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
-}
-/// Asks for the vendors.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ListVendorsRequest {}
-/// The vendors, all of them.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ListVendorsResponse {
-    /// Each vendor once.
-    #[prost(message, repeated, tag = "1")]
-    pub vendors: ::prost::alloc::vec::Vec<Vendor>,
-}
-/// An outside company, or a kind of endpoint, that the server can talk to.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Vendor {
-    /// Its id.
-    #[prost(string, tag = "1")]
-    pub id: ::prost::alloc::string::String,
-    /// Its name for people.
-    #[prost(string, tag = "2")]
-    pub display_name: ::prost::alloc::string::String,
-    /// Where its API is described.
-    #[prost(string, tag = "3")]
-    pub docs_url: ::prost::alloc::string::String,
-    /// What it can do: `receive` messages, `send` messages, be an `engine`, be connected by an integration (`connect`), be
-    /// let into by a person (`authorize`: see StartAuthorization), tell of an account (`hooks`: see RotateWebhookSecret). Others may come.
-    #[prost(string, repeated, tag = "4")]
-    pub capabilities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// JSON Schema (2020-12) of an integration's `settings`: what a form can be drawn from. Not set: it can't be connected.
-    #[prost(message, optional, tag = "5")]
-    pub settings_schema: ::core::option::Option<::prost_types::Struct>,
-    /// The credentials it wants.
-    #[prost(message, repeated, tag = "6")]
-    pub credential_fields: ::prost::alloc::vec::Vec<CredentialField>,
-}
-/// A credential that a vendor wants.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct CredentialField {
-    /// Its name in `credentials`, such as `api_key`.
-    #[prost(string, tag = "1")]
-    pub name: ::prost::alloc::string::String,
-    /// Its name for people.
-    #[prost(string, tag = "2")]
-    pub display_name: ::prost::alloc::string::String,
-    /// What it is and where it is found.
-    #[prost(string, tag = "3")]
-    pub description: ::prost::alloc::string::String,
-    /// Whether nothing works without it.
-    #[prost(bool, tag = "4")]
-    pub required: bool,
-}
-/// Whether a vendor calls us, as far as is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum WebhookState {
-    /// Not used.
-    Unspecified = 0,
-    /// It was not asked since the secret was made, or is told by hand.
-    Pending = 1,
-    /// It said so.
-    Subscribed = 2,
-    /// It could not be made to.
-    Failed = 3,
-}
-impl WebhookState {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "WEBHOOK_STATE_UNSPECIFIED",
-            Self::Pending => "WEBHOOK_STATE_PENDING",
-            Self::Subscribed => "WEBHOOK_STATE_SUBSCRIBED",
-            Self::Failed => "WEBHOOK_STATE_FAILED",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "WEBHOOK_STATE_UNSPECIFIED" => Some(Self::Unspecified),
-            "WEBHOOK_STATE_PENDING" => Some(Self::Pending),
-            "WEBHOOK_STATE_SUBSCRIBED" => Some(Self::Subscribed),
-            "WEBHOOK_STATE_FAILED" => Some(Self::Failed),
-            _ => None,
-        }
-    }
-}
-/// Whether an integration works, as far as is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum IntegrationHealth {
-    /// Not used.
-    Unspecified = 0,
-    /// It was not tried since it was made or changed.
-    Unknown = 1,
-    /// It worked when it was last tried.
-    Healthy = 2,
-    /// A check found something that doesn't work.
-    Failing = 3,
-    /// The vendor refused the credentials: nothing works until there are others.
-    NeedsAuthorization = 4,
-}
-impl IntegrationHealth {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "INTEGRATION_HEALTH_UNSPECIFIED",
-            Self::Unknown => "INTEGRATION_HEALTH_UNKNOWN",
-            Self::Healthy => "INTEGRATION_HEALTH_HEALTHY",
-            Self::Failing => "INTEGRATION_HEALTH_FAILING",
-            Self::NeedsAuthorization => "INTEGRATION_HEALTH_NEEDS_AUTHORIZATION",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "INTEGRATION_HEALTH_UNSPECIFIED" => Some(Self::Unspecified),
-            "INTEGRATION_HEALTH_UNKNOWN" => Some(Self::Unknown),
-            "INTEGRATION_HEALTH_HEALTHY" => Some(Self::Healthy),
-            "INTEGRATION_HEALTH_FAILING" => Some(Self::Failing),
-            "INTEGRATION_HEALTH_NEEDS_AUTHORIZATION" => Some(Self::NeedsAuthorization),
-            _ => None,
-        }
-    }
-}
-/// What came of a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum CheckOutcome {
-    /// Not used.
-    Unspecified = 0,
-    /// It works.
-    Passed = 1,
-    /// It doesn't.
-    Failed = 2,
-    /// It was not tried, because an earlier one failed.
-    Skipped = 3,
-}
-impl CheckOutcome {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "CHECK_OUTCOME_UNSPECIFIED",
-            Self::Passed => "CHECK_OUTCOME_PASSED",
-            Self::Failed => "CHECK_OUTCOME_FAILED",
-            Self::Skipped => "CHECK_OUTCOME_SKIPPED",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "CHECK_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
-            "CHECK_OUTCOME_PASSED" => Some(Self::Passed),
-            "CHECK_OUTCOME_FAILED" => Some(Self::Failed),
-            "CHECK_OUTCOME_SKIPPED" => Some(Self::Skipped),
-            _ => None,
-        }
-    }
-}
-/// Generated client implementations.
-#[cfg(feature = "client")]
-pub mod integrations_service_client {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value,
-    )]
-    use tonic::codegen::*;
-    use tonic::codegen::http::Uri;
-    /// Integrations: a workspace's connections to vendors. Reading needs `integrations:read`, changing and checking
-    /// `integrations:write`, rotating `integrations:admin`.
-    #[derive(Debug, Clone)]
-    pub struct IntegrationsServiceClient<T> {
-        inner: tonic::client::Grpc<T>,
-    }
-    impl IntegrationsServiceClient<tonic::transport::Channel> {
-        /// Attempt to create a new client by connecting to a given endpoint.
-        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
-        where
-            D: TryInto<tonic::transport::Endpoint>,
-            D::Error: Into<StdError>,
-        {
-            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
-            Ok(Self::new(conn))
-        }
-    }
-    impl<T> IntegrationsServiceClient<T>
-    where
-        T: tonic::client::GrpcService<tonic::body::Body>,
-        T::Error: Into<StdError>,
-        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
-        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
-    {
-        pub fn new(inner: T) -> Self {
-            let inner = tonic::client::Grpc::new(inner);
-            Self { inner }
-        }
-        pub fn with_origin(inner: T, origin: Uri) -> Self {
-            let inner = tonic::client::Grpc::with_origin(inner, origin);
-            Self { inner }
-        }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> IntegrationsServiceClient<InterceptedService<T, F>>
-        where
-            F: tonic::service::Interceptor,
-            T::ResponseBody: Default,
-            T: tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-                Response = http::Response<
-                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
-                >,
-            >,
-            <T as tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
-        {
-            IntegrationsServiceClient::new(InterceptedService::new(inner, interceptor))
-        }
-        /// Compress requests with the given encoding.
-        ///
-        /// This requires the server to support it otherwise it might respond with an
-        /// error.
-        #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.send_compressed(encoding);
-            self
-        }
-        /// Enable decompressing responses.
-        #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.accept_compressed(encoding);
-            self
-        }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
-        #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_decoding_message_size(limit);
-            self
-        }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
-        #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_encoding_message_size(limit);
-            self
-        }
-        /// Connects the workspace to a vendor: keeps settings and credentials, and calls nobody; CheckIntegration does. With a
-        /// `request_id`, a repeat within 24 hours answers with the integration that the first call made. Reasons: FIELD_INVALID,
-        /// TARGET_FORBIDDEN, REQUEST_ID_REUSED.
-        pub async fn create_integration(
-            &mut self,
-            request: impl tonic::IntoRequest<super::CreateIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::CreateIntegrationResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/switchboard.v1.IntegrationsService/CreateIntegration",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new(
-                        "switchboard.v1.IntegrationsService",
-                        "CreateIntegration",
-                    ),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Reads one integration, without its credentials. Reasons: INTEGRATION_NOT_FOUND.
-        pub async fn get_integration(
-            &mut self,
-            request: impl tonic::IntoRequest<super::GetIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::GetIntegrationResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/switchboard.v1.IntegrationsService/GetIntegration",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new(
-                        "switchboard.v1.IntegrationsService",
-                        "GetIntegration",
-                    ),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Lists integrations, oldest first. Reasons: FIELD_INVALID, PAGE_TOKEN_INVALID.
-        pub async fn list_integrations(
-            &mut self,
-            request: impl tonic::IntoRequest<super::ListIntegrationsRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::ListIntegrationsResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/switchboard.v1.IntegrationsService/ListIntegrations",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new(
-                        "switchboard.v1.IntegrationsService",
-                        "ListIntegrations",
-                    ),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Changes the fields named in the mask, all or none. Other settings or credentials make its health UNKNOWN until it is
-        /// used or checked. Calls that are under way finish with what they began with. Reasons: INTEGRATION_NOT_FOUND,
-        /// FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN, SECRET_KEY_MISSING.
-        pub async fn update_integration(
-            &mut self,
-            request: impl tonic::IntoRequest<super::UpdateIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::UpdateIntegrationResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/switchboard.v1.IntegrationsService/UpdateIntegration",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new(
-                        "switchboard.v1.IntegrationsService",
-                        "UpdateIntegration",
-                    ),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Deletes an integration that no agent uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
-        /// INTEGRATION_IN_USE.
-        pub async fn delete_integration(
-            &mut self,
-            request: impl tonic::IntoRequest<super::DeleteIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::DeleteIntegrationResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/switchboard.v1.IntegrationsService/DeleteIntegration",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new(
-                        "switchboard.v1.IntegrationsService",
-                        "DeleteIntegration",
-                    ),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Tries an integration step by step, and keeps what came of it as its health. Changes nothing at the vendor. Reasons:
-        /// INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING.
-        pub async fn check_integration(
-            &mut self,
-            request: impl tonic::IntoRequest<super::CheckIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::CheckIntegrationResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/switchboard.v1.IntegrationsService/CheckIntegration",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new(
-                        "switchboard.v1.IntegrationsService",
-                        "CheckIntegration",
-                    ),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Gives an integration a fresh data key and encrypts its credentials anew with it, all or nothing. The credentials stay
-        /// what they are. Reasons: INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING.
-        pub async fn rotate_integration(
-            &mut self,
-            request: impl tonic::IntoRequest<super::RotateIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::RotateIntegrationResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/switchboard.v1.IntegrationsService/RotateIntegration",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new(
-                        "switchboard.v1.IntegrationsService",
-                        "RotateIntegration",
-                    ),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Begins an authorization by OAuth 2.0: gives the page on which a person lets the workspace into an account. The vendor
-        /// sends them back to `GET /oauth/callback` of the public listener, once and within ten minutes; what they granted is then
-        /// kept, and renewed ahead of its end for as long as the vendor does. Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING,
-        /// SECRET_KEY_MISSING.
-        pub async fn start_authorization(
-            &mut self,
-            request: impl tonic::IntoRequest<super::StartAuthorizationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::StartAuthorizationResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/switchboard.v1.IntegrationsService/StartAuthorization",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new(
-                        "switchboard.v1.IntegrationsService",
-                        "StartAuthorization",
-                    ),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Gives an integration whose vendor tells of an account (a CRM) a fresh secret for its calls; the one before is worth nothing
-        /// from then on. The first call gives the first one. Where the operator has set `SWITCHBOARD_PUBLIC_URL`, the vendor is
-        /// told within seconds and looked after from then on: a subscription that it disabled or lost is put back, with an event.
-        /// Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING.
-        pub async fn rotate_webhook_secret(
-            &mut self,
-            request: impl tonic::IntoRequest<super::RotateWebhookSecretRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::RotateWebhookSecretResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/switchboard.v1.IntegrationsService/RotateWebhookSecret",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new(
-                        "switchboard.v1.IntegrationsService",
-                        "RotateWebhookSecret",
-                    ),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Lists the vendors that this server knows, and what each wants to know before it can be called.
-        pub async fn list_vendors(
-            &mut self,
-            request: impl tonic::IntoRequest<super::ListVendorsRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::ListVendorsResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/switchboard.v1.IntegrationsService/ListVendors",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new("switchboard.v1.IntegrationsService", "ListVendors"),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-    }
-}
-/// Generated server implementations.
-#[cfg(feature = "server")]
-pub mod integrations_service_server {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value,
-    )]
-    use tonic::codegen::*;
-    /// Generated trait containing gRPC methods that should be implemented for use with IntegrationsServiceServer.
-    #[async_trait]
-    pub trait IntegrationsService: std::marker::Send + std::marker::Sync + 'static {
-        /// Connects the workspace to a vendor: keeps settings and credentials, and calls nobody; CheckIntegration does. With a
-        /// `request_id`, a repeat within 24 hours answers with the integration that the first call made. Reasons: FIELD_INVALID,
-        /// TARGET_FORBIDDEN, REQUEST_ID_REUSED.
-        async fn create_integration(
-            &self,
-            request: tonic::Request<super::CreateIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::CreateIntegrationResponse>,
-            tonic::Status,
-        >;
-        /// Reads one integration, without its credentials. Reasons: INTEGRATION_NOT_FOUND.
-        async fn get_integration(
-            &self,
-            request: tonic::Request<super::GetIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::GetIntegrationResponse>,
-            tonic::Status,
-        >;
-        /// Lists integrations, oldest first. Reasons: FIELD_INVALID, PAGE_TOKEN_INVALID.
-        async fn list_integrations(
-            &self,
-            request: tonic::Request<super::ListIntegrationsRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::ListIntegrationsResponse>,
-            tonic::Status,
-        >;
-        /// Changes the fields named in the mask, all or none. Other settings or credentials make its health UNKNOWN until it is
-        /// used or checked. Calls that are under way finish with what they began with. Reasons: INTEGRATION_NOT_FOUND,
-        /// FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN, SECRET_KEY_MISSING.
-        async fn update_integration(
-            &self,
-            request: tonic::Request<super::UpdateIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::UpdateIntegrationResponse>,
-            tonic::Status,
-        >;
-        /// Deletes an integration that no agent uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
-        /// INTEGRATION_IN_USE.
-        async fn delete_integration(
-            &self,
-            request: tonic::Request<super::DeleteIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::DeleteIntegrationResponse>,
-            tonic::Status,
-        >;
-        /// Tries an integration step by step, and keeps what came of it as its health. Changes nothing at the vendor. Reasons:
-        /// INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING.
-        async fn check_integration(
-            &self,
-            request: tonic::Request<super::CheckIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::CheckIntegrationResponse>,
-            tonic::Status,
-        >;
-        /// Gives an integration a fresh data key and encrypts its credentials anew with it, all or nothing. The credentials stay
-        /// what they are. Reasons: INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING.
-        async fn rotate_integration(
-            &self,
-            request: tonic::Request<super::RotateIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::RotateIntegrationResponse>,
-            tonic::Status,
-        >;
-        /// Begins an authorization by OAuth 2.0: gives the page on which a person lets the workspace into an account. The vendor
-        /// sends them back to `GET /oauth/callback` of the public listener, once and within ten minutes; what they granted is then
-        /// kept, and renewed ahead of its end for as long as the vendor does. Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING,
-        /// SECRET_KEY_MISSING.
-        async fn start_authorization(
-            &self,
-            request: tonic::Request<super::StartAuthorizationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::StartAuthorizationResponse>,
-            tonic::Status,
-        >;
-        /// Gives an integration whose vendor tells of an account (a CRM) a fresh secret for its calls; the one before is worth nothing
-        /// from then on. The first call gives the first one. Where the operator has set `SWITCHBOARD_PUBLIC_URL`, the vendor is
-        /// told within seconds and looked after from then on: a subscription that it disabled or lost is put back, with an event.
-        /// Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING.
-        async fn rotate_webhook_secret(
-            &self,
-            request: tonic::Request<super::RotateWebhookSecretRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::RotateWebhookSecretResponse>,
-            tonic::Status,
-        >;
-        /// Lists the vendors that this server knows, and what each wants to know before it can be called.
-        async fn list_vendors(
-            &self,
-            request: tonic::Request<super::ListVendorsRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::ListVendorsResponse>,
-            tonic::Status,
-        >;
-    }
-    /// Integrations: a workspace's connections to vendors. Reading needs `integrations:read`, changing and checking
-    /// `integrations:write`, rotating `integrations:admin`.
-    #[derive(Debug)]
-    pub struct IntegrationsServiceServer<T> {
-        inner: Arc<T>,
-        accept_compression_encodings: EnabledCompressionEncodings,
-        send_compression_encodings: EnabledCompressionEncodings,
-        max_decoding_message_size: Option<usize>,
-        max_encoding_message_size: Option<usize>,
-    }
-    impl<T> IntegrationsServiceServer<T> {
-        pub fn new(inner: T) -> Self {
-            Self::from_arc(Arc::new(inner))
-        }
-        pub fn from_arc(inner: Arc<T>) -> Self {
-            Self {
-                inner,
-                accept_compression_encodings: Default::default(),
-                send_compression_encodings: Default::default(),
-                max_decoding_message_size: None,
-                max_encoding_message_size: None,
-            }
-        }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> InterceptedService<Self, F>
-        where
-            F: tonic::service::Interceptor,
-        {
-            InterceptedService::new(Self::new(inner), interceptor)
-        }
-        /// Enable decompressing requests with the given encoding.
-        #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.accept_compression_encodings.enable(encoding);
-            self
-        }
-        /// Compress responses with the given encoding, if the client supports it.
-        #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.send_compression_encodings.enable(encoding);
-            self
-        }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
-        #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.max_decoding_message_size = Some(limit);
-            self
-        }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
-        #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.max_encoding_message_size = Some(limit);
-            self
-        }
-    }
-    impl<T, B> tonic::codegen::Service<http::Request<B>> for IntegrationsServiceServer<T>
-    where
-        T: IntegrationsService,
-        B: Body + std::marker::Send + 'static,
-        B::Error: Into<StdError> + std::marker::Send + 'static,
-    {
-        type Response = http::Response<tonic::body::Body>;
-        type Error = std::convert::Infallible;
-        type Future = BoxFuture<Self::Response, Self::Error>;
-        fn poll_ready(
-            &mut self,
-            _cx: &mut Context<'_>,
-        ) -> Poll<std::result::Result<(), Self::Error>> {
-            Poll::Ready(Ok(()))
-        }
-        fn call(&mut self, req: http::Request<B>) -> Self::Future {
-            match req.uri().path() {
-                "/switchboard.v1.IntegrationsService/CreateIntegration" => {
-                    #[allow(non_camel_case_types)]
-                    struct CreateIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
-                    impl<
-                        T: IntegrationsService,
-                    > tonic::server::UnaryService<super::CreateIntegrationRequest>
-                    for CreateIntegrationSvc<T> {
-                        type Response = super::CreateIntegrationResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::CreateIntegrationRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as IntegrationsService>::create_integration(
-                                        &inner,
-                                        request,
-                                    )
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = CreateIntegrationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/switchboard.v1.IntegrationsService/GetIntegration" => {
-                    #[allow(non_camel_case_types)]
-                    struct GetIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
-                    impl<
-                        T: IntegrationsService,
-                    > tonic::server::UnaryService<super::GetIntegrationRequest>
-                    for GetIntegrationSvc<T> {
-                        type Response = super::GetIntegrationResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::GetIntegrationRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as IntegrationsService>::get_integration(&inner, request)
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = GetIntegrationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/switchboard.v1.IntegrationsService/ListIntegrations" => {
-                    #[allow(non_camel_case_types)]
-                    struct ListIntegrationsSvc<T: IntegrationsService>(pub Arc<T>);
-                    impl<
-                        T: IntegrationsService,
-                    > tonic::server::UnaryService<super::ListIntegrationsRequest>
-                    for ListIntegrationsSvc<T> {
-                        type Response = super::ListIntegrationsResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::ListIntegrationsRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as IntegrationsService>::list_integrations(
-                                        &inner,
-                                        request,
-                                    )
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = ListIntegrationsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/switchboard.v1.IntegrationsService/UpdateIntegration" => {
-                    #[allow(non_camel_case_types)]
-                    struct UpdateIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
-                    impl<
-                        T: IntegrationsService,
-                    > tonic::server::UnaryService<super::UpdateIntegrationRequest>
-                    for UpdateIntegrationSvc<T> {
-                        type Response = super::UpdateIntegrationResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::UpdateIntegrationRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as IntegrationsService>::update_integration(
-                                        &inner,
-                                        request,
-                                    )
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = UpdateIntegrationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/switchboard.v1.IntegrationsService/DeleteIntegration" => {
-                    #[allow(non_camel_case_types)]
-                    struct DeleteIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
-                    impl<
-                        T: IntegrationsService,
-                    > tonic::server::UnaryService<super::DeleteIntegrationRequest>
-                    for DeleteIntegrationSvc<T> {
-                        type Response = super::DeleteIntegrationResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::DeleteIntegrationRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as IntegrationsService>::delete_integration(
-                                        &inner,
-                                        request,
-                                    )
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = DeleteIntegrationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/switchboard.v1.IntegrationsService/CheckIntegration" => {
-                    #[allow(non_camel_case_types)]
-                    struct CheckIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
-                    impl<
-                        T: IntegrationsService,
-                    > tonic::server::UnaryService<super::CheckIntegrationRequest>
-                    for CheckIntegrationSvc<T> {
-                        type Response = super::CheckIntegrationResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::CheckIntegrationRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as IntegrationsService>::check_integration(
-                                        &inner,
-                                        request,
-                                    )
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = CheckIntegrationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/switchboard.v1.IntegrationsService/RotateIntegration" => {
-                    #[allow(non_camel_case_types)]
-                    struct RotateIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
-                    impl<
-                        T: IntegrationsService,
-                    > tonic::server::UnaryService<super::RotateIntegrationRequest>
-                    for RotateIntegrationSvc<T> {
-                        type Response = super::RotateIntegrationResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::RotateIntegrationRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as IntegrationsService>::rotate_integration(
-                                        &inner,
-                                        request,
-                                    )
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = RotateIntegrationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/switchboard.v1.IntegrationsService/StartAuthorization" => {
-                    #[allow(non_camel_case_types)]
-                    struct StartAuthorizationSvc<T: IntegrationsService>(pub Arc<T>);
-                    impl<
-                        T: IntegrationsService,
-                    > tonic::server::UnaryService<super::StartAuthorizationRequest>
-                    for StartAuthorizationSvc<T> {
-                        type Response = super::StartAuthorizationResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::StartAuthorizationRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as IntegrationsService>::start_authorization(
-                                        &inner,
-                                        request,
-                                    )
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = StartAuthorizationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/switchboard.v1.IntegrationsService/RotateWebhookSecret" => {
-                    #[allow(non_camel_case_types)]
-                    struct RotateWebhookSecretSvc<T: IntegrationsService>(pub Arc<T>);
-                    impl<
-                        T: IntegrationsService,
-                    > tonic::server::UnaryService<super::RotateWebhookSecretRequest>
-                    for RotateWebhookSecretSvc<T> {
-                        type Response = super::RotateWebhookSecretResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::RotateWebhookSecretRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as IntegrationsService>::rotate_webhook_secret(
-                                        &inner,
-                                        request,
-                                    )
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = RotateWebhookSecretSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/switchboard.v1.IntegrationsService/ListVendors" => {
-                    #[allow(non_camel_case_types)]
-                    struct ListVendorsSvc<T: IntegrationsService>(pub Arc<T>);
-                    impl<
-                        T: IntegrationsService,
-                    > tonic::server::UnaryService<super::ListVendorsRequest>
-                    for ListVendorsSvc<T> {
-                        type Response = super::ListVendorsResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::ListVendorsRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as IntegrationsService>::list_vendors(&inner, request)
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = ListVendorsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                _ => {
-                    Box::pin(async move {
-                        let mut response = http::Response::new(
-                            tonic::body::Body::default(),
-                        );
-                        let headers = response.headers_mut();
-                        headers
-                            .insert(
-                                tonic::Status::GRPC_STATUS,
-                                (tonic::Code::Unimplemented as i32).into(),
-                            );
-                        headers
-                            .insert(
-                                http::header::CONTENT_TYPE,
-                                tonic::metadata::GRPC_CONTENT_TYPE,
-                            );
-                        Ok(response)
-                    })
-                }
-            }
-        }
-    }
-    impl<T> Clone for IntegrationsServiceServer<T> {
-        fn clone(&self) -> Self {
-            let inner = self.inner.clone();
-            Self {
-                inner,
-                accept_compression_encodings: self.accept_compression_encodings,
-                send_compression_encodings: self.send_compression_encodings,
-                max_decoding_message_size: self.max_decoding_message_size,
-                max_encoding_message_size: self.max_encoding_message_size,
-            }
-        }
-    }
-    /// Generated gRPC service name
-    pub const SERVICE_NAME: &str = "switchboard.v1.IntegrationsService";
-    impl<T> tonic::server::NamedService for IntegrationsServiceServer<T> {
-        const NAME: &'static str = SERVICE_NAME;
-    }
-}
 /// A raw call as received, kept with what became of it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct InboundWebhook {
@@ -8794,6 +9086,8 @@ pub enum InboundOutcome {
     Conflict = 3,
     /// It could not be understood; `reason` says why. ReplayInboundWebhook tries again.
     Quarantined = 4,
+    /// It was understood, and there is nothing to do about it; `reason` says why.
+    Ignored = 5,
 }
 impl InboundOutcome {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -8807,6 +9101,7 @@ impl InboundOutcome {
             Self::Duplicate => "INBOUND_OUTCOME_DUPLICATE",
             Self::Conflict => "INBOUND_OUTCOME_CONFLICT",
             Self::Quarantined => "INBOUND_OUTCOME_QUARANTINED",
+            Self::Ignored => "INBOUND_OUTCOME_IGNORED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -8817,6 +9112,7 @@ impl InboundOutcome {
             "INBOUND_OUTCOME_DUPLICATE" => Some(Self::Duplicate),
             "INBOUND_OUTCOME_CONFLICT" => Some(Self::Conflict),
             "INBOUND_OUTCOME_QUARANTINED" => Some(Self::Quarantined),
+            "INBOUND_OUTCOME_IGNORED" => Some(Self::Ignored),
             _ => None,
         }
     }

@@ -8,12 +8,10 @@ use domain::{
     contact::{CrmReferences, NewContact},
     dialogue::{MAX_EXTERNAL_ID_CHARS, MAX_TEXT_BYTES, Role},
     error::Violations,
-    inbound::{InboundEvent, InboundMessage, InboundWebhook, Outcome, RawRequest, Sender, Verified},
-    new_message::NewMessage,
+    inbound::{InboundMessage, InboundWebhook, Outcome, RawRequest, Sender, Verified},
     part::Part,
     policy::{NewerMessage, ReplyPolicy, Takeover},
     token::{TokenHash, TokenKind, workspace_of},
-    vendor::{VendorAccount, VerifyError},
     workspace::{Level, Service},
 };
 use moka::sync::Cache;
@@ -23,7 +21,6 @@ pub use store::inbound_webhooks::Filter;
 use store::{
     Kept, Store,
     channels::SealedChannel,
-    events::NewEvent,
     record::{Link, LinkedContact, NewRecord, Recorded, Takes},
 };
 
@@ -70,8 +67,8 @@ impl Write for Record {
 
 /// Where messages go: a channel, and when its agent answers.
 pub(crate) struct Route {
-    sealed: SealedChannel,
-    policy: ReplyPolicy,
+    pub(crate) sealed: SealedChannel,
+    pub(crate) policy: ReplyPolicy,
 }
 
 /// Where messages go, by channel, and whose the agents' tokens are. Short-lived, and emptied whenever any configuration
@@ -277,124 +274,6 @@ impl App {
         self.accept(workspace, &route, message, &Verified::vouched(raw), "new_message").await
     }
 
-    /// Accepts a vendor's call at `/hooks/{channel_id}`: verified by the agent's token if the call carries one, else by
-    /// the vendor's own signature. A verified call that can't be understood is kept as quarantined, and refused.
-    pub async fn receive_hook(&self, channel: ChannelId, raw: RawRequest) -> Result<Accepted, Error> {
-        let token = raw.headers.get(&self.inner.settings.inbound_token_header);
-        let (workspace, verified) = if let Some(token) = token {
-            let (workspace, agent) =
-                self.authenticate_agent(Some(token.to_str().unwrap_or_default())).await?;
-            if self.route(workspace, channel).await?.sealed.channel.agent != agent {
-                return Err(channels::not_found(channel).into());
-            }
-            (workspace, Verified::vouched(raw))
-        } else {
-            // An unknown channel and a wrong signature answer alike: neither tells whether the channel exists.
-            let refused = |error: VerifyError| match error {
-                VerifyError::Missing => {
-                    let name = &self.inner.settings.inbound_token_header;
-                    Refusal::new(
-                        Reason::AuthMissing,
-                        format!("{name} header is required, or a webhook signature"),
-                    )
-                }
-                VerifyError::Mismatch => Refusal::new(
-                    Reason::SignatureInvalid,
-                    "the webhook signature does not match; sign the exact bytes with the channel's signing secret and \
-                     the current time",
-                ),
-            };
-            let signed = raw.headers.contains_key("webhook-signature");
-            let unknown = if signed { VerifyError::Mismatch } else { VerifyError::Missing };
-            let Some(workspace) = store::channels::resolve(self.store().pool(), channel).await? else {
-                return Err(refused(unknown).into());
-            };
-            let route = self.route(workspace, channel).await?;
-            let account = self.account(workspace, &route.sealed)?;
-            let receiver = self
-                .inner
-                .vendors
-                .get(&route.sealed.channel.vendor)
-                .and_then(|vendor| vendor.receiver.clone())
-                .ok_or_else(|| refused(VerifyError::Mismatch))?;
-            let verified = domain::vendor::verify(&*receiver, raw, &account, self.now()).map_err(refused)?;
-            (workspace, verified)
-        };
-        let route = self.route(workspace, channel).await?;
-        let message = self.understand(workspace, &route, &verified, "hooks").await?;
-        self.accept(workspace, &route, message, &verified, "hooks").await
-    }
-
-    fn account(&self, workspace: WorkspaceId, route: &SealedChannel) -> Result<VendorAccount, Error> {
-        let id = route.channel.id.0;
-        Ok(VendorAccount {
-            url: route.channel.url.clone(),
-            token: self.inner.sealer.open(workspace, id, channels::TOKEN, &route.token)?,
-            signing_secrets: vec![self.inner.sealer.open(
-                workspace,
-                id,
-                channels::SIGNING_SECRET,
-                &route.signing_secret,
-            )?],
-        })
-    }
-
-    /// Puts a verified call into our words, or keeps it as quarantined.
-    async fn understand(
-        &self,
-        workspace: WorkspaceId,
-        route: &Route,
-        verified: &Verified<RawRequest>,
-        door: &'static str,
-    ) -> Result<InboundMessage, Error> {
-        let receiver =
-            self.inner.vendors.get(&route.sealed.channel.vendor).and_then(|vendor| vendor.receiver.as_ref());
-        let understood = match receiver {
-            Some(receiver) => {
-                receiver.normalize(verified, route.sealed.channel.id).map_err(|error| error.fields)
-            }
-            None => Err(Vec::new()),
-        };
-        let fields = match understood {
-            Ok(mut events) if events.len() == 1 => match events.remove(0) {
-                InboundEvent::Message(message) => return Ok(message),
-            },
-            Ok(_) => Vec::new(),
-            Err(fields) => fields,
-        };
-        let refusal = Refusal::fields(Reason::FieldInvalid, fields);
-        let reason = refusal.fields.iter().map(|field| format!("{}: {}", field.field, field.detail));
-        let raw = verified.get();
-        let now = self.now();
-        let webhook = InboundWebhook {
-            id: self.id(),
-            channel: Some(route.sealed.channel.id),
-            integration: None,
-            route: door.to_owned(),
-            headers: self.kept_headers(raw),
-            body: raw.body.to_vec(),
-            outcome: Outcome::Quarantined,
-            reason: Some(reason.collect::<Vec<_>>().join("; ")),
-            message: None,
-            dialogue: None,
-            received_at: now,
-        };
-        let mut tx = self.store().workspace(workspace).await?;
-        store::inbound_webhooks::insert(&mut tx, workspace, &webhook).await?;
-        let data = serde_json::json!({ "channel_id": route.sealed.channel.id, "reason": webhook.reason });
-        let event = NewEvent {
-            id: self.id(),
-            kind: "webhook.quarantined",
-            dialogue: None,
-            subject: webhook.id.0,
-            data,
-            at: now,
-        };
-        store::events::insert(&mut tx, workspace, &event).await?;
-        store::commit(tx).await?;
-        Err(refusal.into())
-    }
-
     pub(crate) fn kept_headers(&self, raw: &RawRequest) -> std::collections::BTreeMap<String, String> {
         raw.stored_headers(std::slice::from_ref(&self.inner.settings.inbound_token_header))
     }
@@ -545,19 +424,9 @@ impl App {
         let stored = self.find_inbound_webhook(workspace, id).await?;
         let Some(channel) = stored.channel else { return self.replay_crm_hook(workspace, &stored).await };
         let route = self.route(workspace, channel).await?;
-        let raw = RawRequest { headers: http::HeaderMap::new(), body: stored.body.into() };
+        let raw = RawRequest { headers: http::HeaderMap::new(), body: stored.body.clone().into() };
         let verified = Verified::vouched(raw);
-        let mut message = self.understand(workspace, &route, &verified, "replay").await?;
-        if stored.route == "grpc" {
-            NewMessage::read_context(&verified.get().body, &mut message);
-        }
-        if message.external_id.is_none() {
-            // The first time it got the id of its message for want of one; the replay must find that. What was quarantined has
-            // no message: then the call itself is what a second replay must find.
-            let first = stored.message.map_or(stored.id.0, |message| message.0);
-            message.external_id = Some(first.to_string());
-        }
-        let accepted = self.accept(workspace, &route, message, &verified, "replay").await?;
-        self.find_inbound_webhook(workspace, accepted.webhook).await
+        let taken = self.take_hook(workspace, &route, &verified, "replay", Some(&stored)).await?;
+        self.find_inbound_webhook(workspace, taken.webhook).await
     }
 }

@@ -322,7 +322,7 @@ impl App {
         Ok(sealed.integration)
     }
 
-    /// Deletes an integration that no agent uses.
+    /// Deletes an integration that no agent and no channel uses.
     pub async fn delete_integration(&self, caller: &Caller, id: IntegrationId) -> Result<(), Error> {
         let workspace = caller.require(Service::Integrations, Level::Write)?;
         let (mut tx, _) = self.lock_integration(workspace, id).await?;
@@ -330,6 +330,11 @@ impl App {
         if agents > 0 {
             let detail =
                 format!("integration {id} is used by {agents} agents; give them another engine first");
+            return Err(Refusal::new(Reason::IntegrationInUse, detail).into());
+        }
+        let channels = store::integrations::count_channels(&mut tx, workspace, id).await?;
+        if channels > 0 {
+            let detail = format!("integration {id} is used by {channels} channels; delete them first");
             return Err(Refusal::new(Reason::IntegrationInUse, detail).into());
         }
         store::integrations::delete(&mut tx, workspace, id).await?;

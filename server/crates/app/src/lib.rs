@@ -18,6 +18,7 @@ pub mod events;
 mod feeder;
 mod gather;
 mod governor;
+pub mod hooks;
 mod hub;
 pub mod imports;
 pub mod inbound;
@@ -79,12 +80,12 @@ pub struct Settings {
     pub longest_wait: Duration,
     /// The operator's own accounts at engines, by vendor: for agents that name no integration.
     pub engines: BTreeMap<String, Connection>,
+    /// Where the public listener is reached from outside, without a slash at its end. `None`: nobody said.
+    pub public_url: Option<String>,
     /// How long a worker that fell silent keeps its work.
     pub lease: Duration,
     /// The integration whose CRM may call without a secret. `None`: none.
     pub crm_integration: Option<IntegrationId>,
-    /// Where the public HTTP listener is reached from outside: what vendors are told to call. `None`: they are told by hand.
-    pub public_url: Option<String>,
     /// The header that carries an agent's token, whose value is never stored.
     pub inbound_token_header: HeaderName,
 }

@@ -7,8 +7,9 @@ use http::{HeaderMap, HeaderName};
 use serde_json::{Map, Value};
 
 use crate::{
-    ChannelId, DialogueId, InboundWebhookId, IntegrationId, MessageId, Timestamp,
+    ChannelId, DeliveryId, DialogueId, InboundWebhookId, IntegrationId, MessageId, Timestamp,
     contact::{CrmReferences, NewContact},
+    delivery::DeliveryReceipt,
     dialogue::stored_enum,
     part::Part,
 };
@@ -24,6 +25,8 @@ stored_enum! {
         Conflict = "CONFLICT",
         /// It could not be understood.
         Quarantined = "QUARANTINED",
+        /// It was understood, and there is nothing to do about it.
+        Ignored = "IGNORED",
     }
 }
 
@@ -83,9 +86,29 @@ pub enum Sender {
 
 /// Something that happened outside, in our words.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are messages")]
 pub enum InboundEvent {
     /// Somebody wrote.
     Message(InboundMessage),
+    /// The vendor tells what became of a message of ours.
+    Status(InboundStatus),
+    /// There is nothing to do about it, for this reason; the call is kept.
+    Ignored(String),
+}
+
+/// What a vendor tells of a message of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboundStatus {
+    /// Our own id of it, where the vendor speaks of it by that.
+    pub delivery: Option<DeliveryId>,
+    /// The vendor's id of it.
+    pub vendor_message_id: Option<String>,
+    /// What became of it.
+    pub receipt: DeliveryReceipt,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// When, by the vendor's clock. `None`: it doesn't say.
+    pub at: Option<Timestamp>,
 }
 
 /// A message from outside.
@@ -128,9 +151,9 @@ pub struct InboundWebhook {
     pub body: Vec<u8>,
     /// What became of it.
     pub outcome: Outcome,
-    /// Why it was quarantined.
+    /// Why it was quarantined or ignored.
     pub reason: Option<String>,
-    /// The message it recorded, or repeated, or conflicts with.
+    /// The message it recorded, or repeated, or conflicts with, or told of.
     pub message: Option<MessageId>,
     /// The dialogue of that message.
     pub dialogue: Option<DialogueId>,

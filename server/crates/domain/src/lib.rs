@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod budget;
 pub mod channel;
+pub mod channel_kind;
 pub mod clock;
 pub mod connection;
 pub mod contact;

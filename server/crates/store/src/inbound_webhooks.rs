@@ -65,15 +65,16 @@ pub struct Filter {
     pub outcome: Option<Outcome>,
 }
 
-/// Adds one that could not be understood. All others are added with their message, by [`crate::record`].
+/// Adds one that records no message. All others are added with theirs, by [`crate::record`].
 pub async fn insert(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     webhook: &InboundWebhook,
 ) -> Result<(), Error> {
     sqlx::query(
-        "insert into inbound_webhooks (workspace_id, id, channel_id, route, headers, body, outcome, reason, received_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "insert into inbound_webhooks (workspace_id, id, channel_id, route, headers, body, outcome, reason, received_at,
+             message_id, dialogue_id)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(workspace.0)
     .bind(webhook.id.0)
@@ -84,6 +85,8 @@ pub async fn insert(
     .bind(webhook.outcome.as_str())
     .bind(&webhook.reason)
     .bind(webhook.received_at)
+    .bind(webhook.message.map(|id| id.0))
+    .bind(webhook.dialogue.map(|id| id.0))
     .execute(conn)
     .await?;
     Ok(())

@@ -292,6 +292,21 @@ pub async fn count_agents(
     .await?)
 }
 
+/// Counts the channels that are reached over an integration.
+pub async fn count_channels(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    id: IntegrationId,
+) -> Result<i64, Error> {
+    Ok(sqlx::query_scalar(
+        "select count(*) from channels where workspace_id = $1 and integration_id = $2 and deleted_at is null",
+    )
+    .bind(workspace.0)
+    .bind(id.0)
+    .fetch_one(conn)
+    .await?)
+}
+
 /// Deletes an integration that [`find`] has kept unchanged, and its secrets with it.
 pub async fn delete(conn: &mut PgConnection, workspace: WorkspaceId, id: IntegrationId) -> Result<(), Error> {
     sqlx::query("delete from integrations where workspace_id = $1 and id = $2")

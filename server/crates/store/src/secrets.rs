@@ -18,11 +18,12 @@ pub struct Column {
 }
 
 /// All of them. The function `system_sealed_otherwise` knows the same.
-pub const COLUMNS: [Column; 9] = [
+pub const COLUMNS: [Column; 10] = [
     Column { table: "integrations", name: "data_key_sealed", place: "integrations.data_key" },
     Column { table: "integration_grants", name: "data_key_sealed", place: "integration_grants.data_key" },
     Column { table: "channels", name: "token_sealed", place: "channels.token" },
     Column { table: "channels", name: "signing_secret_sealed", place: "channels.signing_secret" },
+    Column { table: "channels", name: "hook_secret_sealed", place: "channels.hook_secret" },
     Column { table: "webhook_endpoints", name: "secret_sealed", place: "webhook_endpoints.secret" },
     // The new one moves to the place of the old.
     Column { table: "webhook_endpoints", name: "previous_secret_sealed", place: "webhook_endpoints.secret" },

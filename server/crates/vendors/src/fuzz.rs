@@ -10,14 +10,16 @@ use std::{
 };
 
 use domain::{
-    ChannelId, Timestamp, WorkspaceId,
+    AgentId, ChannelId, Timestamp, WorkspaceId,
+    channel::Channel,
     event::Cursor,
     inbound::{RawRequest, Verified},
     new_message::NewMessage,
+    policy::DeliveryPolicy,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{http::HttpClient, signature, sse};
@@ -41,6 +43,15 @@ const FORMS: &[&[u8]] = samples!(
     "amocrm/task_update.form",
     "amocrm/unsorted_add_and_talk_add.form",
     "amocrm/unsorted_delete.form",
+);
+const CALLS: &[&[u8]] = samples!(
+    "edna/button.json",
+    "edna/contact_card.json",
+    "edna/image.json",
+    "edna/location.json",
+    "edna/max_bot.json",
+    "edna/status_delivered.json",
+    "edna/status_failed.json",
 );
 const MESSAGES: &[&[u8]] = &[
     br#"{"message_id": "m1", "chat_id": "0198c0de-0000-7000-8000-000000000001/a", "text": "hi", "message_sender": "customer"}"#,
@@ -217,9 +228,26 @@ fn can_be_stored(value: &Value) -> bool {
     }
 }
 
+fn channel() -> Channel {
+    Channel {
+        id: ChannelId(Uuid::from_u128(1)),
+        display_name: "Channel".to_owned(),
+        agent: AgentId(Uuid::from_u128(2)),
+        vendor: String::new(),
+        url: String::new(),
+        integration: None,
+        settings: json!({ "subject_id": 234, "kind": "WHATSAPP", "cascade_id": 77 }),
+        delivery_policy: DeliveryPolicy::default(),
+        active: true,
+        token_suffix: String::new(),
+        created_at: Timestamp::UNIX_EPOCH,
+        updated_at: Timestamp::UNIX_EPOCH,
+    }
+}
+
 #[test]
 fn new_messages() {
-    let channel = ChannelId(Uuid::from_u128(1));
+    let channel = channel();
     let receiver = crate::generic_http::vendor(
         HttpClient::new(crate::http::Settings::default()),
         crate::generic_http::Headers::default(),
@@ -229,7 +257,23 @@ fn new_messages() {
     fuzz(MESSAGES, |input| {
         let _ = NewMessage::parse(input);
         let raw = RawRequest { body: input.to_vec().into(), ..RawRequest::default() };
-        let _ = receiver.normalize(&Verified::vouched(raw), channel);
+        let _ = receiver.normalize(&Verified::vouched(raw), &channel);
+    });
+}
+
+#[test]
+fn calls_of_edna() {
+    let channel = channel();
+    let receiver = crate::edna::vendor(HttpClient::new(crate::http::Settings::default())).receiver.unwrap();
+    let body = |sample: &&[u8]| {
+        let sample: Value = serde_json::from_slice(sample).unwrap();
+        sample["body"].as_str().unwrap().as_bytes().to_vec()
+    };
+    let bodies: Vec<_> = CALLS.iter().map(body).collect();
+    let bodies: Vec<_> = bodies.iter().map(Vec::as_slice).collect();
+    fuzz(&bodies, |input| {
+        let raw = RawRequest { body: input.to_vec().into(), ..RawRequest::default() };
+        let _ = receiver.normalize(&Verified::vouched(raw), &channel);
     });
 }
 

@@ -20,6 +20,7 @@ pub mod amocrm;
 pub mod anthropic;
 mod conversation;
 pub mod dify;
+pub mod edna;
 pub mod event_poster;
 #[cfg(test)]
 mod fuzz;
@@ -49,6 +50,7 @@ pub fn all(http: http::HttpClient, settings: Settings) -> Vendors {
         anthropic::vendor(http.clone()),
         generic_http::vendor(http.clone(), settings.generic_http),
         dify::vendor(http.clone()),
+        edna::vendor(http.clone()),
         gemini::vendor(http.clone()),
         manus::vendor(http.clone()),
         mock::vendor(),

@@ -1649,14 +1649,17 @@ type Vendor struct {
 	// Where its API is described.
 	DocsUrl string `protobuf:"bytes,3,opt,name=docs_url,json=docsUrl,proto3" json:"docs_url,omitempty"`
 	// What it can do: `receive` messages, `send` messages, be an `engine`, be connected by an integration (`connect`), be
-	// let into by a person (`authorize`: see StartAuthorization), tell of an account (`hooks`: see RotateWebhookSecret). Others may come.
+	// let into by a person (`authorize`: see StartAuthorization), tell of an account (`hooks`: see RotateWebhookSecret), have
+	// channels that are reached over an integration (`channel`). Others may come.
 	Capabilities []string `protobuf:"bytes,4,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	// JSON Schema (2020-12) of an integration's `settings`: what a form can be drawn from. Not set: it can't be connected.
 	SettingsSchema *structpb.Struct `protobuf:"bytes,5,opt,name=settings_schema,json=settingsSchema,proto3" json:"settings_schema,omitempty"`
 	// The credentials it wants.
 	CredentialFields []*CredentialField `protobuf:"bytes,6,rep,name=credential_fields,json=credentialFields,proto3" json:"credential_fields,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// JSON Schema (2020-12) of a channel's `settings`. Not set: its channels have none, and post to a URL.
+	ChannelSettingsSchema *structpb.Struct `protobuf:"bytes,20,opt,name=channel_settings_schema,json=channelSettingsSchema,proto3" json:"channel_settings_schema,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
 }
 
 func (x *Vendor) Reset() {
@@ -1727,6 +1730,13 @@ func (x *Vendor) GetSettingsSchema() *structpb.Struct {
 func (x *Vendor) GetCredentialFields() []*CredentialField {
 	if x != nil {
 		return x.CredentialFields
+	}
+	return nil
+}
+
+func (x *Vendor) GetChannelSettingsSchema() *structpb.Struct {
+	if x != nil {
+		return x.ChannelSettingsSchema
 	}
 	return nil
 }
@@ -1907,14 +1917,15 @@ const file_switchboard_v1_integrations_proto_rawDesc = "" +
 	"expireTime\"\x14\n" +
 	"\x12ListVendorsRequest\"G\n" +
 	"\x13ListVendorsResponse\x120\n" +
-	"\avendors\x18\x01 \x03(\v2\x16.switchboard.v1.VendorR\avendors\"\x8a\x02\n" +
+	"\avendors\x18\x01 \x03(\v2\x16.switchboard.v1.VendorR\avendors\"\xdb\x02\n" +
 	"\x06Vendor\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x19\n" +
 	"\bdocs_url\x18\x03 \x01(\tR\adocsUrl\x12\"\n" +
 	"\fcapabilities\x18\x04 \x03(\tR\fcapabilities\x12@\n" +
 	"\x0fsettings_schema\x18\x05 \x01(\v2\x17.google.protobuf.StructR\x0esettingsSchema\x12L\n" +
-	"\x11credential_fields\x18\x06 \x03(\v2\x1f.switchboard.v1.CredentialFieldR\x10credentialFields\"\x86\x01\n" +
+	"\x11credential_fields\x18\x06 \x03(\v2\x1f.switchboard.v1.CredentialFieldR\x10credentialFields\x12O\n" +
+	"\x17channel_settings_schema\x18\x14 \x01(\v2\x17.google.protobuf.StructR\x15channelSettingsSchema\"\x86\x01\n" +
 	"\x0fCredentialField\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12 \n" +
@@ -2033,31 +2044,32 @@ var file_switchboard_v1_integrations_proto_depIdxs = []int32{
 	28, // 30: switchboard.v1.ListVendorsResponse.vendors:type_name -> switchboard.v1.Vendor
 	31, // 31: switchboard.v1.Vendor.settings_schema:type_name -> google.protobuf.Struct
 	29, // 32: switchboard.v1.Vendor.credential_fields:type_name -> switchboard.v1.CredentialField
-	7,  // 33: switchboard.v1.IntegrationsService.CreateIntegration:input_type -> switchboard.v1.CreateIntegrationRequest
-	9,  // 34: switchboard.v1.IntegrationsService.GetIntegration:input_type -> switchboard.v1.GetIntegrationRequest
-	11, // 35: switchboard.v1.IntegrationsService.ListIntegrations:input_type -> switchboard.v1.ListIntegrationsRequest
-	13, // 36: switchboard.v1.IntegrationsService.UpdateIntegration:input_type -> switchboard.v1.UpdateIntegrationRequest
-	15, // 37: switchboard.v1.IntegrationsService.DeleteIntegration:input_type -> switchboard.v1.DeleteIntegrationRequest
-	17, // 38: switchboard.v1.IntegrationsService.CheckIntegration:input_type -> switchboard.v1.CheckIntegrationRequest
-	20, // 39: switchboard.v1.IntegrationsService.RotateIntegration:input_type -> switchboard.v1.RotateIntegrationRequest
-	24, // 40: switchboard.v1.IntegrationsService.StartAuthorization:input_type -> switchboard.v1.StartAuthorizationRequest
-	22, // 41: switchboard.v1.IntegrationsService.RotateWebhookSecret:input_type -> switchboard.v1.RotateWebhookSecretRequest
-	26, // 42: switchboard.v1.IntegrationsService.ListVendors:input_type -> switchboard.v1.ListVendorsRequest
-	8,  // 43: switchboard.v1.IntegrationsService.CreateIntegration:output_type -> switchboard.v1.CreateIntegrationResponse
-	10, // 44: switchboard.v1.IntegrationsService.GetIntegration:output_type -> switchboard.v1.GetIntegrationResponse
-	12, // 45: switchboard.v1.IntegrationsService.ListIntegrations:output_type -> switchboard.v1.ListIntegrationsResponse
-	14, // 46: switchboard.v1.IntegrationsService.UpdateIntegration:output_type -> switchboard.v1.UpdateIntegrationResponse
-	16, // 47: switchboard.v1.IntegrationsService.DeleteIntegration:output_type -> switchboard.v1.DeleteIntegrationResponse
-	18, // 48: switchboard.v1.IntegrationsService.CheckIntegration:output_type -> switchboard.v1.CheckIntegrationResponse
-	21, // 49: switchboard.v1.IntegrationsService.RotateIntegration:output_type -> switchboard.v1.RotateIntegrationResponse
-	25, // 50: switchboard.v1.IntegrationsService.StartAuthorization:output_type -> switchboard.v1.StartAuthorizationResponse
-	23, // 51: switchboard.v1.IntegrationsService.RotateWebhookSecret:output_type -> switchboard.v1.RotateWebhookSecretResponse
-	27, // 52: switchboard.v1.IntegrationsService.ListVendors:output_type -> switchboard.v1.ListVendorsResponse
-	43, // [43:53] is the sub-list for method output_type
-	33, // [33:43] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	31, // 33: switchboard.v1.Vendor.channel_settings_schema:type_name -> google.protobuf.Struct
+	7,  // 34: switchboard.v1.IntegrationsService.CreateIntegration:input_type -> switchboard.v1.CreateIntegrationRequest
+	9,  // 35: switchboard.v1.IntegrationsService.GetIntegration:input_type -> switchboard.v1.GetIntegrationRequest
+	11, // 36: switchboard.v1.IntegrationsService.ListIntegrations:input_type -> switchboard.v1.ListIntegrationsRequest
+	13, // 37: switchboard.v1.IntegrationsService.UpdateIntegration:input_type -> switchboard.v1.UpdateIntegrationRequest
+	15, // 38: switchboard.v1.IntegrationsService.DeleteIntegration:input_type -> switchboard.v1.DeleteIntegrationRequest
+	17, // 39: switchboard.v1.IntegrationsService.CheckIntegration:input_type -> switchboard.v1.CheckIntegrationRequest
+	20, // 40: switchboard.v1.IntegrationsService.RotateIntegration:input_type -> switchboard.v1.RotateIntegrationRequest
+	24, // 41: switchboard.v1.IntegrationsService.StartAuthorization:input_type -> switchboard.v1.StartAuthorizationRequest
+	22, // 42: switchboard.v1.IntegrationsService.RotateWebhookSecret:input_type -> switchboard.v1.RotateWebhookSecretRequest
+	26, // 43: switchboard.v1.IntegrationsService.ListVendors:input_type -> switchboard.v1.ListVendorsRequest
+	8,  // 44: switchboard.v1.IntegrationsService.CreateIntegration:output_type -> switchboard.v1.CreateIntegrationResponse
+	10, // 45: switchboard.v1.IntegrationsService.GetIntegration:output_type -> switchboard.v1.GetIntegrationResponse
+	12, // 46: switchboard.v1.IntegrationsService.ListIntegrations:output_type -> switchboard.v1.ListIntegrationsResponse
+	14, // 47: switchboard.v1.IntegrationsService.UpdateIntegration:output_type -> switchboard.v1.UpdateIntegrationResponse
+	16, // 48: switchboard.v1.IntegrationsService.DeleteIntegration:output_type -> switchboard.v1.DeleteIntegrationResponse
+	18, // 49: switchboard.v1.IntegrationsService.CheckIntegration:output_type -> switchboard.v1.CheckIntegrationResponse
+	21, // 50: switchboard.v1.IntegrationsService.RotateIntegration:output_type -> switchboard.v1.RotateIntegrationResponse
+	25, // 51: switchboard.v1.IntegrationsService.StartAuthorization:output_type -> switchboard.v1.StartAuthorizationResponse
+	23, // 52: switchboard.v1.IntegrationsService.RotateWebhookSecret:output_type -> switchboard.v1.RotateWebhookSecretResponse
+	27, // 53: switchboard.v1.IntegrationsService.ListVendors:output_type -> switchboard.v1.ListVendorsResponse
+	44, // [44:54] is the sub-list for method output_type
+	34, // [34:44] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_integrations_proto_init() }

@@ -50,7 +50,7 @@ type IntegrationsServiceClient interface {
 	// used or checked. Calls that are under way finish with what they began with. Reasons: INTEGRATION_NOT_FOUND,
 	// FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN, SECRET_KEY_MISSING.
 	UpdateIntegration(ctx context.Context, in *UpdateIntegrationRequest, opts ...grpc.CallOption) (*UpdateIntegrationResponse, error)
-	// Deletes an integration that no agent uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
+	// Deletes an integration that no agent and no channel uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
 	// INTEGRATION_IN_USE.
 	DeleteIntegration(ctx context.Context, in *DeleteIntegrationRequest, opts ...grpc.CallOption) (*DeleteIntegrationResponse, error)
 	// Tries an integration step by step, and keeps what came of it as its health. Changes nothing at the vendor. Reasons:
@@ -200,7 +200,7 @@ type IntegrationsServiceServer interface {
 	// used or checked. Calls that are under way finish with what they began with. Reasons: INTEGRATION_NOT_FOUND,
 	// FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN, SECRET_KEY_MISSING.
 	UpdateIntegration(context.Context, *UpdateIntegrationRequest) (*UpdateIntegrationResponse, error)
-	// Deletes an integration that no agent uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
+	// Deletes an integration that no agent and no channel uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
 	// INTEGRATION_IN_USE.
 	DeleteIntegration(context.Context, *DeleteIntegrationRequest) (*DeleteIntegrationResponse, error)
 	// Tries an integration step by step, and keeps what came of it as its health. Changes nothing at the vendor. Reasons:

@@ -91,6 +91,8 @@ const (
 	InboundOutcome_INBOUND_OUTCOME_CONFLICT InboundOutcome = 3
 	// It could not be understood; `reason` says why. ReplayInboundWebhook tries again.
 	InboundOutcome_INBOUND_OUTCOME_QUARANTINED InboundOutcome = 4
+	// It was understood, and there is nothing to do about it; `reason` says why.
+	InboundOutcome_INBOUND_OUTCOME_IGNORED InboundOutcome = 5
 )
 
 // Enum value maps for InboundOutcome.
@@ -101,6 +103,7 @@ var (
 		2: "INBOUND_OUTCOME_DUPLICATE",
 		3: "INBOUND_OUTCOME_CONFLICT",
 		4: "INBOUND_OUTCOME_QUARANTINED",
+		5: "INBOUND_OUTCOME_IGNORED",
 	}
 	InboundOutcome_value = map[string]int32{
 		"INBOUND_OUTCOME_UNSPECIFIED": 0,
@@ -108,6 +111,7 @@ var (
 		"INBOUND_OUTCOME_DUPLICATE":   2,
 		"INBOUND_OUTCOME_CONFLICT":    3,
 		"INBOUND_OUTCOME_QUARANTINED": 4,
+		"INBOUND_OUTCOME_IGNORED":     5,
 	}
 )
 
@@ -258,9 +262,9 @@ type InboundWebhook struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. UUIDv7 of the webhook.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Output only. The channel it was for.
+	// Output only. The channel it was for. Empty: it was for an integration.
 	ChannelId string `protobuf:"bytes,2,opt,name=channel_id,json=channelId,proto3" json:"channel_id,omitempty"`
-	// Output only. The door it came through: `new_message`, `hooks`, `grpc` or `replay`.
+	// Output only. The door it came through: `new_message`, `hooks`, `grpc`, `crm` or `replay`.
 	Route string `protobuf:"bytes,3,opt,name=route,proto3" json:"route,omitempty"`
 	// Output only. The request's headers, names in lower case; credentials are `[redacted]`. Set by GetInboundWebhook only.
 	Headers map[string]string `protobuf:"bytes,4,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -275,7 +279,9 @@ type InboundWebhook struct {
 	// Output only. The dialogue of that message. Empty: none.
 	DialogueId string `protobuf:"bytes,9,opt,name=dialogue_id,json=dialogueId,proto3" json:"dialogue_id,omitempty"`
 	// Output only. When it was received.
-	ReceiveTime   *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=receive_time,json=receiveTime,proto3" json:"receive_time,omitempty"`
+	ReceiveTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=receive_time,json=receiveTime,proto3" json:"receive_time,omitempty"`
+	// Output only. The integration whose account it tells of. Empty: it was for a channel.
+	IntegrationId string `protobuf:"bytes,20,opt,name=integration_id,json=integrationId,proto3" json:"integration_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -378,6 +384,13 @@ func (x *InboundWebhook) GetReceiveTime() *timestamppb.Timestamp {
 		return x.ReceiveTime
 	}
 	return nil
+}
+
+func (x *InboundWebhook) GetIntegrationId() string {
+	if x != nil {
+		return x.IntegrationId
+	}
+	return ""
 }
 
 // One message from outside.
@@ -592,7 +605,9 @@ type ListInboundWebhooksRequest struct {
 	// Only those of this channel. Empty: of any.
 	ChannelId string `protobuf:"bytes,3,opt,name=channel_id,json=channelId,proto3" json:"channel_id,omitempty"`
 	// Only those with this outcome. Unspecified: with any.
-	Outcome       InboundOutcome `protobuf:"varint,4,opt,name=outcome,proto3,enum=switchboard.v1.InboundOutcome" json:"outcome,omitempty"`
+	Outcome InboundOutcome `protobuf:"varint,4,opt,name=outcome,proto3,enum=switchboard.v1.InboundOutcome" json:"outcome,omitempty"`
+	// Only those of this integration. Empty: of any.
+	IntegrationId string `protobuf:"bytes,20,opt,name=integration_id,json=integrationId,proto3" json:"integration_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -653,6 +668,13 @@ func (x *ListInboundWebhooksRequest) GetOutcome() InboundOutcome {
 		return x.Outcome
 	}
 	return InboundOutcome_INBOUND_OUTCOME_UNSPECIFIED
+}
+
+func (x *ListInboundWebhooksRequest) GetIntegrationId() string {
+	if x != nil {
+		return x.IntegrationId
+	}
+	return ""
 }
 
 // A page of inbound webhooks.
@@ -2357,7 +2379,7 @@ var File_switchboard_v1_webhooks_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_webhooks_proto_rawDesc = "" +
 	"\n" +
-	"\x1dswitchboard/v1/webhooks.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\x1a\x1dswitchboard/v1/contacts.proto\x1a\x1eswitchboard/v1/dialogues.proto\"\xbd\x03\n" +
+	"\x1dswitchboard/v1/webhooks.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\x1a\x1dswitchboard/v1/contacts.proto\x1a\x1eswitchboard/v1/dialogues.proto\"\xe4\x03\n" +
 	"\x0eInboundWebhook\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -2372,7 +2394,8 @@ const file_switchboard_v1_webhooks_proto_rawDesc = "" +
 	"\vdialogue_id\x18\t \x01(\tR\n" +
 	"dialogueId\x12=\n" +
 	"\freceive_time\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\vreceiveTime\x1a:\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\vreceiveTime\x12%\n" +
+	"\x0eintegration_id\x18\x14 \x01(\tR\rintegrationId\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbd\x03\n" +
@@ -2396,14 +2419,15 @@ const file_switchboard_v1_webhooks_proto_rawDesc = "" +
 	"dialogueId\x128\n" +
 	"\aoutcome\x18\x03 \x01(\x0e2\x1e.switchboard.v1.InboundOutcomeR\aoutcome\x12\x1f\n" +
 	"\vexternal_id\x18\x04 \x01(\tR\n" +
-	"externalId\"\xb1\x01\n" +
+	"externalId\"\xd8\x01\n" +
 	"\x1aListInboundWebhooksRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x1d\n" +
 	"\n" +
 	"channel_id\x18\x03 \x01(\tR\tchannelId\x128\n" +
-	"\aoutcome\x18\x04 \x01(\x0e2\x1e.switchboard.v1.InboundOutcomeR\aoutcome\"\x90\x01\n" +
+	"\aoutcome\x18\x04 \x01(\x0e2\x1e.switchboard.v1.InboundOutcomeR\aoutcome\x12%\n" +
+	"\x0eintegration_id\x18\x14 \x01(\tR\rintegrationId\"\x90\x01\n" +
 	"\x1bListInboundWebhooksResponse\x12I\n" +
 	"\x10inbound_webhooks\x18\x01 \x03(\v2\x1e.switchboard.v1.InboundWebhookR\x0finboundWebhooks\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"*\n" +
@@ -2529,13 +2553,14 @@ const file_switchboard_v1_webhooks_proto_rawDesc = "" +
 	"\rMessageSender\x12\x1e\n" +
 	"\x1aMESSAGE_SENDER_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17MESSAGE_SENDER_CUSTOMER\x10\x01\x12\x1b\n" +
-	"\x17MESSAGE_SENDER_EMPLOYEE\x10\x02*\xad\x01\n" +
+	"\x17MESSAGE_SENDER_EMPLOYEE\x10\x02*\xca\x01\n" +
 	"\x0eInboundOutcome\x12\x1f\n" +
 	"\x1bINBOUND_OUTCOME_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18INBOUND_OUTCOME_RECORDED\x10\x01\x12\x1d\n" +
 	"\x19INBOUND_OUTCOME_DUPLICATE\x10\x02\x12\x1c\n" +
 	"\x18INBOUND_OUTCOME_CONFLICT\x10\x03\x12\x1f\n" +
-	"\x1bINBOUND_OUTCOME_QUARANTINED\x10\x04*t\n" +
+	"\x1bINBOUND_OUTCOME_QUARANTINED\x10\x04\x12\x1b\n" +
+	"\x17INBOUND_OUTCOME_IGNORED\x10\x05*t\n" +
 	"\x10EndpointSchedule\x12!\n" +
 	"\x1dENDPOINT_SCHEDULE_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aENDPOINT_SCHEDULE_STANDARD\x10\x01\x12\x1d\n" +

@@ -68,6 +68,14 @@ class ControlHolder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CONTROL_HOLDER_HUMAN: _ClassVar[ControlHolder]
     CONTROL_HOLDER_NOBODY: _ClassVar[ControlHolder]
 
+class DeliveryReceipt(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DELIVERY_RECEIPT_UNSPECIFIED: _ClassVar[DeliveryReceipt]
+    DELIVERY_RECEIPT_SENT: _ClassVar[DeliveryReceipt]
+    DELIVERY_RECEIPT_FAILED: _ClassVar[DeliveryReceipt]
+    DELIVERY_RECEIPT_DELIVERED: _ClassVar[DeliveryReceipt]
+    DELIVERY_RECEIPT_READ: _ClassVar[DeliveryReceipt]
+
 class MessageAuthor(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     MESSAGE_AUTHOR_UNSPECIFIED: _ClassVar[MessageAuthor]
@@ -117,6 +125,11 @@ CONTROL_HOLDER_UNSPECIFIED: ControlHolder
 CONTROL_HOLDER_AGENT: ControlHolder
 CONTROL_HOLDER_HUMAN: ControlHolder
 CONTROL_HOLDER_NOBODY: ControlHolder
+DELIVERY_RECEIPT_UNSPECIFIED: DeliveryReceipt
+DELIVERY_RECEIPT_SENT: DeliveryReceipt
+DELIVERY_RECEIPT_FAILED: DeliveryReceipt
+DELIVERY_RECEIPT_DELIVERED: DeliveryReceipt
+DELIVERY_RECEIPT_READ: DeliveryReceipt
 MESSAGE_AUTHOR_UNSPECIFIED: MessageAuthor
 MESSAGE_AUTHOR_AGENT: MessageAuthor
 MESSAGE_AUTHOR_OPERATOR: MessageAuthor
@@ -218,7 +231,7 @@ class Run(_message.Message):
     def __init__(self, number: _Optional[int] = ..., state: _Optional[_Union[RunState, str]] = ..., error: _Optional[str] = ..., manifest: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ..., prompt_hash: _Optional[str] = ...) -> None: ...
 
 class Delivery(_message.Message):
-    __slots__ = ("id", "dialogue_id", "message_id", "channel_id", "state", "reason", "attempt_count", "next_attempt_time", "attempts", "create_time", "settle_time", "author", "text_from", "text_chars")
+    __slots__ = ("id", "dialogue_id", "message_id", "channel_id", "state", "reason", "attempt_count", "next_attempt_time", "attempts", "create_time", "settle_time", "author", "text_from", "text_chars", "vendor_message_id", "receipt", "receipt_time", "receipt_error", "template")
     ID_FIELD_NUMBER: _ClassVar[int]
     DIALOGUE_ID_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -233,6 +246,11 @@ class Delivery(_message.Message):
     AUTHOR_FIELD_NUMBER: _ClassVar[int]
     TEXT_FROM_FIELD_NUMBER: _ClassVar[int]
     TEXT_CHARS_FIELD_NUMBER: _ClassVar[int]
+    VENDOR_MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_TIME_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_ERROR_FIELD_NUMBER: _ClassVar[int]
+    TEMPLATE_FIELD_NUMBER: _ClassVar[int]
     id: str
     dialogue_id: str
     message_id: str
@@ -247,7 +265,12 @@ class Delivery(_message.Message):
     author: MessageAuthor
     text_from: int
     text_chars: int
-    def __init__(self, id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., message_id: _Optional[str] = ..., channel_id: _Optional[str] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., reason: _Optional[str] = ..., attempt_count: _Optional[int] = ..., next_attempt_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., settle_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., author: _Optional[_Union[MessageAuthor, str]] = ..., text_from: _Optional[int] = ..., text_chars: _Optional[int] = ...) -> None: ...
+    vendor_message_id: str
+    receipt: DeliveryReceipt
+    receipt_time: _timestamp_pb2.Timestamp
+    receipt_error: str
+    template: _struct_pb2.Struct
+    def __init__(self, id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., message_id: _Optional[str] = ..., channel_id: _Optional[str] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., reason: _Optional[str] = ..., attempt_count: _Optional[int] = ..., next_attempt_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., settle_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., author: _Optional[_Union[MessageAuthor, str]] = ..., text_from: _Optional[int] = ..., text_chars: _Optional[int] = ..., vendor_message_id: _Optional[str] = ..., receipt: _Optional[_Union[DeliveryReceipt, str]] = ..., receipt_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., receipt_error: _Optional[str] = ..., template: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class Attempt(_message.Message):
     __slots__ = ("number", "state", "http_status", "error", "response_excerpt", "start_time", "end_time")
@@ -410,18 +433,22 @@ class ResolveDeliveryResponse(_message.Message):
     def __init__(self, delivery: _Optional[_Union[Delivery, _Mapping]] = ...) -> None: ...
 
 class SendMessageRequest(_message.Message):
-    __slots__ = ("dialogue_id", "text", "author", "by", "request_id")
+    __slots__ = ("dialogue_id", "text", "author", "by", "request_id", "parts", "template")
     DIALOGUE_ID_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     AUTHOR_FIELD_NUMBER: _ClassVar[int]
     BY_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    TEMPLATE_FIELD_NUMBER: _ClassVar[int]
     dialogue_id: str
     text: str
     author: MessageAuthor
     by: str
     request_id: str
-    def __init__(self, dialogue_id: _Optional[str] = ..., text: _Optional[str] = ..., author: _Optional[_Union[MessageAuthor, str]] = ..., by: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    parts: _containers.RepeatedCompositeFieldContainer[_common_pb2.MessagePart]
+    template: _struct_pb2.Struct
+    def __init__(self, dialogue_id: _Optional[str] = ..., text: _Optional[str] = ..., author: _Optional[_Union[MessageAuthor, str]] = ..., by: _Optional[str] = ..., request_id: _Optional[str] = ..., parts: _Optional[_Iterable[_Union[_common_pb2.MessagePart, _Mapping]]] = ..., template: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class SendMessageResponse(_message.Message):
     __slots__ = ("message", "delivery")

@@ -269,20 +269,22 @@ class ListVendorsResponse(_message.Message):
     def __init__(self, vendors: _Optional[_Iterable[_Union[Vendor, _Mapping]]] = ...) -> None: ...
 
 class Vendor(_message.Message):
-    __slots__ = ("id", "display_name", "docs_url", "capabilities", "settings_schema", "credential_fields")
+    __slots__ = ("id", "display_name", "docs_url", "capabilities", "settings_schema", "credential_fields", "channel_settings_schema")
     ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     DOCS_URL_FIELD_NUMBER: _ClassVar[int]
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_SCHEMA_FIELD_NUMBER: _ClassVar[int]
     CREDENTIAL_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    CHANNEL_SETTINGS_SCHEMA_FIELD_NUMBER: _ClassVar[int]
     id: str
     display_name: str
     docs_url: str
     capabilities: _containers.RepeatedScalarFieldContainer[str]
     settings_schema: _struct_pb2.Struct
     credential_fields: _containers.RepeatedCompositeFieldContainer[CredentialField]
-    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., docs_url: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., settings_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., credential_fields: _Optional[_Iterable[_Union[CredentialField, _Mapping]]] = ...) -> None: ...
+    channel_settings_schema: _struct_pb2.Struct
+    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., docs_url: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., settings_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., credential_fields: _Optional[_Iterable[_Union[CredentialField, _Mapping]]] = ..., channel_settings_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class CredentialField(_message.Message):
     __slots__ = ("name", "display_name", "description", "required")

@@ -126,7 +126,7 @@ class IntegrationsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteIntegration(self, request, context):
-        """Deletes an integration that no agent uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
+        """Deletes an integration that no agent and no channel uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
         INTEGRATION_IN_USE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -28,6 +28,7 @@ class InboundOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     INBOUND_OUTCOME_DUPLICATE: _ClassVar[InboundOutcome]
     INBOUND_OUTCOME_CONFLICT: _ClassVar[InboundOutcome]
     INBOUND_OUTCOME_QUARANTINED: _ClassVar[InboundOutcome]
+    INBOUND_OUTCOME_IGNORED: _ClassVar[InboundOutcome]
 
 class EndpointSchedule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -50,6 +51,7 @@ INBOUND_OUTCOME_RECORDED: InboundOutcome
 INBOUND_OUTCOME_DUPLICATE: InboundOutcome
 INBOUND_OUTCOME_CONFLICT: InboundOutcome
 INBOUND_OUTCOME_QUARANTINED: InboundOutcome
+INBOUND_OUTCOME_IGNORED: InboundOutcome
 ENDPOINT_SCHEDULE_UNSPECIFIED: EndpointSchedule
 ENDPOINT_SCHEDULE_STANDARD: EndpointSchedule
 ENDPOINT_SCHEDULE_SANDBOX: EndpointSchedule

@@ -168,6 +168,8 @@ async fn commit(
                 chat: begun.chat,
                 role: Role::Assistant,
                 text,
+                parts: Vec::new(),
+                template: None,
                 part: false,
                 route: begun.route,
             };
