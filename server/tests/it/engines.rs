@@ -159,7 +159,8 @@ async fn a_call_is_told_what_it_reserved_and_reserves_what_it_may_use() {
     world.new_message(&route, &route.message(Some("m1"), "Hi")).await;
     receiver.wait_for(1).await;
     let openai = simulator.vendor("openai").unwrap();
-    assert_eq!(body(openai, 0)["max_completion_tokens"], 4_096);
+    // By the name that compatible servers know.
+    assert_eq!(body(openai, 0)["max_tokens"], 4_096);
     // What a model thinks is written, too: here it may be more than there is.
     let thinking = json!({ "thinking": { "type": "adaptive" } });
     world.set_model(&route, "anthropic", "claude-sonnet-5-5", thinking).await;
