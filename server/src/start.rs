@@ -344,7 +344,7 @@ impl Server {
         if let Some(worker) = self.worker.take() {
             worker.finish(self.longest).await;
         }
-        self.app.close().await;
+        self.app.close(self.longest).await;
         self.database.close().await
     }
 }

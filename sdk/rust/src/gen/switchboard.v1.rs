@@ -538,7 +538,9 @@ pub struct Engine {
     /// The sampling temperature, 0 to 2. Not set: the vendor's default.
     #[prost(double, optional, tag = "3")]
     pub temperature: ::core::option::Option<f64>,
-    /// The longest answer in the vendor's tokens, 1 to 1,000,000. Not set: the vendor's default.
+    /// The longest answer in the vendor's tokens, 1 to 1,000,000. Not set: the vendor's default; where a budget concerns the
+    /// call, 4,096, and with `anthropic` what its thinking needs beside that. So much a call reserves of its budgets. `dify` and
+    /// `manus` can't be told: there it only says how much is reserved, so estimate what all steps of the app or task use.
     #[prost(int32, optional, tag = "4")]
     pub max_output_tokens: ::core::option::Option<i32>,
     /// The vendor's own settings; an unknown member is an error. `mock` knows `delay_ms` (0 to 600,000: how long each answer
@@ -2869,8 +2871,10 @@ pub mod integrations_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Changes the fields named in the mask, all or none. Other settings or credentials make its health UNKNOWN until it is
-        /// used or checked. Calls that are under way finish with what they began with. Reasons: INTEGRATION_NOT_FOUND,
-        /// FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN, SECRET_KEY_MISSING.
+        /// used or checked. Calls that are under way finish with what they began with. Settings that lead to another server (scheme,
+        /// host or port) need the credentials with them, all that are set, and end what a person granted: neither is sent to a
+        /// server that it was not given for. Reasons: INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN,
+        /// SECRET_KEY_MISSING.
         pub async fn update_integration(
             &mut self,
             request: impl tonic::IntoRequest<super::UpdateIntegrationRequest>,
@@ -3129,8 +3133,10 @@ pub mod integrations_service_server {
             tonic::Status,
         >;
         /// Changes the fields named in the mask, all or none. Other settings or credentials make its health UNKNOWN until it is
-        /// used or checked. Calls that are under way finish with what they began with. Reasons: INTEGRATION_NOT_FOUND,
-        /// FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN, SECRET_KEY_MISSING.
+        /// used or checked. Calls that are under way finish with what they began with. Settings that lead to another server (scheme,
+        /// host or port) need the credentials with them, all that are set, and end what a person granted: neither is sent to a
+        /// server that it was not given for. Reasons: INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN,
+        /// SECRET_KEY_MISSING.
         async fn update_integration(
             &self,
             request: tonic::Request<super::UpdateIntegrationRequest>,

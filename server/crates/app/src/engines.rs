@@ -54,6 +54,11 @@ struct Owner {
 }
 
 impl Account {
+    /// The integration it belongs to, and the state of its settings and credentials. `None`: it is the operator's.
+    pub(crate) fn state(&self) -> Option<(IntegrationId, i64)> {
+        self.of.map(|of| (of.subject.id, of.subject.generation))
+    }
+
     /// Which pair of tokens it calls with. `None`: with none.
     pub(crate) fn pair(&self) -> Option<i64> {
         self.of.and_then(|of| of.subject.pair)

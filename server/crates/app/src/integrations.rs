@@ -92,6 +92,39 @@ fn check_credentials(
     }
 }
 
+/// Where a URL goes: scheme, host and port.
+fn origin(url: &str) -> Option<String> {
+    url::Url::parse(url).ok().map(|url| url.origin().ascii_serialization())
+}
+
+/// Refuses settings that would send credentials elsewhere which whoever sets them need not know: what is sent to another
+/// origin than before must be given with it, or taken away. Answers whether the origin is another.
+fn check_moved(
+    connector: &dyn Connector,
+    integration: &Integration,
+    settings: &Value,
+    given: Option<&Credentials>,
+) -> Result<bool, Refusal> {
+    let origins = |settings| -> BTreeMap<_, _> {
+        connector.targets(settings).into_iter().map(|(field, url)| (field, origin(&url))).collect()
+    };
+    let (before, after) = (origins(&integration.settings), origins(settings));
+    let fields: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let Some(moved) = fields.into_iter().find(|field| before.get(*field) != after.get(*field)) else {
+        return Ok(false);
+    };
+    let mut violations = Violations::default();
+    for name in integration.credentials.keys() {
+        violations.require(
+            given.is_some_and(|given| given.contains_key(name)),
+            &format!("integration.credentials.{name}"),
+            &format!("must be given again, or taken away, since settings.{moved} names another server now"),
+        );
+    }
+    violations.finish()?;
+    Ok(true)
+}
+
 impl App {
     /// The vendors of this server.
     pub fn list_vendors(&self, caller: &Caller) -> Result<&Vendors, Error> {
@@ -264,9 +297,16 @@ impl App {
             violations.finish()?;
         }
 
-        let (tx, mut sealed) = self.lock_integration(workspace, id).await?;
+        let (mut tx, mut sealed) = self.lock_integration(workspace, id).await?;
         let now = self.now();
         let integration = &mut sealed.integration;
+        if let Some(settings) = &patch.settings
+            && check_moved(connector, integration, settings, patch.credentials.as_ref())?
+        {
+            // What a person granted at the one server is not for the other.
+            store::grants::delete(&mut tx, workspace, id).await?;
+            integration.grant = None;
+        }
         integration.display_name = patch.display_name.unwrap_or_else(|| integration.display_name.clone());
         let renewed = patch.settings.is_some() || patch.credentials.is_some();
         integration.settings = patch.settings.unwrap_or_else(|| integration.settings.clone());

@@ -59,7 +59,8 @@ use http::HeaderName;
 use hub::Hub;
 use store::Store;
 pub use store::page::{Page, PageRequest};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
 
 /// What an operator can set, beside the clock, the vendors and the key ring.
 #[derive(Debug, Clone)]
@@ -125,7 +126,9 @@ struct Inner {
     crm_hooks: crm_hooks::HookCache,
     models: models::ModelCache,
     doors: oauth::renewal::Doors,
-    renewing: tokio::sync::Semaphore,
+    renewing: Arc<tokio::sync::Semaphore>,
+    /// Work that ends even if nobody waits for it any more: what came of it must be kept.
+    promised: TaskTracker,
     inbox: inbound::Inbox,
     crm_inbox: crm_hooks::CrmInbox,
     stop: CancellationToken,
@@ -160,7 +163,8 @@ impl App {
                 crm_hooks: crm_hooks::new_cache(),
                 models: models::new_cache(),
                 doors: oauth::renewal::new_doors(),
-                renewing: tokio::sync::Semaphore::new(oauth::renewal::AT_ONCE),
+                renewing: Arc::new(tokio::sync::Semaphore::new(oauth::renewal::AT_ONCE)),
+                promised: TaskTracker::new(),
                 store,
                 clock,
                 ids,
@@ -193,9 +197,26 @@ impl App {
         Ok(self.inner.store.ping().await?)
     }
 
-    /// Closes the connections to the database. The last thing that a process does.
-    pub async fn close(&self) {
+    /// Waits for what must not be broken off, at most so long, and closes the connections to the database. The last thing
+    /// that a process does.
+    pub async fn close(&self, longest: Duration) {
+        self.inner.promised.close();
+        if tokio::time::timeout(longest, self.inner.promised.wait()).await.is_err() {
+            tracing::error!(
+                left = self.inner.promised.len(),
+                "work that must not be broken off did not end in time"
+            );
+        }
         self.inner.store.close().await;
+    }
+
+    /// Does what must not be broken off once it has begun: whoever asked for it may go, and it ends all the same.
+    async fn promise<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let done = self.inner.promised.spawn(work.in_current_span()).await;
+        done.map_err(|_| domain::Error::new(domain::Reason::Internal, "the work broke off"))?
     }
 
     fn store(&self) -> &Store {

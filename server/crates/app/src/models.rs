@@ -9,15 +9,19 @@ use std::{
 use domain::{
     Error as Refusal, IntegrationId, Reason, Timestamp, WorkspaceId,
     engine::{CompletionModel, Model},
+    vendor::{FailureKind, VendorError},
     workspace::{Level, Service},
 };
 use moka::sync::Cache;
 
-use crate::{App, Caller, Error, engines::Held};
+use crate::{
+    App, Caller, Error,
+    engines::{Account, Held},
+};
 
 /// From when on the vendor is asked anew.
 const FRESH: Duration = Duration::from_hours(24);
-/// How long after a failure the vendor is left alone, while there is an older list to serve.
+/// How long the vendor is left alone after it was asked, whatever came of it.
 const PAUSE: Duration = Duration::from_mins(1);
 
 /// What a vendor listed.
@@ -43,8 +47,8 @@ pub(crate) fn new_cache() -> ModelCache {
 #[derive(Debug, Default)]
 pub(crate) struct Shelf {
     listed: Mutex<Option<Arc<Listed>>>,
-    /// When the vendor last failed to list.
-    failed_at: Mutex<Option<Timestamp>>,
+    /// When the vendor last failed to list, and why.
+    failed: Mutex<Option<(Timestamp, VendorError)>>,
     /// Held by whoever asks the vendor: one at a time.
     asking: tokio::sync::Mutex<()>,
 }
@@ -69,8 +73,9 @@ impl Shelf {
         locked(&self.listed).clone()
     }
 
-    fn rests(&self, now: Timestamp) -> bool {
-        locked(&self.failed_at).is_some_and(|at| now < at + PAUSE)
+    /// Why the vendor is left alone for now, if it is.
+    fn failed(&self, now: Timestamp) -> Option<VendorError> {
+        locked(&self.failed).as_ref().filter(|(at, _)| now < *at + PAUSE).map(|(_, error)| error.clone())
     }
 }
 
@@ -105,9 +110,10 @@ impl App {
         let key = (workspace, vendor.clone(), state);
         let shelf = self.inner.models.get_with(key, Arc::default);
         let now = self.now();
-        match shelf.listed().filter(|_| !refresh) {
+        let failed = shelf.failed(now);
+        match shelf.listed().filter(|listed| !refresh || now < listed.fetched_at + PAUSE) {
             Some(listed) => {
-                if now >= listed.fetched_at + FRESH && !shelf.rests(now) {
+                if now >= listed.fetched_at + FRESH && failed.is_none() {
                     self.ask_in_background(Question {
                         workspace,
                         vendor,
@@ -119,8 +125,16 @@ impl App {
                 }
                 Ok(listed)
             }
-            None => self.ask(&Question { workspace, vendor, engine, source, shelf, came_at: now }).await,
+            None => match failed {
+                Some(error) => Err(Error::Vendor(error)),
+                None => self.ask(&Question { workspace, vendor, engine, source, shelf, came_at: now }).await,
+            },
         }
+    }
+
+    /// A model that an engine was set to is not there any more: the list that may name it is not served again.
+    pub(crate) fn forget_models(&self, workspace: WorkspaceId, vendor: &str, account: &Account) {
+        self.inner.models.invalidate(&(workspace, vendor.to_owned(), account.state()));
     }
 
     fn ask_in_background(&self, question: Question) {
@@ -146,6 +160,9 @@ impl App {
         if let Some(listed) = shelf.listed().filter(|listed| listed.fetched_at > *came_at) {
             return Ok(listed);
         }
+        if let Some(error) = shelf.failed(self.now()) {
+            return Err(Error::Vendor(error));
+        }
         let account = match source {
             Some(held) => self.account_of(*workspace, held).await?,
             None => self.operators(vendor).map_err(Error::Vendor)?,
@@ -156,11 +173,15 @@ impl App {
             Ok(models) => {
                 let listed = Arc::new(Listed { models, fetched_at: self.now() });
                 *locked(&shelf.listed) = Some(Arc::clone(&listed));
-                *locked(&shelf.failed_at) = None;
+                *locked(&shelf.failed) = None;
                 Ok(listed)
             }
             Err(error) => {
-                *locked(&shelf.failed_at) = Some(self.now());
+                // Whom the vendor lets in no more is not shown what it listed once.
+                if matches!(error.kind, FailureKind::Unauthorized | FailureKind::Forbidden) {
+                    *locked(&shelf.listed) = None;
+                }
+                *locked(&shelf.failed) = Some((self.now(), error.clone()));
                 Err(Error::Vendor(error))
             }
         }

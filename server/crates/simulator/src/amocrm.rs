@@ -64,6 +64,10 @@ struct Tokens {
     access: HashSet<String>,
     /// The refresh token that works. Each new pair ends the one before it.
     refresh: Option<String>,
+    /// The pair before the newest: its refresh token.
+    before: Option<String>,
+    /// The newest access token.
+    newest: Option<String>,
     /// How long access tokens live, in seconds. `None`: a day.
     access_lives: Option<u64>,
 }
@@ -129,6 +133,15 @@ impl AmoCrm {
         lock(&self.state.webhooks).disable_all();
     }
 
+    /// Takes the newest pair back, as if it had never been given: the refresh token before it works again.
+    pub fn take_back(&self) {
+        let mut tokens = lock(&self.state.tokens);
+        if let Some(newest) = tokens.newest.take() {
+            tokens.access.remove(&newest);
+        }
+        tokens.refresh = tokens.before.take();
+    }
+
     /// The faults to come, of the token endpoint and the API alike.
     pub fn faults(&self) -> &Faults {
         &self.state.faults
@@ -137,6 +150,11 @@ impl AmoCrm {
     /// What refreshes came to so far, in their order.
     pub fn renewals(&self) -> Vec<Renewal> {
         self.state.renewals.borrow().clone()
+    }
+
+    /// How often the token endpoint was called so far, whatever came of it.
+    pub fn calls(&self) -> usize {
+        *self.state.called.borrow()
     }
 
     /// Waits until the token endpoint was called so often, before anything came of it. Put a timeout around it.
@@ -163,7 +181,8 @@ impl Tokens {
     fn pair(&mut self) -> Value {
         let (access, refresh) = (self.make("access"), self.make("refresh"));
         self.access.insert(access.clone());
-        self.refresh = Some(refresh.clone());
+        self.newest = Some(access.clone());
+        self.before = self.refresh.replace(refresh.clone());
         let expires_in = self.access_lives.unwrap_or(86_400);
         json!({
             "token_type": "Bearer", "expires_in": expires_in, "access_token": access, "refresh_token": refresh,
@@ -277,6 +296,10 @@ impl Handler for State {
         }
         match fault {
             Some(Fault::Down) => return Ok(refuse(StatusCode::SERVICE_UNAVAILABLE, "down")),
+            Some(Fault::Status(status)) => {
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                return Ok(refuse(status, "refused"));
+            }
             Some(Fault::CutAfterReading) => return Err(Cut),
             _ => {}
         }

@@ -47,8 +47,10 @@ type IntegrationsServiceClient interface {
 	// Lists integrations, oldest first. Reasons: FIELD_INVALID, PAGE_TOKEN_INVALID.
 	ListIntegrations(ctx context.Context, in *ListIntegrationsRequest, opts ...grpc.CallOption) (*ListIntegrationsResponse, error)
 	// Changes the fields named in the mask, all or none. Other settings or credentials make its health UNKNOWN until it is
-	// used or checked. Calls that are under way finish with what they began with. Reasons: INTEGRATION_NOT_FOUND,
-	// FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN, SECRET_KEY_MISSING.
+	// used or checked. Calls that are under way finish with what they began with. Settings that lead to another server (scheme,
+	// host or port) need the credentials with them, all that are set, and end what a person granted: neither is sent to a
+	// server that it was not given for. Reasons: INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN,
+	// SECRET_KEY_MISSING.
 	UpdateIntegration(ctx context.Context, in *UpdateIntegrationRequest, opts ...grpc.CallOption) (*UpdateIntegrationResponse, error)
 	// Deletes an integration that no agent and no channel uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
 	// INTEGRATION_IN_USE.
@@ -197,8 +199,10 @@ type IntegrationsServiceServer interface {
 	// Lists integrations, oldest first. Reasons: FIELD_INVALID, PAGE_TOKEN_INVALID.
 	ListIntegrations(context.Context, *ListIntegrationsRequest) (*ListIntegrationsResponse, error)
 	// Changes the fields named in the mask, all or none. Other settings or credentials make its health UNKNOWN until it is
-	// used or checked. Calls that are under way finish with what they began with. Reasons: INTEGRATION_NOT_FOUND,
-	// FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN, SECRET_KEY_MISSING.
+	// used or checked. Calls that are under way finish with what they began with. Settings that lead to another server (scheme,
+	// host or port) need the credentials with them, all that are set, and end what a person granted: neither is sent to a
+	// server that it was not given for. Reasons: INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN,
+	// SECRET_KEY_MISSING.
 	UpdateIntegration(context.Context, *UpdateIntegrationRequest) (*UpdateIntegrationResponse, error)
 	// Deletes an integration that no agent and no channel uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
 	// INTEGRATION_IN_USE.

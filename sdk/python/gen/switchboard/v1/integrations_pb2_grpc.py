@@ -118,8 +118,10 @@ class IntegrationsServiceServicer:
 
     def UpdateIntegration(self, request, context):
         """Changes the fields named in the mask, all or none. Other settings or credentials make its health UNKNOWN until it is
-        used or checked. Calls that are under way finish with what they began with. Reasons: INTEGRATION_NOT_FOUND,
-        FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN, SECRET_KEY_MISSING.
+        used or checked. Calls that are under way finish with what they began with. Settings that lead to another server (scheme,
+        host or port) need the credentials with them, all that are set, and end what a person granted: neither is sent to a
+        server that it was not given for. Reasons: INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN,
+        SECRET_KEY_MISSING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
