@@ -42,6 +42,10 @@ create table channels (
     token_sealed bytea not null,
     token_suffix text not null,
     signing_secret_sealed bytea not null,
+    integration_id uuid,
+    settings jsonb not null default '{}',
+    hook_secret_sealed bytea,
+    hook_secret_hash bytea,
     created_at timestamptz not null,
     updated_at timestamptz not null,
     deleted_at timestamptz,
@@ -50,13 +54,19 @@ create table channels (
 );
 comment on table channels is 'The routes that messages travel: one agent, one vendor kind.';
 comment on column channels.vendor is 'The vendor''s id in the code''s list; text, because the list keeps growing.';
-comment on column channels.url is 'Where replies are posted.';
+comment on column channels.url is 'Where replies are posted; empty where the vendor is reached over an integration.';
 comment on column channels.delivery_policy is 'domain::policy::DeliveryPolicy: what the guard, the governor and uncertain deliveries go by.';
 comment on column channels.active is 'Whether it accepts messages.';
 comment on column channels.token_sealed is 'The token that our deliveries carry, encrypted (version, key id, nonce, ciphertext).';
 comment on column channels.signing_secret_sealed is 'The Standard Webhooks secret, encrypted likewise.';
+comment on column channels.integration_id is 'The integration that the vendor is reached over; NULL: it needs none.';
+comment on column channels.settings is 'The vendor''s own settings, an object that the vendor has checked.';
+comment on column channels.hook_secret_sealed is 'The secret in the path that the vendor calls, encrypted likewise; NULL: it signs its calls.';
+comment on column channels.hook_secret_hash is 'The SHA-256 of that secret.';
 comment on column channels.deleted_at is 'When it was deleted; NULL: it was not. Its dialogues stay readable.';
 create index channels_agent_idx on channels (workspace_id, agent_id) where deleted_at is null;
+create index channels_integration_idx on channels (workspace_id, integration_id)
+    where integration_id is not null and deleted_at is null;
 call protect_table('channels');
 
 -- Finds the workspace of a channel: what a webhook that names only the channel needs before it can be verified.

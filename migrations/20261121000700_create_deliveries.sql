@@ -14,6 +14,11 @@ create table deliveries (
     slot_at timestamptz,
     created_at timestamptz not null,
     settled_at timestamptz,
+    vendor_message_id text,
+    receipt text check (receipt in ('SENT', 'FAILED', 'DELIVERED', 'READ')),
+    receipt_error text,
+    receipt_at timestamptz,
+    template jsonb,
     primary key (workspace_id, id)
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 comment on table deliveries is 'Outbound messages on their way.';
@@ -26,9 +31,17 @@ comment on column deliveries.attempts is 'How many attempts were begun; the numb
 comment on column deliveries.next_attempt_at is 'When the next attempt is due; NULL: none is.';
 comment on column deliveries.slot_at is 'The place in its channel''s rate that the governor granted it; NULL: it needs none, or has used it.';
 comment on column deliveries.settled_at is 'When it came to its final state; NULL: it has not.';
+comment on column deliveries.vendor_message_id is 'What the vendor calls the message; NULL: it gave no name.';
+comment on column deliveries.receipt is 'The furthest that the vendor told of the message after it took it; NULL: nothing.';
+comment on column deliveries.receipt_error is 'Why the vendor could not deliver it; NULL: it did not say so.';
+comment on column deliveries.receipt_at is 'When that was, by the vendor''s clock where it says; NULL: it told nothing.';
+comment on column deliveries.template is 'What makes the message a template of the vendor''s, in the vendor''s words; NULL: it is none.';
 create index deliveries_dialogue_idx on deliveries (workspace_id, dialogue_id, id);
 -- What an agent's history marks as never sent.
 create index deliveries_withheld_idx on deliveries (workspace_id, message_id) where state = 'WITHHELD';
+-- How a vendor's word about a message finds it.
+create index deliveries_vendor_message_idx on deliveries (workspace_id, channel_id, vendor_message_id)
+    where vendor_message_id is not null;
 create index deliveries_dead_idx on deliveries (workspace_id, id) where state = 'DEAD';
 call protect_table('deliveries');
 

@@ -48,6 +48,17 @@ comment on table event_logs is 'The end of each workspace''s log. Only the numbe
 comment on column event_logs.epoch is 'Which life of the log: raised when a log begins anew, so that older cursors are found out.';
 call protect_table('event_logs');
 
+create table event_counts (
+    workspace_id uuid not null,
+    kind text not null,
+    events bigint not null,
+    amount bigint not null,
+    primary key (workspace_id, kind)
+) with (fillfactor = 50);
+comment on table event_counts is 'How many events of each kind got their place: what statistics are made of. Only the numberer writes it, which sees each event once.';
+comment on column event_counts.amount is 'What they tell of together: calls of engines (events that close a turn or tell of previews and replays), messages (dialogue.imported); 0 for others.';
+call protect_table('event_counts');
+
 create table numberers (
     group_no smallint primary key,
     holder uuid,
@@ -114,6 +125,18 @@ begin
     ),
     gone as (
         delete from unnumbered_events u using batch b where u.ctid = b.place
+    ),
+    counted as (
+        insert into event_counts as c (workspace_id, kind, events, amount)
+        select e.workspace_id, e.kind, count(*), coalesce(sum(case
+            when e.kind in ('message.replied', 'turn.silent', 'turn.failed', 'agent.previewed', 'agent.replayed')
+                then (e.data #>> '{usage,calls}')::bigint
+            when e.kind = 'dialogue.imported' then (e.data ->> 'messages')::bigint end), 0)
+        from batch b join events e on e.workspace_id = b.workspace_id and e.id = b.event_id
+        group by e.workspace_id, e.kind
+        order by e.workspace_id, e.kind
+        on conflict (workspace_id, kind) do update
+        set events = c.events + excluded.events, amount = c.amount + excluded.amount
     ),
     ends as (
         insert into event_logs as l (workspace_id, epoch, last_position)

@@ -8,8 +8,9 @@
 -- that it is looked up gets none and leaves no trace: the caller offers it again.
 --
 -- `p_due` and `p_latest`: when the turn that a message opens is due, and what newer messages may not move that past; NULL:
--- at once. `p_takes`: the message's author takes control from the agent, until `p_returns_at` if that is not NULL. The
--- arrays themselves, as `p_parts`, are NULL where no message of the batch needs them.
+-- at once. `p_takes`: the message's author takes control from the agent, until `p_returns_at` if that is not NULL. `p_link`:
+-- whom the dialogue is held with and what the CRM knows it as, for `link_dialogue`. The arrays themselves, as those behind
+-- them, are NULL where no message of the batch needs them.
 --
 -- `extended`: the message was added to a turn that was there, which may be running.
 --
@@ -23,7 +24,7 @@ create function system_record(
     p_dedup_key text[], p_digest bytea[], p_message uuid[], p_external_id text[], p_role text[], p_body text[],
     p_turn uuid[], p_job uuid[], p_event uuid[], p_event_created uuid[], p_route text[], p_headers jsonb[],
     p_raw bytea[], p_at timestamptz[], p_due timestamptz[], p_latest timestamptz[], p_takes boolean[],
-    p_returns_at timestamptz[], p_parts jsonb[]
+    p_returns_at timestamptz[], p_parts jsonb[], p_link jsonb[], p_metadata jsonb[], p_sent_at timestamptz[]
 )
 returns table (ord integer, outcome text, message_id uuid, dialogue_id uuid, extended boolean)
 language plpgsql security definer
@@ -47,6 +48,7 @@ declare
     v_extending integer[];
     v_reopening integer[];
     v_speaking integer[];
+    v_linking integer[];
     v_one integer;
 begin
     perform set_config('synchronous_commit', 'off', true);
@@ -101,10 +103,11 @@ begin
         from fresh f join opened o on o.workspace_id = f.workspace_id and o.id = f.dialogue_id
     ),
     written as (
-        insert into messages (workspace_id, id, dialogue_id, seq, role, body, parts, external_id, turn_id, created_at)
+        insert into messages (
+            workspace_id, id, dialogue_id, seq, role, body, parts, external_id, turn_id, created_at, metadata, sent_at)
         select p_workspace[p.n], p_message[p.n], p_dialogue[p.n], p.seq, p_role[p.n], p_body[p.n], p_parts[p.n],
                p_external_id[p.n],
-               case when p.customer then p.collecting_turn_id end, p.moment
+               case when p.customer then p.collecting_turn_id end, p.moment, p_metadata[p.n], p_sent_at[p.n]
         from placed p
     ),
     told as (
@@ -138,6 +141,18 @@ begin
                filter (where p_takes[p.n] or p_role[p.n] = 'EMPLOYEE' and p.status = 'OPEN')
     into v_fresh, v_opening, v_extending, v_reopening, v_speaking
     from placed p;
+
+    -- In the order of workspaces and dialogues, as everything is locked; the keys of the queue come after.
+    if p_link is not null then
+        select array_agg(f order by p_workspace[f], p_dialogue[f], f) into v_linking
+        from unnest(v_fresh) f where p_link[f] is not null;
+        if v_linking is not null then
+            perform take_identities(p_workspace, p_link, v_linking, p_at);
+            foreach v_one in array v_linking loop
+                perform link_dialogue(p_workspace[v_one], p_dialogue[v_one], p_link[v_one], p_at[v_one]);
+            end loop;
+        end if;
+    end if;
 
     if v_opening is not null then
         with opening as materialized (
@@ -233,9 +248,18 @@ begin
             from known k
             -- A batch that is offered again, because its connection was lost while it committed, is kept already.
             on conflict (workspace_id, id) do nothing
+        ),
+        -- What was written already and is offered again, because its connection was lost, is no repeat.
+        counted as (
+            insert into repeat_counts as c (workspace_id, shard, repeats)
+            select k.workspace_id, pg_backend_pid() % 8, count(*)
+            from known k where k.outcome = 'DUPLICATE' and k.message_id <> p_message[k.ord]
+            group by k.workspace_id
+            order by k.workspace_id
+            on conflict (workspace_id, shard) do update set repeats = c.repeats + excluded.repeats
         )
         select k.ord, k.outcome, k.message_id, k.dialogue_id, false from known k;
     end if;
 end
 $$;
-call hand_to_system('system_record(uuid[], uuid[], uuid[], uuid[], uuid[], text[], text[], bytea[], uuid[], text[], text[], text[], uuid[], uuid[], uuid[], uuid[], text[], jsonb[], bytea[], timestamptz[], timestamptz[], timestamptz[], boolean[], timestamptz[], jsonb[])');
+call hand_to_system('system_record(uuid[], uuid[], uuid[], uuid[], uuid[], text[], text[], bytea[], uuid[], text[], text[], text[], uuid[], uuid[], uuid[], uuid[], text[], jsonb[], bytea[], timestamptz[], timestamptz[], timestamptz[], boolean[], timestamptz[], jsonb[], jsonb[], jsonb[], timestamptz[])');

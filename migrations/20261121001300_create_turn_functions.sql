@@ -48,8 +48,12 @@ begin
         from input i
         join dialogues d on d.workspace_id = i.workspace_id and d.id = i.dialogue_id
         join turns t on t.workspace_id = i.workspace_id and t.id = i.turn_id
-        join runs r on r.workspace_id = t.workspace_id and r.turn_id = t.id and r.number = t.current_run
-            and r.state = 'WAITING'
+        -- By its whole key: `offset 0` keeps the planner from looking for all that wait first.
+        cross join lateral (
+            select r.number, r.started_at from runs r
+            where r.workspace_id = t.workspace_id and r.turn_id = t.id and r.number = t.current_run and r.state = 'WAITING'
+            offset 0
+        ) r
     ),
     superseded as (
         update runs r set state = 'SUPERSEDED', ended_at = p_at

@@ -113,7 +113,7 @@ create function system_start_attempts(
 returns table (
     workspace_id uuid, delivery_id uuid, fence bigint, attempt integer, state text, verdict text, slot_at timestamptz, message_id uuid, chat text, role text, body text,
     channel_id uuid, channel_active boolean, vendor text, url text, uncertain text, token_sealed bytea, signing_secret_sealed bytea,
-    max_text_chars integer, part boolean)
+    max_text_chars integer, part boolean, parts jsonb, template jsonb)
 language plpgsql security definer
 set search_path = public, pg_temp
 set lock_timeout = '50ms'
@@ -181,7 +181,10 @@ begin
     known as materialized (
         select i.workspace_id, i.delivery_id, y.state, y.attempts, y.message_id, d.chat, d.status, m.role,
                case when y.text_from is null then m.body else substring(m.body from y.text_from for y.text_chars) end as body,
-               y.text_from is not null as part, (c.delivery_policy ->> 'max_text_chars')::integer as max_text_chars,
+               y.text_from is not null as part, y.template,
+               -- What the message carries beside its text goes with the first part of that.
+               case when coalesce(y.text_from, 1) = 1 then m.parts end as parts,
+               (c.delivery_policy ->> 'max_text_chars')::integer as max_text_chars,
                y.channel_id, c.active and c.deleted_at is null as channel_active, c.vendor, c.url,
                c.delivery_policy ->> 'uncertain' as uncertain, c.token_sealed,
                c.signing_secret_sealed,
@@ -223,18 +226,21 @@ begin
         select b.workspace_id, b.id, b.attempts, 'STARTED', p_at from begun b
     )
     select k.workspace_id, k.delivery_id, k.fence, b.attempts, k.state, k.verdict, k.slot_at, k.message_id, k.chat, k.role, k.body, k.channel_id,
-           k.channel_active, k.vendor, k.url, k.uncertain, k.token_sealed, k.signing_secret_sealed, k.max_text_chars, k.part
+           k.channel_active, k.vendor, k.url, k.uncertain, k.token_sealed, k.signing_secret_sealed, k.max_text_chars, k.part,
+           k.parts, k.template
     from known k left join begun b on b.workspace_id = k.workspace_id and b.id = k.delivery_id;
 end
 $$;
 call hand_to_system('system_start_attempts(uuid, uuid[], uuid[], uuid[], bigint[], timestamptz, interval)');
 
 -- Settles attempts and their deliveries. `p_state` is the delivery's next state: DELIVERED, WITHHELD and DEAD end it,
--- HELD frees its lane for what follows; PENDING and UNCERTAIN have it wait until `p_run_at`, at the head of the lane. Answers the items that were settled.
+-- HELD frees its lane for what follows; PENDING and UNCERTAIN have it wait until `p_run_at`, at the head of the lane.
+-- `p_vendor_message_id`: what the vendors call the messages; NULL as a whole where none gave a name. Answers the items that
+-- were settled.
 create function system_settle_attempts(
     p_worker uuid, p_workspace uuid[], p_dialogue uuid[], p_delivery uuid[], p_fence bigint[], p_job uuid[],
     p_attempt integer[], p_attempt_state text[], p_http_status integer[], p_error text[], p_excerpt text[],
-    p_state text[], p_reason text[], p_run_at timestamptz[], p_event uuid[], p_at timestamptz
+    p_state text[], p_reason text[], p_run_at timestamptz[], p_event uuid[], p_vendor_message_id text[], p_at timestamptz
 )
 returns table (ord integer)
 language plpgsql security definer
@@ -264,6 +270,14 @@ begin
             and k.fence = i.fence and k.locked_by is not distinct from p_worker
         for update of k
     ) c;
+
+    if p_vendor_message_id is not null then
+        update deliveries y set vendor_message_id = i.vendor_message_id
+        from unnest(p_workspace, p_delivery, p_vendor_message_id) with ordinality
+            as i (workspace_id, delivery_id, vendor_message_id, n)
+        where i.n = any (v_good) and i.vendor_message_id is not null and y.workspace_id = i.workspace_id
+            and y.id = i.delivery_id;
+    end if;
 
     return query
     with input as materialized (
@@ -325,4 +339,4 @@ begin
         'out');
 end
 $$;
-call hand_to_system('system_settle_attempts(uuid, uuid[], uuid[], uuid[], bigint[], uuid[], integer[], text[], integer[], text[], text[], text[], text[], timestamptz[], uuid[], timestamptz)');
+call hand_to_system('system_settle_attempts(uuid, uuid[], uuid[], uuid[], bigint[], uuid[], integer[], text[], integer[], text[], text[], text[], text[], timestamptz[], uuid[], text[], timestamptz)');

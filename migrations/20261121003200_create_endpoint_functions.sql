@@ -138,7 +138,7 @@ create function system_start_dispatches(
 returns table (
     ord integer, attempt integer, endpoint_id uuid, event_id uuid, kind text, dialogue_id uuid, about_id uuid, data jsonb,
     occurred_at timestamptz, message_id uuid, seq bigint, role text, body text, parts jsonb, external_id text, turn_id uuid,
-    message_at timestamptz, url text, schedule text, secret_sealed bytea, previous_secret_sealed bytea)
+    message_at timestamptz, metadata jsonb, sent_at timestamptz, url text, schedule text, secret_sealed bytea, previous_secret_sealed bytea)
 language plpgsql security definer
 set search_path = public, pg_temp
 set lock_timeout = '50ms'
@@ -232,7 +232,8 @@ begin
         select b.workspace_id, b.id, b.attempts, 'STARTED', p_at from begun b
     )
     select k.ord, b.attempts, k.endpoint_id, k.event_id, k.kind, k.dialogue_id, v.subject_id, v.data, v.occurred_at, m.id,
-           m.seq, m.role, m.body, m.parts, m.external_id, m.turn_id, m.created_at, k.url, k.schedule, k.secret_sealed,
+           m.seq, m.role, m.body, m.parts, m.external_id, m.turn_id, m.created_at, m.metadata, m.sent_at, k.url,
+           k.schedule, k.secret_sealed,
            k.previous_secret_sealed
     from known k
     join begun b on b.workspace_id = k.workspace_id and b.id = k.dispatch_id

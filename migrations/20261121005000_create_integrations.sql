@@ -54,8 +54,9 @@ declare
     v_column text := split_part(p_field, '.', 2);
 begin
     if p_field not in ('integrations.data_key_sealed', 'integration_grants.data_key_sealed', 'channels.token_sealed',
-                       'channels.signing_secret_sealed', 'webhook_endpoints.secret_sealed',
+                       'channels.signing_secret_sealed', 'channels.hook_secret_sealed', 'webhook_endpoints.secret_sealed',
                        'webhook_endpoints.previous_secret_sealed',
+                       'integration_hooks.secret_sealed', 'integration_hooks.stale_secret_sealed',
                        'agent_secrets.sealed') then
         raise exception '% holds nothing encrypted', p_field;
     end if;

@@ -14,7 +14,7 @@ use app::{
 };
 use domain::{
     agent::Engine,
-    inbound::{InboundMessage, RawRequest, Sender},
+    inbound::{InboundMessage, RawRequest},
     new_message::NewMessage,
     policy::{DeliveryPolicy, OnFailure, ReplyPolicy},
     profile::Profile,
@@ -91,13 +91,7 @@ async fn talk(server: &Server, config: &Config) -> anyhow::Result<()> {
             continue;
         }
         println!("customer  {line}");
-        let message = InboundMessage {
-            chat: String::new(),
-            external_id: None,
-            text: line,
-            parts: Vec::new(),
-            sender: Sender::Customer,
-        };
+        let message = InboundMessage { text: line, ..InboundMessage::default() };
         let body = NewMessage::body(open.channel.id, &message).into();
         let raw = RawRequest { body, ..RawRequest::default() };
         if let Err(error) = server.app.new_message(agent, open.channel.id, message, raw).await {
@@ -153,6 +147,8 @@ async fn set_up(
         agent: Some(agent.id),
         vendor: String::new(),
         url: messenger.url(),
+        integration: None,
+        settings: serde_json::json!({}),
         active: true,
     };
     let open = server.app.create_channel(&caller, new, "").await?;

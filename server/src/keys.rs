@@ -65,7 +65,7 @@ pub async fn run(config: &Config, output: Output, command: Command) -> anyhow::R
     let app = build_app(config, &database, Arc::new(SystemClock), &[], stop.clone()).await?;
     let done = act(&app, output, command).await;
     stop.cancel();
-    app.close().await;
+    app.close(config.shutdown).await;
     database.close().await?;
     done
 }

@@ -187,6 +187,8 @@ pub async fn build_app(
         hook_concurrency: config.hook_concurrency,
         longest_wait: config.longest_wait,
         engines: config.engines.clone(),
+        crm_integration: config.crm_integration,
+        public_url: config.public_url.clone(),
         lease: config.lease,
         inbound_token_header: config.inbound_token_header.clone(),
     };
@@ -342,7 +344,7 @@ impl Server {
         if let Some(worker) = self.worker.take() {
             worker.finish(self.longest).await;
         }
-        self.app.close().await;
+        self.app.close(self.longest).await;
         self.database.close().await
     }
 }

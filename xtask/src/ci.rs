@@ -16,6 +16,7 @@ pub fn run(paths: &Paths) -> ExitCode {
     check::run(paths, &mut steps);
     steps.step("tests", || tests(paths, &["--lib", "--bins", "--tests", "--examples"]));
     steps.step("doc tests", || tests(paths, &["--doc"]));
+    steps.step("fuzzing", || fuzz(paths));
     sdks(paths, &mut steps);
     steps.step("torture", || torture::run(paths, &torture::Arguments::for_ci()).map(Outcome::PassedWith));
     steps.finish()
@@ -32,6 +33,19 @@ fn tests(paths: &Paths, which: &[&str]) -> anyhow::Result<Outcome> {
         bail!("{} tests are ignored; mend or remove them", tally.ignored);
     }
     Ok(Outcome::PassedWith(format!("{} tests", tally.passed)))
+}
+
+/// Bends samples at random for everything that reads what strangers send; see `server/crates/vendors/src/fuzz.rs`.
+fn fuzz(paths: &Paths) -> anyhow::Result<Outcome> {
+    // For each of six readers, two at a time on two processors.
+    const SECONDS: &str = "15";
+    let mut cargo = run::cargo(&paths.root);
+    cargo
+        .args(["test", "--package", "switchboard-vendors", "--lib", "fuzz::"])
+        .env("SWITCHBOARD_FUZZ_SECONDS", SECONDS);
+    let mut tally = Tally::default();
+    run::run_lines(&mut cargo, |line| tally.read(line))?;
+    Ok(Outcome::PassedWith(format!("{} readers, {SECONDS} s each", tally.passed)))
 }
 
 /// What the test programs say they did.

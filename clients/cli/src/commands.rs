@@ -10,9 +10,10 @@ use crate::{
     Options,
     deliveries::{self, Deliveries, Person},
     endpoints::{self, Dispatches, Endpoints},
+    import::{self, Import},
     integrations::{self, Integrations},
     output::{Output, Row, moment, print, short},
-    rehearsals::{self, Preview, Replay},
+    rehearsals::{self, Preview, Replay, object},
 };
 
 /// What to do.
@@ -52,6 +53,11 @@ pub enum Command {
         #[arg(long)]
         refresh: bool,
     },
+    /// Tells what the workspace has done so far.
+    Stats,
+    /// Takes over what another program has kept.
+    #[command(subcommand)]
+    Import(Import),
     /// Sends a message in, as the customer.
     Send {
         /// The channel's id.
@@ -157,6 +163,15 @@ pub enum Dialogues {
         /// Only of this channel.
         #[arg(long, default_value = "")]
         channel: String,
+        /// Only about this lead of a CRM.
+        #[arg(long, default_value = "")]
+        lead: String,
+        /// Only with this contact.
+        #[arg(long, default_value = "")]
+        contact: String,
+        /// Only of this status: pending, open, snoozed or resolved.
+        #[arg(long, value_parser = status)]
+        status: Option<v1::DialogueStatus>,
     },
     /// Shows what was said in a dialogue, and what became of its turns.
     Show {
@@ -196,7 +211,16 @@ pub(crate) async fn run(options: &Options, command: Command) -> anyhow::Result<(
     match command {
         Command::Agents(command) => agents(&client, output, command).await,
         Command::Channels(command) => channels(&client, output, command).await,
-        Command::Dialogues(Dialogues::List { channel }) => list_dialogues(&client, output, channel).await,
+        Command::Dialogues(Dialogues::List { channel, lead, contact, status }) => {
+            let filter = v1::ListDialoguesRequest {
+                channel_id: channel,
+                lead_id: lead,
+                contact_id: contact,
+                status: status.unwrap_or_default().into(),
+                ..v1::ListDialoguesRequest::default()
+            };
+            list_dialogues(&client, output, filter).await
+        }
         Command::Dialogues(Dialogues::Show { id }) => show(&client, output, id).await,
         Command::Dialogues(Dialogues::Turn { id }) => rehearsals::turn(&client, output, id).await,
         Command::Dialogues(Dialogues::Take { person, return_after }) => {
@@ -210,6 +234,8 @@ pub(crate) async fn run(options: &Options, command: Command) -> anyhow::Result<(
         Command::Endpoints(command) => endpoints::endpoints(&client, output, command).await,
         Command::Dispatches(command) => endpoints::dispatches(&client, output, command).await,
         Command::Integrations(command) => integrations::run(&client, output, command).await,
+        Command::Stats => stats(&client, output).await,
+        Command::Import(command) => import::run(&client, output, command).await,
         Command::Vendors => integrations::vendors(&client, output).await,
         Command::Models { vendor, integration, refresh } => {
             let request = v1::ListModelsRequest { vendor, integration_id: integration, refresh };
@@ -229,6 +255,7 @@ pub(crate) async fn run(options: &Options, command: Command) -> anyhow::Result<(
                 text: said,
                 sender: sender.into(),
                 parts,
+                ..v1::ReceiveMessageRequest::default()
             };
             send(&client, output, request, Duration::from_secs(wait)).await
         }
@@ -354,43 +381,94 @@ async fn channels(client: &Client, output: Output, command: Channels) -> anyhow:
     Ok(())
 }
 
-async fn list_dialogues(client: &Client, output: Output, channel_id: String) -> anyhow::Result<()> {
+async fn list_dialogues(
+    client: &Client,
+    output: Output,
+    filter: v1::ListDialoguesRequest,
+) -> anyhow::Result<()> {
     let client = client.clone();
     let all = pages(move |page_token| {
-        let (mut dialogues, channel_id) = (client.dialogues(), channel_id.clone());
+        let mut dialogues = client.dialogues();
+        let request = v1::ListDialoguesRequest { page_size: 1_000, page_token, ..filter.clone() };
         async move {
-            let request = v1::ListDialoguesRequest {
-                page_size: 1_000,
-                page_token,
-                channel_id,
-                ..v1::ListDialoguesRequest::default()
-            };
             let page = dialogues.list_dialogues(request).await?.into_inner();
             Ok((page.dialogues, page.next_page_token))
         }
     });
     let rows: Vec<Row> = all.collect().await?.iter().map(dialogue).collect();
-    print(output, &["ID", "CHANNEL", "CHAT", "STATUS", "MESSAGES", "UPDATED"], &rows);
+    print(output, &["ID", "CHANNEL", "CHAT", "LEAD", "STATUS", "MESSAGES", "UPDATED"], &rows);
     Ok(())
+}
+
+fn status(text: &str) -> Result<v1::DialogueStatus, String> {
+    v1::DialogueStatus::from_str_name(&format!("DIALOGUE_STATUS_{}", text.to_uppercase()))
+        .filter(|status| *status != v1::DialogueStatus::Unspecified)
+        .ok_or_else(|| "must be pending, open, snoozed or resolved".to_owned())
 }
 
 fn dialogue(dialogue: &v1::Dialogue) -> Row {
     let status = short(dialogue.status().as_str_name(), "DIALOGUE_STATUS_");
     let updated = moment(dialogue.update_time.as_ref());
+    let crm = dialogue.crm.clone().unwrap_or_default();
     Row {
         json: json!({
             "id": dialogue.id, "channelId": dialogue.channel_id, "chat": dialogue.chat, "status": status,
-            "messageCount": dialogue.message_count, "updateTime": updated,
+            "messageCount": dialogue.message_count, "updateTime": updated, "contactId": dialogue.contact_id,
+            "crm": {
+                "integrationId": crm.integration_id, "leadId": crm.lead_id, "contactId": crm.contact_id,
+                "sourceExternalId": crm.source_external_id,
+            },
         }),
         cells: vec![
             dialogue.id.clone(),
             dialogue.channel_id.clone(),
             dialogue.chat.clone(),
+            crm.lead_id,
             status,
             dialogue.message_count.to_string(),
             updated,
         ],
     }
+}
+
+async fn stats(client: &Client, output: Output) -> anyhow::Result<()> {
+    let answer = client.workspaces().get_stats(v1::GetStatsRequest::default()).await?.into_inner();
+    let stats = answer.stats.unwrap_or_default();
+    let started = moment(stats.start_time.as_ref());
+    let uptime = stats.uptime.map_or(0, |uptime| uptime.seconds);
+    let counts = [
+        ("received messages", "receivedMessages", stats.received_messages),
+        ("stored messages", "storedMessages", stats.stored_messages),
+        ("repeats", "duplicateMessages", stats.duplicate_messages),
+        ("conflicts", "conflictingMessages", stats.conflicting_messages),
+        ("imported messages", "importedMessages", stats.imported_messages),
+        ("engine requests", "engineRequests", stats.engine_requests),
+        ("answers", "answers", stats.answers),
+        ("delivered messages", "deliveredMessages", stats.delivered_messages),
+        ("errors", "errors", stats.errors),
+        ("  failed turns", "failedTurns", stats.failed_turns),
+        ("  dead deliveries", "deadDeliveries", stats.dead_deliveries),
+        ("  quarantined webhooks", "quarantinedWebhooks", stats.quarantined_webhooks),
+        ("dialogues", "dialogues", stats.dialogues),
+        ("contacts", "contacts", stats.contacts),
+    ];
+    if output == Output::Json {
+        let mut all = json!({ "startTime": started, "uptimeSeconds": uptime });
+        for (_, name, count) in counts {
+            all[name] = json!(count);
+        }
+        println!("{all}");
+        return Ok(());
+    }
+    let mut rows: Vec<Row> = counts
+        .into_iter()
+        .map(|(name, _, count)| Row { json: json!({}), cells: vec![name.to_owned(), count.to_string()] })
+        .collect();
+    for (name, text) in [("running since", started), ("uptime, seconds", uptime.to_string())] {
+        rows.push(Row { json: json!({}), cells: vec![name.to_owned(), text] });
+    }
+    print(output, &["WHAT", "COUNT"], &rows);
+    Ok(())
 }
 
 fn message(message: &v1::Message) -> Row {
@@ -400,12 +478,23 @@ fn message(message: &v1::Message) -> Row {
         json: json!({
             "id": message.id, "seq": message.seq, "role": role, "text": message.text,
             "externalId": message.external_id, "turnId": message.turn_id, "createTime": created,
+            "metadata": message.metadata.as_ref().map(object),
         }),
         cells: vec![message.seq.to_string(), created, role, message.text.clone()],
     }
 }
 
 async fn show(client: &Client, output: Output, id: String) -> anyhow::Result<()> {
+    if output == Output::Table {
+        let request = v1::GetDialogueRequest { id: id.clone() };
+        let about = client.dialogues().get_dialogue(request).await?.into_inner().dialogue.unwrap_or_default();
+        let crm = about.crm.unwrap_or_default();
+        for (name, text) in [("lead", crm.lead_id), ("contact", about.contact_id)] {
+            if !text.is_empty() {
+                println!("{name} {text}");
+            }
+        }
+    }
     let (said, dialogue_id) = (client.clone(), id.clone());
     let all = pages(move |page_token| {
         let (mut dialogues, dialogue_id) = (said.dialogues(), dialogue_id.clone());

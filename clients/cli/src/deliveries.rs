@@ -197,7 +197,8 @@ pub(crate) async fn reply(
     text: String,
 ) -> anyhow::Result<()> {
     let author = v1::MessageAuthor::Operator.into();
-    let request = v1::SendMessageRequest { dialogue_id, text, author, by, request_id: String::new() };
+    let request =
+        v1::SendMessageRequest { dialogue_id, text, author, by, ..v1::SendMessageRequest::default() };
     show(output, client.dialogues().send_message(request).await?.into_inner().delivery.as_ref());
     Ok(())
 }

@@ -8,6 +8,7 @@ mod commands;
 mod connection;
 mod deliveries;
 mod endpoints;
+mod import;
 mod integrations;
 mod output;
 mod rehearsals;

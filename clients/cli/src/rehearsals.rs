@@ -236,7 +236,7 @@ fn spent(usage: Option<&v1::Usage>) -> String {
     format!("{calls} calls, {input} tokens in, {output} out{}", cost.unwrap_or_default())
 }
 
-fn object(members: &Struct) -> Value {
+pub(crate) fn object(members: &Struct) -> Value {
     members.fields.iter().map(|(name, member)| (name.clone(), value(member))).collect()
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use domain::{connection::Connection, delivery::RetrySchedule, endpoint::Schedules};
+use domain::{IntegrationId, connection::Connection, delivery::RetrySchedule, endpoint::Schedules};
 use http::HeaderName;
 use secrecy::SecretString;
 use serde_json::json;
@@ -31,6 +31,9 @@ pub struct Config {
     pub keyring_file: Option<PathBuf>,
     /// `SWITCHBOARD_HTTP_ADDR`: the public HTTP listener. Default `0.0.0.0:8000`.
     pub http_addr: SocketAddr,
+    /// `SWITCHBOARD_PUBLIC_URL`: where the public HTTP listener is reached from outside, such as `https://bots.example.com`:
+    /// what vendors are told to call. Not set: addresses are registered at vendors by hand.
+    pub public_url: Option<String>,
     /// `SWITCHBOARD_GRPC_ADDR`: the internal gRPC listener. Default `127.0.0.1:50051`.
     pub grpc_addr: SocketAddr,
     /// `SWITCHBOARD_GRPC_TLS_CERT` and `SWITCHBOARD_GRPC_TLS_KEY`: PEM files. Not set: no TLS.
@@ -80,6 +83,9 @@ pub struct Config {
     /// `ANTHROPIC_API_KEY`, `GEMINI_API_KEY`, `MANUS_API_KEY` and `DIFY_API_KEY`, and each vendor's `…_BASE_URL`. Not set:
     /// such agents fail.
     pub engines: BTreeMap<String, Connection>,
+    /// `SWITCHBOARD_CRM_INTEGRATION`: the id of the one integration whose CRM may call `/api/webhooks/crm` without a secret in
+    /// the path. Default: none may.
+    pub crm_integration: Option<IntegrationId>,
     /// `SWITCHBOARD_ROLES`: `api`, `worker`, or both, separated by a comma. Default both.
     pub roles: Roles,
     /// `SWITCHBOARD_LOG`: the level, per target if wanted, as in `info,store=debug`. Default `info`, without Postgres's notices.
@@ -156,6 +162,15 @@ impl Config {
             keyring: reader.text("SWITCHBOARD_KEYRING").map(Into::into),
             keyring_file: reader.text("SWITCHBOARD_KEYRING_FILE").map(Into::into),
             http_addr: reader.parse("SWITCHBOARD_HTTP_ADDR", everywhere, addr),
+            public_url: reader.parse("SWITCHBOARD_PUBLIC_URL", None, |text| {
+                let url = text.trim_end_matches('/');
+                let fits = url.starts_with("https://") || url.starts_with("http://");
+                if fits && !url.contains(['?', '#', ' ']) {
+                    Ok(Some(url.to_owned()))
+                } else {
+                    Err("must be an http or https URL without a query".to_owned())
+                }
+            }),
             grpc_addr: reader.parse("SWITCHBOARD_GRPC_ADDR", localhost(50_051), addr),
             grpc_tls: reader.pair("SWITCHBOARD_GRPC_TLS_CERT", "SWITCHBOARD_GRPC_TLS_KEY"),
             cors_origins: reader.parse("SWITCHBOARD_CORS_ORIGINS", Vec::new(), |text| {
@@ -229,6 +244,9 @@ impl Config {
                 .into_iter()
                 .filter_map(|vendor| Some((vendor.to_owned(), reader.engine(vendor)?)))
                 .collect(),
+            crm_integration: reader.parse("SWITCHBOARD_CRM_INTEGRATION", None, |text| {
+                text.parse().map(Some).map_err(|_| "must be the id of an integration".to_owned())
+            }),
             roles: reader.parse("SWITCHBOARD_ROLES", Roles { api: true, worker: true }, Roles::parse),
             log: reader.parse("SWITCHBOARD_LOG", "info,sqlx::postgres::notice=warn".to_owned(), |text| {
                 text.parse::<tracing_subscriber::EnvFilter>()

@@ -10,6 +10,7 @@ use app::App;
 use http::{HeaderMap, Request, Response, header};
 use tower::{Layer, Service};
 
+use super::rehearsals;
 use crate::error::to_status;
 
 /// Puts the [`app::Caller`] of a call into its extensions, or refuses it.
@@ -54,7 +55,7 @@ where
         // The one that was polled ready is used; its clone takes its place.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
-        let (app, timeout) = (self.app.clone(), self.timeout);
+        let (app, timeout) = (self.app.clone(), longest(request.uri().path(), self.timeout));
         let timeout = asked_timeout(request.headers()).map_or(timeout, |asked| timeout.min(asked));
         Box::pin(async move {
             let answer = async {
@@ -83,6 +84,13 @@ where
             }
         })
     }
+}
+
+/// How long a call of this method may take. A preview has its own limit, by which its engine is told to stop, and needs a
+/// while more to note what that cost.
+fn longest(path: &str, usual: Duration) -> Duration {
+    const PREVIEW: &str = "/switchboard.v1.AgentsService/PreviewReply";
+    if path == PREVIEW { rehearsals::LONGEST_PREVIEW + Duration::from_secs(30) } else { usual }
 }
 
 /// Gives a reason to the refusals of tonic itself, which come without one: a message that can't be read, or is too long, or
@@ -131,6 +139,16 @@ fn asked_timeout(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_preview_has_its_own_limit() {
+        let usual = Duration::from_mins(1);
+        assert!(longest("/switchboard.v1.AgentsService/PreviewReply", usual) > Duration::from_mins(10));
+        assert_eq!(longest("/switchboard.v1.AgentsService/GetAgent", usual), usual);
+        // The path is that of the contract.
+        let named = switchboard_sdk::v1::agents_service_server::SERVICE_NAME;
+        assert_eq!(named, "switchboard.v1.AgentsService");
+    }
 
     #[test]
     fn a_little_less_than_was_asked_for() {

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 use switchboard_sdk::v1::{self, channels_service_server::ChannelsService};
 use tonic::{Request, Response, Status};
 
-use super::{Services, caller, convert, dialogues, refuse};
+use super::{Services, caller, convert, dialogues, integrations, refuse};
 use crate::error::to_status;
 
 fn to_wire(channel: channel::Channel) -> v1::Channel {
@@ -19,6 +19,8 @@ fn to_wire(channel: channel::Channel) -> v1::Channel {
         agent_id: channel.agent.to_string(),
         vendor: channel.vendor,
         url: channel.url,
+        integration_id: channel.integration.map(|id| id.to_string()).unwrap_or_default(),
+        settings: Some(convert::to_struct(&channel.settings)),
         delivery_policy: Some(policy_to_wire(channel.delivery_policy)),
         active: Some(channel.active),
         token_suffix: channel.token_suffix,
@@ -75,6 +77,8 @@ fn new_channel(wire: Option<v1::Channel>) -> Result<NewChannel, Error> {
         display_name: wire.display_name,
         vendor: wire.vendor,
         url: wire.url,
+        integration: convert::optional_id("channel.integration_id", &wire.integration_id)?,
+        settings: convert::from_struct("channel.settings", wire.settings)?,
         delivery_policy: policy(wire.delivery_policy.unwrap_or_default())?,
         active: wire.active.unwrap_or(true),
     })
@@ -89,6 +93,12 @@ fn patch(wire: v1::Channel, paths: &[String]) -> Result<ChannelPatch, Error> {
     if named("delivery_policy") {
         let wire = convert::required("channel.delivery_policy", wire.delivery_policy)?;
         patch.delivery_policy = Some(policy(wire)?);
+    }
+    if named("integration_id") {
+        patch.integration = Some(convert::optional_id("channel.integration_id", &wire.integration_id)?);
+    }
+    if named("settings") {
+        patch.settings = Some(convert::from_struct("channel.settings", wire.settings)?);
     }
     patch.display_name = named("display_name").then_some(wire.display_name);
     patch.url = named("url").then_some(wire.url);
@@ -112,6 +122,7 @@ impl ChannelsService for Services {
             channel: Some(to_wire(open.channel)),
             token: open.token.expose_secret().to_owned(),
             signing_secret: open.signing_secret.expose_secret().to_owned(),
+            hook_secret: open.hook_secret.map(|it| it.expose_secret().to_owned()).unwrap_or_default(),
         }))
     }
 
@@ -152,7 +163,15 @@ impl ChannelsService for Services {
             let id = convert::id("channel.id", &wire.id)?;
             let paths = convert::mask(
                 request.update_mask,
-                &["display_name", "agent_id", "url", "delivery_policy", "active"],
+                &[
+                    "display_name",
+                    "agent_id",
+                    "url",
+                    "delivery_policy",
+                    "active",
+                    "integration_id",
+                    "settings",
+                ],
             )?;
             Ok((id, patch(wire, &paths)?))
         };
@@ -195,6 +214,32 @@ impl ChannelsService for Services {
         Ok(Response::new(v1::RotateChannelSigningSecretResponse {
             channel: Some(to_wire(channel)),
             signing_secret: secret.expose_secret().to_owned(),
+        }))
+    }
+
+    async fn rotate_channel_hook_secret(
+        &self,
+        request: Request<v1::RotateChannelHookSecretRequest>,
+    ) -> Result<Response<v1::RotateChannelHookSecretResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        let (channel, secret) = self.app.rotate_channel_hook_secret(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::RotateChannelHookSecretResponse {
+            channel: Some(to_wire(channel)),
+            hook_secret: secret.expose_secret().to_owned(),
+        }))
+    }
+
+    async fn connect_channel(
+        &self,
+        request: Request<v1::ConnectChannelRequest>,
+    ) -> Result<Response<v1::ConnectChannelResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        let (channel, steps) = self.app.connect_channel(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::ConnectChannelResponse {
+            channel: Some(to_wire(channel)),
+            steps: steps.into_iter().map(integrations::step).collect(),
         }))
     }
 

@@ -26,6 +26,15 @@ pub(super) fn optional_id<T: FromStr>(field: &str, text: &str) -> Result<Option<
     if text.is_empty() { Ok(None) } else { id(field, text).map(Some) }
 }
 
+/// Reads a name that may be empty, by which something is looked up.
+pub(super) fn optional_name(field: &str, text: String) -> Result<Option<String>, Error> {
+    if text.contains('\0') || text.chars().count() > 256 {
+        let detail = "may have up to 256 characters, without U+0000";
+        return Err(Error::field(Reason::FieldInvalid, field, detail));
+    }
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
 /// Reads a required message.
 pub(super) fn required<T>(field: &str, value: Option<T>) -> Result<T, Error> {
     value.ok_or_else(|| Error::field(Reason::FieldInvalid, field, "is required"))

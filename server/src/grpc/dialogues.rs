@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use app::dialogues::{DeliveryFilter, DialoguePatch, Filter, NewOutbound, Resolution};
+use app::dialogues::{ContactFilter, DeliveryFilter, DialoguePatch, Filter, NewOutbound, Resolution};
 use domain::{
     Error, Reason,
-    delivery::{self, AttemptState, Author, DeliveryState},
+    delivery::{self, AttemptState, Author, DeliveryReceipt, DeliveryState},
     dialogue::{self, Role, Status as DialogueStatus},
     part::{Part, PartKind},
     turn::{self, RunState, TurnState},
@@ -14,7 +14,7 @@ use serde_json::json;
 use switchboard_sdk::v1::{self, dialogues_service_server::DialoguesService};
 use tonic::{Request, Response, Status};
 
-use super::{Services, caller, convert, refuse};
+use super::{Services, caller, contacts, convert, imports, refuse, webhooks};
 use crate::error::to_status;
 
 pub(super) fn message(message: dialogue::Message) -> v1::Message {
@@ -34,6 +34,8 @@ pub(super) fn message(message: dialogue::Message) -> v1::Message {
         turn_id: message.turn.map(|id| id.to_string()).unwrap_or_default(),
         create_time: Some(convert::moment(message.created_at)),
         parts: message.parts.into_iter().map(part).collect(),
+        metadata: contacts::metadata_to_wire(message.metadata),
+        send_time: message.sent_at.map(convert::moment),
     }
 }
 
@@ -57,7 +59,7 @@ fn status(status: DialogueStatus) -> v1::DialogueStatus {
     }
 }
 
-fn status_filter(field: &str, wire: i32) -> Result<Option<DialogueStatus>, Error> {
+pub(super) fn status_filter(field: &str, wire: i32) -> Result<Option<DialogueStatus>, Error> {
     Ok(match v1::DialogueStatus::try_from(wire) {
         Ok(v1::DialogueStatus::Unspecified) => None,
         Ok(v1::DialogueStatus::Pending) => Some(DialogueStatus::Pending),
@@ -103,6 +105,8 @@ fn dialogue(dialogue: dialogue::Dialogue) -> v1::Dialogue {
             return_time: dialogue.control.returns_at.map(convert::moment),
         }),
         message_count: dialogue.last_seq,
+        contact_id: dialogue.contact.map(|id| id.to_string()).unwrap_or_default(),
+        crm: contacts::references_to_wire(dialogue.crm),
         attributes: Some(convert::to_struct(&dialogue.attributes)),
         version: dialogue.version,
         create_time: Some(convert::moment(dialogue.created_at)),
@@ -165,7 +169,21 @@ fn delivery(delivery: delivery::Delivery, attempts: Vec<delivery::Attempt>) -> v
         DeliveryState::Withheld => v1::DeliveryState::Withheld,
         DeliveryState::Dead => v1::DeliveryState::Dead,
     };
+    let told = delivery.receipt;
     v1::Delivery {
+        vendor_message_id: delivery.vendor_message_id.unwrap_or_default(),
+        receipt: told
+            .as_ref()
+            .map_or(v1::DeliveryReceipt::Unspecified, |told| match told.receipt {
+                DeliveryReceipt::Sent => v1::DeliveryReceipt::Sent,
+                DeliveryReceipt::Failed => v1::DeliveryReceipt::Failed,
+                DeliveryReceipt::Delivered => v1::DeliveryReceipt::Delivered,
+                DeliveryReceipt::Read => v1::DeliveryReceipt::Read,
+            })
+            .into(),
+        receipt_time: told.as_ref().map(|told| convert::moment(told.at)),
+        receipt_error: told.and_then(|told| told.error).unwrap_or_default(),
+        template: delivery.template.as_ref().map(convert::to_struct),
         id: delivery.id.to_string(),
         dialogue_id: delivery.dialogue.to_string(),
         message_id: delivery.message.to_string(),
@@ -229,6 +247,8 @@ impl DialoguesService for Services {
             Ok(Filter {
                 channel: convert::optional_id("channel_id", &request.channel_id)?,
                 status: status_filter("status", request.status)?,
+                contact: convert::optional_id("contact_id", &request.contact_id)?,
+                lead: convert::optional_name("lead_id", request.lead_id)?,
             })
         };
         let filter = read().map_err(|error: Error| refuse(&error))?;
@@ -360,7 +380,10 @@ impl DialoguesService for Services {
                 }
             };
             let dialogue = convert::id("dialogue_id", &request.dialogue_id)?;
-            Ok(NewOutbound { dialogue, text: request.text, author, by: request.by })
+            let parts = webhooks::parts(request.parts)?;
+            let template = request.template.map(|template| convert::from_struct("template", Some(template)));
+            let template = template.transpose()?;
+            Ok(NewOutbound { dialogue, text: request.text, parts, template, author, by: request.by })
         };
         let new = read().map_err(|error| refuse(&error))?;
         let (sent, its_delivery) =
@@ -425,5 +448,38 @@ impl DialoguesService for Services {
         let (id, patch) = read().map_err(|error: Error| refuse(&error))?;
         let changed = self.app.update_dialogue(&caller, id, patch).await.map_err(to_status)?;
         Ok(Response::new(v1::UpdateDialogueResponse { dialogue: Some(dialogue(changed)) }))
+    }
+
+    async fn list_contacts(
+        &self,
+        request: Request<v1::ListContactsRequest>,
+    ) -> Result<Response<v1::ListContactsResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let read = || {
+            Ok(ContactFilter {
+                contact: convert::optional_id("contact_id", &request.contact_id)?,
+                external_id: convert::optional_name("external_id", request.external_id)?,
+            })
+        };
+        let filter = read().map_err(|error: Error| refuse(&error))?;
+        let page = convert::page(request.page_size, request.page_token);
+        let page = self.app.list_contacts(&caller, &filter, &page).await.map_err(to_status)?;
+        Ok(Response::new(v1::ListContactsResponse {
+            contacts: page.items.into_iter().map(contacts::contact).collect(),
+            next_page_token: page.next_token,
+        }))
+    }
+
+    async fn import_messages(
+        &self,
+        request: Request<v1::ImportMessagesRequest>,
+    ) -> Result<Response<v1::ImportMessagesResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let channel = convert::id("channel_id", &request.channel_id).map_err(|error| refuse(&error))?;
+        let imports::Batch { chats, messages, bad } = imports::batch(request);
+        let done = self.app.import_messages(&caller, channel, chats, messages, bad).await;
+        Ok(Response::new(imports::imported(done.map_err(to_status)?)))
     }
 }

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use app::integrations::{Credentials, Filter, IntegrationPatch, NewIntegration};
+use app::{
+    crm_hooks::PATH,
+    integrations::{Credentials, Filter, IntegrationPatch, NewIntegration},
+};
 use domain::{
     Error,
     connection::{CheckOutcome, CheckStep},
-    integration::{Health, Integration},
+    integration::{Health, HookState, Integration},
     vendor::{Vendor, Vendors},
 };
+use secrecy::ExposeSecret;
 use switchboard_sdk::v1::{self, integrations_service_server::IntegrationsService};
 use tonic::{Request, Response, Status};
 
@@ -52,6 +56,19 @@ fn to_wire(integration: Integration, vendors: &Vendors) -> v1::Integration {
             refresh_time: Some(convert::moment(grant.refreshed_at)),
             expire_time: grant.expires_at.map(convert::moment),
         }),
+        webhook: integration.hook.map(|hook| v1::IntegrationWebhook {
+            path: format!("{PATH}/{}/[redacted]", integration.id),
+            secret_suffix: hook.secret_suffix,
+            secret_time: Some(convert::moment(hook.secret_at)),
+            state: match hook.state {
+                HookState::Pending => v1::WebhookState::Pending,
+                HookState::Subscribed => v1::WebhookState::Subscribed,
+                HookState::Failed => v1::WebhookState::Failed,
+            }
+            .into(),
+            last_error: hook.last_error.unwrap_or_default(),
+            check_time: hook.checked_at.map(convert::moment),
+        }),
         check_time: integration.checked_at.map(convert::moment),
         create_time: Some(convert::moment(integration.created_at)),
         update_time: Some(convert::moment(integration.updated_at)),
@@ -83,7 +100,7 @@ fn patch(wire: v1::Integration, paths: &[String]) -> Result<IntegrationPatch, Er
     Ok(patch)
 }
 
-fn step(step: CheckStep) -> v1::CheckStep {
+pub(super) fn step(step: CheckStep) -> v1::CheckStep {
     let outcome = match step.outcome {
         CheckOutcome::Passed => v1::CheckOutcome::Passed,
         CheckOutcome::Failed => v1::CheckOutcome::Failed,
@@ -105,10 +122,14 @@ fn vendor(vendor: &Vendor) -> v1::Vendor {
         ("connect", vendor.connector.is_some()),
         ("authorize", vendor.oauth.is_some()),
         ("crm", vendor.crm.is_some()),
+        ("hooks", vendor.hooks.is_some()),
+        ("channel", vendor.channel.is_some()),
     ];
     let connector = vendor.connector.as_ref();
     let fields = connector.map_or(&[][..], |connector| connector.credentials());
+    let kind = vendor.channel.as_ref();
     v1::Vendor {
+        channel_settings_schema: kind.map(|kind| convert::to_struct(&kind.settings_schema())),
         id: vendor.id.to_owned(),
         display_name: vendor.name.to_owned(),
         docs_url: vendor.docs.to_owned(),
@@ -234,6 +255,19 @@ impl IntegrationsService for Services {
         Ok(Response::new(v1::StartAuthorizationResponse {
             authorize_url: url,
             expire_time: Some(convert::moment(expires_at)),
+        }))
+    }
+
+    async fn rotate_webhook_secret(
+        &self,
+        request: Request<v1::RotateWebhookSecretRequest>,
+    ) -> Result<Response<v1::RotateWebhookSecretResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        let (rotated, path) = self.app.rotate_webhook_secret(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::RotateWebhookSecretResponse {
+            integration: Some(to_wire(rotated, self.app.vendors())),
+            path: path.expose_secret().to_owned(),
         }))
     }
 

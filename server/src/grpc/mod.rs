@@ -3,11 +3,13 @@
 mod agents;
 mod auth;
 mod channels;
+mod contacts;
 mod convert;
 mod crm;
 mod dialogues;
 mod endpoints;
 mod events;
+mod imports;
 mod integrations;
 mod profiles;
 mod rehearsals;

@@ -33,6 +33,9 @@ fn chosen(agent_id: &str, agent: Option<v1::Agent>) -> Result<Chosen, Error> {
     }
 }
 
+/// How long a preview may take that asks for the most.
+pub(super) const LONGEST_PREVIEW: Duration = Duration::from_mins(10);
+
 fn timeout(wire: Option<prost_types::Duration>, default: u64, most: u64) -> Result<Duration, Error> {
     wire.map_or(Some(Duration::from_secs(default)), |wire| Duration::try_from(wire).ok())
         .filter(|longest| (Duration::from_secs(1)..=Duration::from_secs(most)).contains(longest))
@@ -57,7 +60,7 @@ pub(super) fn preview_request(wire: v1::PreviewReplyRequest) -> Result<PreviewRe
         messages: messages
             .map(|(number, message)| Ok((role(number, message.role)?, message.text)))
             .collect::<Result<_, Error>>()?,
-        longest: timeout(wire.timeout, 60, 600)?,
+        longest: timeout(wire.timeout, 60, LONGEST_PREVIEW.as_secs())?,
     })
 }
 

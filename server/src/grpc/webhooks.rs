@@ -14,7 +14,7 @@ use secrecy::ExposeSecret;
 use switchboard_sdk::v1::{self, webhooks_service_server::WebhooksService};
 use tonic::{Request, Response, Status};
 
-use super::{Services, caller, convert, dialogues, endpoints, refuse};
+use super::{Services, caller, contacts, convert, dialogues, endpoints, refuse};
 use crate::error::to_status;
 
 fn outcome(outcome: Outcome) -> v1::InboundOutcome {
@@ -23,6 +23,7 @@ fn outcome(outcome: Outcome) -> v1::InboundOutcome {
         Outcome::Duplicate => v1::InboundOutcome::Duplicate,
         Outcome::Conflict => v1::InboundOutcome::Conflict,
         Outcome::Quarantined => v1::InboundOutcome::Quarantined,
+        Outcome::Ignored => v1::InboundOutcome::Ignored,
     }
 }
 
@@ -33,6 +34,7 @@ fn outcome_filter(wire: i32) -> Result<Option<Outcome>, Error> {
         Ok(v1::InboundOutcome::Duplicate) => Some(Outcome::Duplicate),
         Ok(v1::InboundOutcome::Conflict) => Some(Outcome::Conflict),
         Ok(v1::InboundOutcome::Quarantined) => Some(Outcome::Quarantined),
+        Ok(v1::InboundOutcome::Ignored) => Some(Outcome::Ignored),
         Err(_) => {
             return Err(Error::field(Reason::FieldInvalid, "outcome", "must be an outcome of the contract"));
         }
@@ -47,7 +49,8 @@ fn to_wire(mut webhook: InboundWebhook, whole: bool) -> v1::InboundWebhook {
     }
     v1::InboundWebhook {
         id: webhook.id.to_string(),
-        channel_id: webhook.channel.to_string(),
+        channel_id: webhook.channel.map(|id| id.to_string()).unwrap_or_default(),
+        integration_id: webhook.integration.map(|id| id.to_string()).unwrap_or_default(),
         route: webhook.route,
         headers: webhook.headers.into_iter().collect(),
         body: webhook.body.into(),
@@ -59,7 +62,7 @@ fn to_wire(mut webhook: InboundWebhook, whole: bool) -> v1::InboundWebhook {
     }
 }
 
-fn parts(wire: Vec<v1::MessagePart>) -> Result<Vec<Part>, Error> {
+pub(super) fn parts(wire: Vec<v1::MessagePart>) -> Result<Vec<Part>, Error> {
     let read = |(at, part): (usize, v1::MessagePart)| {
         let kind = match part.kind() {
             v1::PartKind::Image => PartKind::Image,
@@ -97,13 +100,20 @@ impl WebhooksService for Services {
                 )));
             }
         };
-        let message = InboundMessage {
-            chat: request.chat,
-            external_id: Some(request.message_id).filter(|id| !id.is_empty()),
-            text: request.text,
-            parts: parts(request.parts).map_err(|error| refuse(&error))?,
-            sender,
+        let read = || {
+            Ok(InboundMessage {
+                chat: request.chat,
+                external_id: Some(request.message_id).filter(|id| !id.is_empty()),
+                text: request.text,
+                parts: parts(request.parts)?,
+                sender,
+                contact: request.contact.map(contacts::told_contact).transpose()?,
+                references: contacts::references(request.crm)?,
+                metadata: contacts::metadata(request.metadata)?,
+                sent_at: convert::optional_moment("send_time", request.send_time)?,
+            })
         };
+        let message = read().map_err(|error: Error| refuse(&error))?;
         // Kept in the words of `new_message`, so that it is replayed like any other call.
         let raw = RawRequest { body: NewMessage::body(channel, &message).into(), ..RawRequest::default() };
         let accepted = self.app.receive_message(&caller, channel, message, raw).await.map_err(to_status)?;
@@ -126,6 +136,7 @@ impl WebhooksService for Services {
         let read = || {
             Ok(Filter {
                 channel: convert::optional_id("channel_id", &request.channel_id)?,
+                integration: convert::optional_id("integration_id", &request.integration_id)?,
                 outcome: outcome_filter(request.outcome)?,
             })
         };

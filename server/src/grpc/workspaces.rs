@@ -169,4 +169,34 @@ impl WorkspacesService for Services {
         let key = self.app.revoke_api_key(&caller, workspace, id).await.map_err(to_status)?;
         Ok(Response::new(v1::RevokeApiKeyResponse { api_key: Some(api_key(key)) }))
     }
+
+    async fn get_stats(
+        &self,
+        request: Request<v1::GetStatsRequest>,
+    ) -> Result<Response<v1::GetStatsResponse>, Status> {
+        let caller = caller(&request)?;
+        let workspace = convert::optional_id("workspace_id", &request.get_ref().workspace_id)
+            .map_err(|error| refuse(&error))?;
+        let stats = self.app.get_stats(&caller, workspace).await.map_err(to_status)?;
+        let (started_at, uptime) = self.app.uptime();
+        let stats = v1::Stats {
+            received_messages: stats.received,
+            stored_messages: stats.stored,
+            duplicate_messages: stats.duplicates,
+            conflicting_messages: stats.conflicts,
+            imported_messages: stats.imported,
+            engine_requests: stats.engine_requests,
+            answers: stats.answers,
+            delivered_messages: stats.delivered,
+            errors: stats.errors(),
+            failed_turns: stats.failed_turns,
+            dead_deliveries: stats.dead_deliveries,
+            quarantined_webhooks: stats.quarantined,
+            dialogues: stats.dialogues,
+            contacts: stats.contacts,
+            start_time: Some(convert::moment(started_at)),
+            uptime: prost_types::Duration::try_from(uptime).ok(),
+        };
+        Ok(Response::new(v1::GetStatsResponse { stats: Some(stats) }))
+    }
 }

@@ -26,6 +26,16 @@ pub(super) async fn read(request: Request, settings: &Settings) -> Result<RawReq
     Ok(RawRequest { headers: parts.headers, body })
 }
 
+/// Reads a request whole, of whatever type it says it is.
+///
+/// # Errors
+/// `BODY_TOO_LARGE`, `BODY_TIMEOUT`.
+pub(super) async fn read_any(request: Request, settings: &Settings) -> Result<RawRequest, Error> {
+    let (parts, body) = request.into_parts();
+    let body = read_bytes(body, settings.max_body_bytes, settings.body_timeout).await?;
+    Ok(RawRequest { headers: parts.headers, body })
+}
+
 async fn read_bytes(body: Body, most: usize, longest: Duration) -> Result<Bytes, Error> {
     let whole = tokio::time::timeout(longest, Limited::new(body, most).collect());
     match whole.await {

@@ -162,7 +162,16 @@ pub(super) async fn create(State(shim): State<Shim>, request: Request) -> Result
     let (agent, active) = (members.id("chat_bot_id"), members.optional_bool("is_active").unwrap_or(true));
     members.finish()?;
     let delivery_policy = DeliveryPolicy::default();
-    let new = NewChannel { display_name: name, agent, vendor: String::new(), url, delivery_policy, active };
+    let new = NewChannel {
+        display_name: name,
+        agent,
+        vendor: String::new(),
+        url,
+        integration: None,
+        settings: json!({}),
+        delivery_policy,
+        active,
+    };
     let open = shim.app.create_channel(&caller, new, "").await.map_err(in_rest_words)?;
     Ok(answer(StatusCode::CREATED, &to_body(&open.channel, Some(open.token.expose_secret()))))
 }
@@ -241,8 +250,7 @@ pub(super) async fn update(
         display_name: members.optional_string("name"),
         url: members.optional_string("url"),
         active: members.optional_bool("is_active"),
-        agent: None,
-        delivery_policy: None,
+        ..ChannelPatch::default()
     };
     members.finish()?;
     let channel = shim.app.update_channel(&caller, channel, patch).await.map_err(in_rest_words)?;

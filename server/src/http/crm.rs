@@ -1,96 +1,69 @@
-//! A CRM's fields over REST: `facts` of existing installations, part D. The same data as the gRPC method, in the JSON mapping
-//! of protobuf.
+//! What CRMs call when something happens in an account.
 
+use app::crm_hooks::{Door, refused};
 use axum::{
-    extract::{Query, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     response::Response,
 };
-use domain::{Error, Reason, crm::Entity, error::Violations};
-use http::{HeaderMap, StatusCode};
-use serde_json::{Value, json};
-use time::format_description::well_known::Rfc3339;
-use utoipa::ToSchema;
+use domain::{IntegrationId, inbound::Outcome};
+use http::{HeaderValue, StatusCode};
+use secrecy::SecretString;
+use serde_json::json;
 
-use super::{
-    Shim,
-    channels::{Parameters, caller, parameter},
-    json as answer,
-};
+use super::{Shim, body, channels::PathText, json as answer};
 use crate::error::Problem;
 
-/// The fields that an account has given its leads or contacts.
-#[derive(ToSchema)]
-#[expect(dead_code, non_snake_case, reason = "describes the JSON in the OpenAPI document")]
-pub(super) struct FieldsBody {
-    /// All of them: `ListFieldsResponse.fields`.
-    fields: Vec<Value>,
-    /// When the CRM said so.
-    fetchTime: String,
+/// The id in a path; one that is none is as unknown as any other.
+fn id(text: &str) -> Result<IntegrationId, Problem> {
+    text.parse().map_err(|_| Problem(refused()))
 }
 
-/// Lists the fields of leads.
-#[utoipa::path(get, path = "/api/crm/fields/leads", tag = "crm", security(("api_key" = [])),
-    params(("integration_id" = Option<String>, Query, description = "The integration; else the workspace's only one with a CRM."),
-        ("refresh" = Option<bool>, Query, description = "Asks the CRM now.")),
-    responses((status = 200, body = FieldsBody), (status = 401, description = "AUTH_MISSING, TOKEN_UNKNOWN"),
-        (status = 404, description = "INTEGRATION_NOT_FOUND"), (status = 409, description = "VENDOR_REFUSED"),
-        (status = 422, description = "FIELD_INVALID"), (status = 503, description = "VENDOR_UNAVAILABLE")))]
-pub(super) async fn lead_fields(
+fn taken(outcome: Outcome) -> Response {
+    let mut response = answer(StatusCode::OK, &json!({ "status": "ok" }));
+    response.headers_mut().insert("switchboard-outcome", HeaderValue::from_static(outcome.as_str()));
+    response
+}
+
+/// Takes what a CRM tells of the account of an integration: a form with PHP's brackets (amoCRM, Kommo), or JSON of the same tree.
+/// The secret is the one that `RotateWebhookSecret` gave last. The 200 comes when all that is told is on disk; what can't be
+/// understood is kept, and answered with 200, too.
+#[utoipa::path(post, path = "/api/webhooks/crm/{integration_id}/{secret}", tag = "webhooks",
+    params(("integration_id" = String, Path, description = "The integration's id."),
+        ("secret" = String, Path, description = "Its secret.")),
+    responses((status = 200), (status = 401, description = "SIGNATURE_INVALID"),
+        (status = 408, description = "BODY_TIMEOUT"), (status = 413, description = "BODY_TOO_LARGE"),
+        (status = 503, description = "OVERLOADED, UNAVAILABLE")))]
+pub(super) async fn hook(
     State(shim): State<Shim>,
-    headers: HeaderMap,
-    query: Parameters,
+    path: Result<Path<(String, String)>, PathRejection>,
+    request: Request,
 ) -> Result<Response, Problem> {
-    fields(&shim, &headers, query, Entity::Lead).await
+    let (integration, secret) = path.map(|Path(parts)| parts).unwrap_or_default();
+    let door = Door::Secret(id(&integration)?, SecretString::from(secret));
+    let raw = body::read_any(request, &shim.settings).await?;
+    Ok(taken(shim.app.receive_crm_hook(door, raw).await?))
 }
 
-/// Lists the fields of contacts.
-#[utoipa::path(get, path = "/api/crm/fields/contacts", tag = "crm", security(("api_key" = [])),
-    params(("integration_id" = Option<String>, Query, description = "The integration; else the workspace's only one with a CRM."),
-        ("refresh" = Option<bool>, Query, description = "Asks the CRM now.")),
-    responses((status = 200, body = FieldsBody), (status = 401, description = "AUTH_MISSING, TOKEN_UNKNOWN"),
-        (status = 404, description = "INTEGRATION_NOT_FOUND"), (status = 409, description = "VENDOR_REFUSED"),
-        (status = 422, description = "FIELD_INVALID"), (status = 503, description = "VENDOR_UNAVAILABLE")))]
-pub(super) async fn contact_fields(
+/// The same without a secret: off, unless the operator names this integration in `SWITCHBOARD_CRM_INTEGRATION`.
+#[utoipa::path(post, path = "/api/webhooks/crm/{integration_id}", tag = "webhooks",
+    params(("integration_id" = String, Path, description = "The integration's id.")),
+    responses((status = 200), (status = 401, description = "SIGNATURE_INVALID"),
+        (status = 404, description = "ROUTE_NOT_FOUND"), (status = 422, description = "FIELD_INVALID")))]
+pub(super) async fn open_hook(
     State(shim): State<Shim>,
-    headers: HeaderMap,
-    query: Parameters,
+    integration: PathText,
+    request: Request,
 ) -> Result<Response, Problem> {
-    fields(&shim, &headers, query, Entity::Contact).await
+    let door = Door::Open(Some(id(&integration.map(|Path(text)| text).unwrap_or_default())?));
+    let raw = body::read_any(request, &shim.settings).await?;
+    Ok(taken(shim.app.receive_crm_hook(door, raw).await?))
 }
 
-async fn fields(
-    shim: &Shim,
-    headers: &HeaderMap,
-    query: Parameters,
-    of: Entity,
-) -> Result<Response, Problem> {
-    let caller = caller(shim, headers).await?;
-    let Query(mut query) = query.map_err(|_| {
-        Error::field(Reason::FieldInvalid, "query", "must be name=value pairs with & between")
-    })?;
-    let mut violations = Violations::default();
-    let integration = parameter(&mut query, "integration_id", &mut violations).map(|id| id.parse());
-    violations.require(!matches!(integration, Some(Err(_))), "integration_id", "must be a UUID");
-    let refresh = match parameter(&mut query, "refresh", &mut violations).as_deref() {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => {
-            violations.add("refresh", "must be true or false");
-            false
-        }
-    };
-    violations.finish()?;
-    let integration = integration.and_then(Result::ok);
-    let listed = shim.app.list_crm_fields(&caller, integration, of, refresh).await?;
-    let fields = listed.items.iter().map(|field| {
-        let choices = field.choices.iter();
-        let choices = choices.map(|one| json!({ "id": one.id, "value": one.value, "code": one.code }));
-        json!({
-            "id": field.id, "code": field.code, "displayName": field.name, "kind": field.kind,
-            "choices": choices.collect::<Vec<_>>(), "required": field.required, "computed": field.computed,
-        })
-    });
-    let fetched_at = listed.fetched_at.format(&Rfc3339).unwrap_or_default();
-    let body = json!({ "fields": fields.collect::<Vec<_>>(), "fetchTime": fetched_at });
-    Ok(answer(StatusCode::OK, &body))
+/// The same for the one integration that the operator names.
+#[utoipa::path(post, path = "/api/webhooks/crm", tag = "webhooks",
+    responses((status = 200), (status = 401, description = "SIGNATURE_INVALID"),
+        (status = 404, description = "ROUTE_NOT_FOUND"), (status = 422, description = "FIELD_INVALID")))]
+pub(super) async fn only_hook(State(shim): State<Shim>, request: Request) -> Result<Response, Problem> {
+    let raw = body::read_any(request, &shim.settings).await?;
+    Ok(taken(shim.app.receive_crm_hook(Door::Open(None), raw).await?))
 }

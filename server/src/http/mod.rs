@@ -4,6 +4,7 @@
 mod body;
 mod channels;
 mod crm;
+mod crm_fields;
 mod docs;
 mod events;
 mod health;
@@ -83,11 +84,15 @@ fn router(app: App, settings: Settings, sockets: TaskTracker) -> Router {
         .routes(routes!(channels::create, channels::list))
         .routes(routes!(channels::get, channels::update, channels::delete))
         .routes(routes!(channels::dialogue))
-        .routes(routes!(crm::lead_fields))
-        .routes(routes!(crm::contact_fields))
+        .routes(routes!(crm_fields::lead_fields))
+        .routes(routes!(crm_fields::contact_fields))
         .routes(routes!(webhooks::new_message))
         .routes(routes!(webhooks::hook))
+        .routes(routes!(webhooks::secret_hook, webhooks::probe_hook))
         .routes(routes!(webhooks::engine_hook))
+        .routes(routes!(crm::hook))
+        .routes(routes!(crm::open_hook))
+        .routes(routes!(crm::only_hook))
         .routes(routes!(events::stream))
         .routes(routes!(events::socket))
         .routes(routes!(oauth::callback))

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use app::inbound::Accepted;
 use axum::{
-    extract::{OriginalUri, Path, Request, State},
+    extract::{OriginalUri, Path, Request, State, rejection::PathRejection},
     response::Response,
 };
-use domain::{Error, Reason, new_message::NewMessage};
+use domain::{ChannelId, Error, Reason, inbound::Outcome, new_message::NewMessage};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use secrecy::SecretString;
 use serde_json::json;
 use utoipa::ToSchema;
 
@@ -60,10 +60,10 @@ pub(super) struct ProcessedBody {
     status: String,
 }
 
-fn processed(accepted: &Accepted, waited: Option<Duration>) -> Response {
+fn processed(outcome: Outcome, waited: Option<Duration>) -> Response {
     let mut response = answer(StatusCode::OK, &json!({ "status": "Message processed successfully" }));
     let headers = response.headers_mut();
-    headers.insert("switchboard-outcome", HeaderValue::from_static(accepted.outcome.as_str()));
+    headers.insert("switchboard-outcome", HeaderValue::from_static(outcome.as_str()));
     if let Some(wait) = waited
         && let Ok(value) = HeaderValue::from_str(&format!("wait={}", wait.as_secs()))
     {
@@ -111,7 +111,7 @@ pub(super) async fn new_message(State(shim): State<Shim>, request: Request) -> R
         shim.app.wait_for_turn(accepted.workspace, accepted.message, wait).await?;
     }
     // A conflict answers 200 as well: existing callers would otherwise send the same again for ever. The header tells.
-    Ok(processed(&accepted, asked))
+    Ok(processed(accepted.outcome, asked))
 }
 
 /// Accepts what the vendor of a channel sends. Generic channels take the body of `new_message`, with the agent's token or
@@ -130,8 +130,48 @@ pub(super) async fn hook(
 ) -> Result<Response, Problem> {
     let channel = path_id(channel)?;
     let raw = body::read(request, &shim.settings).await?;
-    let accepted = shim.app.receive_hook(channel, raw).await?.refuse_conflict()?;
-    Ok(processed(&accepted, None))
+    let taken = shim.app.receive_hook(channel, raw).await?;
+    Ok(processed(taken.outcome, None))
+}
+
+/// The channel and the secret in a path; what is not even text names no channel.
+fn secret_path(path: SecretPath) -> Result<(ChannelId, SecretString), Problem> {
+    let Path((channel, secret)) = path.unwrap_or_else(|_| Path(<(String, String)>::default()));
+    let channel =
+        channel.parse().map_err(|_| Error::new(Reason::TokenUnknown, "there is no such channel"))?;
+    Ok((channel, secret.into()))
+}
+
+/// What the framework read of a path with a secret.
+type SecretPath = Result<Path<(String, String)>, PathRejection>;
+
+/// Accepts what the vendor of a channel sends that signs nothing: the secret in the path stands for the signature. What can't
+/// be understood is kept, and answered with 200 all the same: the vendor would only send it again.
+#[utoipa::path(post, path = "/hooks/{channel_id}/{secret}", tag = "webhooks",
+    params(("channel_id" = String, Path, description = "The channel's id."),
+        ("secret" = String, Path, description = "The channel's secret, shown when it was created or rotated.")),
+    responses((status = 200, body = ProcessedBody), (status = 401, description = "TOKEN_UNKNOWN"),
+        (status = 409, description = "CHANNEL_INACTIVE")))]
+pub(super) async fn secret_hook(
+    State(shim): State<Shim>,
+    path: SecretPath,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (channel, secret) = secret_path(path)?;
+    let raw = body::read(request, &shim.settings).await?;
+    let taken = shim.app.receive_secret_hook(channel, &secret, raw).await?;
+    Ok(processed(taken.outcome, None))
+}
+
+/// Answers a vendor that asks whether this is a channel's address before it is content with it. `HEAD` is answered alike.
+#[utoipa::path(get, path = "/hooks/{channel_id}/{secret}", tag = "webhooks",
+    params(("channel_id" = String, Path, description = "The channel's id."),
+        ("secret" = String, Path, description = "The channel's secret.")),
+    responses((status = 200, description = "It is."), (status = 401, description = "TOKEN_UNKNOWN")))]
+pub(super) async fn probe_hook(State(shim): State<Shim>, path: SecretPath) -> Result<Response, Problem> {
+    let (channel, secret) = secret_path(path)?;
+    shim.app.check_hook_secret(channel, &secret).await?;
+    Ok(answer(StatusCode::OK, &json!({})))
 }
 
 /// Accepts what the vendor of an engine calls the operator's account for: that something it worked on has ended. The vendor's

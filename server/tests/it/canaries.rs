@@ -73,6 +73,10 @@ async fn no_secret_is_found_where_it_was_not_put() {
             planted("the key ring", "Q0FOQVJZLWtleS1yaW5nLTAxMjM0NTY3ODlhYmNkZWY"),
             planted("the operator's account at OpenAI", "sk-canary-of-the-environment"),
             planted("the operator's account at Dify", "app-canary-of-the-environment"),
+            planted("the operator's account at Anthropic", "sk-ant-canary-of-the-environment"),
+            planted("the operator's account at Gemini", "gemini-canary-of-the-environment"),
+            planted("the operator's account at Manus", "manus-canary-of-the-environment"),
+            planted("a header of an agent's own tool", "canary-of-a-tool"),
             planted("an integration's credential", "client-secret-of-ours"),
             planted("the workspace's key", world.key.split('_').nth(2).unwrap()),
             planted("the operator's key", world.operator.split('_').nth(2).unwrap()),
@@ -84,6 +88,9 @@ async fn no_secret_is_found_where_it_was_not_put() {
             ("SWITCHBOARD_KEYRING", ring),
             ("OPENAI_API_KEY", "sk-canary-of-the-environment"),
             ("DIFY_API_KEY", "app-canary-of-the-environment"),
+            ("ANTHROPIC_API_KEY", "sk-ant-canary-of-the-environment"),
+            ("GEMINI_API_KEY", "gemini-canary-of-the-environment"),
+            ("MANUS_API_KEY", "manus-canary-of-the-environment"),
             ("SWITCHBOARD_LOG", trace),
             ("SWITCHBOARD_LOG_FORMAT", format),
             ("SWITCHBOARD_DELIVERY_PAUSES", "100ms,100ms"),
@@ -102,9 +109,25 @@ async fn no_secret_is_found_where_it_was_not_put() {
         // Shown once: the control, which must be found in the answers that show it.
         let mut shown = Places::default();
         let engine = v1::Engine { vendor: "mock".to_owned(), ..v1::Engine::default() };
-        let agent =
-            v1::Agent { display_name: "Ada".to_owned(), engine: Some(engine), ..v1::Agent::default() };
-        let request = v1::CreateAgentRequest { agent: Some(agent), request_id: String::new() };
+        let header = v1::HttpToolHeader {
+            name: "Authorization".to_owned(),
+            value: "Bearer canary-of-a-tool".to_owned(),
+        };
+        let tool = v1::HttpTool {
+            name: "look".to_owned(),
+            description: "Looks.".to_owned(),
+            url: receiver.url(),
+            headers: vec![header],
+            ..v1::HttpTool::default()
+        };
+        let agent = v1::Agent {
+            display_name: "Ada".to_owned(),
+            engine: Some(engine),
+            toolbox: Some(v1::Toolbox { tools: Vec::new(), http: vec![tool] }),
+            ..v1::Agent::default()
+        };
+        let request_id = "0198c0de-0000-7000-8000-000000000008".to_owned();
+        let request = v1::CreateAgentRequest { agent: Some(agent), request_id };
         let agent = grpc.agents().create_agent(request).await.unwrap().into_inner();
         let channel_of = v1::Channel {
             display_name: "Web".to_owned(),
@@ -242,7 +265,10 @@ async fn no_secret_is_found_where_it_was_not_put() {
         receiver.wait_for(3).await;
         receiver.answer_with(401);
         openai.expect_key("another one");
-        let refused = grpc.agents().list_models(list).await.unwrap_err();
+        let id = list.integration_id;
+        let check = v1::CheckIntegrationRequest { id };
+        let refused = grpc.integrations().check_integration(check).await.unwrap().into_inner();
+        assert_eq!(refused.integration.as_ref().unwrap().health(), v1::IntegrationHealth::NeedsAuthorization);
         places.add("an engine's refusal", format!("{refused:?}"));
         openai.expect_key(key);
         let request = v1::TestEndpointRequest { id: endpoint.endpoint.clone().unwrap().id };

@@ -138,6 +138,7 @@ async fn a_persons_message_takes_control_and_a_timer_gives_it_back() {
         author: v1::MessageAuthor::Operator.into(),
         by: "Maria".to_owned(),
         request_id,
+        ..v1::SendMessageRequest::default()
     };
     let sent = grpc.dialogues().send_message(request.clone()).await.unwrap().into_inner();
     let again = grpc.dialogues().send_message(request).await.unwrap().into_inner();

@@ -140,3 +140,37 @@ async fn a_vendor_that_refuses_for_good_ends_the_turn_and_says_nothing_secret() 
     }
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_call_is_told_what_it_reserved_and_reserves_what_it_may_use() {
+    let simulator = simulator().await;
+    let world = world(&simulator).await;
+    let grpc = world.grpc().await;
+    let budgets = vec![v1::Budget {
+        scope: v1::BudgetScope::Agent.into(),
+        max_tokens: 10_000,
+        ..v1::Budget::default()
+    }];
+    let receiver = Receiver::start().await;
+    let route = route(&world, &receiver, "openai", "gpt-4o-mini").await;
+    let limited = v1::Agent { id: route.agent_id.clone(), budgets, ..v1::Agent::default() };
+    world.update_agent(limited, "budgets").await.unwrap();
+    // Without a word it might write as long as it likes.
+    world.new_message(&route, &route.message(Some("m1"), "Hi")).await;
+    receiver.wait_for(1).await;
+    let openai = simulator.vendor("openai").unwrap();
+    // By the name that compatible servers know.
+    assert_eq!(body(openai, 0)["max_tokens"], 4_096);
+    // What a model thinks is written, too: here it may be more than there is.
+    let thinking = json!({ "thinking": { "type": "adaptive" } });
+    world.set_model(&route, "anthropic", "claude-sonnet-5-5", thinking).await;
+    world.new_message(&route, &route.message(Some("m2"), "And now?")).await;
+    let turn = until(|| async {
+        Some(newest_turn(&grpc, &route).await)
+            .filter(|turn| turn.covered_through > 1 && turn.close_time.is_some())
+    })
+    .await;
+    assert_eq!(turn.reason, "budget_exhausted");
+    assert_eq!(simulator.vendor("anthropic").unwrap().counts().begun, 0);
+    world.stop().await;
+}

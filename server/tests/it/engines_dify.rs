@@ -61,6 +61,28 @@ async fn every_kind_of_app_with_a_chat_keeps_its_conversation() {
 }
 
 #[tokio::test]
+async fn what_a_preview_said_is_deleted_at_the_vendor() {
+    let simulator = simulator().await;
+    let world = world(&simulator, "chat").await;
+    let receiver = Receiver::start().await;
+    let route = route(&world, &receiver, json!({})).await;
+    let hello = v1::PreviewMessage { role: v1::MessageRole::User.into(), text: "hello".to_owned() };
+    let request = v1::PreviewReplyRequest {
+        agent_id: route.agent_id.clone(),
+        messages: vec![hello],
+        ..v1::PreviewReplyRequest::default()
+    };
+    let preview = world.grpc().await.agents().preview_reply(request).await.unwrap().into_inner();
+    assert_eq!(preview.text, "You wrote 1 message: “hello”");
+    let deleted =
+        until(|| async { vendor(&simulator).calls().into_iter().find(|call| call.method == "DELETE") }).await;
+    assert!(deleted.path.contains("/conversations/9c0d1e2f-"), "{}", deleted.path);
+    let body: Value = serde_json::from_slice(&deleted.body).unwrap();
+    assert_eq!(body["user"], asked(&simulator)[0]["user"]);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_conversation_that_is_gone_is_begun_anew() {
     let simulator = simulator().await;
     let world = world(&simulator, "chat").await;

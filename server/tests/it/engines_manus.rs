@@ -54,6 +54,28 @@ async fn closed_turn(world: &World) -> v1::Turn {
     until(|| async { newest_turn(world).await.filter(|turn| turn.close_time.is_some()) }).await
 }
 
+/// Gives the route's agent a budget that is far away.
+async fn limit(world: &World, route: &Route) {
+    let agent = v1::Agent {
+        id: route.agent_id.clone(),
+        budgets: vec![v1::Budget {
+            scope: v1::BudgetScope::Agent.into(),
+            max_tokens: 1_000_000,
+            ..v1::Budget::default()
+        }],
+        ..v1::Agent::default()
+    };
+    let update_mask = Some(prost_types::FieldMask { paths: vec!["budgets".to_owned()] });
+    let request = v1::UpdateAgentRequest { agent: Some(agent), update_mask };
+    world.grpc().await.agents().update_agent(request).await.unwrap();
+}
+
+/// What is used and reserved of the only budget.
+async fn counted(world: &World) -> (i64, i64) {
+    let mut owner = world.owner().await;
+    sqlx::query_as("select used, reserved from budget_counters").fetch_one(&mut owner).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_dialogue_is_one_task() {
     let simulator = simulator().await;
@@ -128,6 +150,7 @@ async fn a_person_or_the_longest_wait_ends_the_task() {
         let world = world(&simulator, &settings).await;
         let receiver = Receiver::start().await;
         let route = route(&world, &receiver, 0.2).await;
+        limit(&world, &route).await;
         world.new_message(&route, &route.message(Some("m1"), "/slow 60000 hello")).await;
         let turn = until(|| async {
             newest_turn(&world)
@@ -140,8 +163,13 @@ async fn a_person_or_the_longest_wait_ends_the_task() {
                 v1::TakeControlRequest { dialogue_id: turn.dialogue_id, ..v1::TakeControlRequest::default() };
             world.grpc().await.dialogues().take_control(request).await.unwrap();
         }
-        assert_eq!(closed_turn(&world).await.state(), closes);
+        let turn = closed_turn(&world).await;
+        assert_eq!(turn.state(), closes);
         assert_eq!(calls(&simulator, "/v2/task.stop").len(), 1);
+        // It was worked on, and nobody knows for how much: what was reserved is used, and nothing stays reserved.
+        assert_eq!(turn.usage.unwrap().unknown_calls, 1);
+        let (used, reserved) = counted(&world).await;
+        assert!(used > 0 && reserved == 0, "{used} used, {reserved} reserved");
         world.stop().await;
     }
 }

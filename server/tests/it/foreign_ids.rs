@@ -12,7 +12,7 @@ use tonic::{Code, Response, Status};
 
 use crate::{
     fake_engine::Fake,
-    harness::{Grpc, Receiver, Route, World},
+    harness::{Grpc, Receiver, Route, World, to_struct},
     integrations::{connect, engine, fake},
     tenants::second_workspace,
 };
@@ -28,6 +28,13 @@ const EXEMPT: &[&str] = &[
     "Watch.dialogue_id",
     // Output only: a dialogue stays on its channel.
     "UpdateDialogue.dialogue.channel_id",
+    // Output only: messages tell of these.
+    "UpdateDialogue.dialogue.contact_id",
+    "UpdateDialogue.dialogue.crm.integration_id",
+    "UpdateDialogue.dialogue.crm.contact_id",
+    // The CRM's own number of a customer.
+    "ReceiveMessage.crm.contact_id",
+    "ImportMessages.chats.crm.contact_id",
 ];
 
 /// The ids that the contract's methods take, such as `GetAgent.id` or `UpdateChannel.channel.agent_id`.
@@ -64,8 +71,9 @@ fn ids_of_the_contract() -> BTreeSet<String> {
 }
 
 fn is_id(name: &str) -> bool {
-    // Both of these are the caller's own, and say nothing about a resource.
-    (name == "id" || name.ends_with("_id")) && !["request_id", "message_id"].contains(&name)
+    // These are the caller's own, or a vendor's, and say nothing about a resource.
+    let own = ["request_id", "message_id", "lead_id", "external_id", "source_external_id"];
+    (name == "id" || name.ends_with("_id")) && !own.contains(&name)
 }
 
 /// What an answer says, with the id that was asked for taken out.
@@ -107,6 +115,7 @@ struct Owned {
     agents: Vec<v1::Agent>,
     channels: Vec<v1::Channel>,
     dialogues: Vec<v1::Dialogue>,
+    contacts: Vec<v1::Contact>,
     deliveries: Vec<v1::Delivery>,
     turns: Vec<v1::Turn>,
     webhooks: Vec<v1::InboundWebhook>,
@@ -132,7 +141,9 @@ impl Owned {
             ..v1::ListDispatchesRequest::default()
         };
         let workspace = grpc.workspaces().get_workspace(v1::GetWorkspaceRequest::default()).await.unwrap();
+        let contacts = grpc.dialogues().list_contacts(v1::ListContactsRequest::default()).await.unwrap();
         Self {
+            contacts: contacts.into_inner().contacts,
             dispatches: grpc.webhooks().list_dispatches(dispatches).await.unwrap().into_inner().dispatches,
             endpoints,
             integrations: grpc
@@ -183,8 +194,19 @@ impl Owned {
 async fn one_that_has_everything(world: &World, receiver: &Receiver) -> (Route, Owned) {
     receiver.answer_with(400);
     let route = world.route(receiver, json!({})).await;
-    assert_eq!(world.new_message(&route, &route.message(Some("m1"), "hello")).await.status, 200);
     let grpc = world.grpc().await;
+    let told = v1::ImportedChat {
+        chat: "imported".to_owned(),
+        contact: Some(v1::ToldContact { name: "Ann".to_owned(), ..v1::ToldContact::default() }),
+        ..v1::ImportedChat::default()
+    };
+    let import = v1::ImportMessagesRequest {
+        channel_id: route.channel_id.clone(),
+        chats: vec![told],
+        messages: Vec::new(),
+    };
+    grpc.dialogues().import_messages(import).await.unwrap();
+    assert_eq!(world.new_message(&route, &route.message(Some("m1"), "hello")).await.status, 200);
     crate::harness::until(|| async {
         let request = v1::ListDeliveriesRequest {
             state: v1::DeliveryState::Dead.into(),
@@ -329,6 +351,38 @@ async fn agents_and_channels(tried: &mut Tried, owned: &Owned, receiver: &Receiv
         v1::ListChannelsRequest { agent_id, ..v1::ListChannelsRequest::default() }
     });
 
+    let over = |integration_id: String, agent_id: &str| v1::Channel {
+        vendor: "edna".to_owned(),
+        url: String::new(),
+        integration_id,
+        settings: Some(to_struct(&json!({ "kind": "SMS", "subject_id": 400 }))),
+        ..template(agent_id.to_owned())
+    };
+    let edna = v1::Integration {
+        vendor: "edna".to_owned(),
+        display_name: "Mine".to_owned(),
+        credentials: [("api_key".to_owned(), "key".to_owned())].into(),
+        ..v1::Integration::default()
+    };
+    let request = v1::CreateIntegrationRequest { integration: Some(edna), request_id: String::new() };
+    let edna = tried.grpc.integrations().create_integration(request).await.unwrap().into_inner();
+    let agent_id = my_channel.agent_id.as_str();
+    let channel = Some(over(edna.integration.unwrap().id, agent_id));
+    let request = v1::CreateChannelRequest { channel, request_id: String::new() };
+    let my_edna = tried.grpc.channels().create_channel(request).await.unwrap().into_inner().channel.unwrap();
+    let integration = owned.integrations[0].id.as_str();
+    let what = "CreateChannel.channel.integration_id";
+    ask!(tried, what, NotFound, integration, channels.create_channel, |id: String| {
+        v1::CreateChannelRequest { channel: Some(over(id, agent_id)), request_id: String::new() }
+    });
+    let what = "UpdateChannel.channel.integration_id";
+    ask!(tried, what, NotFound, integration, channels.update_channel, |integration_id| {
+        v1::UpdateChannelRequest {
+            channel: Some(v1::Channel { integration_id, ..my_edna.clone() }),
+            update_mask: Some(mask("integration_id")),
+        }
+    });
+
     let channel = owned.channels[0].id.as_str();
     ask!(tried, "GetChannel.id", NotFound, channel, channels.get_channel, |id| v1::GetChannelRequest { id });
     ask!(tried, "UpdateChannel.channel.id", NotFound, channel, channels.update_channel, |id| {
@@ -348,6 +402,12 @@ async fn agents_and_channels(tried: &mut Tried, owned: &Owned, receiver: &Receiv
         channels.rotate_channel_signing_secret,
         |id| v1::RotateChannelSigningSecretRequest { id }
     );
+    ask!(tried, "RotateChannelHookSecret.id", NotFound, channel, channels.rotate_channel_hook_secret, |id| {
+        v1::RotateChannelHookSecretRequest { id }
+    });
+    ask!(tried, "ConnectChannel.id", NotFound, channel, channels.connect_channel, |id| {
+        v1::ConnectChannelRequest { id }
+    });
     ask!(tried, "GetChannelDialogue.id", NotFound, channel, channels.get_channel_dialogue, |id| {
         v1::GetChannelDialogueRequest { id, ..v1::GetChannelDialogueRequest::default() }
     });
@@ -369,6 +429,78 @@ async fn dialogues_and_webhooks(tried: &mut Tried, owned: &Owned) {
             ..v1::ReceiveMessageRequest::default()
         }
     });
+    let mine = tried.grpc.channels().list_channels(v1::ListChannelsRequest::default()).await.unwrap();
+    let mine = mine.into_inner().channels.remove(0).id;
+    let integration = owned.integrations[0].id.as_str();
+    let of = |integration_id: String| {
+        let references = v1::CrmReferences { integration_id, ..v1::CrmReferences::default() };
+        v1::ReceiveMessageRequest {
+            channel_id: mine.clone(),
+            text: "hello".to_owned(),
+            sender: MessageSender::Customer.into(),
+            crm: Some(references),
+            ..v1::ReceiveMessageRequest::default()
+        }
+    };
+    ask!(tried, "ReceiveMessage.crm.integration_id", NotFound, integration, webhooks.receive_message, of);
+    let told = |integration_id: String| v1::ToldContact {
+        identities: vec![v1::ContactIdentity {
+            vendor: "amocrm".to_owned(),
+            integration_id,
+            external_id: "1".to_owned(),
+        }],
+        ..v1::ToldContact::default()
+    };
+    ask!(
+        tried,
+        "ReceiveMessage.contact.identities.integration_id",
+        NotFound,
+        integration,
+        webhooks.receive_message,
+        |id| v1::ReceiveMessageRequest { contact: Some(told(id)), ..of(String::new()) }
+    );
+    let import = |chat: v1::ImportedChat| v1::ImportMessagesRequest {
+        channel_id: mine.clone(),
+        chats: vec![v1::ImportedChat { chat: "1".to_owned(), ..chat }],
+        messages: Vec::new(),
+    };
+    ask!(tried, "ImportMessages.channel_id", NotFound, channel, dialogues.import_messages, |channel_id| {
+        v1::ImportMessagesRequest { channel_id, ..v1::ImportMessagesRequest::default() }
+    });
+    // The row is left out, and says so.
+    ask!(
+        tried,
+        "ImportMessages.chats.crm.integration_id",
+        Ok,
+        integration,
+        dialogues.import_messages,
+        |id| { import(v1::ImportedChat { crm: of(id).crm, ..v1::ImportedChat::default() }) }
+    );
+    ask!(
+        tried,
+        "ImportMessages.chats.contact.identities.integration_id",
+        Ok,
+        integration,
+        dialogues.import_messages,
+        |id| import(v1::ImportedChat { contact: Some(told(id)), ..v1::ImportedChat::default() })
+    );
+    let contact = owned.contacts[0].id.as_str();
+    ask!(tried, "ListContacts.contact_id", Ok, contact, dialogues.list_contacts, |contact_id| {
+        v1::ListContactsRequest { contact_id, ..v1::ListContactsRequest::default() }
+    });
+    ask!(tried, "ListDialogues.contact_id", Ok, contact, dialogues.list_dialogues, |contact_id| {
+        v1::ListDialoguesRequest { contact_id, ..v1::ListDialoguesRequest::default() }
+    });
+    ask!(
+        tried,
+        "ListInboundWebhooks.integration_id",
+        Ok,
+        integration,
+        webhooks.list_inbound_webhooks,
+        |integration_id| {
+            v1::ListInboundWebhooksRequest { integration_id, ..v1::ListInboundWebhooksRequest::default() }
+        }
+    );
     ask!(
         tried,
         "ListInboundWebhooks.channel_id",
@@ -393,11 +525,11 @@ async fn dialogues_and_webhooks(tried: &mut Tried, owned: &Owned) {
     ask!(tried, "ListDeliveries.dialogue_id", Ok, dialogue, dialogues.list_deliveries, |dialogue_id| {
         v1::ListDeliveriesRequest { dialogue_id, ..v1::ListDeliveriesRequest::default() }
     });
-    // The caller's own agent and channel have their places in the log, so that it is the same for both questions.
+    // The caller's own agent, channels and integration have their places in the log, so that it is the same for both questions.
     crate::harness::until(|| async {
         let request = v1::ListEventsRequest { cursor: "0".to_owned(), ..v1::ListEventsRequest::default() };
         let events = tried.grpc.events().list_events(request).await.unwrap().into_inner().events;
-        (events.len() == 2).then_some(())
+        (events.len() == 4).then_some(())
     })
     .await;
     ask!(tried, "ListEvents.dialogue_id", Ok, dialogue, events.list_events, |dialogue_id| {
@@ -613,6 +745,9 @@ async fn integrations(tried: &mut Tried, owned: &Owned) {
     ask!(tried, "RotateIntegration.id", NotFound, integration, integrations.rotate_integration, |id| {
         v1::RotateIntegrationRequest { id }
     });
+    ask!(tried, "RotateWebhookSecret.id", NotFound, integration, integrations.rotate_webhook_secret, |id| {
+        v1::RotateWebhookSecretRequest { id }
+    });
     ask!(tried, "StartAuthorization.id", NotFound, integration, integrations.start_authorization, |id| {
         v1::StartAuthorizationRequest { id }
     });
@@ -657,6 +792,9 @@ async fn workspaces_and_keys(tried: &mut Tried, owned: &Owned) {
     );
     ask!(tried, "ListApiKeys.workspace_id", NotFound, workspace, workspaces.list_api_keys, |workspace_id| {
         v1::ListApiKeysRequest { workspace_id, ..v1::ListApiKeysRequest::default() }
+    });
+    ask!(tried, "GetStats.workspace_id", NotFound, workspace, workspaces.get_stats, |workspace_id| {
+        v1::GetStatsRequest { workspace_id }
     });
     ask!(
         tried,

@@ -408,13 +408,13 @@ impl World {
 }
 
 pub(crate) fn mock(settings: &Value) -> v1::Engine {
-    let settings =
-        settings.as_object().unwrap().iter().map(|(name, value)| (name.clone(), prost_value(value)));
-    v1::Engine {
-        vendor: "mock".to_owned(),
-        settings: Some(prost_types::Struct { fields: settings.collect() }),
-        ..v1::Engine::default()
-    }
+    v1::Engine { vendor: "mock".to_owned(), settings: Some(to_struct(settings)), ..v1::Engine::default() }
+}
+
+/// Writes a JSON object as the contract does.
+pub(crate) fn to_struct(value: &Value) -> prost_types::Struct {
+    let members = value.as_object().unwrap().iter().map(|(name, value)| (name.clone(), prost_value(value)));
+    prost_types::Struct { fields: members.collect() }
 }
 
 fn prost_value(value: &Value) -> prost_types::Value {

@@ -24,6 +24,33 @@ fn credentials(given: &[(&str, &str)]) -> BTreeMap<String, String> {
     given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
+#[tokio::test]
+async fn a_credential_goes_to_the_server_that_it_was_given_for_and_to_no_other() {
+    let vendor = Fake::with_key("good");
+    let world = World::with_vendors(&[], vec![vendor.vendor()]).await;
+    let made = connect(&world, fake("good")).await;
+    let at = |url: &str, key: &[(&str, &str)]| v1::Integration {
+        id: made.id.clone(),
+        settings: Some(settings(&[("base_url", url)])),
+        credentials: credentials(key),
+        ..v1::Integration::default()
+    };
+    let moved = at("https://one.example/v1", &[]);
+    let refused = try_update(&world, moved, &["settings"]).await.unwrap_err();
+    assert_eq!(
+        reason(&refused),
+        ("FIELD_INVALID".to_owned(), vec!["integration.credentials.api_key".to_owned()])
+    );
+    let with_key = at("https://one.example/v1", &[("api_key", "good")]);
+    try_update(&world, with_key, &["settings", "credentials"]).await.unwrap();
+    // Another path of the same server is no other server; another port is one.
+    try_update(&world, at("https://one.example/v2", &[]), &["settings"]).await.unwrap();
+    for url in ["https://one.example:8443/v2", "http://one.example/v2", "https://two.example/v2"] {
+        try_update(&world, at(url, &[]), &["settings"]).await.unwrap_err();
+    }
+    world.stop().await;
+}
+
 /// An integration with the fake vendor and this key.
 pub(crate) fn fake(key: &str) -> v1::Integration {
     v1::Integration {
@@ -346,6 +373,7 @@ async fn models_are_kept_for_a_day_and_served_while_they_are_asked_anew() {
     world.clock().advance(Duration::from_hours(23));
     assert_eq!(list(false).await.unwrap(), "acme-1");
     assert_eq!(list(true).await.unwrap(), "acme-2", "asked now, because the caller wants it");
+    assert_eq!(list(true).await.unwrap(), "acme-2", "but once a minute");
     // After a day the old list is the answer, while one asks anew.
     world.clock().advance(Duration::from_hours(25));
     for model in join_all((0..20).map(|_| list(false))).await {
@@ -367,6 +395,16 @@ async fn models_are_kept_for_a_day_and_served_while_they_are_asked_anew() {
     }
     assert_eq!(vendor.listed(), 4);
     assert_eq!(reason(&list(true).await.unwrap_err()).0, "VENDOR_UNAVAILABLE");
+    // Without a list to serve it is asked once a minute, too.
+    let listed = vendor.listed();
+    let other = connect(&world, fake("good")).await;
+    for _ in 0..5 {
+        let (vendor, integration_id) = ("acme".to_owned(), other.id.clone());
+        let request = v1::ListModelsRequest { vendor, integration_id, refresh: false };
+        let refused = grpc.agents().list_models(request).await.unwrap_err();
+        assert_eq!(reason(&refused).0, "VENDOR_UNAVAILABLE");
+    }
+    assert_eq!(vendor.listed(), listed + 1);
     // Other credentials are another account.
     vendor.go_down(false);
     let replaced = v1::Integration { credentials: credentials(&[("api_key", "bad")]), ..integration.clone() };
@@ -423,6 +461,15 @@ async fn a_key_ring_rotates_without_losing_a_secret() {
     assert!(refused.message().contains("k2"), "{}", refused.message());
     assert_eq!(kids().await, ["k2"], "and the rows are left alone");
     second.stop().await.unwrap();
+    // A turn that needs it says so, and is tried again: the operator mends it.
+    world.new_message(&route, &route.message(Some("m0"), "anybody there?")).await;
+    until(|| async {
+        let sql = "select count(*) from runs where state = 'FAILED' and error like '%k2%'";
+        let failed: i64 = sqlx::query_scalar(sql).fetch_one(&mut *owner.lock().await).await.unwrap();
+        (failed > 0).then_some(())
+    })
+    .await;
+    assert!(receiver.received().is_empty());
 
     // Without the old key, what it had sealed works: the engine's key, the channel's token and signature.
     let mut world = world;

@@ -257,6 +257,119 @@ async fn a_hundred_callers_at_expiry_in_three_processes_make_one_renewal() {
     world.stop().await;
 }
 
+/// The version of the only pair that there is.
+async fn version(world: &World) -> Option<i64> {
+    let mut owner = world.owner().await;
+    let sql = "select version from integration_grants";
+    sqlx::query_scalar(sql).fetch_optional(&mut owner).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_the_vendor_gave_is_kept_though_nobody_waits_for_it_any_more() {
+    let mut world = World::new().await;
+    let at = amocrm().await;
+    let made = connect(&world, account(&at)).await;
+    at.think(Duration::from_millis(400));
+    // A browser that goes while the code is exchanged.
+    let state = begin(&world.grpc().await, &made.id).await;
+    let parameters = [("state", state), ("code", at.consent()), ("referer", "acme.amocrm.ru".to_owned())];
+    let url = url::Url::parse_with_params(&world.url("/oauth/callback"), &parameters).unwrap();
+    let hasty = reqwest::Client::new().get(url).timeout(Duration::from_millis(200));
+    assert!(hasty.send().await.unwrap_err().is_timeout());
+    until(|| async { version(&world).await.filter(|version| *version == 1) }).await;
+
+    // A caller whose time ends while the pair is renewed: its refresh token works once.
+    world.clock().advance(Duration::from_hours(25));
+    let mut request = tonic::Request::new(v1::CheckIntegrationRequest { id: made.id.clone() });
+    request.set_timeout(Duration::from_millis(200));
+    let late = world.grpc().await.integrations().check_integration(request).await.unwrap_err();
+    assert_eq!(late.code(), tonic::Code::DeadlineExceeded, "{late:?}");
+    until(|| async { version(&world).await.filter(|version| *version == 2) }).await;
+    at.think(Duration::ZERO);
+    assert_eq!(check(&world.grpc().await, &made.id).await, v1::IntegrationHealth::Healthy);
+    assert_eq!(at.renewals(), [Renewal::Given]);
+
+    // So with a process that is told to stop meanwhile.
+    at.think(Duration::from_millis(400));
+    world.clock().advance(Duration::from_hours(25));
+    let mut request = tonic::Request::new(v1::CheckIntegrationRequest { id: made.id.clone() });
+    request.set_timeout(Duration::from_millis(100));
+    world.grpc().await.integrations().check_integration(request).await.unwrap_err();
+    world.server.take().unwrap().stop().await.unwrap();
+    assert_eq!(version(&world).await, Some(3));
+}
+
+#[tokio::test]
+async fn what_was_granted_at_one_server_is_not_sent_to_another() {
+    let world = World::new().await;
+    let (at, other) = (amocrm().await, amocrm().await);
+    let made = authorized(&world, &at).await;
+    let moved = v1::Integration { id: made.id.clone(), ..account(&other) };
+    let paths = ["settings", "credentials"].map(str::to_owned).to_vec();
+    let update_mask = Some(prost_types::FieldMask { paths });
+    let request = v1::UpdateIntegrationRequest { integration: Some(moved), update_mask };
+    let grpc = world.grpc().await;
+    grpc.integrations().update_integration(request).await.unwrap();
+    assert!(get(&world, &made.id).await.grant.is_none());
+    assert_eq!(check(&grpc, &made.id).await, v1::IntegrationHealth::NeedsAuthorization);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_pair_that_never_worked_is_renewed_with_the_one_before_it() {
+    let world = World::new().await;
+    let at = amocrm().await;
+    let made = authorized(&world, &at).await;
+    world.clock().advance(Duration::from_hours(23));
+    until(|| async { version(&world).await.filter(|version| *version == 2) }).await;
+    at.take_back();
+    world.clock().advance(Duration::from_hours(25));
+    assert_eq!(check(&world.grpc().await, &made.id).await, v1::IntegrationHealth::Healthy);
+    assert_eq!(at.renewals(), [Renewal::Given, Renewal::Refused, Renewal::Given]);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_vendor_that_is_down_is_asked_once_and_left_alone_for_a_while() {
+    let world = World::new().await;
+    let at = amocrm().await;
+    let made = authorized(&world, &at).await;
+    let before = at.calls();
+    at.faults().add(Fault::Down, None);
+    world.clock().advance(Duration::from_hours(25));
+    let grpc = world.grpc().await;
+    let healths = join_all((0..20).map(|_| check(&grpc, &made.id))).await;
+    assert!(healths.iter().all(|health| *health == v1::IntegrationHealth::Failing), "{healths:?}");
+    assert_eq!(at.calls(), before + 1);
+    at.faults().heal();
+    world.clock().advance(Duration::from_mins(2));
+    assert_eq!(check(&grpc, &made.id).await, v1::IntegrationHealth::Healthy);
+    assert_eq!(at.renewals(), [Renewal::Given]);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_renewal_that_is_refused_for_good_shows_in_the_health() {
+    let world = World::new().await;
+    let at = amocrm().await;
+    let made = authorized(&world, &at).await;
+    at.faults().add(Fault::Status(402), None);
+    world.clock().advance(Duration::from_hours(23));
+    let sick = until(|| async {
+        let seen = get(&world, &made.id).await;
+        (seen.health() == v1::IntegrationHealth::Failing).then_some(seen)
+    })
+    .await;
+    assert!(sick.last_error.contains("402") && !sick.remedy.is_empty(), "{sick:?}");
+    at.faults().heal();
+    world.clock().advance(Duration::from_mins(2));
+    until(|| async {
+        (get(&world, &made.id).await.health() == v1::IntegrationHealth::Healthy).then_some(())
+    })
+    .await;
+    world.stop().await;
+}
+
 /// Processes of the real program on the story's database, and what each is called over.
 struct Crew {
     processes: Vec<Process>,

@@ -282,6 +282,24 @@ async fn a_database_of_the_operators_needs_a_key_ring() {
     world.stop().await;
 }
 
+/// Of indexes that seem equally good, as all do on a young table, the planner takes the one made last; the gathered
+/// statements of a new database would read a whole workspace for each row.
+#[tokio::test]
+async fn the_keys_that_rows_are_found_by_are_made_last() {
+    let world = World::new().await;
+    let late: Vec<String> = sqlx::query_scalar(
+        "select i.indexrelid::regclass::text from pg_index i
+         join pg_index k on k.indrelid = i.indrelid and k.indisprimary and k.indexrelid < i.indexrelid
+         where i.indrelid in ('dialogues'::regclass, 'messages'::regclass, 'turns'::regclass, 'deliveries'::regclass,
+             'jobs'::regclass)",
+    )
+    .fetch_all(&mut world.owner().await)
+    .await
+    .unwrap();
+    assert!(late.is_empty(), "{late:?} came after the keys; make these last again");
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn a_database_is_migrated_once_however_many_try() {
     let world = World::new().await;

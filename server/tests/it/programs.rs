@@ -29,7 +29,7 @@ fn command(world: &World, arguments: &[&str]) -> Command {
 }
 
 /// Runs a client command for programs: one JSON document a line.
-async fn json_of(world: &World, arguments: &[&str]) -> Vec<Value> {
+pub(crate) async fn json_of(world: &World, arguments: &[&str]) -> Vec<Value> {
     let (good, stdout, stderr) = run(command(world, &[arguments, &["--output", "json"]].concat())).await;
     assert!(good, "{arguments:?}: {stderr}");
     stdout

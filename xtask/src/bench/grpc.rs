@@ -13,7 +13,8 @@ use switchboard_sdk::v1::dialogues_service_client::DialoguesServiceClient;
 use switchboard_sdk::v1::dialogues_service_server::{DialoguesService, DialoguesServiceServer};
 use switchboard_sdk::v1::{
     Dialogue, DialogueStatus, GetDeliveryRequest, GetDeliveryResponse, GetDialogueRequest,
-    GetDialogueResponse, GetTurnRequest, GetTurnResponse, ListDeliveriesRequest, ListDeliveriesResponse,
+    GetDialogueResponse, GetTurnRequest, GetTurnResponse, ImportMessagesRequest, ImportMessagesResponse,
+    ListContactsRequest, ListContactsResponse, ListDeliveriesRequest, ListDeliveriesResponse,
     ListDialoguesRequest, ListDialoguesResponse, ListMessagesRequest, ListMessagesResponse,
     ListModelsRequest, ListTurnsRequest, ListTurnsResponse, ReleaseControlRequest, ReleaseControlResponse,
     ResolveDeliveryRequest, ResolveDeliveryResponse, RetryDeliveryRequest, RetryDeliveryResponse,
@@ -178,6 +179,8 @@ impl DialoguesService for Echo {
             message_count: 1,
             control: None,
             attributes: None,
+            contact_id: String::new(),
+            crm: None,
             version: 1,
             create_time: time,
             update_time: time,
@@ -248,6 +251,18 @@ impl DialoguesService for Echo {
         &self,
         _: Request<UpdateDialogueRequest>,
     ) -> Result<Response<UpdateDialogueResponse>, Status> {
+        unused()
+    }
+    async fn list_contacts(
+        &self,
+        _: Request<ListContactsRequest>,
+    ) -> Result<Response<ListContactsResponse>, Status> {
+        unused()
+    }
+    async fn import_messages(
+        &self,
+        _: Request<ImportMessagesRequest>,
+    ) -> Result<Response<ImportMessagesResponse>, Status> {
         unused()
     }
 }

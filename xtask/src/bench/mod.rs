@@ -6,11 +6,13 @@
 //!
 //! To add a row: a line in `row.rs`, and its measurement in the function of its group, below or in a file named like it.
 
+mod crm;
 mod engines;
 mod growth;
 mod grpc;
 pub mod http;
 mod idle;
+mod import;
 mod isolation;
 mod load;
 mod machine;
@@ -167,7 +169,9 @@ impl Bench {
                 Group::Recovery => self.recovery().await,
                 Group::Idle => self.idle().await,
                 Group::Engines => self.engines().await,
+                Group::Crm => self.crm().await,
                 Group::Growth => self.growth().await,
+                Group::Import => self.import().await,
             };
             if let Err(error) = measured {
                 println!("  {error:#}");

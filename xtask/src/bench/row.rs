@@ -31,8 +31,12 @@ pub enum Group {
     Idle,
     /// Engines of vendors.
     Engines,
+    /// A CRM tells of its account.
+    Crm,
     /// Messages come in where many are stored.
     Growth,
+    /// A file of another program is taken over.
+    Import,
 }
 
 impl Group {
@@ -50,7 +54,9 @@ impl Group {
         Self::Recovery,
         Self::Idle,
         Self::Engines,
+        Self::Crm,
         Self::Growth,
+        Self::Import,
     ];
 }
 
@@ -103,10 +109,13 @@ pub const MEASURES: &[Measure] = &[
     measure("watch_lag_ms", "ms", Group::Watch, Target::AtMost(1_000.0)),
     measure("watch_rss_mib", "MiB", Group::Watch, Target::AtMost(256.0)),
     measure("webhooks_out", "deliveries/s", Group::Webhooks, Target::AtLeast(3_000.0)),
+    measure("import_rows", "messages/s", Group::Import, Target::AtLeast(20_000.0)),
     measure("recovery_s", "s", Group::Recovery, Target::AtMost(5.0)),
     measure("engine_overhead_ms", "ms", Group::Engines, Target::AtMost(1.0)),
     measure("engine_cpu_ratio", "ms", Group::Engines, Target::RatioAtMost(1.05)),
     measure("waiting_turns_rss_mib", "MiB", Group::Engines, Target::AtMost(200.0)),
+    measure("crm_parse_us", "µs", Group::Crm, Target::AtMost(100.0)),
+    measure("crm_burst_ms", "ms", Group::Crm, Target::AtMost(1_000.0)),
     measure("get_dialogue", "calls/s", Group::Reads, Target::None),
     measure("models_cached_ms", "ms", Group::Reads, Target::AtMost(1.0)),
     measure("idle_tps", "tx/s", Group::Idle, Target::AtMost(10.0)),

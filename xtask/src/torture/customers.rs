@@ -142,7 +142,7 @@ impl Customer {
             // Nobody else says it anywhere, so that the engine's ledger knows whose words it was given.
             text: format!("{} {} says #{number}", self.route.channel, self.chat),
             sender: MessageSender::Customer.into(),
-            parts: Vec::new(),
+            ..ReceiveMessageRequest::default()
         }
     }
 }

@@ -93,6 +93,7 @@ pub async fn take_over(
             author: MessageAuthor::Operator.into(),
             by: "a person".to_owned(),
             request_id: request_id(&mut rng),
+            ..SendMessageRequest::default()
         };
         let said = insist
             .on(|client| {

@@ -30,6 +30,28 @@ pub struct Message {
     /// Output only. What it carries beside its text.
     #[prost(message, repeated, tag = "9")]
     pub parts: ::prost::alloc::vec::Vec<MessagePart>,
+    /// Output only. What was told about it beside, such as its origin. Not set: nothing. No engine is given it.
+    #[prost(message, optional, tag = "20")]
+    pub metadata: ::core::option::Option<::prost_types::Struct>,
+    /// Output only. When it was written, as its sender says. Not set: not told.
+    #[prost(message, optional, tag = "21")]
+    pub send_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// What a CRM knows a dialogue as.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CrmReferences {
+    /// The integration of the CRM. Empty: not told.
+    #[prost(string, tag = "1")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// The lead (the deal), up to 256 characters. Empty: not told.
+    #[prost(string, tag = "2")]
+    pub lead_id: ::prost::alloc::string::String,
+    /// The customer as the CRM numbers them, up to 256 characters. Empty: not told.
+    #[prost(string, tag = "3")]
+    pub contact_id: ::prost::alloc::string::String,
+    /// The external id of the source that the chat came from, up to 256 characters. Empty: not told.
+    #[prost(string, tag = "4")]
+    pub source_external_id: ::prost::alloc::string::String,
 }
 /// What a message carries beside its text.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -516,7 +538,9 @@ pub struct Engine {
     /// The sampling temperature, 0 to 2. Not set: the vendor's default.
     #[prost(double, optional, tag = "3")]
     pub temperature: ::core::option::Option<f64>,
-    /// The longest answer in the vendor's tokens, 1 to 1,000,000. Not set: the vendor's default.
+    /// The longest answer in the vendor's tokens, 1 to 1,000,000. Not set: the vendor's default; where a budget concerns the
+    /// call, 4,096, and with `anthropic` what its thinking needs beside that. So much a call reserves of its budgets. `dify` and
+    /// `manus` can't be told: there it only says how much is reserved, so estimate what all steps of the app or task use.
     #[prost(int32, optional, tag = "4")]
     pub max_output_tokens: ::core::option::Option<i32>,
     /// The vendor's own settings; an unknown member is an error. `mock` knows `delay_ms` (0 to 600,000: how long each answer
@@ -2228,6 +2252,1558 @@ pub mod agents_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// A workspace's connection to one vendor.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Integration {
+    /// Output only. UUIDv7 of the integration.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Required. Immutable. The vendor's id, of ListVendors.
+    #[prost(string, tag = "2")]
+    pub vendor: ::prost::alloc::string::String,
+    /// Required. A name for people, 1 to 200 characters.
+    #[prost(string, tag = "3")]
+    pub display_name: ::prost::alloc::string::String,
+    /// The vendor's own settings, as its `settings_schema` says; an unknown member is an error.
+    #[prost(message, optional, tag = "4")]
+    pub settings: ::core::option::Option<::prost_types::Struct>,
+    /// Input only. Credentials by name, of the vendor's `credential_fields`; each up to 16,384 bytes. On an update each one that
+    /// is named replaces what is kept under its name, an empty one takes it away, and the others stay. Never read back.
+    #[prost(btree_map = "string, string", tag = "5")]
+    pub credentials: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// Output only. Which credentials are set, by name.
+    #[prost(message, repeated, tag = "6")]
+    pub credential_states: ::prost::alloc::vec::Vec<CredentialState>,
+    /// Output only. Whether it works, as far as is known.
+    #[prost(enumeration = "IntegrationHealth", tag = "7")]
+    pub health: i32,
+    /// Output only. What went wrong last, in one sentence without secrets. Empty while nothing has since `health` was UNKNOWN or
+    /// HEALTHY.
+    #[prost(string, tag = "8")]
+    pub last_error: ::prost::alloc::string::String,
+    /// Output only. What to do about it.
+    #[prost(string, tag = "9")]
+    pub remedy: ::prost::alloc::string::String,
+    /// Output only. When that went wrong.
+    #[prost(message, optional, tag = "10")]
+    pub last_error_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. When it was last checked. Not set: never.
+    #[prost(message, optional, tag = "11")]
+    pub check_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. When it was created.
+    #[prost(message, optional, tag = "12")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. When it was last changed; its health doesn't count.
+    #[prost(message, optional, tag = "13")]
+    pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. What a person granted by OAuth 2.0. Not set: nothing.
+    #[prost(message, optional, tag = "14")]
+    pub grant: ::core::option::Option<Grant>,
+    /// Output only. How its vendor calls us. Not set: it has no secret to do it with; see RotateWebhookSecret.
+    #[prost(message, optional, tag = "20")]
+    pub webhook: ::core::option::Option<IntegrationWebhook>,
+}
+/// How an integration's vendor calls us, without the secret.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IntegrationWebhook {
+    /// The path of the public listener that it calls, with `\[redacted\]` in the place of the secret.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// The last four characters of the secret.
+    #[prost(string, tag = "2")]
+    pub secret_suffix: ::prost::alloc::string::String,
+    /// When the secret was made.
+    #[prost(message, optional, tag = "3")]
+    pub secret_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whether the vendor is known to call us.
+    #[prost(enumeration = "WebhookState", tag = "4")]
+    pub state: i32,
+    /// Why it doesn't. Empty: nothing failed.
+    #[prost(string, tag = "5")]
+    pub last_error: ::prost::alloc::string::String,
+    /// When the vendor was asked last. Not set: never.
+    #[prost(message, optional, tag = "6")]
+    pub check_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// What a person granted by OAuth 2.0, without the tokens.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Grant {
+    /// When the person consented.
+    #[prost(message, optional, tag = "1")]
+    pub grant_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the tokens were renewed last.
+    #[prost(message, optional, tag = "2")]
+    pub refresh_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the access token stops working. Not set: the vendor didn't say.
+    #[prost(message, optional, tag = "3")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// What is known of a credential.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CredentialState {
+    /// Its name, of the vendor's `credential_fields`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Whether it is set.
+    #[prost(bool, tag = "2")]
+    pub set: bool,
+    /// Since when. Not set: it isn't.
+    #[prost(message, optional, tag = "3")]
+    pub set_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Asks for a new integration.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateIntegrationRequest {
+    /// Required. The integration to make; output-only fields are ignored.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+    /// A UUID of the caller's choice that makes a repeat safe. Empty: no protection against repeats.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// The new integration.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateIntegrationResponse {
+    /// The integration as stored.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+}
+/// Asks for one integration.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetIntegrationRequest {
+    /// Required. The integration's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// One integration.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetIntegrationResponse {
+    /// The integration.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+}
+/// Asks for a page of integrations.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListIntegrationsRequest {
+    /// How many at most. 0: 50. Above 1,000: 1,000.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// The `next_page_token` of the page before. Empty: the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Only those of this vendor. Empty: of any.
+    #[prost(string, tag = "3")]
+    pub vendor: ::prost::alloc::string::String,
+}
+/// A page of integrations.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListIntegrationsResponse {
+    /// The page.
+    #[prost(message, repeated, tag = "1")]
+    pub integrations: ::prost::alloc::vec::Vec<Integration>,
+    /// Gives the next page. Empty: this is the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Asks for a change of an integration.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateIntegrationRequest {
+    /// Required. The integration with its `id` and the new values.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+    /// Required. Which fields to change: `display_name`, `settings` (as a whole), `credentials` (those that are named).
+    #[prost(message, optional, tag = "2")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+}
+/// The changed integration.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateIntegrationResponse {
+    /// The integration as stored now.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+}
+/// Asks for the deletion of an integration.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteIntegrationRequest {
+    /// Required. The integration's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// The integration is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteIntegrationResponse {}
+/// Asks for a check.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckIntegrationRequest {
+    /// Required. The integration's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// What a check found.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CheckIntegrationResponse {
+    /// The integration with the health that follows from it.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+    /// What was tried, in order.
+    #[prost(message, repeated, tag = "2")]
+    pub steps: ::prost::alloc::vec::Vec<CheckStep>,
+}
+/// One step of a check.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckStep {
+    /// What was tried, such as `credentials`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// What came of it.
+    #[prost(enumeration = "CheckOutcome", tag = "2")]
+    pub outcome: i32,
+    /// What was seen, in one sentence.
+    #[prost(string, tag = "3")]
+    pub detail: ::prost::alloc::string::String,
+    /// What to do about it. Empty: nothing.
+    #[prost(string, tag = "4")]
+    pub remedy: ::prost::alloc::string::String,
+}
+/// Asks for a fresh data key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateIntegrationRequest {
+    /// Required. The integration's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// The data key is a fresh one.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RotateIntegrationResponse {
+    /// The integration.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+}
+/// Asks for a fresh secret for the vendor's calls.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateWebhookSecretRequest {
+    /// Required. The integration's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// The fresh secret.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RotateWebhookSecretResponse {
+    /// The integration.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+    /// The path of the public listener that the vendor calls from now on, with the secret: it is shown here and never again.
+    #[prost(string, tag = "2")]
+    pub path: ::prost::alloc::string::String,
+}
+/// Asks for an authorization.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartAuthorizationRequest {
+    /// Required. The integration's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// An authorization that has begun.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartAuthorizationResponse {
+    /// The vendor's page, to be opened in the browser of a person who may give access to the account.
+    #[prost(string, tag = "1")]
+    pub authorize_url: ::prost::alloc::string::String,
+    /// Until when that person may come back.
+    #[prost(message, optional, tag = "2")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Asks for the vendors.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListVendorsRequest {}
+/// The vendors, all of them.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListVendorsResponse {
+    /// Each vendor once.
+    #[prost(message, repeated, tag = "1")]
+    pub vendors: ::prost::alloc::vec::Vec<Vendor>,
+}
+/// An outside company, or a kind of endpoint, that the server can talk to.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Vendor {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Its name for people.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// Where its API is described.
+    #[prost(string, tag = "3")]
+    pub docs_url: ::prost::alloc::string::String,
+    /// What it can do: `receive` messages, `send` messages, be an `engine`, be connected by an integration (`connect`), be
+    /// let into by a person (`authorize`: see StartAuthorization), tell of an account (`hooks`: see RotateWebhookSecret), have
+    /// channels that are reached over an integration (`channel`). Others may come.
+    #[prost(string, repeated, tag = "4")]
+    pub capabilities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// JSON Schema (2020-12) of an integration's `settings`: what a form can be drawn from. Not set: it can't be connected.
+    #[prost(message, optional, tag = "5")]
+    pub settings_schema: ::core::option::Option<::prost_types::Struct>,
+    /// The credentials it wants.
+    #[prost(message, repeated, tag = "6")]
+    pub credential_fields: ::prost::alloc::vec::Vec<CredentialField>,
+    /// JSON Schema (2020-12) of a channel's `settings`. Not set: its channels have none, and post to a URL.
+    #[prost(message, optional, tag = "20")]
+    pub channel_settings_schema: ::core::option::Option<::prost_types::Struct>,
+}
+/// A credential that a vendor wants.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CredentialField {
+    /// Its name in `credentials`, such as `api_key`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Its name for people.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// What it is and where it is found.
+    #[prost(string, tag = "3")]
+    pub description: ::prost::alloc::string::String,
+    /// Whether nothing works without it.
+    #[prost(bool, tag = "4")]
+    pub required: bool,
+}
+/// Whether a vendor calls us, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum WebhookState {
+    /// Not used.
+    Unspecified = 0,
+    /// It was not asked since the secret was made, or is told by hand.
+    Pending = 1,
+    /// It said so.
+    Subscribed = 2,
+    /// It could not be made to.
+    Failed = 3,
+}
+impl WebhookState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "WEBHOOK_STATE_UNSPECIFIED",
+            Self::Pending => "WEBHOOK_STATE_PENDING",
+            Self::Subscribed => "WEBHOOK_STATE_SUBSCRIBED",
+            Self::Failed => "WEBHOOK_STATE_FAILED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "WEBHOOK_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "WEBHOOK_STATE_PENDING" => Some(Self::Pending),
+            "WEBHOOK_STATE_SUBSCRIBED" => Some(Self::Subscribed),
+            "WEBHOOK_STATE_FAILED" => Some(Self::Failed),
+            _ => None,
+        }
+    }
+}
+/// Whether an integration works, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum IntegrationHealth {
+    /// Not used.
+    Unspecified = 0,
+    /// It was not tried since it was made or changed.
+    Unknown = 1,
+    /// It worked when it was last tried.
+    Healthy = 2,
+    /// A check found something that doesn't work.
+    Failing = 3,
+    /// The vendor refused the credentials: nothing works until there are others.
+    NeedsAuthorization = 4,
+}
+impl IntegrationHealth {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "INTEGRATION_HEALTH_UNSPECIFIED",
+            Self::Unknown => "INTEGRATION_HEALTH_UNKNOWN",
+            Self::Healthy => "INTEGRATION_HEALTH_HEALTHY",
+            Self::Failing => "INTEGRATION_HEALTH_FAILING",
+            Self::NeedsAuthorization => "INTEGRATION_HEALTH_NEEDS_AUTHORIZATION",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "INTEGRATION_HEALTH_UNSPECIFIED" => Some(Self::Unspecified),
+            "INTEGRATION_HEALTH_UNKNOWN" => Some(Self::Unknown),
+            "INTEGRATION_HEALTH_HEALTHY" => Some(Self::Healthy),
+            "INTEGRATION_HEALTH_FAILING" => Some(Self::Failing),
+            "INTEGRATION_HEALTH_NEEDS_AUTHORIZATION" => Some(Self::NeedsAuthorization),
+            _ => None,
+        }
+    }
+}
+/// What came of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CheckOutcome {
+    /// Not used.
+    Unspecified = 0,
+    /// It works.
+    Passed = 1,
+    /// It doesn't.
+    Failed = 2,
+    /// It was not tried, because an earlier one failed.
+    Skipped = 3,
+}
+impl CheckOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CHECK_OUTCOME_UNSPECIFIED",
+            Self::Passed => "CHECK_OUTCOME_PASSED",
+            Self::Failed => "CHECK_OUTCOME_FAILED",
+            Self::Skipped => "CHECK_OUTCOME_SKIPPED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CHECK_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "CHECK_OUTCOME_PASSED" => Some(Self::Passed),
+            "CHECK_OUTCOME_FAILED" => Some(Self::Failed),
+            "CHECK_OUTCOME_SKIPPED" => Some(Self::Skipped),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+#[cfg(feature = "client")]
+pub mod integrations_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Integrations: a workspace's connections to vendors. Reading needs `integrations:read`, changing and checking
+    /// `integrations:write`, rotating `integrations:admin`.
+    #[derive(Debug, Clone)]
+    pub struct IntegrationsServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl IntegrationsServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> IntegrationsServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> IntegrationsServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            IntegrationsServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Connects the workspace to a vendor: keeps settings and credentials, and calls nobody; CheckIntegration does. With a
+        /// `request_id`, a repeat within 24 hours answers with the integration that the first call made. Reasons: FIELD_INVALID,
+        /// TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+        pub async fn create_integration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateIntegrationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/CreateIntegration",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "CreateIntegration",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Reads one integration, without its credentials. Reasons: INTEGRATION_NOT_FOUND.
+        pub async fn get_integration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetIntegrationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/GetIntegration",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "GetIntegration",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists integrations, oldest first. Reasons: FIELD_INVALID, PAGE_TOKEN_INVALID.
+        pub async fn list_integrations(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListIntegrationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListIntegrationsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/ListIntegrations",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "ListIntegrations",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes the fields named in the mask, all or none. Other settings or credentials make its health UNKNOWN until it is
+        /// used or checked. Calls that are under way finish with what they began with. Settings that lead to another server (scheme,
+        /// host or port) need the credentials with them, all that are set, and end what a person granted: neither is sent to a
+        /// server that it was not given for. Reasons: INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN,
+        /// SECRET_KEY_MISSING.
+        pub async fn update_integration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateIntegrationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/UpdateIntegration",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "UpdateIntegration",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes an integration that no agent and no channel uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
+        /// INTEGRATION_IN_USE.
+        pub async fn delete_integration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteIntegrationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/DeleteIntegration",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "DeleteIntegration",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Tries an integration step by step, and keeps what came of it as its health. Changes nothing at the vendor. Reasons:
+        /// INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING.
+        pub async fn check_integration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CheckIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckIntegrationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/CheckIntegration",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "CheckIntegration",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives an integration a fresh data key and encrypts its credentials anew with it, all or nothing. The credentials stay
+        /// what they are. Reasons: INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING.
+        pub async fn rotate_integration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RotateIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateIntegrationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/RotateIntegration",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "RotateIntegration",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Begins an authorization by OAuth 2.0: gives the page on which a person lets the workspace into an account. The vendor
+        /// sends them back to `GET /oauth/callback` of the public listener, once and within ten minutes; what they granted is then
+        /// kept, and renewed ahead of its end for as long as the vendor does. Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING,
+        /// SECRET_KEY_MISSING.
+        pub async fn start_authorization(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StartAuthorizationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StartAuthorizationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/StartAuthorization",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "StartAuthorization",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives an integration whose vendor tells of an account (a CRM) a fresh secret for its calls; the one before is worth nothing
+        /// from then on. The first call gives the first one. Where the operator has set `SWITCHBOARD_PUBLIC_URL`, the vendor is
+        /// told within seconds and looked after from then on: a subscription that it disabled or lost is put back, with an event.
+        /// Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING.
+        pub async fn rotate_webhook_secret(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RotateWebhookSecretRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateWebhookSecretResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/RotateWebhookSecret",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.IntegrationsService",
+                        "RotateWebhookSecret",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the vendors that this server knows, and what each wants to know before it can be called.
+        pub async fn list_vendors(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListVendorsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListVendorsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.IntegrationsService/ListVendors",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.IntegrationsService", "ListVendors"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+#[cfg(feature = "server")]
+pub mod integrations_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with IntegrationsServiceServer.
+    #[async_trait]
+    pub trait IntegrationsService: std::marker::Send + std::marker::Sync + 'static {
+        /// Connects the workspace to a vendor: keeps settings and credentials, and calls nobody; CheckIntegration does. With a
+        /// `request_id`, a repeat within 24 hours answers with the integration that the first call made. Reasons: FIELD_INVALID,
+        /// TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+        async fn create_integration(
+            &self,
+            request: tonic::Request<super::CreateIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateIntegrationResponse>,
+            tonic::Status,
+        >;
+        /// Reads one integration, without its credentials. Reasons: INTEGRATION_NOT_FOUND.
+        async fn get_integration(
+            &self,
+            request: tonic::Request<super::GetIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetIntegrationResponse>,
+            tonic::Status,
+        >;
+        /// Lists integrations, oldest first. Reasons: FIELD_INVALID, PAGE_TOKEN_INVALID.
+        async fn list_integrations(
+            &self,
+            request: tonic::Request<super::ListIntegrationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListIntegrationsResponse>,
+            tonic::Status,
+        >;
+        /// Changes the fields named in the mask, all or none. Other settings or credentials make its health UNKNOWN until it is
+        /// used or checked. Calls that are under way finish with what they began with. Settings that lead to another server (scheme,
+        /// host or port) need the credentials with them, all that are set, and end what a person granted: neither is sent to a
+        /// server that it was not given for. Reasons: INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN,
+        /// SECRET_KEY_MISSING.
+        async fn update_integration(
+            &self,
+            request: tonic::Request<super::UpdateIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateIntegrationResponse>,
+            tonic::Status,
+        >;
+        /// Deletes an integration that no agent and no channel uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
+        /// INTEGRATION_IN_USE.
+        async fn delete_integration(
+            &self,
+            request: tonic::Request<super::DeleteIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteIntegrationResponse>,
+            tonic::Status,
+        >;
+        /// Tries an integration step by step, and keeps what came of it as its health. Changes nothing at the vendor. Reasons:
+        /// INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING.
+        async fn check_integration(
+            &self,
+            request: tonic::Request<super::CheckIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckIntegrationResponse>,
+            tonic::Status,
+        >;
+        /// Gives an integration a fresh data key and encrypts its credentials anew with it, all or nothing. The credentials stay
+        /// what they are. Reasons: INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING.
+        async fn rotate_integration(
+            &self,
+            request: tonic::Request<super::RotateIntegrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateIntegrationResponse>,
+            tonic::Status,
+        >;
+        /// Begins an authorization by OAuth 2.0: gives the page on which a person lets the workspace into an account. The vendor
+        /// sends them back to `GET /oauth/callback` of the public listener, once and within ten minutes; what they granted is then
+        /// kept, and renewed ahead of its end for as long as the vendor does. Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING,
+        /// SECRET_KEY_MISSING.
+        async fn start_authorization(
+            &self,
+            request: tonic::Request<super::StartAuthorizationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StartAuthorizationResponse>,
+            tonic::Status,
+        >;
+        /// Gives an integration whose vendor tells of an account (a CRM) a fresh secret for its calls; the one before is worth nothing
+        /// from then on. The first call gives the first one. Where the operator has set `SWITCHBOARD_PUBLIC_URL`, the vendor is
+        /// told within seconds and looked after from then on: a subscription that it disabled or lost is put back, with an event.
+        /// Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING.
+        async fn rotate_webhook_secret(
+            &self,
+            request: tonic::Request<super::RotateWebhookSecretRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateWebhookSecretResponse>,
+            tonic::Status,
+        >;
+        /// Lists the vendors that this server knows, and what each wants to know before it can be called.
+        async fn list_vendors(
+            &self,
+            request: tonic::Request<super::ListVendorsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListVendorsResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Integrations: a workspace's connections to vendors. Reading needs `integrations:read`, changing and checking
+    /// `integrations:write`, rotating `integrations:admin`.
+    #[derive(Debug)]
+    pub struct IntegrationsServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> IntegrationsServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for IntegrationsServiceServer<T>
+    where
+        T: IntegrationsService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/switchboard.v1.IntegrationsService/CreateIntegration" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::CreateIntegrationRequest>
+                    for CreateIntegrationSvc<T> {
+                        type Response = super::CreateIntegrationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateIntegrationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::create_integration(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateIntegrationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/GetIntegration" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::GetIntegrationRequest>
+                    for GetIntegrationSvc<T> {
+                        type Response = super::GetIntegrationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetIntegrationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::get_integration(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetIntegrationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/ListIntegrations" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListIntegrationsSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::ListIntegrationsRequest>
+                    for ListIntegrationsSvc<T> {
+                        type Response = super::ListIntegrationsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListIntegrationsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::list_integrations(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListIntegrationsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/UpdateIntegration" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::UpdateIntegrationRequest>
+                    for UpdateIntegrationSvc<T> {
+                        type Response = super::UpdateIntegrationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateIntegrationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::update_integration(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateIntegrationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/DeleteIntegration" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::DeleteIntegrationRequest>
+                    for DeleteIntegrationSvc<T> {
+                        type Response = super::DeleteIntegrationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteIntegrationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::delete_integration(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteIntegrationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/CheckIntegration" => {
+                    #[allow(non_camel_case_types)]
+                    struct CheckIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::CheckIntegrationRequest>
+                    for CheckIntegrationSvc<T> {
+                        type Response = super::CheckIntegrationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CheckIntegrationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::check_integration(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CheckIntegrationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/RotateIntegration" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::RotateIntegrationRequest>
+                    for RotateIntegrationSvc<T> {
+                        type Response = super::RotateIntegrationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RotateIntegrationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::rotate_integration(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateIntegrationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/StartAuthorization" => {
+                    #[allow(non_camel_case_types)]
+                    struct StartAuthorizationSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::StartAuthorizationRequest>
+                    for StartAuthorizationSvc<T> {
+                        type Response = super::StartAuthorizationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StartAuthorizationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::start_authorization(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StartAuthorizationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/RotateWebhookSecret" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateWebhookSecretSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::RotateWebhookSecretRequest>
+                    for RotateWebhookSecretSvc<T> {
+                        type Response = super::RotateWebhookSecretResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RotateWebhookSecretRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::rotate_webhook_secret(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateWebhookSecretSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.IntegrationsService/ListVendors" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListVendorsSvc<T: IntegrationsService>(pub Arc<T>);
+                    impl<
+                        T: IntegrationsService,
+                    > tonic::server::UnaryService<super::ListVendorsRequest>
+                    for ListVendorsSvc<T> {
+                        type Response = super::ListVendorsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListVendorsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IntegrationsService>::list_vendors(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListVendorsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for IntegrationsServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "switchboard.v1.IntegrationsService";
+    impl<T> tonic::server::NamedService for IntegrationsServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// A route for messages: one agent, one vendor kind, its settings.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Channel {
@@ -2240,7 +3816,7 @@ pub struct Channel {
     /// Required. The agent that answers here.
     #[prost(string, tag = "3")]
     pub agent_id: ::prost::alloc::string::String,
-    /// Immutable. The vendor kind. Default: `generic_http`, which posts replies to `url`.
+    /// Immutable. The vendor, of ListVendors. Default: `generic_http`, which posts replies to `url`.
     #[prost(string, tag = "4")]
     pub vendor: ::prost::alloc::string::String,
     /// Required for `generic_http`. Where replies are posted: an absolute http or https URL of up to 2,048 characters, with
@@ -2262,6 +3838,12 @@ pub struct Channel {
     /// What its outgoing messages go by. Not set on creation: all defaults.
     #[prost(message, optional, tag = "10")]
     pub delivery_policy: ::core::option::Option<DeliveryPolicy>,
+    /// Required for vendors that can `channel`, and for no other. The integration that the vendor is reached over.
+    #[prost(string, tag = "20")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// The vendor's own settings, as its `channel_settings_schema` says; an unknown member is an error.
+    #[prost(message, optional, tag = "21")]
+    pub settings: ::core::option::Option<::prost_types::Struct>,
 }
 /// What a channel's outgoing messages go by: the guard, which may withhold them, the governor, which keeps to a rate, and
 /// what is done when nobody knows whether one arrived.
@@ -2326,6 +3908,10 @@ pub struct CreateChannelResponse {
     /// `/hooks/{channel_id}`.
     #[prost(string, tag = "3")]
     pub signing_secret: ::prost::alloc::string::String,
+    /// The secret in the address that the vendor calls, `/hooks/{channel_id}/{hook_secret}`: for vendors that don't sign their
+    /// calls. Empty: this one does.
+    #[prost(string, tag = "20")]
+    pub hook_secret: ::prost::alloc::string::String,
 }
 /// Asks for one channel.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2373,8 +3959,8 @@ pub struct UpdateChannelRequest {
     /// Required. The channel with its `id` and the new values.
     #[prost(message, optional, tag = "1")]
     pub channel: ::core::option::Option<Channel>,
-    /// Required. Which fields to change: `display_name`, `agent_id`, `url`, `active`,
-    /// `delivery_policy` (as a whole).
+    /// Required. Which fields to change: `display_name`, `agent_id`, `url`, `active`, `integration_id`,
+    /// `delivery_policy` and `settings` (each as a whole).
     #[prost(message, optional, tag = "2")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
 }
@@ -2428,6 +4014,40 @@ pub struct RotateChannelSigningSecretResponse {
     /// The secret (`whsec_…`). Shown only here.
     #[prost(string, tag = "2")]
     pub signing_secret: ::prost::alloc::string::String,
+}
+/// Asks for a new secret in the channel's address.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateChannelHookSecretRequest {
+    /// Required. The channel's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// The new secret.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RotateChannelHookSecretResponse {
+    /// The channel.
+    #[prost(message, optional, tag = "1")]
+    pub channel: ::core::option::Option<Channel>,
+    /// The secret. Shown only here.
+    #[prost(string, tag = "2")]
+    pub hook_secret: ::prost::alloc::string::String,
+}
+/// Asks that the channel's vendor be told its address.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConnectChannelRequest {
+    /// Required. The channel's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// What came of it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConnectChannelResponse {
+    /// The channel.
+    #[prost(message, optional, tag = "1")]
+    pub channel: ::core::option::Option<Channel>,
+    /// What was tried, in order.
+    #[prost(message, repeated, tag = "2")]
+    pub steps: ::prost::alloc::vec::Vec<CheckStep>,
 }
 /// Asks for a page of the channel's own dialogue.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2580,7 +4200,8 @@ pub mod channels_service_client {
             self
         }
         /// Creates a channel and shows its token and signing secret. With a `request_id`, a repeat within 24 hours answers like
-        /// the first call. Reasons: FIELD_INVALID, AGENT_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+        /// the first call. It calls nobody; ConnectChannel does. Reasons: FIELD_INVALID, AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND,
+        /// TARGET_FORBIDDEN, REQUEST_ID_REUSED.
         pub async fn create_channel(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateChannelRequest>,
@@ -2659,8 +4280,8 @@ pub mod channels_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Changes the fields named in the mask, all or none. Reasons: CHANNEL_NOT_FOUND, AGENT_NOT_FOUND, FIELD_INVALID,
-        /// FIELD_MASK_INVALID, TARGET_FORBIDDEN.
+        /// Changes the fields named in the mask, all or none. Reasons: CHANNEL_NOT_FOUND, AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND,
+        /// FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN.
         pub async fn update_channel(
             &mut self,
             request: impl tonic::IntoRequest<super::UpdateChannelRequest>,
@@ -2775,6 +4396,65 @@ pub mod channels_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Replaces the secret in the address that the channel's vendor calls, and shows the new one. The old address is refused from
+        /// now on, so have ConnectChannel tell the vendor at once. Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING.
+        pub async fn rotate_channel_hook_secret(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RotateChannelHookSecretRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateChannelHookSecretResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.ChannelsService/RotateChannelHookSecret",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.ChannelsService",
+                        "RotateChannelHookSecret",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Has the channel's vendor call us about it: tells it the channel's address, step by step. May be done again at any time.
+        /// Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING, VENDOR_REFUSED, VENDOR_UNAVAILABLE.
+        pub async fn connect_channel(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ConnectChannelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ConnectChannelResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.ChannelsService/ConnectChannel",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.ChannelsService", "ConnectChannel"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Reads the messages of the channel's own dialogue (the one whose chat is the channel itself), oldest first. Empty when
         /// nothing was said yet. Needs `dialogues:read`. Reasons: CHANNEL_NOT_FOUND, PAGE_TOKEN_INVALID.
         pub async fn get_channel_dialogue(
@@ -2823,7 +4503,8 @@ pub mod channels_service_server {
     #[async_trait]
     pub trait ChannelsService: std::marker::Send + std::marker::Sync + 'static {
         /// Creates a channel and shows its token and signing secret. With a `request_id`, a repeat within 24 hours answers like
-        /// the first call. Reasons: FIELD_INVALID, AGENT_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+        /// the first call. It calls nobody; ConnectChannel does. Reasons: FIELD_INVALID, AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND,
+        /// TARGET_FORBIDDEN, REQUEST_ID_REUSED.
         async fn create_channel(
             &self,
             request: tonic::Request<super::CreateChannelRequest>,
@@ -2847,8 +4528,8 @@ pub mod channels_service_server {
             tonic::Response<super::ListChannelsResponse>,
             tonic::Status,
         >;
-        /// Changes the fields named in the mask, all or none. Reasons: CHANNEL_NOT_FOUND, AGENT_NOT_FOUND, FIELD_INVALID,
-        /// FIELD_MASK_INVALID, TARGET_FORBIDDEN.
+        /// Changes the fields named in the mask, all or none. Reasons: CHANNEL_NOT_FOUND, AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND,
+        /// FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN.
         async fn update_channel(
             &self,
             request: tonic::Request<super::UpdateChannelRequest>,
@@ -2879,6 +4560,24 @@ pub mod channels_service_server {
             request: tonic::Request<super::RotateChannelSigningSecretRequest>,
         ) -> std::result::Result<
             tonic::Response<super::RotateChannelSigningSecretResponse>,
+            tonic::Status,
+        >;
+        /// Replaces the secret in the address that the channel's vendor calls, and shows the new one. The old address is refused from
+        /// now on, so have ConnectChannel tell the vendor at once. Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING.
+        async fn rotate_channel_hook_secret(
+            &self,
+            request: tonic::Request<super::RotateChannelHookSecretRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateChannelHookSecretResponse>,
+            tonic::Status,
+        >;
+        /// Has the channel's vendor call us about it: tells it the channel's address, step by step. May be done again at any time.
+        /// Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING, VENDOR_REFUSED, VENDOR_UNAVAILABLE.
+        async fn connect_channel(
+            &self,
+            request: tonic::Request<super::ConnectChannelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ConnectChannelResponse>,
             tonic::Status,
         >;
         /// Reads the messages of the channel's own dialogue (the one whose chat is the channel itself), oldest first. Empty when
@@ -3298,6 +4997,103 @@ pub mod channels_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/switchboard.v1.ChannelsService/RotateChannelHookSecret" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateChannelHookSecretSvc<T: ChannelsService>(pub Arc<T>);
+                    impl<
+                        T: ChannelsService,
+                    > tonic::server::UnaryService<super::RotateChannelHookSecretRequest>
+                    for RotateChannelHookSecretSvc<T> {
+                        type Response = super::RotateChannelHookSecretResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                super::RotateChannelHookSecretRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ChannelsService>::rotate_channel_hook_secret(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateChannelHookSecretSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.ChannelsService/ConnectChannel" => {
+                    #[allow(non_camel_case_types)]
+                    struct ConnectChannelSvc<T: ChannelsService>(pub Arc<T>);
+                    impl<
+                        T: ChannelsService,
+                    > tonic::server::UnaryService<super::ConnectChannelRequest>
+                    for ConnectChannelSvc<T> {
+                        type Response = super::ConnectChannelResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ConnectChannelRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ChannelsService>::connect_channel(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ConnectChannelSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/switchboard.v1.ChannelsService/GetChannelDialogue" => {
                     #[allow(non_camel_case_types)]
                     struct GetChannelDialogueSvc<T: ChannelsService>(pub Arc<T>);
@@ -3386,6 +5182,60 @@ pub mod channels_service_server {
     impl<T> tonic::server::NamedService for ChannelsServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
+}
+/// A customer. Contacts are made by the messages that tell of them.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Contact {
+    /// Output only. UUIDv7 of the contact.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Output only. What the customer is called. Empty: not known.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// Output only. The telephone number, as it was told. Empty: not known.
+    #[prost(string, tag = "3")]
+    pub phone: ::prost::alloc::string::String,
+    /// Output only. The e-mail address, as it was told. Empty: not known.
+    #[prost(string, tag = "4")]
+    pub email: ::prost::alloc::string::String,
+    /// Output only. What vendors call the customer. One identity belongs to one contact.
+    #[prost(message, repeated, tag = "5")]
+    pub identities: ::prost::alloc::vec::Vec<ContactIdentity>,
+    /// Output only. When the first message told of it.
+    #[prost(message, optional, tag = "6")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. When it last changed.
+    #[prost(message, optional, tag = "7")]
+    pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// What a vendor calls a customer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ContactIdentity {
+    /// Required. The vendor, or the kind of its ids where it has several, such as `amocrm.chats`; up to 64 characters.
+    #[prost(string, tag = "1")]
+    pub vendor: ::prost::alloc::string::String,
+    /// The integration whose ids they are. Empty: the vendor's own, the same for all of its accounts.
+    #[prost(string, tag = "2")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// Required. The id, up to 256 characters.
+    #[prost(string, tag = "3")]
+    pub external_id: ::prost::alloc::string::String,
+}
+/// What is told of a customer. The last that was said of name, phone and e-mail address wins; what is empty doesn't change.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ToldContact {
+    /// What vendors call the customer, up to 10. None: the dialogue's contact is meant, or a new one.
+    #[prost(message, repeated, tag = "1")]
+    pub identities: ::prost::alloc::vec::Vec<ContactIdentity>,
+    /// A name, up to 500 characters.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// A telephone number, up to 500 characters, kept as it is written.
+    #[prost(string, tag = "3")]
+    pub phone: ::prost::alloc::string::String,
+    /// An e-mail address, up to 500 characters, kept as it is written.
+    #[prost(string, tag = "4")]
+    pub email: ::prost::alloc::string::String,
 }
 /// A field that an account has given its leads or contacts.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -5004,6 +6854,12 @@ pub struct Dialogue {
     /// Output only. Who holds it, since when and why.
     #[prost(message, optional, tag = "10")]
     pub control: ::core::option::Option<Control>,
+    /// Output only. The contact it is held with. Empty: not told.
+    #[prost(string, tag = "20")]
+    pub contact_id: ::prost::alloc::string::String,
+    /// Output only. What the CRM knows it as. Not set: nothing was told.
+    #[prost(message, optional, tag = "21")]
+    pub crm: ::core::option::Option<CrmReferences>,
 }
 /// Who holds a dialogue: PENDING is the agent's, OPEN a human's, SNOOZED and RESOLVED nobody's.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5145,6 +7001,22 @@ pub struct Delivery {
     /// Output only. How many characters of the text it carries. 0: all.
     #[prost(int32, tag = "14")]
     pub text_chars: i32,
+    /// Output only. What the vendor calls the message. Empty: it gave no name.
+    #[prost(string, tag = "20")]
+    pub vendor_message_id: ::prost::alloc::string::String,
+    /// Output only. The furthest that the vendor told of the message after it took it, in the order of this enum, whatever the
+    /// order in which it told. Not set: nothing.
+    #[prost(enumeration = "DeliveryReceipt", tag = "21")]
+    pub receipt: i32,
+    /// Output only. When that was, by the vendor's clock where it says.
+    #[prost(message, optional, tag = "22")]
+    pub receipt_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. Why the vendor could not deliver it, in its words.
+    #[prost(string, tag = "23")]
+    pub receipt_error: ::prost::alloc::string::String,
+    /// Output only. What makes it a template of the vendor's; see SendMessage.
+    #[prost(message, optional, tag = "24")]
+    pub template: ::core::option::Option<::prost_types::Struct>,
 }
 /// One try at a delivery.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5200,6 +7072,12 @@ pub struct ListDialoguesRequest {
     /// Only dialogues of this status. Unspecified: of any.
     #[prost(enumeration = "DialogueStatus", tag = "4")]
     pub status: i32,
+    /// Only dialogues about this lead of a CRM. Empty: about any and none.
+    #[prost(string, tag = "20")]
+    pub lead_id: ::prost::alloc::string::String,
+    /// Only dialogues with this contact. Empty: with any and none.
+    #[prost(string, tag = "21")]
+    pub contact_id: ::prost::alloc::string::String,
 }
 /// A page of dialogues.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -5343,12 +7221,12 @@ pub struct ResolveDeliveryResponse {
     pub delivery: ::core::option::Option<Delivery>,
 }
 /// A message to send.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SendMessageRequest {
     /// Required. The dialogue's id.
     #[prost(string, tag = "1")]
     pub dialogue_id: ::prost::alloc::string::String,
-    /// Required. The text, 1 to 65,536 bytes, without U+0000.
+    /// Required. The text, 1 to 65,536 bytes, without U+0000. May be empty where there are parts.
     #[prost(string, tag = "2")]
     pub text: ::prost::alloc::string::String,
     /// Required. OPERATOR or AUTOMATION.
@@ -5360,6 +7238,15 @@ pub struct SendMessageRequest {
     /// A UUID of the caller's choice that makes a repeat safe. Empty: no protection against repeats.
     #[prost(string, tag = "5")]
     pub request_id: ::prost::alloc::string::String,
+    /// What the message carries beside its text, up to 10.
+    #[prost(message, repeated, tag = "6")]
+    pub parts: ::prost::alloc::vec::Vec<MessagePart>,
+    /// Makes the message a template of the channel's vendor, which messengers ask for where a customer has not written for long;
+    /// `text` is then the template's text with its variables filled in. What it may hold is the vendor's matter: for `edna`
+    /// `header`, `footer` and `keyboard`, all optional, as its WhatsApp templates have them. An unknown member is an error. A
+    /// template is never split.
+    #[prost(message, optional, tag = "7")]
+    pub template: ::core::option::Option<::prost_types::Struct>,
 }
 /// The message is committed.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -5431,6 +7318,112 @@ pub struct UpdateDialogueResponse {
     /// The dialogue as it stands now.
     #[prost(message, optional, tag = "1")]
     pub dialogue: ::core::option::Option<Dialogue>,
+}
+/// Asks for a page of contacts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListContactsRequest {
+    /// How many at most. 0: 50. Above 1,000: 1,000.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// The `next_page_token` of the page before, asked with the same filters. Empty: the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Only this contact. Empty: any.
+    #[prost(string, tag = "3")]
+    pub contact_id: ::prost::alloc::string::String,
+    /// Only contacts that some vendor calls so. Empty: any.
+    #[prost(string, tag = "4")]
+    pub external_id: ::prost::alloc::string::String,
+}
+/// A page of contacts.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListContactsResponse {
+    /// The page.
+    #[prost(message, repeated, tag = "1")]
+    pub contacts: ::prost::alloc::vec::Vec<Contact>,
+    /// Gives the next page. Empty: this is the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// A batch to import.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ImportMessagesRequest {
+    /// Required. The channel that gets the dialogues.
+    #[prost(string, tag = "1")]
+    pub channel_id: ::prost::alloc::string::String,
+    /// The messages, up to 10,000, those of one dialogue in their order.
+    #[prost(message, repeated, tag = "2")]
+    pub messages: ::prost::alloc::vec::Vec<ImportedMessage>,
+    /// What is known of chats, of these messages or not, up to 10,000. One dialogue each, also where it has no message.
+    #[prost(message, repeated, tag = "3")]
+    pub chats: ::prost::alloc::vec::Vec<ImportedChat>,
+}
+/// A chat to import.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ImportedChat {
+    /// Required. The chat inside the channel, up to 256 characters.
+    #[prost(string, tag = "1")]
+    pub chat: ::prost::alloc::string::String,
+    /// What is told of the customer.
+    #[prost(message, optional, tag = "2")]
+    pub contact: ::core::option::Option<ToldContact>,
+    /// What a CRM knows the dialogue as.
+    #[prost(message, optional, tag = "3")]
+    pub crm: ::core::option::Option<CrmReferences>,
+    /// The status of a dialogue that begins with this batch. Unspecified: PENDING. One that was there keeps its own.
+    #[prost(enumeration = "DialogueStatus", tag = "4")]
+    pub status: i32,
+}
+/// A message to import.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ImportedMessage {
+    /// Required. Its chat.
+    #[prost(string, tag = "1")]
+    pub chat: ::prost::alloc::string::String,
+    /// Required. What it was called where it comes from, up to 256 characters: what makes a repeat harmless.
+    #[prost(string, tag = "2")]
+    pub message_id: ::prost::alloc::string::String,
+    /// Required. Who wrote it: USER, ASSISTANT or EMPLOYEE.
+    #[prost(enumeration = "MessageRole", tag = "3")]
+    pub role: i32,
+    /// Required. The text, 1 to 65,536 bytes, without U+0000.
+    #[prost(string, tag = "4")]
+    pub text: ::prost::alloc::string::String,
+    /// Required. When it was written: not before 1970, nor in the future.
+    #[prost(message, optional, tag = "5")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What is to be kept with it, up to 16,384 bytes as JSON.
+    #[prost(message, optional, tag = "6")]
+    pub metadata: ::core::option::Option<::prost_types::Struct>,
+}
+/// What an import did.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ImportMessagesResponse {
+    /// How many messages were recorded.
+    #[prost(int32, tag = "1")]
+    pub imported_count: i32,
+    /// How many were known.
+    #[prost(int32, tag = "2")]
+    pub known_count: i32,
+    /// How many dialogues began.
+    #[prost(int32, tag = "3")]
+    pub created_dialogue_count: i32,
+    /// What was left out.
+    #[prost(message, repeated, tag = "4")]
+    pub faults: ::prost::alloc::vec::Vec<ImportFault>,
+}
+/// A row that was left out.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ImportFault {
+    /// Whether it is one of the chats; else it is one of the messages.
+    #[prost(bool, tag = "1")]
+    pub chat: bool,
+    /// Its place among these, from 0.
+    #[prost(int32, tag = "2")]
+    pub index: i32,
+    /// Why, in one sentence.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// The helpdesk's word for where a dialogue stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -5695,6 +7688,48 @@ impl ControlHolder {
             "CONTROL_HOLDER_AGENT" => Some(Self::Agent),
             "CONTROL_HOLDER_HUMAN" => Some(Self::Human),
             "CONTROL_HOLDER_NOBODY" => Some(Self::Nobody),
+            _ => None,
+        }
+    }
+}
+/// What a vendor told of a message after it took it. The later in this list counts: vendors tell in any order, and of several
+/// ways that one tries, one that failed is mended by one that arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum DeliveryReceipt {
+    /// It told nothing.
+    Unspecified = 0,
+    /// It was handed on to the messenger.
+    Sent = 1,
+    /// It will not arrive, or was called off; `receipt_error` says why.
+    Failed = 2,
+    /// It is on the customer's device.
+    Delivered = 3,
+    /// The customer has seen it.
+    Read = 4,
+}
+impl DeliveryReceipt {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DELIVERY_RECEIPT_UNSPECIFIED",
+            Self::Sent => "DELIVERY_RECEIPT_SENT",
+            Self::Failed => "DELIVERY_RECEIPT_FAILED",
+            Self::Delivered => "DELIVERY_RECEIPT_DELIVERED",
+            Self::Read => "DELIVERY_RECEIPT_READ",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DELIVERY_RECEIPT_UNSPECIFIED" => Some(Self::Unspecified),
+            "DELIVERY_RECEIPT_SENT" => Some(Self::Sent),
+            "DELIVERY_RECEIPT_FAILED" => Some(Self::Failed),
+            "DELIVERY_RECEIPT_DELIVERED" => Some(Self::Delivered),
+            "DELIVERY_RECEIPT_READ" => Some(Self::Read),
             _ => None,
         }
     }
@@ -6225,6 +8260,65 @@ pub mod dialogues_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Lists contacts: the customers that dialogues are held with, newest first. ListDialogues gives the dialogues of one.
+        /// Reasons: PAGE_TOKEN_INVALID, FIELD_INVALID.
+        pub async fn list_contacts(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListContactsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListContactsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.DialoguesService/ListContacts",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.DialoguesService", "ListContacts"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes dialogues over from elsewhere, with what was said in them: history, which nobody answers. A batch is one
+        /// transaction. Repeating one changes nothing: what was imported is known by the ids it came with. Messages take their place
+        /// behind what the dialogue has, so a dialogue's messages must come in their order, over all batches; they keep their time. One row that is not as this contract asks is left out and named in the answer, and the rest
+        /// goes on. One `dialogue.imported` event tells of each dialogue that a batch touched (`data.messages`: how many), none of
+        /// single messages. Needs `dialogues:admin`. Reasons: FIELD_INVALID, CHANNEL_NOT_FOUND, OVERLOADED.
+        pub async fn import_messages(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ImportMessagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ImportMessagesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.DialoguesService/ImportMessages",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.DialoguesService", "ImportMessages"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -6347,6 +8441,27 @@ pub mod dialogues_service_server {
             request: tonic::Request<super::UpdateDialogueRequest>,
         ) -> std::result::Result<
             tonic::Response<super::UpdateDialogueResponse>,
+            tonic::Status,
+        >;
+        /// Lists contacts: the customers that dialogues are held with, newest first. ListDialogues gives the dialogues of one.
+        /// Reasons: PAGE_TOKEN_INVALID, FIELD_INVALID.
+        async fn list_contacts(
+            &self,
+            request: tonic::Request<super::ListContactsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListContactsResponse>,
+            tonic::Status,
+        >;
+        /// Takes dialogues over from elsewhere, with what was said in them: history, which nobody answers. A batch is one
+        /// transaction. Repeating one changes nothing: what was imported is known by the ids it came with. Messages take their place
+        /// behind what the dialogue has, so a dialogue's messages must come in their order, over all batches; they keep their time. One row that is not as this contract asks is left out and named in the answer, and the rest
+        /// goes on. One `dialogue.imported` event tells of each dialogue that a batch touched (`data.messages`: how many), none of
+        /// single messages. Needs `dialogues:admin`. Reasons: FIELD_INVALID, CHANNEL_NOT_FOUND, OVERLOADED.
+        async fn import_messages(
+            &self,
+            request: tonic::Request<super::ImportMessagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ImportMessagesResponse>,
             tonic::Status,
         >;
     }
@@ -7020,6 +9135,98 @@ pub mod dialogues_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/switchboard.v1.DialoguesService/ListContacts" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListContactsSvc<T: DialoguesService>(pub Arc<T>);
+                    impl<
+                        T: DialoguesService,
+                    > tonic::server::UnaryService<super::ListContactsRequest>
+                    for ListContactsSvc<T> {
+                        type Response = super::ListContactsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListContactsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DialoguesService>::list_contacts(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListContactsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.DialoguesService/ImportMessages" => {
+                    #[allow(non_camel_case_types)]
+                    struct ImportMessagesSvc<T: DialoguesService>(pub Arc<T>);
+                    impl<
+                        T: DialoguesService,
+                    > tonic::server::UnaryService<super::ImportMessagesRequest>
+                    for ImportMessagesSvc<T> {
+                        type Response = super::ImportMessagesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ImportMessagesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DialoguesService>::import_messages(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ImportMessagesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -7494,14 +9701,29 @@ pub struct Event {
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
     /// Output only. What happened: `agent.created`, `agent.updated`, `agent.deleted`, `channel.created`, `channel.updated`,
-    /// `channel.deleted`, `dialogue.created`, `dialogue.updated`, `dialogue.attribute_set`, `dialogue.control_changed`
+    /// `channel.deleted`, `dialogue.created`, `dialogue.updated` (`data.attributes`, or `data.contact_id` and `data.crm` when a message told of them),
+    /// `dialogue.imported` (`data.messages`: how many), `contact.created`, `contact.updated`, `dialogue.attribute_set`, `dialogue.control_changed`
     /// (`data`: `from`, `to`, `reason`, `by`), `message.received`, `message.conflict`, `message.replied`, `message.sent` (by a
-    /// person, a program or Switchboard), `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.failed` (an attempt
+    /// person, a program or Switchboard), `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.receipt` (the vendor told that it was sent on,
+    /// arrived, was read or failed), `delivery.failed` (an attempt
     /// failed, another follows), `delivery.uncertain` (it may have arrived, another follows), `delivery.held`,
     /// `delivery.resolved`, `delivery.withheld`, `delivery.dead`, `delivery.retried`, `webhook.quarantined`, `endpoint.created`,
     /// `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why),
     /// `integration.created`, `integration.updated`, `integration.deleted`, `integration.health_changed` (`data`: `health`,
     /// `last_error`, `remedy`). Dispatches to endpoints leave no events: they would be dispatched in turn.
+    /// `integration.subscribed` (`data.reason`: the vendor's calls to us were `missing`, `disabled` or `incomplete` and are not any
+    /// more) and `integration.subscription_failed` (`data.last_error`).
+    /// What a CRM tells of its account, with the integration as the subject and in `data` `integration_id`,
+    /// `inbound_webhook_id`, and what was told, ids as numbers and moments in RFC 3339: `lead.added`, `lead.updated`,
+    /// `lead.stage_changed` (`pipeline_id`, `status_id`, `old_pipeline_id`, `old_status_id`), `lead.deleted`, `lead.restored`,
+    /// `lead.responsible_changed`, all with `lead_id`; `contact.added`, `contact.updated`, `contact.deleted`,
+    /// `contact.restored`, `contact.responsible_changed` (`type` `contact` with `contact_id`, or `company` with `company_id`);
+    /// `customer.added` … `customer.responsible_changed`; `note.added` (`note_id`, `text`, `entity_type`, `entity_id`);
+    /// `task.added`, `task.updated`, `task.deleted`, `task.responsible_changed` (`task_id`, `is_completed`);
+    /// `talk.added`, `talk.updated`; `unsorted.added`, `unsorted.updated`, `unsorted.accepted`, `unsorted.declined`,
+    /// `unsorted.deleted` (`uid`); `message.received` and `message.sent` of chats that are no channel's (`crm_message_id`,
+    /// `text`, without `message`); and `crm.unknown` of all that there is no word for (`entity`, `action`, `item` as it came).
+    /// They are hints: nobody signed them, and a repeat of one that tells no moment is told from it for two hours only.
     /// `budget.exhausted` tells, once for each budget and day, of a call that did not fit (`data`: `scope`,
     /// `period`, `unit`, `most`, `used`, `reserved`, `asked`; the subject is the dialogue, agent or workspace), `agent.previewed` and `agent.replayed` of what PreviewReply and ReplayDialogues cost (`data.usage`).
     #[prost(string, tag = "2")]
@@ -7515,7 +9737,7 @@ pub struct Event {
     /// Output only. The dialogue it is about. Empty: none.
     #[prost(string, tag = "5")]
     pub dialogue_id: ::prost::alloc::string::String,
-    /// Output only. The id of the message, turn, delivery, channel, agent, inbound webhook or endpoint it is about, as
+    /// Output only. The id of the message, turn, delivery, channel, agent, contact, inbound webhook or endpoint it is about, as
     /// its type says.
     #[prost(string, tag = "6")]
     pub subject_id: ::prost::alloc::string::String,
@@ -7986,1388 +10208,16 @@ pub mod events_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
-/// A workspace's connection to one vendor.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Integration {
-    /// Output only. UUIDv7 of the integration.
-    #[prost(string, tag = "1")]
-    pub id: ::prost::alloc::string::String,
-    /// Required. Immutable. The vendor's id, of ListVendors.
-    #[prost(string, tag = "2")]
-    pub vendor: ::prost::alloc::string::String,
-    /// Required. A name for people, 1 to 200 characters.
-    #[prost(string, tag = "3")]
-    pub display_name: ::prost::alloc::string::String,
-    /// The vendor's own settings, as its `settings_schema` says; an unknown member is an error.
-    #[prost(message, optional, tag = "4")]
-    pub settings: ::core::option::Option<::prost_types::Struct>,
-    /// Input only. Credentials by name, of the vendor's `credential_fields`; each up to 16,384 bytes. On an update each one that
-    /// is named replaces what is kept under its name, an empty one takes it away, and the others stay. Never read back.
-    #[prost(btree_map = "string, string", tag = "5")]
-    pub credentials: ::prost::alloc::collections::BTreeMap<
-        ::prost::alloc::string::String,
-        ::prost::alloc::string::String,
-    >,
-    /// Output only. Which credentials are set, by name.
-    #[prost(message, repeated, tag = "6")]
-    pub credential_states: ::prost::alloc::vec::Vec<CredentialState>,
-    /// Output only. Whether it works, as far as is known.
-    #[prost(enumeration = "IntegrationHealth", tag = "7")]
-    pub health: i32,
-    /// Output only. What went wrong last, in one sentence without secrets. Empty while nothing has since `health` was UNKNOWN or
-    /// HEALTHY.
-    #[prost(string, tag = "8")]
-    pub last_error: ::prost::alloc::string::String,
-    /// Output only. What to do about it.
-    #[prost(string, tag = "9")]
-    pub remedy: ::prost::alloc::string::String,
-    /// Output only. When that went wrong.
-    #[prost(message, optional, tag = "10")]
-    pub last_error_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Output only. When it was last checked. Not set: never.
-    #[prost(message, optional, tag = "11")]
-    pub check_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Output only. When it was created.
-    #[prost(message, optional, tag = "12")]
-    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Output only. When it was last changed; its health doesn't count.
-    #[prost(message, optional, tag = "13")]
-    pub update_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Output only. What a person granted by OAuth 2.0. Not set: nothing.
-    #[prost(message, optional, tag = "14")]
-    pub grant: ::core::option::Option<Grant>,
-}
-/// What a person granted by OAuth 2.0, without the tokens.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Grant {
-    /// When the person consented.
-    #[prost(message, optional, tag = "1")]
-    pub grant_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// When the tokens were renewed last.
-    #[prost(message, optional, tag = "2")]
-    pub refresh_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// When the access token stops working. Not set: the vendor didn't say.
-    #[prost(message, optional, tag = "3")]
-    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
-}
-/// What is known of a credential.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct CredentialState {
-    /// Its name, of the vendor's `credential_fields`.
-    #[prost(string, tag = "1")]
-    pub name: ::prost::alloc::string::String,
-    /// Whether it is set.
-    #[prost(bool, tag = "2")]
-    pub set: bool,
-    /// Since when. Not set: it isn't.
-    #[prost(message, optional, tag = "3")]
-    pub set_time: ::core::option::Option<::prost_types::Timestamp>,
-}
-/// Asks for a new integration.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct CreateIntegrationRequest {
-    /// Required. The integration to make; output-only fields are ignored.
-    #[prost(message, optional, tag = "1")]
-    pub integration: ::core::option::Option<Integration>,
-    /// A UUID of the caller's choice that makes a repeat safe. Empty: no protection against repeats.
-    #[prost(string, tag = "2")]
-    pub request_id: ::prost::alloc::string::String,
-}
-/// The new integration.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct CreateIntegrationResponse {
-    /// The integration as stored.
-    #[prost(message, optional, tag = "1")]
-    pub integration: ::core::option::Option<Integration>,
-}
-/// Asks for one integration.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct GetIntegrationRequest {
-    /// Required. The integration's id.
-    #[prost(string, tag = "1")]
-    pub id: ::prost::alloc::string::String,
-}
-/// One integration.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct GetIntegrationResponse {
-    /// The integration.
-    #[prost(message, optional, tag = "1")]
-    pub integration: ::core::option::Option<Integration>,
-}
-/// Asks for a page of integrations.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ListIntegrationsRequest {
-    /// How many at most. 0: 50. Above 1,000: 1,000.
-    #[prost(int32, tag = "1")]
-    pub page_size: i32,
-    /// The `next_page_token` of the page before. Empty: the first page.
-    #[prost(string, tag = "2")]
-    pub page_token: ::prost::alloc::string::String,
-    /// Only those of this vendor. Empty: of any.
-    #[prost(string, tag = "3")]
-    pub vendor: ::prost::alloc::string::String,
-}
-/// A page of integrations.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ListIntegrationsResponse {
-    /// The page.
-    #[prost(message, repeated, tag = "1")]
-    pub integrations: ::prost::alloc::vec::Vec<Integration>,
-    /// Gives the next page. Empty: this is the last.
-    #[prost(string, tag = "2")]
-    pub next_page_token: ::prost::alloc::string::String,
-}
-/// Asks for a change of an integration.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct UpdateIntegrationRequest {
-    /// Required. The integration with its `id` and the new values.
-    #[prost(message, optional, tag = "1")]
-    pub integration: ::core::option::Option<Integration>,
-    /// Required. Which fields to change: `display_name`, `settings` (as a whole), `credentials` (those that are named).
-    #[prost(message, optional, tag = "2")]
-    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
-}
-/// The changed integration.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct UpdateIntegrationResponse {
-    /// The integration as stored now.
-    #[prost(message, optional, tag = "1")]
-    pub integration: ::core::option::Option<Integration>,
-}
-/// Asks for the deletion of an integration.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DeleteIntegrationRequest {
-    /// Required. The integration's id.
-    #[prost(string, tag = "1")]
-    pub id: ::prost::alloc::string::String,
-}
-/// The integration is gone.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DeleteIntegrationResponse {}
-/// Asks for a check.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct CheckIntegrationRequest {
-    /// Required. The integration's id.
-    #[prost(string, tag = "1")]
-    pub id: ::prost::alloc::string::String,
-}
-/// What a check found.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct CheckIntegrationResponse {
-    /// The integration with the health that follows from it.
-    #[prost(message, optional, tag = "1")]
-    pub integration: ::core::option::Option<Integration>,
-    /// What was tried, in order.
-    #[prost(message, repeated, tag = "2")]
-    pub steps: ::prost::alloc::vec::Vec<CheckStep>,
-}
-/// One step of a check.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct CheckStep {
-    /// What was tried, such as `credentials`.
-    #[prost(string, tag = "1")]
-    pub name: ::prost::alloc::string::String,
-    /// What came of it.
-    #[prost(enumeration = "CheckOutcome", tag = "2")]
-    pub outcome: i32,
-    /// What was seen, in one sentence.
-    #[prost(string, tag = "3")]
-    pub detail: ::prost::alloc::string::String,
-    /// What to do about it. Empty: nothing.
-    #[prost(string, tag = "4")]
-    pub remedy: ::prost::alloc::string::String,
-}
-/// Asks for a fresh data key.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct RotateIntegrationRequest {
-    /// Required. The integration's id.
-    #[prost(string, tag = "1")]
-    pub id: ::prost::alloc::string::String,
-}
-/// The data key is a fresh one.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct RotateIntegrationResponse {
-    /// The integration.
-    #[prost(message, optional, tag = "1")]
-    pub integration: ::core::option::Option<Integration>,
-}
-/// Asks for an authorization.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct StartAuthorizationRequest {
-    /// Required. The integration's id.
-    #[prost(string, tag = "1")]
-    pub id: ::prost::alloc::string::String,
-}
-/// An authorization that has begun.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct StartAuthorizationResponse {
-    /// The vendor's page, to be opened in the browser of a person who may give access to the account.
-    #[prost(string, tag = "1")]
-    pub authorize_url: ::prost::alloc::string::String,
-    /// Until when that person may come back.
-    #[prost(message, optional, tag = "2")]
-    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
-}
-/// Asks for the vendors.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ListVendorsRequest {}
-/// The vendors, all of them.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ListVendorsResponse {
-    /// Each vendor once.
-    #[prost(message, repeated, tag = "1")]
-    pub vendors: ::prost::alloc::vec::Vec<Vendor>,
-}
-/// An outside company, or a kind of endpoint, that the server can talk to.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Vendor {
-    /// Its id.
-    #[prost(string, tag = "1")]
-    pub id: ::prost::alloc::string::String,
-    /// Its name for people.
-    #[prost(string, tag = "2")]
-    pub display_name: ::prost::alloc::string::String,
-    /// Where its API is described.
-    #[prost(string, tag = "3")]
-    pub docs_url: ::prost::alloc::string::String,
-    /// What it can do: `receive` messages, `send` messages, be an `engine`, be connected by an integration (`connect`), be
-    /// let into by a person (`authorize`: see StartAuthorization). Others may come.
-    #[prost(string, repeated, tag = "4")]
-    pub capabilities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// JSON Schema (2020-12) of an integration's `settings`: what a form can be drawn from. Not set: it can't be connected.
-    #[prost(message, optional, tag = "5")]
-    pub settings_schema: ::core::option::Option<::prost_types::Struct>,
-    /// The credentials it wants.
-    #[prost(message, repeated, tag = "6")]
-    pub credential_fields: ::prost::alloc::vec::Vec<CredentialField>,
-}
-/// A credential that a vendor wants.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct CredentialField {
-    /// Its name in `credentials`, such as `api_key`.
-    #[prost(string, tag = "1")]
-    pub name: ::prost::alloc::string::String,
-    /// Its name for people.
-    #[prost(string, tag = "2")]
-    pub display_name: ::prost::alloc::string::String,
-    /// What it is and where it is found.
-    #[prost(string, tag = "3")]
-    pub description: ::prost::alloc::string::String,
-    /// Whether nothing works without it.
-    #[prost(bool, tag = "4")]
-    pub required: bool,
-}
-/// Whether an integration works, as far as is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum IntegrationHealth {
-    /// Not used.
-    Unspecified = 0,
-    /// It was not tried since it was made or changed.
-    Unknown = 1,
-    /// It worked when it was last tried.
-    Healthy = 2,
-    /// A check found something that doesn't work.
-    Failing = 3,
-    /// The vendor refused the credentials: nothing works until there are others.
-    NeedsAuthorization = 4,
-}
-impl IntegrationHealth {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "INTEGRATION_HEALTH_UNSPECIFIED",
-            Self::Unknown => "INTEGRATION_HEALTH_UNKNOWN",
-            Self::Healthy => "INTEGRATION_HEALTH_HEALTHY",
-            Self::Failing => "INTEGRATION_HEALTH_FAILING",
-            Self::NeedsAuthorization => "INTEGRATION_HEALTH_NEEDS_AUTHORIZATION",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "INTEGRATION_HEALTH_UNSPECIFIED" => Some(Self::Unspecified),
-            "INTEGRATION_HEALTH_UNKNOWN" => Some(Self::Unknown),
-            "INTEGRATION_HEALTH_HEALTHY" => Some(Self::Healthy),
-            "INTEGRATION_HEALTH_FAILING" => Some(Self::Failing),
-            "INTEGRATION_HEALTH_NEEDS_AUTHORIZATION" => Some(Self::NeedsAuthorization),
-            _ => None,
-        }
-    }
-}
-/// What came of a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum CheckOutcome {
-    /// Not used.
-    Unspecified = 0,
-    /// It works.
-    Passed = 1,
-    /// It doesn't.
-    Failed = 2,
-    /// It was not tried, because an earlier one failed.
-    Skipped = 3,
-}
-impl CheckOutcome {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "CHECK_OUTCOME_UNSPECIFIED",
-            Self::Passed => "CHECK_OUTCOME_PASSED",
-            Self::Failed => "CHECK_OUTCOME_FAILED",
-            Self::Skipped => "CHECK_OUTCOME_SKIPPED",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "CHECK_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
-            "CHECK_OUTCOME_PASSED" => Some(Self::Passed),
-            "CHECK_OUTCOME_FAILED" => Some(Self::Failed),
-            "CHECK_OUTCOME_SKIPPED" => Some(Self::Skipped),
-            _ => None,
-        }
-    }
-}
-/// Generated client implementations.
-#[cfg(feature = "client")]
-pub mod integrations_service_client {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value,
-    )]
-    use tonic::codegen::*;
-    use tonic::codegen::http::Uri;
-    /// Integrations: a workspace's connections to vendors. Reading needs `integrations:read`, changing and checking
-    /// `integrations:write`, rotating `integrations:admin`.
-    #[derive(Debug, Clone)]
-    pub struct IntegrationsServiceClient<T> {
-        inner: tonic::client::Grpc<T>,
-    }
-    impl IntegrationsServiceClient<tonic::transport::Channel> {
-        /// Attempt to create a new client by connecting to a given endpoint.
-        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
-        where
-            D: TryInto<tonic::transport::Endpoint>,
-            D::Error: Into<StdError>,
-        {
-            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
-            Ok(Self::new(conn))
-        }
-    }
-    impl<T> IntegrationsServiceClient<T>
-    where
-        T: tonic::client::GrpcService<tonic::body::Body>,
-        T::Error: Into<StdError>,
-        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
-        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
-    {
-        pub fn new(inner: T) -> Self {
-            let inner = tonic::client::Grpc::new(inner);
-            Self { inner }
-        }
-        pub fn with_origin(inner: T, origin: Uri) -> Self {
-            let inner = tonic::client::Grpc::with_origin(inner, origin);
-            Self { inner }
-        }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> IntegrationsServiceClient<InterceptedService<T, F>>
-        where
-            F: tonic::service::Interceptor,
-            T::ResponseBody: Default,
-            T: tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-                Response = http::Response<
-                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
-                >,
-            >,
-            <T as tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
-        {
-            IntegrationsServiceClient::new(InterceptedService::new(inner, interceptor))
-        }
-        /// Compress requests with the given encoding.
-        ///
-        /// This requires the server to support it otherwise it might respond with an
-        /// error.
-        #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.send_compressed(encoding);
-            self
-        }
-        /// Enable decompressing responses.
-        #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.accept_compressed(encoding);
-            self
-        }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
-        #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_decoding_message_size(limit);
-            self
-        }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
-        #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_encoding_message_size(limit);
-            self
-        }
-        /// Connects the workspace to a vendor: keeps settings and credentials, and calls nobody; CheckIntegration does. With a
-        /// `request_id`, a repeat within 24 hours answers with the integration that the first call made. Reasons: FIELD_INVALID,
-        /// TARGET_FORBIDDEN, REQUEST_ID_REUSED.
-        pub async fn create_integration(
-            &mut self,
-            request: impl tonic::IntoRequest<super::CreateIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::CreateIntegrationResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/switchboard.v1.IntegrationsService/CreateIntegration",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new(
-                        "switchboard.v1.IntegrationsService",
-                        "CreateIntegration",
-                    ),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Reads one integration, without its credentials. Reasons: INTEGRATION_NOT_FOUND.
-        pub async fn get_integration(
-            &mut self,
-            request: impl tonic::IntoRequest<super::GetIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::GetIntegrationResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/switchboard.v1.IntegrationsService/GetIntegration",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new(
-                        "switchboard.v1.IntegrationsService",
-                        "GetIntegration",
-                    ),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Lists integrations, oldest first. Reasons: FIELD_INVALID, PAGE_TOKEN_INVALID.
-        pub async fn list_integrations(
-            &mut self,
-            request: impl tonic::IntoRequest<super::ListIntegrationsRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::ListIntegrationsResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/switchboard.v1.IntegrationsService/ListIntegrations",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new(
-                        "switchboard.v1.IntegrationsService",
-                        "ListIntegrations",
-                    ),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Changes the fields named in the mask, all or none. Other settings or credentials make its health UNKNOWN until it is
-        /// used or checked. Calls that are under way finish with what they began with. Reasons: INTEGRATION_NOT_FOUND,
-        /// FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN, SECRET_KEY_MISSING.
-        pub async fn update_integration(
-            &mut self,
-            request: impl tonic::IntoRequest<super::UpdateIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::UpdateIntegrationResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/switchboard.v1.IntegrationsService/UpdateIntegration",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new(
-                        "switchboard.v1.IntegrationsService",
-                        "UpdateIntegration",
-                    ),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Deletes an integration that no agent uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
-        /// INTEGRATION_IN_USE.
-        pub async fn delete_integration(
-            &mut self,
-            request: impl tonic::IntoRequest<super::DeleteIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::DeleteIntegrationResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/switchboard.v1.IntegrationsService/DeleteIntegration",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new(
-                        "switchboard.v1.IntegrationsService",
-                        "DeleteIntegration",
-                    ),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Tries an integration step by step, and keeps what came of it as its health. Changes nothing at the vendor. Reasons:
-        /// INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING.
-        pub async fn check_integration(
-            &mut self,
-            request: impl tonic::IntoRequest<super::CheckIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::CheckIntegrationResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/switchboard.v1.IntegrationsService/CheckIntegration",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new(
-                        "switchboard.v1.IntegrationsService",
-                        "CheckIntegration",
-                    ),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Gives an integration a fresh data key and encrypts its credentials anew with it, all or nothing. The credentials stay
-        /// what they are. Reasons: INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING.
-        pub async fn rotate_integration(
-            &mut self,
-            request: impl tonic::IntoRequest<super::RotateIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::RotateIntegrationResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/switchboard.v1.IntegrationsService/RotateIntegration",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new(
-                        "switchboard.v1.IntegrationsService",
-                        "RotateIntegration",
-                    ),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Begins an authorization by OAuth 2.0: gives the page on which a person lets the workspace into an account. The vendor
-        /// sends them back to `GET /oauth/callback` of the public listener, once and within ten minutes; what they granted is then
-        /// kept, and renewed ahead of its end for as long as the vendor does. Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING,
-        /// SECRET_KEY_MISSING.
-        pub async fn start_authorization(
-            &mut self,
-            request: impl tonic::IntoRequest<super::StartAuthorizationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::StartAuthorizationResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/switchboard.v1.IntegrationsService/StartAuthorization",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new(
-                        "switchboard.v1.IntegrationsService",
-                        "StartAuthorization",
-                    ),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-        /// Lists the vendors that this server knows, and what each wants to know before it can be called.
-        pub async fn list_vendors(
-            &mut self,
-            request: impl tonic::IntoRequest<super::ListVendorsRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::ListVendorsResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/switchboard.v1.IntegrationsService/ListVendors",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new("switchboard.v1.IntegrationsService", "ListVendors"),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-    }
-}
-/// Generated server implementations.
-#[cfg(feature = "server")]
-pub mod integrations_service_server {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value,
-    )]
-    use tonic::codegen::*;
-    /// Generated trait containing gRPC methods that should be implemented for use with IntegrationsServiceServer.
-    #[async_trait]
-    pub trait IntegrationsService: std::marker::Send + std::marker::Sync + 'static {
-        /// Connects the workspace to a vendor: keeps settings and credentials, and calls nobody; CheckIntegration does. With a
-        /// `request_id`, a repeat within 24 hours answers with the integration that the first call made. Reasons: FIELD_INVALID,
-        /// TARGET_FORBIDDEN, REQUEST_ID_REUSED.
-        async fn create_integration(
-            &self,
-            request: tonic::Request<super::CreateIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::CreateIntegrationResponse>,
-            tonic::Status,
-        >;
-        /// Reads one integration, without its credentials. Reasons: INTEGRATION_NOT_FOUND.
-        async fn get_integration(
-            &self,
-            request: tonic::Request<super::GetIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::GetIntegrationResponse>,
-            tonic::Status,
-        >;
-        /// Lists integrations, oldest first. Reasons: FIELD_INVALID, PAGE_TOKEN_INVALID.
-        async fn list_integrations(
-            &self,
-            request: tonic::Request<super::ListIntegrationsRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::ListIntegrationsResponse>,
-            tonic::Status,
-        >;
-        /// Changes the fields named in the mask, all or none. Other settings or credentials make its health UNKNOWN until it is
-        /// used or checked. Calls that are under way finish with what they began with. Reasons: INTEGRATION_NOT_FOUND,
-        /// FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN, SECRET_KEY_MISSING.
-        async fn update_integration(
-            &self,
-            request: tonic::Request<super::UpdateIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::UpdateIntegrationResponse>,
-            tonic::Status,
-        >;
-        /// Deletes an integration that no agent uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
-        /// INTEGRATION_IN_USE.
-        async fn delete_integration(
-            &self,
-            request: tonic::Request<super::DeleteIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::DeleteIntegrationResponse>,
-            tonic::Status,
-        >;
-        /// Tries an integration step by step, and keeps what came of it as its health. Changes nothing at the vendor. Reasons:
-        /// INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING.
-        async fn check_integration(
-            &self,
-            request: tonic::Request<super::CheckIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::CheckIntegrationResponse>,
-            tonic::Status,
-        >;
-        /// Gives an integration a fresh data key and encrypts its credentials anew with it, all or nothing. The credentials stay
-        /// what they are. Reasons: INTEGRATION_NOT_FOUND, SECRET_KEY_MISSING.
-        async fn rotate_integration(
-            &self,
-            request: tonic::Request<super::RotateIntegrationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::RotateIntegrationResponse>,
-            tonic::Status,
-        >;
-        /// Begins an authorization by OAuth 2.0: gives the page on which a person lets the workspace into an account. The vendor
-        /// sends them back to `GET /oauth/callback` of the public listener, once and within ten minutes; what they granted is then
-        /// kept, and renewed ahead of its end for as long as the vendor does. Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING,
-        /// SECRET_KEY_MISSING.
-        async fn start_authorization(
-            &self,
-            request: tonic::Request<super::StartAuthorizationRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::StartAuthorizationResponse>,
-            tonic::Status,
-        >;
-        /// Lists the vendors that this server knows, and what each wants to know before it can be called.
-        async fn list_vendors(
-            &self,
-            request: tonic::Request<super::ListVendorsRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::ListVendorsResponse>,
-            tonic::Status,
-        >;
-    }
-    /// Integrations: a workspace's connections to vendors. Reading needs `integrations:read`, changing and checking
-    /// `integrations:write`, rotating `integrations:admin`.
-    #[derive(Debug)]
-    pub struct IntegrationsServiceServer<T> {
-        inner: Arc<T>,
-        accept_compression_encodings: EnabledCompressionEncodings,
-        send_compression_encodings: EnabledCompressionEncodings,
-        max_decoding_message_size: Option<usize>,
-        max_encoding_message_size: Option<usize>,
-    }
-    impl<T> IntegrationsServiceServer<T> {
-        pub fn new(inner: T) -> Self {
-            Self::from_arc(Arc::new(inner))
-        }
-        pub fn from_arc(inner: Arc<T>) -> Self {
-            Self {
-                inner,
-                accept_compression_encodings: Default::default(),
-                send_compression_encodings: Default::default(),
-                max_decoding_message_size: None,
-                max_encoding_message_size: None,
-            }
-        }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> InterceptedService<Self, F>
-        where
-            F: tonic::service::Interceptor,
-        {
-            InterceptedService::new(Self::new(inner), interceptor)
-        }
-        /// Enable decompressing requests with the given encoding.
-        #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.accept_compression_encodings.enable(encoding);
-            self
-        }
-        /// Compress responses with the given encoding, if the client supports it.
-        #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.send_compression_encodings.enable(encoding);
-            self
-        }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
-        #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.max_decoding_message_size = Some(limit);
-            self
-        }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
-        #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.max_encoding_message_size = Some(limit);
-            self
-        }
-    }
-    impl<T, B> tonic::codegen::Service<http::Request<B>> for IntegrationsServiceServer<T>
-    where
-        T: IntegrationsService,
-        B: Body + std::marker::Send + 'static,
-        B::Error: Into<StdError> + std::marker::Send + 'static,
-    {
-        type Response = http::Response<tonic::body::Body>;
-        type Error = std::convert::Infallible;
-        type Future = BoxFuture<Self::Response, Self::Error>;
-        fn poll_ready(
-            &mut self,
-            _cx: &mut Context<'_>,
-        ) -> Poll<std::result::Result<(), Self::Error>> {
-            Poll::Ready(Ok(()))
-        }
-        fn call(&mut self, req: http::Request<B>) -> Self::Future {
-            match req.uri().path() {
-                "/switchboard.v1.IntegrationsService/CreateIntegration" => {
-                    #[allow(non_camel_case_types)]
-                    struct CreateIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
-                    impl<
-                        T: IntegrationsService,
-                    > tonic::server::UnaryService<super::CreateIntegrationRequest>
-                    for CreateIntegrationSvc<T> {
-                        type Response = super::CreateIntegrationResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::CreateIntegrationRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as IntegrationsService>::create_integration(
-                                        &inner,
-                                        request,
-                                    )
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = CreateIntegrationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/switchboard.v1.IntegrationsService/GetIntegration" => {
-                    #[allow(non_camel_case_types)]
-                    struct GetIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
-                    impl<
-                        T: IntegrationsService,
-                    > tonic::server::UnaryService<super::GetIntegrationRequest>
-                    for GetIntegrationSvc<T> {
-                        type Response = super::GetIntegrationResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::GetIntegrationRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as IntegrationsService>::get_integration(&inner, request)
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = GetIntegrationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/switchboard.v1.IntegrationsService/ListIntegrations" => {
-                    #[allow(non_camel_case_types)]
-                    struct ListIntegrationsSvc<T: IntegrationsService>(pub Arc<T>);
-                    impl<
-                        T: IntegrationsService,
-                    > tonic::server::UnaryService<super::ListIntegrationsRequest>
-                    for ListIntegrationsSvc<T> {
-                        type Response = super::ListIntegrationsResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::ListIntegrationsRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as IntegrationsService>::list_integrations(
-                                        &inner,
-                                        request,
-                                    )
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = ListIntegrationsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/switchboard.v1.IntegrationsService/UpdateIntegration" => {
-                    #[allow(non_camel_case_types)]
-                    struct UpdateIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
-                    impl<
-                        T: IntegrationsService,
-                    > tonic::server::UnaryService<super::UpdateIntegrationRequest>
-                    for UpdateIntegrationSvc<T> {
-                        type Response = super::UpdateIntegrationResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::UpdateIntegrationRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as IntegrationsService>::update_integration(
-                                        &inner,
-                                        request,
-                                    )
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = UpdateIntegrationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/switchboard.v1.IntegrationsService/DeleteIntegration" => {
-                    #[allow(non_camel_case_types)]
-                    struct DeleteIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
-                    impl<
-                        T: IntegrationsService,
-                    > tonic::server::UnaryService<super::DeleteIntegrationRequest>
-                    for DeleteIntegrationSvc<T> {
-                        type Response = super::DeleteIntegrationResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::DeleteIntegrationRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as IntegrationsService>::delete_integration(
-                                        &inner,
-                                        request,
-                                    )
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = DeleteIntegrationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/switchboard.v1.IntegrationsService/CheckIntegration" => {
-                    #[allow(non_camel_case_types)]
-                    struct CheckIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
-                    impl<
-                        T: IntegrationsService,
-                    > tonic::server::UnaryService<super::CheckIntegrationRequest>
-                    for CheckIntegrationSvc<T> {
-                        type Response = super::CheckIntegrationResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::CheckIntegrationRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as IntegrationsService>::check_integration(
-                                        &inner,
-                                        request,
-                                    )
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = CheckIntegrationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/switchboard.v1.IntegrationsService/RotateIntegration" => {
-                    #[allow(non_camel_case_types)]
-                    struct RotateIntegrationSvc<T: IntegrationsService>(pub Arc<T>);
-                    impl<
-                        T: IntegrationsService,
-                    > tonic::server::UnaryService<super::RotateIntegrationRequest>
-                    for RotateIntegrationSvc<T> {
-                        type Response = super::RotateIntegrationResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::RotateIntegrationRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as IntegrationsService>::rotate_integration(
-                                        &inner,
-                                        request,
-                                    )
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = RotateIntegrationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/switchboard.v1.IntegrationsService/StartAuthorization" => {
-                    #[allow(non_camel_case_types)]
-                    struct StartAuthorizationSvc<T: IntegrationsService>(pub Arc<T>);
-                    impl<
-                        T: IntegrationsService,
-                    > tonic::server::UnaryService<super::StartAuthorizationRequest>
-                    for StartAuthorizationSvc<T> {
-                        type Response = super::StartAuthorizationResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::StartAuthorizationRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as IntegrationsService>::start_authorization(
-                                        &inner,
-                                        request,
-                                    )
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = StartAuthorizationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/switchboard.v1.IntegrationsService/ListVendors" => {
-                    #[allow(non_camel_case_types)]
-                    struct ListVendorsSvc<T: IntegrationsService>(pub Arc<T>);
-                    impl<
-                        T: IntegrationsService,
-                    > tonic::server::UnaryService<super::ListVendorsRequest>
-                    for ListVendorsSvc<T> {
-                        type Response = super::ListVendorsResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::ListVendorsRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as IntegrationsService>::list_vendors(&inner, request)
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = ListVendorsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                _ => {
-                    Box::pin(async move {
-                        let mut response = http::Response::new(
-                            tonic::body::Body::default(),
-                        );
-                        let headers = response.headers_mut();
-                        headers
-                            .insert(
-                                tonic::Status::GRPC_STATUS,
-                                (tonic::Code::Unimplemented as i32).into(),
-                            );
-                        headers
-                            .insert(
-                                http::header::CONTENT_TYPE,
-                                tonic::metadata::GRPC_CONTENT_TYPE,
-                            );
-                        Ok(response)
-                    })
-                }
-            }
-        }
-    }
-    impl<T> Clone for IntegrationsServiceServer<T> {
-        fn clone(&self) -> Self {
-            let inner = self.inner.clone();
-            Self {
-                inner,
-                accept_compression_encodings: self.accept_compression_encodings,
-                send_compression_encodings: self.send_compression_encodings,
-                max_decoding_message_size: self.max_decoding_message_size,
-                max_encoding_message_size: self.max_encoding_message_size,
-            }
-        }
-    }
-    /// Generated gRPC service name
-    pub const SERVICE_NAME: &str = "switchboard.v1.IntegrationsService";
-    impl<T> tonic::server::NamedService for IntegrationsServiceServer<T> {
-        const NAME: &'static str = SERVICE_NAME;
-    }
-}
 /// A raw call as received, kept with what became of it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct InboundWebhook {
     /// Output only. UUIDv7 of the webhook.
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
-    /// Output only. The channel it was for.
+    /// Output only. The channel it was for. Empty: it was for an integration.
     #[prost(string, tag = "2")]
     pub channel_id: ::prost::alloc::string::String,
-    /// Output only. The door it came through: `new_message`, `hooks`, `grpc` or `replay`.
+    /// Output only. The door it came through: `new_message`, `hooks`, `grpc`, `crm` or `replay`.
     #[prost(string, tag = "3")]
     pub route: ::prost::alloc::string::String,
     /// Output only. The request's headers, names in lower case; credentials are `\[redacted\]`. Set by GetInboundWebhook only.
@@ -9394,6 +10244,9 @@ pub struct InboundWebhook {
     /// Output only. When it was received.
     #[prost(message, optional, tag = "10")]
     pub receive_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. The integration whose account it tells of. Empty: it was for a channel.
+    #[prost(string, tag = "20")]
+    pub integration_id: ::prost::alloc::string::String,
 }
 /// One message from outside.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -9417,6 +10270,19 @@ pub struct ReceiveMessageRequest {
     /// What it carries beside its text, up to 10 parts.
     #[prost(message, repeated, tag = "6")]
     pub parts: ::prost::alloc::vec::Vec<MessagePart>,
+    /// What is told of the customer. The contact that has one of these identities is the dialogue's from now on; a new one is
+    /// made where none has. Not set: nothing changes.
+    #[prost(message, optional, tag = "20")]
+    pub contact: ::core::option::Option<ToldContact>,
+    /// What a CRM knows the dialogue as. What is empty in it doesn't change.
+    #[prost(message, optional, tag = "21")]
+    pub crm: ::core::option::Option<CrmReferences>,
+    /// What is to be kept with the message, up to 16,384 bytes as JSON. No engine is given it.
+    #[prost(message, optional, tag = "22")]
+    pub metadata: ::core::option::Option<::prost_types::Struct>,
+    /// When the message was written. Kept and shown; the order of messages is that of their arrival.
+    #[prost(message, optional, tag = "23")]
+    pub send_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// The message is committed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -9449,6 +10315,9 @@ pub struct ListInboundWebhooksRequest {
     /// Only those with this outcome. Unspecified: with any.
     #[prost(enumeration = "InboundOutcome", tag = "4")]
     pub outcome: i32,
+    /// Only those of this integration. Empty: of any.
+    #[prost(string, tag = "20")]
+    pub integration_id: ::prost::alloc::string::String,
 }
 /// A page of inbound webhooks.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -9823,6 +10692,8 @@ pub enum InboundOutcome {
     Conflict = 3,
     /// It could not be understood; `reason` says why. ReplayInboundWebhook tries again.
     Quarantined = 4,
+    /// It was understood, and there is nothing to do about it; `reason` says why.
+    Ignored = 5,
 }
 impl InboundOutcome {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -9836,6 +10707,7 @@ impl InboundOutcome {
             Self::Duplicate => "INBOUND_OUTCOME_DUPLICATE",
             Self::Conflict => "INBOUND_OUTCOME_CONFLICT",
             Self::Quarantined => "INBOUND_OUTCOME_QUARANTINED",
+            Self::Ignored => "INBOUND_OUTCOME_IGNORED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -9846,6 +10718,7 @@ impl InboundOutcome {
             "INBOUND_OUTCOME_DUPLICATE" => Some(Self::Duplicate),
             "INBOUND_OUTCOME_CONFLICT" => Some(Self::Conflict),
             "INBOUND_OUTCOME_QUARANTINED" => Some(Self::Quarantined),
+            "INBOUND_OUTCOME_IGNORED" => Some(Self::Ignored),
             _ => None,
         }
     }
@@ -10032,7 +10905,7 @@ pub mod webhooks_service_client {
         }
         /// Accepts one message: the gRPC twin of `POST /api/webhook/new_message`. Answers after the message is committed; the
         /// agent's answer follows on its own. A known `message_id` with the same text changes nothing. Reasons: FIELD_INVALID,
-        /// CHANNEL_NOT_FOUND, CHANNEL_INACTIVE, MESSAGE_CONFLICT, OVERLOADED.
+        /// CHANNEL_NOT_FOUND, CHANNEL_INACTIVE, INTEGRATION_NOT_FOUND, MESSAGE_CONFLICT, OVERLOADED.
         pub async fn receive_message(
             &mut self,
             request: impl tonic::IntoRequest<super::ReceiveMessageRequest>,
@@ -10481,7 +11354,7 @@ pub mod webhooks_service_server {
     pub trait WebhooksService: std::marker::Send + std::marker::Sync + 'static {
         /// Accepts one message: the gRPC twin of `POST /api/webhook/new_message`. Answers after the message is committed; the
         /// agent's answer follows on its own. A known `message_id` with the same text changes nothing. Reasons: FIELD_INVALID,
-        /// CHANNEL_NOT_FOUND, CHANNEL_INACTIVE, MESSAGE_CONFLICT, OVERLOADED.
+        /// CHANNEL_NOT_FOUND, CHANNEL_INACTIVE, INTEGRATION_NOT_FOUND, MESSAGE_CONFLICT, OVERLOADED.
         async fn receive_message(
             &self,
             request: tonic::Request<super::ReceiveMessageRequest>,
@@ -11629,6 +12502,75 @@ pub struct RevokeApiKeyResponse {
     #[prost(message, optional, tag = "1")]
     pub api_key: ::core::option::Option<ApiKey>,
 }
+/// Asks what a workspace has done.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetStatsRequest {
+    /// The workspace's id. Empty: the caller's own.
+    #[prost(string, tag = "1")]
+    pub workspace_id: ::prost::alloc::string::String,
+}
+/// What a workspace has done.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetStatsResponse {
+    /// The counts.
+    #[prost(message, optional, tag = "1")]
+    pub stats: ::core::option::Option<Stats>,
+}
+/// Counts of a workspace, from its beginning.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Stats {
+    /// Output only. Messages from outside that were recorded, plus repeats and conflicts of them: all that were received.
+    #[prost(int64, tag = "1")]
+    pub received_messages: i64,
+    /// Output only. Messages that are kept: customers', people's and the agents', imported ones included. Markers of Switchboard
+    /// itself are not counted.
+    #[prost(int64, tag = "2")]
+    pub stored_messages: i64,
+    /// Output only. Repeats of known messages, which changed nothing.
+    #[prost(int64, tag = "3")]
+    pub duplicate_messages: i64,
+    /// Output only. Messages that came with a known id and another content.
+    #[prost(int64, tag = "4")]
+    pub conflicting_messages: i64,
+    /// Output only. Messages that were imported.
+    #[prost(int64, tag = "5")]
+    pub imported_messages: i64,
+    /// Output only. Calls of engines by turns that are closed, and by previews and replays: those that a vendor may ask money for,
+    /// as in `Usage.calls`.
+    #[prost(int64, tag = "6")]
+    pub engine_requests: i64,
+    /// Output only. Answers that agents committed.
+    #[prost(int64, tag = "7")]
+    pub answers: i64,
+    /// Output only. Messages that their receivers took, answers and people's alike; one that goes out in pieces counts once for
+    /// each.
+    #[prost(int64, tag = "8")]
+    pub delivered_messages: i64,
+    /// Output only. Errors: turns that failed, deliveries that are dead, calls that could not be understood.
+    #[prost(int64, tag = "9")]
+    pub errors: i64,
+    /// Output only. Turns that failed for good.
+    #[prost(int64, tag = "10")]
+    pub failed_turns: i64,
+    /// Output only. Deliveries that were given up.
+    #[prost(int64, tag = "11")]
+    pub dead_deliveries: i64,
+    /// Output only. Inbound webhooks that could not be understood.
+    #[prost(int64, tag = "12")]
+    pub quarantined_webhooks: i64,
+    /// Output only. Dialogues that began.
+    #[prost(int64, tag = "13")]
+    pub dialogues: i64,
+    /// Output only. Contacts that were made.
+    #[prost(int64, tag = "14")]
+    pub contacts: i64,
+    /// Output only. When the server process that answers was started.
+    #[prost(message, optional, tag = "15")]
+    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. How long that process has been running.
+    #[prost(message, optional, tag = "16")]
+    pub uptime: ::core::option::Option<::prost_types::Duration>,
+}
 /// Generated client implementations.
 #[cfg(feature = "client")]
 pub mod workspaces_service_client {
@@ -11962,6 +12904,33 @@ pub mod workspaces_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Tells what a workspace has done so far. Everything is counted, from its first message on, and what retention has deleted
+        /// stays counted. A count follows what it counts within a moment, and together they are of one moment. Needs an operator key
+        /// or `workspaces:read`. Reasons: WORKSPACE_NOT_FOUND.
+        pub async fn get_stats(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetStatsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetStatsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.WorkspacesService/GetStats",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("switchboard.v1.WorkspacesService", "GetStats"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -12051,6 +13020,16 @@ pub mod workspaces_service_server {
             request: tonic::Request<super::RevokeApiKeyRequest>,
         ) -> std::result::Result<
             tonic::Response<super::RevokeApiKeyResponse>,
+            tonic::Status,
+        >;
+        /// Tells what a workspace has done so far. Everything is counted, from its first message on, and what retention has deleted
+        /// stays counted. A count follows what it counts within a moment, and together they are of one moment. Needs an operator key
+        /// or `workspaces:read`. Reasons: WORKSPACE_NOT_FOUND.
+        async fn get_stats(
+            &self,
+            request: tonic::Request<super::GetStatsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetStatsResponse>,
             tonic::Status,
         >;
     }
@@ -12488,6 +13467,51 @@ pub mod workspaces_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RevokeApiKeySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.WorkspacesService/GetStats" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetStatsSvc<T: WorkspacesService>(pub Arc<T>);
+                    impl<
+                        T: WorkspacesService,
+                    > tonic::server::UnaryService<super::GetStatsRequest>
+                    for GetStatsSvc<T> {
+                        type Response = super::GetStatsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetStatsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WorkspacesService>::get_stats(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetStatsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

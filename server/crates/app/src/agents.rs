@@ -16,6 +16,7 @@ use domain::{
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use store::{agent_secrets::AgentSecret, events::NewEvent};
+use subtle::ConstantTimeEq as _;
 
 use crate::{App, Caller, Error, Page, PageRequest, budgets, requests::check_name, tools};
 
@@ -54,9 +55,10 @@ pub struct HeaderValue {
 }
 
 impl Serialize for HeaderValue {
-    /// For the digest that tells a repeated request from another, and for nothing else.
+    /// For the digest that tells a repeated request from another, and for nothing else. It is no place for secrets, however
+    /// scrambled: they are compared with what was kept.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (&self.tool, &self.header, self.value.expose_secret()).serialize(serializer)
+        (&self.tool, &self.header).serialize(serializer)
     }
 }
 
@@ -133,11 +135,6 @@ fn engines_of(agent: &Agent) -> impl Iterator<Item = (&Engine, &'static str)> {
         .chain(agent.profile.fallback_engine.iter().map(|engine| (engine, "agent.fallback_engine")))
 }
 
-/// Where a URL leads. `None`: it can't be read.
-fn origin(url: &str) -> Option<url::Origin> {
-    url::Url::parse(url).ok().map(|url| url.origin())
-}
-
 fn headers_of(agent: &Agent) -> impl Iterator<Item = (&HttpTool, &String)> {
     agent.profile.http_tools.iter().flat_map(|tool| tool.headers.iter().map(move |header| (tool, header)))
 }
@@ -146,18 +143,10 @@ fn given<'a>(values: &'a [HeaderValue], tool: &HttpTool, header: &str) -> Option
     values.iter().find(|it| it.tool == tool.name && it.header == header)
 }
 
-/// Names the headers of an agent's tools that have no value, or none that can be sent. `before`: the tools that `known` were
-/// given for.
-fn check_headers(
-    agent: &Agent,
-    before: &[HttpTool],
-    known: &[AgentSecret],
-    values: &[HeaderValue],
-) -> Result<(), Refusal> {
+/// Names the headers of an agent's tools that have no value, or none that can be sent. `known`: what was given before.
+fn check_headers(agent: &Agent, known: &[AgentSecret], values: &[HeaderValue]) -> Result<(), Refusal> {
     let mut violations = Violations::default();
     for (number, tool) in agent.profile.http_tools.iter().enumerate() {
-        let same_place =
-            before.iter().any(|old| old.name == tool.name && origin(&old.url) == origin(&tool.url));
         for (place, header) in tool.headers.iter().enumerate() {
             let field = format!("agent.toolbox.http[{number}].headers[{place}].value");
             if let Some(given) = given(values, tool, header) {
@@ -165,8 +154,8 @@ fn check_headers(
                 let usable = http::HeaderValue::try_from(value).is_ok() && value.len() <= 8_192;
                 violations.require(usable, &field, "must be the value of a header, up to 8,192 bytes");
             } else {
-                let name = tools::secret_name(&tool.name, header);
-                let kept = same_place && known.iter().any(|known| known.name == name);
+                let name = tools::secret_name(tool, header);
+                let kept = known.iter().any(|known| known.name == name);
                 violations.require(kept, &field, "is required: it is new, or the tool leads to another host");
             }
         }
@@ -274,14 +263,13 @@ impl App {
         tx: &mut store::Tx,
         workspace: WorkspaceId,
         agent: &Agent,
-        before: &[HttpTool],
         values: &[HeaderValue],
     ) -> Result<(), Error> {
         let known = store::agent_secrets::list(tx, workspace, agent.id, "").await?;
-        check_headers(agent, before, &known, values)?;
+        check_headers(agent, &known, values)?;
         let mut names = Vec::new();
         for (tool, header) in headers_of(agent) {
-            let name = tools::secret_name(&tool.name, header);
+            let name = tools::secret_name(tool, header);
             if let Some(given) = given(values, tool, header) {
                 let id = self.id();
                 let sealed = self.inner.sealer.seal(workspace, id, tools::SECRET_PLACE, &given.value)?;
@@ -292,6 +280,27 @@ impl App {
         }
         store::agent_secrets::keep(tx, workspace, agent.id, &names).await?;
         Ok(())
+    }
+
+    /// Whether headers say what is kept of them. Compared in constant time.
+    fn same_headers(
+        &self,
+        workspace: WorkspaceId,
+        agent: &Agent,
+        known: &[AgentSecret],
+        values: &[HeaderValue],
+    ) -> Result<bool, Error> {
+        for (tool, header) in headers_of(agent) {
+            let name = tools::secret_name(tool, header);
+            let known = known.iter().find(|known| known.name == name);
+            let (Some(known), Some(given)) = (known, given(values, tool, header)) else { continue };
+            let kept = self.inner.sealer.open(workspace, known.id, tools::SECRET_PLACE, &known.sealed)?;
+            let (kept, given) = (kept.expose_secret().as_bytes(), given.value.expose_secret().as_bytes());
+            if !bool::from(kept.ct_eq(given)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The agent that is asked for, checked but for its integrations and its tools' headers. Names are asked, so no transaction
@@ -330,8 +339,7 @@ impl App {
         self.check_integrations(&mut tx, workspace, &agent).await?;
         let known = store::agent_secrets::list(&mut tx, workspace, id, "").await?;
         store::commit(tx).await?;
-        let before = saved.map_or(&[][..], |saved| &saved.profile.http_tools);
-        check_headers(&agent, before, &known, &new.header_values)?;
+        check_headers(&agent, &known, &new.header_values)?;
         Ok(agent)
     }
 
@@ -351,11 +359,19 @@ impl App {
             self.once(&mut tx, workspace, request_id, "CreateAgent", &new, id.0).await?;
         if let Some(first) = first {
             let agent = store::agents::find(&mut tx, workspace, first, false).await?;
-            return Ok((agent.ok_or_else(|| not_found(first))?, None));
+            let agent = agent.ok_or_else(|| not_found(first))?;
+            let known = store::agent_secrets::list(&mut tx, workspace, first, "").await?;
+            if agent.updated_at == agent.created_at
+                && !self.same_headers(workspace, &agent, &known, &new.header_values)?
+            {
+                let detail = "was used before with another request; use a fresh one";
+                return Err(Refusal::field(Reason::RequestIdReused, "request_id", detail).into());
+            }
+            return Ok((agent, None));
         }
         self.check_integrations(&mut tx, workspace, &agent).await?;
         store::agents::insert(&mut tx, workspace, &agent, token.hash).await?;
-        self.keep_headers(&mut tx, workspace, &agent, &[], &new.header_values).await?;
+        self.keep_headers(&mut tx, workspace, &agent, &new.header_values).await?;
         self.tell(&mut tx, workspace, "agent.created", id.0).await?;
         store::commit(tx).await?;
         Ok((agent, Some(token.secret)))
@@ -396,7 +412,6 @@ impl App {
         let mut tx = self.store().workspace(workspace).await?;
         let mut agent =
             store::agents::find(&mut tx, workspace, id, true).await?.ok_or_else(|| not_found(id))?;
-        let tools_before = agent.profile.http_tools.clone();
         let header_values = patch.profile.header_values.clone();
         let toolbox_changes = patch.profile.toolbox.is_some();
         patch.profile.apply(&mut agent.profile);
@@ -411,7 +426,7 @@ impl App {
         self.check_agent(&agent, true)?;
         self.check_integrations(&mut tx, workspace, &agent).await?;
         if toolbox_changes {
-            self.keep_headers(&mut tx, workspace, &agent, &tools_before, &header_values).await?;
+            self.keep_headers(&mut tx, workspace, &agent, &header_values).await?;
         }
         store::agents::update(&mut tx, workspace, &agent).await?;
         self.tell(&mut tx, workspace, "agent.updated", id.0).await?;

@@ -1,14 +1,14 @@
 //! What calls of engines may use: reserved before each, settled after it. Who has no budgets pays nothing for that: whether
 //! an agent has any is remembered.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use domain::{
     AgentId, DialogueId, Timestamp, WorkerId, WorkspaceId,
     agent::{Agent, Engine},
     budget::{self, Budget, Payer, Scope},
     cost::Spent,
-    engine::Completion,
+    engine::{Completion, CompletionModel},
     error::Violations,
 };
 use moka::sync::Cache;
@@ -62,24 +62,27 @@ impl App {
         Ok(found)
     }
 
-    /// What a call must reserve. `None`: no budget concerns it.
-    pub(crate) async fn reservation(
+    /// What a call must reserve, and the call, which is told how long its answer may be. `None`: no budget concerns it.
+    pub(crate) async fn reservation<'a>(
         &self,
         payer: Payer,
-        request: &Completion,
+        model: &dyn CompletionModel,
+        request: &'a Completion,
         life: Life,
-    ) -> Result<Option<Reservation>, Error> {
+    ) -> Result<(Option<Reservation>, Cow<'a, Completion>), Error> {
         let budgets = self.budgets(payer.workspace, payer.agent).await?;
         if budgets.is_empty() {
-            return Ok(None);
+            return Ok((None, Cow::Borrowed(request)));
         }
-        let worst = budget::worst_case(request);
+        let mut told = request.clone();
+        told.engine.max_output_tokens = Some(model.longest_output(&request.engine));
+        let worst = budget::worst_case(&told);
         let limits = budget::limits(&budgets, payer, request.engine.price.as_ref(), worst, self.now());
         let (worker, lapse) = match life {
             Life::Worker(worker) => (Some(worker), None),
             Life::AtMost(lapse) => (None, Some(lapse)),
         };
-        Ok((!limits.is_empty()).then(|| Reservation {
+        let reservation = (!limits.is_empty()).then(|| Reservation {
             workspace: payer.workspace,
             id: self.id(),
             holder: payer.holder,
@@ -88,7 +91,8 @@ impl App {
             dialogue: payer.dialogue,
             event: self.id(),
             limits,
-        }))
+        });
+        Ok((reservation, Cow::Owned(told)))
     }
 }
 
@@ -105,7 +109,8 @@ pub(crate) enum Life {
 pub(crate) fn settlement(workspace: WorkspaceId, id: Uuid, spent: &Spent) -> Settlement {
     // A call that the vendor never took used nothing.
     let known = |value: Option<i64>| value.or((spent.calls == 0).then_some(0));
-    let tokens = spent.input_tokens.zip(spent.output_tokens).map(|(input, output)| input + output);
+    let tokens =
+        spent.input_tokens.zip(spent.output_tokens).map(|(input, output)| input.saturating_add(output));
     Settlement { workspace, id, tokens: known(tokens), cost_micros: known(spent.cost_micros) }
 }
 

@@ -1,26 +1,36 @@
 //! Channels.
 
 use domain::{
-    AgentId, ChannelId, DialogueId, Error as Refusal, Reason, WorkspaceId,
+    AgentId, ChannelId, DialogueId, Error as Refusal, IntegrationId, Reason, WorkspaceId,
     channel::{Channel, GENERIC_HTTP},
+    channel_kind::HookProof,
+    connection::{CheckOutcome, CheckStep},
     dialogue::Message,
     error::Violations,
+    integration::MAX_SETTINGS_BYTES,
     policy::{DeliveryPolicy, Uncertain},
     token::{self, TokenKind},
-    vendor::Resend,
+    vendor::{Resend, Vendor},
     workspace::{Level, Service},
 };
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
+use serde_json::Value;
 pub use store::channels::Filter;
-use store::channels::SealedChannel;
+use store::{
+    channels::{HookSecret, SealedChannel},
+    integrations::Keep,
+};
 
-use crate::{App, Caller, Error, Page, PageRequest, agents, requests::check_name};
+use crate::{App, Caller, Error, Page, PageRequest, agents, integrations, requests::check_name};
 
 /// Where a channel's token is sealed.
 pub(crate) const TOKEN: &str = "channels.token";
 /// Where a channel's signing secret is sealed.
 pub(crate) const SIGNING_SECRET: &str = "channels.signing_secret";
+
+/// Where the secret in a channel's path is sealed.
+pub(crate) const HOOK_SECRET: &str = "channels.hook_secret";
 
 /// A channel to make.
 #[derive(Debug, Clone, Serialize)]
@@ -31,8 +41,12 @@ pub struct NewChannel {
     pub agent: Option<AgentId>,
     /// The vendor; empty: `generic_http`.
     pub vendor: String,
-    /// Where replies are posted.
+    /// Where replies are posted, for vendors that post to a URL.
     pub url: String,
+    /// The integration, for vendors that are reached over one.
+    pub integration: Option<IntegrationId>,
+    /// The vendor's own settings.
+    pub settings: Value,
     /// What its guard, governor and uncertain deliveries go by.
     pub delivery_policy: DeliveryPolicy,
     /// Whether it accepts messages.
@@ -46,6 +60,8 @@ pub struct ChannelPatch {
     pub display_name: Option<String>,
     pub agent: Option<AgentId>,
     pub url: Option<String>,
+    pub integration: Option<Option<IntegrationId>>,
+    pub settings: Option<Value>,
     pub delivery_policy: Option<DeliveryPolicy>,
     pub active: Option<bool>,
 }
@@ -59,6 +75,8 @@ pub struct OpenChannel {
     pub token: SecretString,
     /// The Standard Webhooks secret.
     pub signing_secret: SecretString,
+    /// The secret in the path that the vendor calls. `None`: the vendor signs its calls.
+    pub hook_secret: Option<SecretString>,
 }
 
 pub(crate) fn not_found(id: ChannelId) -> Refusal {
@@ -75,58 +93,115 @@ async fn check_time_zone(tx: &mut store::Tx, policy: &DeliveryPolicy) -> Result<
     Err(Refusal::field(Reason::FieldInvalid, field, "must be an IANA name such as Europe/Berlin").into())
 }
 
-impl App {
-    /// Names all that is wrong with a channel; gives its agent.
-    async fn check_channel(
-        &self,
-        name: &str,
-        agent: Option<AgentId>,
-        vendor: &str,
-        url: &str,
-        policy: &mut DeliveryPolicy,
-    ) -> Result<AgentId, Refusal> {
-        let mut violations = Violations::default();
-        violations.require(agent.is_some(), "channel.agent_id", "is required: the UUID of an agent");
-        check_name(&mut violations, "channel.display_name", name);
-        let sender = self.inner.vendors.get(vendor).and_then(|vendor| vendor.sender.as_ref());
-        if sender.is_none() {
-            violations.add("channel.vendor", format!("must be {GENERIC_HTTP}"));
-        }
+/// Names what is wrong with where a channel leads: a URL, or an integration with the vendor's own settings.
+fn check_way(violations: &mut Violations, vendor: &Vendor, channel: &Channel) {
+    let Some(kind) = &vendor.channel else {
         violations.require(
-            !url.is_empty() && url.len() <= 2_048 && !url.contains('\0'),
+            !channel.url.is_empty() && channel.url.len() <= 2_048 && !channel.url.contains('\0'),
             "channel.url",
             "is required: an absolute http or https URL of up to 2,048 characters",
         );
-        policy.check(&mut violations, "channel.delivery_policy");
+        let none = channel.integration.is_none();
+        violations.require(none, "channel.integration_id", "is not for this vendor: it posts to `url`");
+        let members = channel.settings.as_object().into_iter().flatten();
+        for (name, _) in members {
+            let detail = "is not known here: there is nothing to set";
+            violations.add(format!("channel.settings.{name}"), detail);
+        }
+        return;
+    };
+    let without = "is not for this vendor: it is reached over an integration";
+    violations.require(channel.url.is_empty(), "channel.url", without);
+    let detail = format!("is required: an integration with {}", vendor.id);
+    violations.require(channel.integration.is_some(), "channel.integration_id", &detail);
+    let text = channel.settings.to_string();
+    violations.require(
+        text.len() <= MAX_SETTINGS_BYTES && !text.contains("\\u0000"),
+        "channel.settings",
+        "may have up to 65,536 bytes of JSON, without U+0000",
+    );
+    for bad in kind.check_settings(&channel.settings).err().unwrap_or_default() {
+        violations.add(format!("channel.{}", bad.field), bad.detail);
+    }
+}
+
+impl App {
+    /// Names all that is wrong with a channel.
+    async fn check_channel(&self, agent: Option<AgentId>, channel: &mut Channel) -> Result<AgentId, Refusal> {
+        let mut violations = Violations::default();
+        violations.require(agent.is_some(), "channel.agent_id", "is required: the UUID of an agent");
+        check_name(&mut violations, "channel.display_name", &channel.display_name);
+        let vendor = self.inner.vendors.get(&channel.vendor).filter(|vendor| vendor.sender.is_some());
+        if let Some(vendor) = vendor {
+            check_way(&mut violations, vendor, channel);
+        } else {
+            let senders = self.inner.vendors.iter().filter(|vendor| vendor.sender.is_some());
+            let known: Vec<_> = senders.map(|vendor| vendor.id).collect();
+            violations.add("channel.vendor", format!("must be one of {}", known.join(", ")));
+        }
+        channel.delivery_policy.check(&mut violations, "channel.delivery_policy");
         let agent = violations.finish_with(agent)?;
-        if let Some(sender) = sender {
-            policy.uncertain.get_or_insert(match sender.resend() {
+        if let Some(vendor) = vendor
+            && let Some(sender) = &vendor.sender
+        {
+            channel.delivery_policy.uncertain.get_or_insert(match sender.resend(&channel.settings) {
                 Resend::ByOurId => Uncertain::Resend,
                 Resend::ByLookup | Resend::Unknown => Uncertain::Hold,
             });
-            let checked = sender.check_target(url).await;
-            checked.map_err(|(reason, detail)| Refusal::field(reason, "channel.url", detail))?;
+            if vendor.channel.is_none() {
+                let checked = sender.check_target(&channel.url).await;
+                checked.map_err(|(reason, detail)| Refusal::field(reason, "channel.url", detail))?;
+            }
         }
         Ok(agent)
+    }
+
+    /// Checks that a channel's integration is one of this workspace's with its vendor, and keeps it from being deleted until
+    /// the transaction ends.
+    async fn check_integration_of_channel(
+        &self,
+        tx: &mut store::Tx,
+        workspace: WorkspaceId,
+        channel: &Channel,
+    ) -> Result<(), Error> {
+        let Some(id) = channel.integration else { return Ok(()) };
+        let sealed = store::integrations::find(tx, workspace, id, Keep::There).await?;
+        let vendor = sealed.ok_or_else(|| integrations::not_found(id))?.integration.vendor;
+        if vendor != channel.vendor {
+            let detail = format!("is an integration with {vendor}, not with {}", channel.vendor);
+            return Err(Refusal::field(Reason::FieldInvalid, "channel.integration_id", detail).into());
+        }
+        Ok(())
     }
 
     /// Creates a channel and gives its secrets.
     pub async fn create_channel(
         &self,
         caller: &Caller,
-        mut new: NewChannel,
+        new: NewChannel,
         request_id: &str,
     ) -> Result<OpenChannel, Error> {
         let workspace = caller.require(Service::Channels, Level::Write)?;
-        if new.vendor.is_empty() {
-            GENERIC_HTTP.clone_into(&mut new.vendor);
-        }
-        let agent = self
-            .check_channel(&new.display_name, new.agent, &new.vendor, &new.url, &mut new.delivery_policy)
-            .await?;
         let id: ChannelId = self.id();
+        let now = self.now();
+        let token = token::issue(TokenKind::Channel, workspace);
+        let mut channel = Channel {
+            id,
+            display_name: new.display_name.clone(),
+            agent: AgentId(uuid::Uuid::nil()),
+            vendor: if new.vendor.is_empty() { GENERIC_HTTP.to_owned() } else { new.vendor.clone() },
+            url: new.url.clone(),
+            integration: new.integration,
+            settings: new.settings.clone(),
+            delivery_policy: new.delivery_policy.clone(),
+            active: new.active,
+            token_suffix: token.suffix.clone(),
+            created_at: now,
+            updated_at: now,
+        };
+        channel.agent = self.check_channel(new.agent, &mut channel).await?;
         let mut tx = self.store().workspace(workspace).await?;
-        check_time_zone(&mut tx, &new.delivery_policy).await?;
+        check_time_zone(&mut tx, &channel.delivery_policy).await?;
         let first: Option<ChannelId> =
             self.once(&mut tx, workspace, request_id, "CreateChannel", &new, id.0).await?;
         if let Some(first) = first {
@@ -134,39 +209,54 @@ impl App {
             return self.unseal(workspace, sealed.ok_or_else(|| not_found(first))?);
         }
         // Locked, so that the agent can't be deleted meanwhile.
-        store::agents::find(&mut tx, workspace, agent, true)
+        store::agents::find(&mut tx, workspace, channel.agent, true)
             .await?
-            .ok_or_else(|| agents::not_found(agent))?;
-        let token = token::issue(TokenKind::Channel, workspace);
+            .ok_or_else(|| agents::not_found(channel.agent))?;
+        self.check_integration_of_channel(&mut tx, workspace, &channel).await?;
         let signing_secret = token::issue_signing_secret();
-        let now = self.now();
+        let (hook_secret, kept) = if self.called_with_secret(&channel.vendor) {
+            let (secret, kept) = self.new_hook_secret(workspace, id)?;
+            (Some(secret), Some(kept))
+        } else {
+            (None, None)
+        };
         let sealed = SealedChannel {
-            channel: Channel {
-                id,
-                display_name: new.display_name,
-                agent,
-                vendor: new.vendor,
-                url: new.url,
-                delivery_policy: new.delivery_policy,
-                active: new.active,
-                token_suffix: token.suffix,
-                created_at: now,
-                updated_at: now,
-            },
+            channel,
             token: self.inner.sealer.seal(workspace, id.0, TOKEN, &token.secret)?,
             signing_secret: self.inner.sealer.seal(workspace, id.0, SIGNING_SECRET, &signing_secret)?,
+            hook_secret: kept,
         };
         store::channels::insert(&mut tx, workspace, &sealed).await?;
         self.tell(&mut tx, workspace, "channel.created", id.0).await?;
         store::commit(tx).await?;
-        Ok(OpenChannel { channel: sealed.channel, token: token.secret, signing_secret })
+        Ok(OpenChannel { channel: sealed.channel, token: token.secret, signing_secret, hook_secret })
+    }
+
+    /// Whether a vendor's calls are known by a secret in their path.
+    fn called_with_secret(&self, vendor: &str) -> bool {
+        let kind = self.inner.vendors.get(vendor).and_then(|vendor| vendor.channel.as_ref());
+        kind.is_some_and(|kind| kind.hook_proof() == HookProof::PathSecret)
+    }
+
+    fn new_hook_secret(
+        &self,
+        workspace: WorkspaceId,
+        id: ChannelId,
+    ) -> Result<(SecretString, HookSecret), Error> {
+        let token = token::issue(TokenKind::Hook, workspace);
+        let sealed = self.inner.sealer.seal(workspace, id.0, HOOK_SECRET, &token.secret)?;
+        Ok((token.secret, HookSecret { sealed, hash: token.hash.0.to_vec() }))
     }
 
     fn unseal(&self, workspace: WorkspaceId, sealed: SealedChannel) -> Result<OpenChannel, Error> {
         let id = sealed.channel.id.0;
+        let hook_secret = sealed.hook_secret.as_ref();
         Ok(OpenChannel {
             token: self.inner.sealer.open(workspace, id, TOKEN, &sealed.token)?,
             signing_secret: self.inner.sealer.open(workspace, id, SIGNING_SECRET, &sealed.signing_secret)?,
+            hook_secret: hook_secret
+                .map(|secret| self.inner.sealer.open(workspace, id, HOOK_SECRET, &secret.sealed))
+                .transpose()?,
             channel: sealed.channel,
         })
     }
@@ -219,6 +309,12 @@ impl App {
         if let Some(url) = patch.url {
             channel.url = url;
         }
+        if let Some(integration) = patch.integration {
+            channel.integration = integration;
+        }
+        if let Some(settings) = patch.settings {
+            channel.settings = settings;
+        }
         if let Some(active) = patch.active {
             channel.active = active;
         }
@@ -229,14 +325,8 @@ impl App {
             channel.delivery_policy = policy;
             check_time_zone(&mut tx, &channel.delivery_policy).await?;
         }
-        self.check_channel(
-            &channel.display_name,
-            Some(channel.agent),
-            &channel.vendor,
-            &channel.url,
-            &mut channel.delivery_policy,
-        )
-        .await?;
+        self.check_channel(Some(channel.agent), channel).await?;
+        self.check_integration_of_channel(&mut tx, workspace, channel).await?;
         self.save_channel(tx, workspace, sealed).await
     }
 
@@ -303,6 +393,61 @@ impl App {
         let secret = token::issue_signing_secret();
         sealed.signing_secret = self.inner.sealer.seal(workspace, id.0, SIGNING_SECRET, &secret)?;
         Ok((self.save_channel(tx, workspace, sealed).await?, secret))
+    }
+
+    /// Replaces the secret in the path that a channel's vendor calls, and gives the new one. The vendor must be told of it.
+    pub async fn rotate_channel_hook_secret(
+        &self,
+        caller: &Caller,
+        id: ChannelId,
+    ) -> Result<(Channel, SecretString), Error> {
+        let workspace = caller.require(Service::Channels, Level::Admin)?;
+        let (tx, mut sealed) = self.lock_channel(workspace, id).await?;
+        if !self.called_with_secret(&sealed.channel.vendor) {
+            let vendor = &sealed.channel.vendor;
+            let detail = format!("{vendor} does not call with a secret in its path");
+            return Err(Refusal::new(Reason::CapabilityMissing, detail).with("vendor", vendor).into());
+        }
+        let (secret, kept) = self.new_hook_secret(workspace, id)?;
+        sealed.hook_secret = Some(kept);
+        Ok((self.save_channel(tx, workspace, sealed).await?, secret))
+    }
+
+    /// Has a channel's vendor call us about it, step by step.
+    pub async fn connect_channel(
+        &self,
+        caller: &Caller,
+        id: ChannelId,
+    ) -> Result<(Channel, Vec<CheckStep>), Error> {
+        let workspace = caller.require(Service::Channels, Level::Write)?;
+        let mut tx = self.store().workspace(workspace).await?;
+        let sealed = store::channels::find(&mut tx, workspace, id, false).await?;
+        store::commit(tx).await?;
+        let sealed = sealed.ok_or_else(|| not_found(id))?;
+        let vendor = sealed.channel.vendor.as_str();
+        let kind =
+            self.inner.vendors.get(vendor).and_then(|vendor| vendor.channel.clone()).ok_or_else(|| {
+                let detail = format!("{vendor} calls nobody by itself: give your program the address");
+                Refusal::new(Reason::CapabilityMissing, detail).with("vendor", vendor)
+            })?;
+        let Some(public_url) = self.inner.settings.public_url.as_deref() else {
+            let step = CheckStep {
+                name: "address",
+                outcome: CheckOutcome::Failed,
+                detail: "This server does not know where it is reached from outside.".to_owned(),
+                remedy: "Have the operator set SWITCHBOARD_PUBLIC_URL, or enter the channel's address at the vendor by hand."
+                    .to_owned(),
+            };
+            return Ok((sealed.channel, vec![step]));
+        };
+        let mut hook_url = format!("{public_url}/hooks/{id}");
+        if let Some(secret) = &sealed.hook_secret {
+            let secret = self.inner.sealer.open(workspace, id.0, HOOK_SECRET, &secret.sealed)?;
+            hook_url = format!("{hook_url}/{}", secret.expose_secret());
+        }
+        let (account, _) = self.channel_account(workspace, &sealed).await?.map_err(Error::Vendor)?;
+        let steps = kind.connect(&account, &hook_url, self.now()).await;
+        Ok((sealed.channel, steps))
     }
 
     /// Reads the messages of the channel's own dialogue, oldest first.

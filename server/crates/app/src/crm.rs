@@ -18,7 +18,7 @@ use store::integrations::Filter;
 use crate::{
     App, Caller, Error,
     engines::Held,
-    shelf::{Asking, Listed, Shelf},
+    shelf::{Listed, Shelf, Terms},
 };
 
 /// From when on a CRM is asked anew.
@@ -95,9 +95,17 @@ impl Office {
         &self,
         shelf: Arc<Shelf<T>>,
         refresh: bool,
-        ask: Asking<T>,
+        ask: impl Future<Output = Result<Vec<T>, Error>> + Send + 'static,
     ) -> Result<Arc<Listed<T>>, Error> {
-        let listed = self.app.on_shelf(shelf, (FRESH, refresh), "a CRM's lists", ask).await?;
+        let ask = Box::pin(async move {
+            match ask.await {
+                Err(Error::Vendor(error)) => Ok(Err(error)),
+                listed => listed.map(Ok),
+            }
+        });
+        // Whoever wants it as it is now gets it so: the account's gate keeps calls apart.
+        let terms = Terms { fresh: FRESH, refresh, pause: Duration::ZERO };
+        let listed = self.app.on_shelf(shelf, terms, "a CRM's lists", ask).await?;
         if refresh {
             self.app.tell_crm(self.workspace, self.id()).await;
         }
@@ -223,10 +231,7 @@ impl App {
             Entity::Contact => &shelves.contact_fields,
         };
         let asked = office.clone();
-        let ask =
-            Box::pin(
-                async move { asked.call(|crm, at| async move { crm.list_fields(&at, of).await }).await },
-            );
+        let ask = async move { asked.call(|crm, at| async move { crm.list_fields(&at, of).await }).await };
         office.list(Arc::clone(shelf), refresh, ask).await
     }
 
@@ -241,8 +246,7 @@ impl App {
         let office = self.office(workspace, integration).await?;
         let shelf = Arc::clone(&office.shelves().pipelines);
         let asked = office.clone();
-        let ask =
-            Box::pin(async move { asked.call(|crm, at| async move { crm.list_pipelines(&at).await }).await });
+        let ask = async move { asked.call(|crm, at| async move { crm.list_pipelines(&at).await }).await };
         office.list(shelf, refresh, ask).await
     }
 
@@ -257,8 +261,7 @@ impl App {
         let office = self.office(workspace, integration).await?;
         let shelf = Arc::clone(&office.shelves().users);
         let asked = office.clone();
-        let ask =
-            Box::pin(async move { asked.call(|crm, at| async move { crm.list_users(&at).await }).await });
+        let ask = async move { asked.call(|crm, at| async move { crm.list_users(&at).await }).await };
         office.list(shelf, refresh, ask).await
     }
 
@@ -278,8 +281,7 @@ impl App {
             Entity::Contact => &shelves.contact_tags,
         };
         let asked = office.clone();
-        let ask =
-            Box::pin(async move { asked.call(|crm, at| async move { crm.list_tags(&at, of).await }).await });
+        let ask = async move { asked.call(|crm, at| async move { crm.list_tags(&at, of).await }).await };
         office.list(Arc::clone(shelf), refresh, ask).await
     }
 

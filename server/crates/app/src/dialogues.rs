@@ -3,19 +3,25 @@
 use std::time::Duration;
 
 use domain::{
-    DeliveryId, DialogueId, Error as Refusal, MessageId, Reason, Timestamp, TurnId, WorkspaceId,
+    DeliveryId, DialogueId, Error as Refusal, FieldViolation, MessageId, Reason, Timestamp, TurnId,
+    WorkspaceId,
+    channel::Channel,
+    contact::Contact,
     delivery::{Attempt, Author, Delivery, DeliveryState},
     dialogue::{Dialogue, MAX_TEXT_BYTES, Message, Role, Status},
     error::Violations,
+    integration::MAX_SETTINGS_BYTES,
+    part::Part,
     policy::Takeover,
     turn::{Run, Turn},
     workspace::{Level, Service},
 };
+use serde_json::Value;
+pub use store::{contacts::Filter as ContactFilter, deliveries::Filter as DeliveryFilter, dialogues::Filter};
 use store::{
     control::{Change, NewMessage},
     events::NewEvent,
 };
-pub use store::{deliveries::Filter as DeliveryFilter, dialogues::Filter};
 use tokio::time::Instant;
 
 use crate::{App, Caller, Error, Page, PageRequest};
@@ -49,6 +55,23 @@ impl App {
         let items = store::dialogues::list(&mut tx, workspace, filter, before, limit + 1).await?;
         store::commit(tx).await?;
         Ok(Page::cut(items, limit, &token, store::dialogues::key_of))
+    }
+
+    /// Lists contacts, newest first.
+    pub async fn list_contacts(
+        &self,
+        caller: &Caller,
+        filter: &ContactFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Contact>, Error> {
+        let workspace = caller.require(Service::Dialogues, Level::Read)?;
+        let limit = page.limit()?;
+        let token = ("contacts", filter);
+        let before = page.after(&token)?;
+        let mut tx = self.store().workspace(workspace).await?;
+        let items = store::contacts::list(&mut tx, workspace, filter, before, limit + 1).await?;
+        store::commit(tx).await?;
+        Ok(Page::cut(items, limit, &token, |contact| contact.id))
     }
 
     /// Lists the messages of a dialogue, oldest first.
@@ -263,10 +286,15 @@ impl App {
         let workspace = caller.require(Service::Dialogues, Level::Write)?;
         let mut violations = Violations::default();
         violations.require(
-            !new.text.trim().is_empty() && new.text.len() <= MAX_TEXT_BYTES && !new.text.contains('\0'),
+            (!new.text.trim().is_empty() || !new.parts.is_empty())
+                && new.text.len() <= MAX_TEXT_BYTES
+                && !new.text.contains('\0'),
             "text",
             "is required: 1 to 65,536 bytes, without U+0000",
         );
+        for bad in domain::part::check(&new.parts) {
+            violations.add(bad.field, bad.detail);
+        }
         check_words(&mut violations, &new.by, "");
         violations.finish()?;
         let (id, delivery): (MessageId, DeliveryId) = (self.id(), self.id());
@@ -294,8 +322,13 @@ impl App {
             author: new.author,
         };
         store::control::send(&mut tx, workspace, &message, now).await?;
+        let channel = store::channels::find(&mut tx, workspace, dialogue.channel, false).await?;
+        if let Some(template) = &new.template {
+            self.check_template(channel.as_ref().map(|sealed| &sealed.channel), template)?;
+        }
+        store::deliveries::furnish(&mut tx, workspace, delivery, id, &new.parts, new.template.as_ref())
+            .await?;
         if operator {
-            let channel = store::channels::find(&mut tx, workspace, dialogue.channel, false).await?;
             let agent = match channel {
                 Some(sealed) => store::agents::find(&mut tx, workspace, sealed.channel.agent, false).await?,
                 None => None,
@@ -312,6 +345,29 @@ impl App {
             store::control::person_spoke(&mut tx, workspace, &change, takes, now).await?;
         }
         self.sent(tx, workspace, delivery).await
+    }
+
+    /// Asks the vendor of a channel whether this makes a message a template of its own.
+    fn check_template(&self, channel: Option<&Channel>, template: &Value) -> Result<(), Refusal> {
+        let vendor = channel.and_then(|channel| self.inner.vendors.get(&channel.vendor));
+        let kind = vendor.and_then(|vendor| vendor.channel.as_deref());
+        let bad = match kind.zip(channel) {
+            Some((kind, channel)) => {
+                kind.check_template(&channel.settings, template).err().unwrap_or_default()
+            }
+            None => vec![FieldViolation::new("template", "is not known on this channel: it posts to a URL")],
+        };
+        let text = template.to_string();
+        let mut violations = Violations::default();
+        violations.require(
+            text.len() <= MAX_SETTINGS_BYTES && !text.contains("\\u0000"),
+            "template",
+            "may have up to 65,536 bytes of JSON, without U+0000",
+        );
+        for bad in bad {
+            violations.add(bad.field, bad.detail);
+        }
+        violations.finish()
     }
 
     async fn sent(
@@ -457,8 +513,14 @@ pub enum Resolution {
 pub struct NewOutbound {
     /// In which dialogue.
     pub dialogue: DialogueId,
-    /// What it says.
+    /// What it says. May be empty where it has parts.
     pub text: String,
+    /// What it carries beside.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
+    /// What makes it a template of the channel's vendor, in the vendor's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<Value>,
     /// Who has it sent: OPERATOR or AUTOMATION.
     pub author: Author,
     /// The person's name, for the record.
@@ -471,7 +533,7 @@ pub struct DialoguePatch {
     /// Its status.
     pub status: Option<Status>,
     /// Its attributes, an object, as a whole.
-    pub attributes: Option<serde_json::Value>,
+    pub attributes: Option<Value>,
 }
 
 fn check_words(violations: &mut Violations, by: &str, reason: &str) {

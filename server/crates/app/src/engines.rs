@@ -10,15 +10,16 @@ use domain::{
     inbound::RawRequest,
     integration::{AUTHORIZE, Health, REPLACE, after_call},
     oauth::ACCESS_TOKEN,
-    vendor::{Applied, FailureKind, Retry, VendorError, VerifyError},
+    vendor::{Applied, FailureKind, Retry, VendorAccount, VendorError, VerifyError},
 };
 use moka::sync::Cache;
 use store::{
+    channels::SealedChannel,
     grants::SealedGrant,
     integrations::{Keep, SealedIntegration},
 };
 
-use crate::{App, Error, integrations::Subject};
+use crate::{App, Error, channels, integrations::Subject};
 
 /// Integrations as they are kept: sealed, and opened for each call. Short-lived, and emptied whenever any configuration
 /// changes. `None`: there is none.
@@ -53,6 +54,11 @@ struct Owner {
 }
 
 impl Account {
+    /// The integration it belongs to, and the state of its settings and credentials. `None`: it is the operator's.
+    pub(crate) fn state(&self) -> Option<(IntegrationId, i64)> {
+        self.of.map(|of| (of.subject.id, of.subject.generation))
+    }
+
     /// Which pair of tokens it calls with. `None`: with none.
     pub(crate) fn pair(&self) -> Option<i64> {
         self.of.and_then(|of| of.subject.pair)
@@ -138,15 +144,52 @@ impl App {
         workspace: WorkspaceId,
         engine: &Engine,
     ) -> Result<Result<Account, VendorError>, Error> {
-        let Some(id) = engine.integration else { return Ok(self.operators(&engine.vendor)) };
+        match engine.integration {
+            None => Ok(self.operators(&engine.vendor)),
+            Some(id) => self.integration_account(workspace, id, &engine.vendor, "agent").await,
+        }
+    }
+
+    /// Gives what a channel's vendor is called with, and whose it is; the inner error says what to do.
+    pub(crate) async fn channel_account(
+        &self,
+        workspace: WorkspaceId,
+        sealed: &SealedChannel,
+    ) -> Result<Result<(VendorAccount, Account), VendorError>, Error> {
+        let channel = &sealed.channel;
+        let account = match channel.integration {
+            None => Account { connection: Connection::default(), of: None },
+            Some(id) => match self.integration_account(workspace, id, &channel.vendor, "channel").await? {
+                Ok(account) => account,
+                Err(error) => return Ok(Err(error)),
+            },
+        };
+        let open = |place, secret| self.inner.sealer.open(workspace, channel.id.0, place, secret);
+        let vendor_account = VendorAccount {
+            url: channel.url.clone(),
+            token: open(channels::TOKEN, &sealed.token)?,
+            signing_secrets: vec![open(channels::SIGNING_SECRET, &sealed.signing_secret)?],
+            connection: account.connection.clone(),
+            settings: channel.settings.clone(),
+        };
+        Ok(Ok((vendor_account, account)))
+    }
+
+    /// Gives the account behind an integration that an agent or a channel names.
+    async fn integration_account(
+        &self,
+        workspace: WorkspaceId,
+        id: IntegrationId,
+        wanted: &str,
+        whose: &str,
+    ) -> Result<Result<Account, VendorError>, Error> {
         let Some(held) = self.held(workspace, id).await? else {
-            let detail =
-                format!("the agent's integration {id} does not exist any more; give it another engine");
+            let detail = format!("the {whose}'s integration {id} does not exist any more; give it another");
             return Ok(Err(unreachable(detail, Retry::Never)));
         };
         let vendor = &held.sealed.integration.vendor;
-        if *vendor != engine.vendor {
-            let detail = format!("the agent's integration {id} is with {vendor}, not with {}", engine.vendor);
+        if vendor != wanted {
+            let detail = format!("the {whose}'s integration {id} is with {vendor}, not with {wanted}");
             return Ok(Err(unreachable(detail, Retry::Never)));
         }
         match self.account_of(workspace, &held).await {

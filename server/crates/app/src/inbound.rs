@@ -3,13 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{
-    AgentId, ChannelId, DialogueId, Error as Refusal, InboundWebhookId, MessageId, Reason, WorkspaceId,
+    AgentId, ChannelId, DialogueId, Error as Refusal, InboundWebhookId, IntegrationId, MessageId, Reason,
+    WorkspaceId,
+    contact::{CrmReferences, NewContact},
     dialogue::{MAX_EXTERNAL_ID_CHARS, MAX_TEXT_BYTES, Role},
     error::Violations,
-    inbound::{InboundEvent, InboundMessage, InboundWebhook, Outcome, RawRequest, Sender, Verified},
+    inbound::{InboundMessage, InboundWebhook, Outcome, RawRequest, Sender, Verified},
+    part::Part,
     policy::{NewerMessage, ReplyPolicy, Takeover},
     token::{TokenHash, TokenKind, workspace_of},
-    vendor::{VendorAccount, VerifyError},
     workspace::{Level, Service},
 };
 use moka::sync::Cache;
@@ -19,8 +21,7 @@ pub use store::inbound_webhooks::Filter;
 use store::{
     Kept, Store,
     channels::SealedChannel,
-    events::NewEvent,
-    record::{NewRecord, Recorded, Takes},
+    record::{Link, LinkedContact, NewRecord, Recorded, Takes},
 };
 
 use crate::{
@@ -65,9 +66,9 @@ impl Write for Record {
 }
 
 /// Where messages go: a channel, and when its agent answers.
-struct Route {
-    sealed: SealedChannel,
-    policy: ReplyPolicy,
+pub(crate) struct Route {
+    pub(crate) sealed: SealedChannel,
+    pub(crate) policy: ReplyPolicy,
 }
 
 /// Where messages go, by channel, and whose the agents' tokens are. Short-lived, and emptied whenever any configuration
@@ -167,6 +168,34 @@ async fn record_all(kept: &mut Kept, items: &[NewRecord]) -> Result<Vec<Recorded
     answers.into_iter().collect::<Option<Vec<_>>>().ok_or(store::Error::Contended)
 }
 
+/// What makes a repeat of a message known. The length keeps chat and id apart, whatever they hold.
+pub(crate) fn dedup_key(chat: &str, external_id: &str) -> String {
+    format!("{}:{chat}{external_id}", chat.len())
+}
+
+/// What tells a repeat from a conflict.
+pub(crate) fn digest(role: Role, text: &str, parts: &[Part]) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    digest.update(role.as_str());
+    digest.update([0]);
+    digest.update(text);
+    for part in parts {
+        digest.update([0]);
+        digest.update(part.kind.as_str());
+        digest.update(&part.url);
+    }
+    digest.finalize().into()
+}
+
+/// The integrations that are named in what is told of a dialogue.
+pub(crate) fn integrations_of(
+    contact: Option<&NewContact>,
+    references: &CrmReferences,
+) -> Vec<IntegrationId> {
+    let identities = contact.iter().flat_map(|contact| &contact.identities);
+    identities.filter_map(|identity| identity.integration).chain(references.integration).collect()
+}
+
 impl App {
     /// Finds the agent that bears this value of the token header, for `new_message` and hooks without a signature.
     ///
@@ -197,7 +226,7 @@ impl App {
         Ok(known)
     }
 
-    async fn route(&self, workspace: WorkspaceId, id: ChannelId) -> Result<Arc<Route>, Error> {
+    pub(crate) async fn route(&self, workspace: WorkspaceId, id: ChannelId) -> Result<Arc<Route>, Error> {
         if let Some(known) = self.inner.routes.channels.get(&(workspace, id)) {
             return Ok(known);
         }
@@ -224,6 +253,9 @@ impl App {
     ) -> Result<Accepted, Error> {
         let workspace = caller.require(Service::Webhooks, Level::Write)?;
         let channel = self.route(workspace, channel).await?;
+        for integration in integrations_of(message.contact.as_ref(), &message.references) {
+            self.get_integration_of(workspace, integration).await?;
+        }
         self.accept(workspace, &channel, message, &Verified::vouched(raw), "grpc").await
     }
 
@@ -242,128 +274,11 @@ impl App {
         self.accept(workspace, &route, message, &Verified::vouched(raw), "new_message").await
     }
 
-    /// Accepts a vendor's call at `/hooks/{channel_id}`: verified by the agent's token if the call carries one, else by
-    /// the vendor's own signature. A verified call that can't be understood is kept as quarantined, and refused.
-    pub async fn receive_hook(&self, channel: ChannelId, raw: RawRequest) -> Result<Accepted, Error> {
-        let token = raw.headers.get(&self.inner.settings.inbound_token_header);
-        let (workspace, verified) = if let Some(token) = token {
-            let (workspace, agent) =
-                self.authenticate_agent(Some(token.to_str().unwrap_or_default())).await?;
-            if self.route(workspace, channel).await?.sealed.channel.agent != agent {
-                return Err(channels::not_found(channel).into());
-            }
-            (workspace, Verified::vouched(raw))
-        } else {
-            // An unknown channel and a wrong signature answer alike: neither tells whether the channel exists.
-            let refused = |error: VerifyError| match error {
-                VerifyError::Missing => {
-                    let name = &self.inner.settings.inbound_token_header;
-                    Refusal::new(
-                        Reason::AuthMissing,
-                        format!("{name} header is required, or a webhook signature"),
-                    )
-                }
-                VerifyError::Mismatch => Refusal::new(
-                    Reason::SignatureInvalid,
-                    "the webhook signature does not match; sign the exact bytes with the channel's signing secret and \
-                     the current time",
-                ),
-            };
-            let signed = raw.headers.contains_key("webhook-signature");
-            let unknown = if signed { VerifyError::Mismatch } else { VerifyError::Missing };
-            let Some(workspace) = store::channels::resolve(self.store().pool(), channel).await? else {
-                return Err(refused(unknown).into());
-            };
-            let route = self.route(workspace, channel).await?;
-            let account = self.account(workspace, &route.sealed)?;
-            let receiver = self
-                .inner
-                .vendors
-                .get(&route.sealed.channel.vendor)
-                .and_then(|vendor| vendor.receiver.clone())
-                .ok_or_else(|| refused(VerifyError::Mismatch))?;
-            let verified = domain::vendor::verify(&*receiver, raw, &account, self.now()).map_err(refused)?;
-            (workspace, verified)
-        };
-        let route = self.route(workspace, channel).await?;
-        let message = self.understand(workspace, &route, &verified, "hooks").await?;
-        self.accept(workspace, &route, message, &verified, "hooks").await
-    }
-
-    fn account(&self, workspace: WorkspaceId, route: &SealedChannel) -> Result<VendorAccount, Error> {
-        let id = route.channel.id.0;
-        Ok(VendorAccount {
-            url: route.channel.url.clone(),
-            token: self.inner.sealer.open(workspace, id, channels::TOKEN, &route.token)?,
-            signing_secrets: vec![self.inner.sealer.open(
-                workspace,
-                id,
-                channels::SIGNING_SECRET,
-                &route.signing_secret,
-            )?],
-        })
-    }
-
-    /// Puts a verified call into our words, or keeps it as quarantined.
-    async fn understand(
-        &self,
-        workspace: WorkspaceId,
-        route: &Route,
-        verified: &Verified<RawRequest>,
-        door: &'static str,
-    ) -> Result<InboundMessage, Error> {
-        let receiver =
-            self.inner.vendors.get(&route.sealed.channel.vendor).and_then(|vendor| vendor.receiver.as_ref());
-        let understood = match receiver {
-            Some(receiver) => {
-                receiver.normalize(verified, route.sealed.channel.id).map_err(|error| error.fields)
-            }
-            None => Err(Vec::new()),
-        };
-        let fields = match understood {
-            Ok(mut events) if events.len() == 1 => match events.remove(0) {
-                InboundEvent::Message(message) => return Ok(message),
-            },
-            Ok(_) => Vec::new(),
-            Err(fields) => fields,
-        };
-        let refusal = Refusal::fields(Reason::FieldInvalid, fields);
-        let reason = refusal.fields.iter().map(|field| format!("{}: {}", field.field, field.detail));
-        let raw = verified.get();
-        let now = self.now();
-        let webhook = InboundWebhook {
-            id: self.id(),
-            channel: route.sealed.channel.id,
-            route: door.to_owned(),
-            headers: self.kept_headers(raw),
-            body: raw.body.to_vec(),
-            outcome: Outcome::Quarantined,
-            reason: Some(reason.collect::<Vec<_>>().join("; ")),
-            message: None,
-            dialogue: None,
-            received_at: now,
-        };
-        let mut tx = self.store().workspace(workspace).await?;
-        store::inbound_webhooks::insert(&mut tx, workspace, &webhook).await?;
-        let data = serde_json::json!({ "channel_id": route.sealed.channel.id, "reason": webhook.reason });
-        let event = NewEvent {
-            id: self.id(),
-            kind: "webhook.quarantined",
-            dialogue: None,
-            subject: webhook.id.0,
-            data,
-            at: now,
-        };
-        store::events::insert(&mut tx, workspace, &event).await?;
-        store::commit(tx).await?;
-        Err(refusal.into())
-    }
-
-    fn kept_headers(&self, raw: &RawRequest) -> std::collections::BTreeMap<String, String> {
+    pub(crate) fn kept_headers(&self, raw: &RawRequest) -> std::collections::BTreeMap<String, String> {
         raw.stored_headers(std::slice::from_ref(&self.inner.settings.inbound_token_header))
     }
 
-    async fn accept(
+    pub(crate) async fn accept(
         &self,
         workspace: WorkspaceId,
         route: &Route,
@@ -374,7 +289,8 @@ impl App {
         let channel = &route.sealed.channel;
         let policy = &route.policy;
         let mut violations = Violations::default();
-        let InboundMessage { chat, external_id, text, parts, sender } = message;
+        let InboundMessage { chat, external_id, text, parts, sender, contact, references, metadata, sent_at } =
+            message;
         violations.require(
             (!text.is_empty() || !parts.is_empty()) && text.len() <= MAX_TEXT_BYTES && !text.contains('\0'),
             "text",
@@ -390,6 +306,11 @@ impl App {
             "message_id",
             "may have up to 256 characters, without U+0000",
         );
+        if let Some(contact) = &contact {
+            contact.check(&mut violations, "contact");
+        }
+        references.check(&mut violations, "crm");
+        domain::import::check_metadata(&mut violations, &metadata);
         violations.finish()?;
         if !channel.active {
             return Err(Refusal::new(
@@ -407,25 +328,15 @@ impl App {
             Sender::Customer => Role::User,
             Sender::Employee => Role::Employee,
         };
-        let mut digest = Sha256::new();
-        digest.update(role.as_str());
-        digest.update([0]);
-        digest.update(&text);
-        for part in &parts {
-            digest.update([0]);
-            digest.update(part.kind.as_str());
-            digest.update(&part.url);
-        }
         let webhook: InboundWebhookId = self.id();
         let record = NewRecord {
             workspace,
             channel: channel.id,
             agent: channel.agent,
             dialogue: DialogueId::derive(workspace, channel.id, &chat),
-            // The length keeps chat and id apart, whatever they hold.
-            dedup_key: format!("{}:{chat}{external_id}", chat.len()),
+            dedup_key: dedup_key(&chat, &external_id),
             chat,
-            digest: digest.finalize().into(),
+            digest: digest(role, &text, &parts),
             message: id,
             external_id: external_id.clone(),
             role,
@@ -444,6 +355,12 @@ impl App {
             takes: (role == Role::Employee && policy.takeover == Takeover::TakeControl)
                 .then(|| Takes { returns_at: policy.returns_at(now) }),
             disturbs: policy.newer_message == NewerMessage::Restart,
+            link: (contact.is_some() || !references.is_empty()).then(|| Link {
+                contact: contact.map(|told| LinkedContact { id: self.id(), told }),
+                crm: references,
+            }),
+            metadata,
+            sent_at,
         };
         let recorded = self.inner.inbox.offer(record).await?;
         metrics::counter!("switchboard_inbound_messages_total", "outcome" => recorded.outcome.as_str())
@@ -485,7 +402,7 @@ impl App {
         self.find_inbound_webhook(workspace, id).await
     }
 
-    async fn find_inbound_webhook(
+    pub(crate) async fn find_inbound_webhook(
         &self,
         workspace: WorkspaceId,
         id: InboundWebhookId,
@@ -505,17 +422,11 @@ impl App {
     ) -> Result<InboundWebhook, Error> {
         let workspace = caller.require(Service::Webhooks, Level::Write)?;
         let stored = self.find_inbound_webhook(workspace, id).await?;
-        let route = self.route(workspace, stored.channel).await?;
-        let raw = RawRequest { headers: http::HeaderMap::new(), body: stored.body.into() };
+        let Some(channel) = stored.channel else { return self.replay_crm_hook(workspace, &stored).await };
+        let route = self.route(workspace, channel).await?;
+        let raw = RawRequest { headers: http::HeaderMap::new(), body: stored.body.clone().into() };
         let verified = Verified::vouched(raw);
-        let mut message = self.understand(workspace, &route, &verified, "replay").await?;
-        if message.external_id.is_none() {
-            // The first time it got the id of its message for want of one; the replay must find that. What was quarantined has
-            // no message: then the call itself is what a second replay must find.
-            let first = stored.message.map_or(stored.id.0, |message| message.0);
-            message.external_id = Some(first.to_string());
-        }
-        let accepted = self.accept(workspace, &route, message, &verified, "replay").await?;
-        self.find_inbound_webhook(workspace, accepted.webhook).await
+        let taken = self.take_hook(workspace, &route, &verified, "replay", Some(&stored)).await?;
+        self.find_inbound_webhook(workspace, taken.webhook).await
     }
 }

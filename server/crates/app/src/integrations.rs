@@ -92,6 +92,39 @@ fn check_credentials(
     }
 }
 
+/// Where a URL goes: scheme, host and port.
+fn origin(url: &str) -> Option<String> {
+    url::Url::parse(url).ok().map(|url| url.origin().ascii_serialization())
+}
+
+/// Refuses settings that would send credentials elsewhere which whoever sets them need not know: what is sent to another
+/// origin than before must be given with it, or taken away. Answers whether the origin is another.
+fn check_moved(
+    connector: &dyn Connector,
+    integration: &Integration,
+    settings: &Value,
+    given: Option<&Credentials>,
+) -> Result<bool, Refusal> {
+    let origins = |settings| -> BTreeMap<_, _> {
+        connector.targets(settings).into_iter().map(|(field, url)| (field, origin(&url))).collect()
+    };
+    let (before, after) = (origins(&integration.settings), origins(settings));
+    let fields: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let Some(moved) = fields.into_iter().find(|field| before.get(*field) != after.get(*field)) else {
+        return Ok(false);
+    };
+    let mut violations = Violations::default();
+    for name in integration.credentials.keys() {
+        violations.require(
+            given.is_some_and(|given| given.contains_key(name)),
+            &format!("integration.credentials.{name}"),
+            &format!("must be given again, or taken away, since settings.{moved} names another server now"),
+        );
+    }
+    violations.finish()?;
+    Ok(true)
+}
+
 impl App {
     /// The vendors of this server.
     pub fn list_vendors(&self, caller: &Caller) -> Result<&Vendors, Error> {
@@ -191,6 +224,7 @@ impl App {
                 last_error: None,
                 checked_at: None,
                 grant: None,
+                hook: None,
                 created_at: now,
                 updated_at: now,
             },
@@ -263,9 +297,16 @@ impl App {
             violations.finish()?;
         }
 
-        let (tx, mut sealed) = self.lock_integration(workspace, id).await?;
+        let (mut tx, mut sealed) = self.lock_integration(workspace, id).await?;
         let now = self.now();
         let integration = &mut sealed.integration;
+        if let Some(settings) = &patch.settings
+            && check_moved(connector, integration, settings, patch.credentials.as_ref())?
+        {
+            // What a person granted at the one server is not for the other.
+            store::grants::delete(&mut tx, workspace, id).await?;
+            integration.grant = None;
+        }
         integration.display_name = patch.display_name.unwrap_or_else(|| integration.display_name.clone());
         let renewed = patch.settings.is_some() || patch.credentials.is_some();
         integration.settings = patch.settings.unwrap_or_else(|| integration.settings.clone());
@@ -321,7 +362,7 @@ impl App {
         Ok(sealed.integration)
     }
 
-    /// Deletes an integration that no agent uses.
+    /// Deletes an integration that no agent and no channel uses.
     pub async fn delete_integration(&self, caller: &Caller, id: IntegrationId) -> Result<(), Error> {
         let workspace = caller.require(Service::Integrations, Level::Write)?;
         let (mut tx, _) = self.lock_integration(workspace, id).await?;
@@ -331,8 +372,14 @@ impl App {
                 format!("integration {id} is used by {agents} agents; give them another engine first");
             return Err(Refusal::new(Reason::IntegrationInUse, detail).into());
         }
+        let channels = store::integrations::count_channels(&mut tx, workspace, id).await?;
+        if channels > 0 {
+            let detail = format!("integration {id} is used by {channels} channels; delete them first");
+            return Err(Refusal::new(Reason::IntegrationInUse, detail).into());
+        }
         store::integrations::delete(&mut tx, workspace, id).await?;
         store::grants::delete(&mut tx, workspace, id).await?;
+        store::crm_hooks::delete(&mut tx, workspace, id).await?;
         store::governors::delete(&mut tx, workspace, &crate::governor::key(id)).await?;
         self.tell(&mut tx, workspace, "integration.deleted", id.0).await?;
         store::commit(tx).await?;
@@ -368,7 +415,9 @@ impl App {
             Ok(mut account) => {
                 subject.pair = account.pair();
                 account.connection.gate = Some(self.gate_of_checks(workspace, id));
-                connector.check(&account.connection).await
+                let mut steps = connector.check(&account.connection).await;
+                steps.extend(self.check_subscription(workspace, &held, &account).await?);
+                steps
             }
             Err(Error::Vendor(error)) => vec![not_let_in(&error)],
             Err(error) => return Err(error),
@@ -382,7 +431,7 @@ impl App {
         Ok((self.get_integration_of(workspace, id).await?, steps))
     }
 
-    async fn get_integration_of(
+    pub(crate) async fn get_integration_of(
         &self,
         workspace: WorkspaceId,
         id: IntegrationId,

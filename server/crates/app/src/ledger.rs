@@ -36,6 +36,13 @@ impl Ledger {
         spent
     }
 
+    /// Notes that what an engine still worked on was given up; gives what it used, which nobody knows.
+    pub(crate) fn abandoned(&mut self) -> Spent {
+        let spent = Spent::call(None, None);
+        self.0.spent.add(&spent);
+        spent
+    }
+
     /// The record as it stands in the end.
     pub(crate) fn into_record(self) -> RunRecord {
         self.0

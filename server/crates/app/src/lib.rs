@@ -10,6 +10,7 @@ mod bulkhead;
 pub mod caller;
 pub mod channels;
 pub mod crm;
+pub mod crm_hooks;
 pub mod dialogues;
 pub mod endpoints;
 mod engines;
@@ -18,7 +19,9 @@ pub mod events;
 mod feeder;
 mod gather;
 mod governor;
+pub mod hooks;
 mod hub;
+pub mod imports;
 pub mod inbound;
 pub mod integrations;
 mod jobs;
@@ -39,11 +42,15 @@ mod usage;
 pub mod worker;
 pub mod workspaces;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 pub use caller::Caller;
 use domain::{
-    Clock, Ids, Timestamp, WorkerId,
+    Clock, Ids, IntegrationId, Timestamp, WorkerId,
     connection::Connection,
     delivery::RetrySchedule,
     endpoint::Schedules,
@@ -54,7 +61,8 @@ use http::HeaderName;
 use hub::Hub;
 use store::Store;
 pub use store::page::{Page, PageRequest};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
 
 /// What an operator can set, beside the clock, the vendors and the key ring.
 #[derive(Debug, Clone)]
@@ -75,8 +83,12 @@ pub struct Settings {
     pub longest_wait: Duration,
     /// The operator's own accounts at engines, by vendor: for agents that name no integration.
     pub engines: BTreeMap<String, Connection>,
+    /// Where the public listener is reached from outside, without a slash at its end. `None`: nobody said.
+    pub public_url: Option<String>,
     /// How long a worker that fell silent keeps its work.
     pub lease: Duration,
+    /// The integration whose CRM may call without a secret. `None`: none.
+    pub crm_integration: Option<IntegrationId>,
     /// The header that carries an agent's token, whose value is never stored.
     pub inbound_token_header: HeaderName,
 }
@@ -105,16 +117,23 @@ struct Inner {
     sealer: sealing::Sealer,
     settings: Settings,
     worker: WorkerId,
+    /// When this process was started, and the same by a clock that nobody sets.
+    started_at: Timestamp,
+    begun: Instant,
     hub: Arc<Hub>,
     keys: caller::KeyCache,
     routes: inbound::RouteCache,
     budgets: budgets::BudgetCache,
     integrations: engines::IntegrationCache,
+    crm_hooks: crm_hooks::HookCache,
     models: models::ModelCache,
     crm: crm::CrmCache,
     doors: oauth::renewal::Doors,
-    renewing: tokio::sync::Semaphore,
+    renewing: Arc<tokio::sync::Semaphore>,
+    /// Work that ends even if nobody waits for it any more: what came of it must be kept.
+    promised: TaskTracker,
     inbox: inbound::Inbox,
+    crm_inbox: crm_hooks::CrmInbox,
     stop: CancellationToken,
 }
 
@@ -134,17 +153,22 @@ impl App {
         store::numberer::make_partitions(store.pool(), clock.now()).await?;
         let hub = Arc::new(Hub::new());
         let inbox = inbound::start_inbox(&store, &hub, settings.inbox_capacity);
+        let crm_inbox = crm_hooks::start_inbox(&store, &hub, settings.inbox_capacity);
         let app = Self {
             inner: Arc::new(Inner {
                 worker: ids.next(),
+                started_at: clock.now(),
+                begun: Instant::now(),
                 keys: caller::new_cache(),
                 routes: inbound::RouteCache::new(),
                 budgets: budgets::new_cache(),
                 integrations: engines::new_cache(),
+                crm_hooks: crm_hooks::new_cache(),
                 models: models::new_cache(),
                 crm: crm::new_cache(),
                 doors: oauth::renewal::new_doors(),
-                renewing: tokio::sync::Semaphore::new(oauth::renewal::AT_ONCE),
+                renewing: Arc::new(tokio::sync::Semaphore::new(oauth::renewal::AT_ONCE)),
+                promised: TaskTracker::new(),
                 store,
                 clock,
                 ids,
@@ -154,6 +178,7 @@ impl App {
                 settings,
                 hub,
                 inbox,
+                crm_inbox,
                 stop,
             }),
         };
@@ -176,9 +201,26 @@ impl App {
         Ok(self.inner.store.ping().await?)
     }
 
-    /// Closes the connections to the database. The last thing that a process does.
-    pub async fn close(&self) {
+    /// Waits for what must not be broken off, at most so long, and closes the connections to the database. The last thing
+    /// that a process does.
+    pub async fn close(&self, longest: Duration) {
+        self.inner.promised.close();
+        if tokio::time::timeout(longest, self.inner.promised.wait()).await.is_err() {
+            tracing::error!(
+                left = self.inner.promised.len(),
+                "work that must not be broken off did not end in time"
+            );
+        }
         self.inner.store.close().await;
+    }
+
+    /// Does what must not be broken off once it has begun: whoever asked for it may go, and it ends all the same.
+    async fn promise<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let done = self.inner.promised.spawn(work.in_current_span()).await;
+        done.map_err(|_| domain::Error::new(domain::Reason::Internal, "the work broke off"))?
     }
 
     fn store(&self) -> &Store {
@@ -196,6 +238,7 @@ impl App {
         self.inner.hub.tell_configuration();
         self.inner.routes.forget();
         self.inner.integrations.invalidate_all();
+        self.inner.crm_hooks.invalidate_all();
         self.inner.budgets.invalidate_all();
     }
 }

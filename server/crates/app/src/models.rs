@@ -12,7 +12,8 @@ use moka::sync::Cache;
 
 use crate::{
     App, Caller, Error,
-    shelf::{Listed, Shelf},
+    engines::Account,
+    shelf::{Listed, PAUSE, Shelf, Terms},
 };
 
 /// From when on the vendor is asked anew.
@@ -66,8 +67,14 @@ impl App {
             };
             let listed = engine.list_models(&account.connection).await;
             app.note_call(&account, listed.as_ref().map(drop)).await;
-            listed.map_err(Error::Vendor)
+            Ok(listed)
         });
-        self.on_shelf(shelf, (FRESH, refresh), "models", ask).await
+        let terms = Terms { fresh: FRESH, refresh, pause: PAUSE };
+        self.on_shelf(shelf, terms, "models", ask).await
+    }
+
+    /// A model that an engine was set to is not there any more: the list that may name it is not served again.
+    pub(crate) fn forget_models(&self, workspace: WorkspaceId, vendor: &str, account: &Account) {
+        self.inner.models.invalidate(&(workspace, vendor.to_owned(), account.state()));
     }
 }

@@ -169,8 +169,13 @@ impl App {
         let verifier =
             verifier.map(|sealed| self.inner.sealer.open(workspace, id.0, VERIFIER, sealed)).transpose()?;
         let consent = Consent { code: code.into(), verifier, parameters, now };
-        let tokens = provider.exchange(&connection, &consent).await.map_err(Error::Vendor)?;
-        self.keep_grant(workspace, id, &tokens).await
+        // The code is spent once the vendor has it: what it gives is kept, though the browser be gone.
+        let app = self.clone();
+        let kept = self.promise(async move {
+            let tokens = provider.exchange(&connection, &consent).await.map_err(Error::Vendor)?;
+            app.keep_grant(workspace, id, &tokens).await
+        });
+        kept.await
     }
 
     async fn keep_grant(

@@ -86,6 +86,8 @@ impl App {
             external_id: String::new(),
             turn: None,
             created_at: now,
+            metadata: serde_json::Map::new(),
+            sent_at: None,
         };
         let history: Vec<Message> = (1..).zip(request.messages).map(message).collect();
         // There is no channel, and nothing was noted.

@@ -133,6 +133,8 @@ mod tests {
             external_id: "1".to_owned(),
             turn: None,
             created_at: Timestamp::UNIX_EPOCH,
+            metadata: serde_json::Map::new(),
+            sent_at: None,
         }
     }
 

@@ -185,7 +185,8 @@ impl Stage {
         request: &Completion,
     ) -> Result<Result<(Result<Outcome, VendorError>, Spent), Stopped>, Error> {
         let app = &self.app;
-        let reservation = app.reservation(self.payer, request, Life::AtMost(self.lapse)).await?;
+        let life = Life::AtMost(self.lapse);
+        let (reservation, told) = app.reservation(self.payer, &*self.model, request, life).await?;
         let reserved = reservation.as_ref().map(|reservation| reservation.id);
         if let Some(reservation) = reservation {
             let reservation = [reservation];
@@ -195,7 +196,7 @@ impl Stage {
                 return Ok(Err(Stopped::Exhausted(exhausted.to_string())));
             }
         }
-        let outcome = self.model.complete(&self.account.connection, request, &self.pointless).await;
+        let outcome = self.model.complete(&self.account.connection, &told, &self.pointless).await;
         app.note_call(&self.account, outcome.as_ref().map(drop)).await;
         let spent = ledger::spent(&self.engine, &outcome);
         self.spent.add(&spent);

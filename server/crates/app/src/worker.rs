@@ -64,6 +64,7 @@ pub struct Running {
     feeder: JoinHandle<()>,
     rewrapper: JoinHandle<()>,
     renewer: JoinHandle<()>,
+    subscriber: JoinHandle<()>,
     tasks: TaskTracker,
     give_up: CancellationToken,
     app: App,
@@ -85,6 +86,7 @@ impl Running {
         let _ = self.feeder.await;
         let _ = self.rewrapper.await;
         let _ = self.renewer.await;
+        let _ = self.subscriber.await;
         if let Err(error) =
             store::queue::retire(self.app.store().pool(), self.app.inner.worker, self.app.now()).await
         {
@@ -365,6 +367,7 @@ pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
         numberer: tokio::spawn(numberer::run(app.clone())),
         feeder: tokio::spawn(feeder::run(app.clone())),
         renewer: tokio::spawn(jobs::renew_grants::run(app.clone())),
+        subscriber: tokio::spawn(jobs::keep_subscriptions::run(app.clone())),
         rewrapper: tokio::spawn(jobs::rewrap_secrets::run(app.clone())),
         tasks,
         give_up,

@@ -1,9 +1,12 @@
 //! Workspaces and API keys.
 
+use std::time::Duration;
+
 use domain::{
     ApiKeyId, Error as Refusal, Reason, Timestamp, WorkspaceId,
     budget::{self, Budget, Scope},
     error::Violations,
+    stats::Stats,
     token::{self, TokenKind},
     workspace::{ApiKey, Level, Scopes, Service, Workspace},
 };
@@ -153,6 +156,22 @@ impl App {
         store::notify_configuration(&mut tx, id).await?;
         store::commit(tx).await?;
         if there { Ok(()) } else { Err(not_found(id).into()) }
+    }
+
+    /// What a workspace has done so far. `None`: the caller's own.
+    pub async fn get_stats(&self, caller: &Caller, id: Option<WorkspaceId>) -> Result<Stats, Error> {
+        let id = meant(caller, id, Level::Read)?;
+        let mut tx = self.store().workspace(id).await?;
+        store::workspaces::find(&mut tx, id).await?.ok_or_else(|| not_found(id))?;
+        let stats = store::stats::read(&mut tx, id).await?;
+        store::commit(tx).await?;
+        Ok(stats)
+    }
+
+    /// When this process was started, and how long it has been running.
+    pub fn uptime(&self) -> (Timestamp, Duration) {
+        let running = self.inner.begun.elapsed();
+        (self.inner.started_at, running)
     }
 
     /// Creates an API key and gives its secret, once: a repeat by `request_id` gets none.

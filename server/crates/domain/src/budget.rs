@@ -10,6 +10,7 @@ use crate::{
     dialogue::stored_enum,
     engine::{Completion, Usage},
     error::Violations,
+    window::TOKENS_PER_PART,
 };
 
 stored_enum! {
@@ -172,15 +173,18 @@ pub fn limits(
     limits
 }
 
-/// The longest answer of an engine that was not told one.
-const DEFAULT_OUTPUT: i64 = 4_096;
+/// The longest answer of an engine that was not told one, in a call that a budget concerns.
+pub const DEFAULT_OUTPUT: i32 = 4_096;
 
 /// The worst that a call may use: its input estimated on the safe side, and the longest answer. No tokenizer makes more than
-/// a token of two bytes on average, but of the shortest texts, for which there is a margin.
+/// a token of two bytes on average, but of the shortest texts, for which there is a margin. The request says how long the
+/// answer may be, see [`crate::engine::CompletionModel::longest_output`].
 pub fn worst_case(request: &Completion) -> Usage {
     const MARGIN: usize = 16;
     let json = |value: &serde_json::Value| value.to_string().len();
-    let messages = request.history.iter().map(|message| message.text.len() / 2 + MARGIN);
+    let parts = |count: usize| usize::try_from(TOKENS_PER_PART).unwrap_or_default().saturating_mul(count);
+    let messages =
+        request.history.iter().map(|message| message.text.len() / 2 + MARGIN + parts(message.parts.len()));
     let tools = request
         .tools
         .iter()
@@ -194,13 +198,14 @@ pub fn worst_case(request: &Completion) -> Usage {
     Usage {
         input_tokens: i64::try_from(input).unwrap_or(i64::MAX),
         cached_input_tokens: 0,
-        output_tokens: request.engine.max_output_tokens.map_or(DEFAULT_OUTPUT, i64::from),
+        output_tokens: request.engine.max_output_tokens.unwrap_or(DEFAULT_OUTPUT).into(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialogue::Message;
 
     fn budget(scope: Scope, period: Period) -> Budget {
         Budget { scope, period, max_tokens: Some(1_000), max_cost_micros: None, currency: String::new() }
@@ -236,6 +241,34 @@ mod tests {
         // A draft's preview has neither dialogue nor agent, and this engine no price.
         let alone = Payer { agent: None, dialogue: None, ..payer() };
         assert_eq!(limits(&all, alone, None, worst, Timestamp::UNIX_EPOCH).len(), 1);
+    }
+
+    #[test]
+    fn a_picture_counts_as_much_as_in_the_window() {
+        let message = |parts: serde_json::Value| {
+            serde_json::from_value::<Message>(serde_json::json!({
+                "id": Uuid::nil(), "dialogue": Uuid::nil(), "seq": 1, "role": "USER", "text": "look", "parts": parts,
+                "external_id": "", "turn": null, "created_at": "2026-11-21T00:00:00Z",
+            }))
+            .unwrap()
+        };
+        let worst = |parts| {
+            let engine = serde_json::json!({ "vendor": "mock", "model": "", "settings": {} });
+            let request = Completion {
+                engine: serde_json::from_value(engine).unwrap(),
+                dialogue: DialogueId(Uuid::nil()),
+                instructions: String::new(),
+                history: vec![message(parts)],
+                at: Timestamp::UNIX_EPOCH,
+                run: 1,
+                tools: Vec::new(),
+                steps: Vec::new(),
+                notes: None,
+            };
+            worst_case(&request).input_tokens
+        };
+        let picture = serde_json::json!([{ "kind": "IMAGE", "url": "https://files.example/a.png" }]);
+        assert_eq!(worst(picture) - worst(serde_json::json!([])), TOKENS_PER_PART);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Channels: the routes that messages travel.
 
-use crate::{AgentId, ChannelId, Timestamp, policy::DeliveryPolicy};
+use serde_json::Value;
+
+use crate::{AgentId, ChannelId, IntegrationId, Timestamp, policy::DeliveryPolicy};
 
 /// The vendor kind of a channel that posts replies to a URL.
 pub const GENERIC_HTTP: &str = "generic_http";
@@ -16,8 +18,12 @@ pub struct Channel {
     pub agent: AgentId,
     /// The vendor's id in the vendors' list.
     pub vendor: String,
-    /// Where replies are posted.
+    /// Where replies are posted. Empty where the vendor is reached over an integration.
     pub url: String,
+    /// The integration that the vendor is reached over. `None`: it needs none.
+    pub integration: Option<IntegrationId>,
+    /// The vendor's own settings, an object that the vendor has checked.
+    pub settings: Value,
     /// What its guard, governor and uncertain deliveries go by.
     pub delivery_policy: DeliveryPolicy,
     /// Whether it accepts messages.

@@ -63,8 +63,12 @@ impl Ids {
 
     /// The next id.
     pub fn next<T: From<Uuid>>(&self) -> T {
-        let now = self.0.now();
-        let seconds = u64::try_from(now.unix_timestamp()).unwrap_or(0);
-        T::from(Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, now.nanosecond())))
+        Self::at(self.0.now())
+    }
+
+    /// An id of another moment, for what is taken over from elsewhere: it falls into the partition of its own time.
+    pub fn at<T: From<Uuid>>(moment: Timestamp) -> T {
+        let seconds = u64::try_from(moment.unix_timestamp()).unwrap_or(0);
+        T::from(Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, moment.nanosecond())))
     }
 }

@@ -18,6 +18,9 @@ pub struct Price {
     pub output: i64,
 }
 
+/// More tokens than any call uses.
+const MOST_TOKENS: i64 = 1_000_000_000;
+
 /// The highest price: a million units for a million tokens.
 const MOST: i64 = 1_000_000_000_000;
 
@@ -88,6 +91,13 @@ impl Spent {
     /// What one call of an engine with this price used.
     pub fn call(usage: Option<Usage>, price: Option<&Price>) -> Self {
         let Some(usage) = usage else { return Self { calls: 1, unknown_calls: 1, ..Self::default() } };
+        // What a vendor says is no reason for sums to overflow, nor for giving tokens back.
+        let input_tokens = usage.input_tokens.clamp(0, MOST_TOKENS);
+        let usage = Usage {
+            input_tokens,
+            cached_input_tokens: usage.cached_input_tokens.clamp(0, input_tokens),
+            output_tokens: usage.output_tokens.clamp(0, MOST_TOKENS),
+        };
         Self {
             calls: 1,
             unknown_calls: 0,
@@ -168,6 +178,14 @@ mod tests {
         assert_eq!((spent.input_tokens, spent.cost_micros), (Some(2_000_000), Some(300_000)));
         spent.add(&Spent::call(Some(usage(1, 0, 1)), None));
         assert_eq!((spent.input_tokens, spent.cost_micros), (Some(2_000_001), Some(300_000)));
+    }
+
+    #[test]
+    fn absurd_figures_are_cut() {
+        let spent = Spent::call(Some(usage(-5, 7, i64::MAX)), Some(&price("USD")));
+        let told = (spent.input_tokens, spent.cached_input_tokens, spent.output_tokens);
+        assert_eq!(told, (Some(0), Some(0), Some(MOST_TOKENS)));
+        assert_eq!(spent.cost_micros, Some(600_000_000));
     }
 
     #[test]

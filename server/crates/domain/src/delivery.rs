@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::{ChannelId, DeliveryId, DialogueId, MessageId, Timestamp, dialogue::stored_enum, vendor::Retry};
 
 stored_enum! {
@@ -52,6 +54,22 @@ stored_enum! {
     }
 }
 
+stored_enum! {
+    /// What the vendor said of a message after it took it. The later in this list counts: vendors tell in any order, and of
+    /// several ways that one tries, one that failed is mended by one that arrives.
+    #[derive(PartialOrd, Ord)]
+    DeliveryReceipt {
+        /// It was handed on to the messenger.
+        Sent = "SENT",
+        /// It will not arrive, or was called off.
+        Failed = "FAILED",
+        /// It is on the customer's device.
+        Delivered = "DELIVERED",
+        /// The customer has seen it.
+        Read = "READ",
+    }
+}
+
 /// One outbound message on its way.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
@@ -79,6 +97,23 @@ pub struct Delivery {
     pub created_at: Timestamp,
     /// When it came to its final state.
     pub settled_at: Option<Timestamp>,
+    /// What the vendor calls it.
+    pub vendor_message_id: Option<String>,
+    /// What the vendor said of it after it took it.
+    pub receipt: Option<Told>,
+    /// What makes it a template of the vendor's.
+    pub template: Option<Value>,
+}
+
+/// What a vendor said of a message, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// What became of it.
+    pub receipt: DeliveryReceipt,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// When, by the vendor's clock where it says.
+    pub at: Timestamp,
 }
 
 /// One try at a delivery.

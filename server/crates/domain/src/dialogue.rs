@@ -1,8 +1,11 @@
 //! Dialogues and their messages.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use crate::{ChannelId, DialogueId, MessageId, Timestamp, TurnId, part::Part};
+use crate::{
+    ChannelId, ContactId, DialogueId, MessageId, Timestamp, TurnId, contact::CrmReferences, part::Part,
+};
 
 macro_rules! stored_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
@@ -70,7 +73,11 @@ pub struct Dialogue {
     /// Who holds it since when, and why.
     pub control: Control,
     /// What tools have noted, an object.
-    pub attributes: serde_json::Value,
+    pub attributes: Value,
+    /// Whom it is held with.
+    pub contact: Option<ContactId>,
+    /// What the CRM knows it as.
+    pub crm: CrmReferences,
     /// Rises with everything that happens in it.
     pub version: i64,
     /// When its first message was recorded.
@@ -115,8 +122,16 @@ pub struct Message {
     /// When it was recorded.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: Timestamp,
+    /// What was told about it beside, such as its origin. No engine is given it, so no prompt's hash depends on it.
+    #[serde(skip)]
+    pub metadata: Map<String, Value>,
+    /// When it was written, as its sender says.
+    #[serde(skip)]
+    pub sent_at: Option<Timestamp>,
 }
 
+/// The largest metadata of one message, in bytes of JSON.
+pub const MAX_METADATA_BYTES: usize = 16_384;
 /// The longest text of one message, in bytes.
 pub const MAX_TEXT_BYTES: usize = 65_536;
 /// The longest id that a caller may give a message, and the longest name of a chat, in characters.
@@ -135,5 +150,5 @@ pub struct DialogueFacts {
     /// The customer's name inside the channel.
     pub chat: String,
     /// What was noted of the dialogue, an object.
-    pub attributes: serde_json::Value,
+    pub attributes: Value,
 }

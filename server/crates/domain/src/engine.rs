@@ -24,6 +24,12 @@ pub trait CompletionModel: Send + Sync {
         false
     }
 
+    /// The longest answer of an agent's engine, what it thinks included, in tokens: what a call reserves that a budget
+    /// concerns, and is then told. An engine that can't be told reserves what its agent's `max_output_tokens` estimates.
+    fn longest_output(&self, engine: &crate::agent::Engine) -> i32 {
+        engine.max_output_tokens.unwrap_or(crate::budget::DEFAULT_OUTPUT)
+    }
+
     /// Asks for the next answer. Stops soon after `cancelled` fires, and tells the vendor to stop where that is possible; if
     /// it has fired already, nothing is asked, and what the vendor works on by these notes is stopped.
     /// Never retries by itself, but for a request that the vendor refused unread for a parameter it doesn't know.

@@ -57,6 +57,12 @@ impl Event {
             if let Some(turn) = message.turn {
                 body["turn_id"] = json!(turn);
             }
+            if !message.metadata.is_empty() {
+                body["metadata"] = json!(message.metadata);
+            }
+            if let Some(at) = message.sent_at {
+                body["send_time"] = moment(at);
+            }
             json.insert("message".to_owned(), body);
         }
         json.insert("data".to_owned(), self.data.clone());
@@ -141,6 +147,8 @@ mod tests {
                 external_id: "m1".to_owned(),
                 turn: None,
                 created_at: Timestamp::UNIX_EPOCH,
+                metadata: Map::new(),
+                sent_at: None,
             }),
             data: json!({ "late": true }),
         };

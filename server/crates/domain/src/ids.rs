@@ -58,6 +58,8 @@ ids! {
     ChannelId,
     /// One chat on one channel. Derived, see [`DialogueId::derive`].
     DialogueId,
+    /// A customer.
+    ContactId,
     /// One message.
     MessageId,
     /// One turn of an agent.

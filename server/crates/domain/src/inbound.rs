@@ -4,9 +4,14 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
+use serde_json::{Map, Value};
 
 use crate::{
-    ChannelId, DialogueId, InboundWebhookId, MessageId, Timestamp, dialogue::stored_enum, part::Part,
+    ChannelId, DeliveryId, DialogueId, InboundWebhookId, IntegrationId, MessageId, Timestamp,
+    contact::{CrmReferences, NewContact},
+    delivery::DeliveryReceipt,
+    dialogue::stored_enum,
+    part::Part,
 };
 
 stored_enum! {
@@ -20,6 +25,8 @@ stored_enum! {
         Conflict = "CONFLICT",
         /// It could not be understood.
         Quarantined = "QUARANTINED",
+        /// It was understood, and there is nothing to do about it.
+        Ignored = "IGNORED",
     }
 }
 
@@ -68,9 +75,10 @@ impl<T> Verified<T> {
 }
 
 /// Who sent a message in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Sender {
     /// The customer: recorded and answered.
+    #[default]
     Customer,
     /// A person of the company: recorded, never answered.
     Employee,
@@ -78,13 +86,33 @@ pub enum Sender {
 
 /// Something that happened outside, in our words.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are messages")]
 pub enum InboundEvent {
     /// Somebody wrote.
     Message(InboundMessage),
+    /// The vendor tells what became of a message of ours.
+    Status(InboundStatus),
+    /// There is nothing to do about it, for this reason; the call is kept.
+    Ignored(String),
+}
+
+/// What a vendor tells of a message of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboundStatus {
+    /// Our own id of it, where the vendor speaks of it by that.
+    pub delivery: Option<DeliveryId>,
+    /// The vendor's id of it.
+    pub vendor_message_id: Option<String>,
+    /// What became of it.
+    pub receipt: DeliveryReceipt,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// When, by the vendor's clock. `None`: it doesn't say.
+    pub at: Option<Timestamp>,
 }
 
 /// A message from outside.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InboundMessage {
     /// The chat inside the channel. Empty: the channel's own.
     pub chat: String,
@@ -96,6 +124,14 @@ pub struct InboundMessage {
     pub parts: Vec<Part>,
     /// Who wrote it.
     pub sender: Sender,
+    /// What is told of its author, the customer. `None`: nothing; the dialogue's contact stays.
+    pub contact: Option<NewContact>,
+    /// What the CRM knows its dialogue as.
+    pub references: CrmReferences,
+    /// What was told about it beside, such as its origin. Kept with it and shown; no engine is given it.
+    pub metadata: Map<String, Value>,
+    /// When it was written, as its sender says.
+    pub sent_at: Option<Timestamp>,
 }
 
 /// A raw call, kept with what became of it.
@@ -103,8 +139,10 @@ pub struct InboundMessage {
 pub struct InboundWebhook {
     /// Its id.
     pub id: InboundWebhookId,
-    /// The channel it was for.
-    pub channel: ChannelId,
+    /// The channel it was for. `None`: it was for an integration.
+    pub channel: Option<ChannelId>,
+    /// The integration whose account it tells of. `None`: it was for a channel.
+    pub integration: Option<IntegrationId>,
     /// The door it came through.
     pub route: String,
     /// The headers kept of it.
@@ -113,9 +151,9 @@ pub struct InboundWebhook {
     pub body: Vec<u8>,
     /// What became of it.
     pub outcome: Outcome,
-    /// Why it was quarantined.
+    /// Why it was quarantined or ignored.
     pub reason: Option<String>,
-    /// The message it recorded, or repeated, or conflicts with.
+    /// The message it recorded, or repeated, or conflicts with, or told of.
     pub message: Option<MessageId>,
     /// The dialogue of that message.
     pub dialogue: Option<DialogueId>,

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::{
     IntegrationId, Timestamp,
     connection::{CheckOutcome, CheckStep},
+    dialogue::stored_enum,
     vendor::{FailureKind, VendorError},
 };
 
@@ -45,6 +46,8 @@ pub struct Integration {
     pub checked_at: Option<Timestamp>,
     /// What a person granted. `None`: nothing.
     pub grant: Option<Grant>,
+    /// How its vendor calls us. `None`: it has no secret to do it with.
+    pub hook: Option<Hook>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -60,6 +63,33 @@ pub struct Grant {
     pub refreshed_at: Timestamp,
     /// When the access token stops working. `None`: not told.
     pub expires_at: Option<Timestamp>,
+}
+
+/// How an integration's vendor calls us, without the secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// The last four characters of the secret that its calls carry.
+    pub secret_suffix: String,
+    /// When that secret was made.
+    pub secret_at: Timestamp,
+    /// Whether the vendor is known to call us.
+    pub state: HookState,
+    /// Why it doesn't.
+    pub last_error: Option<String>,
+    /// When it was asked last. `None`: never.
+    pub checked_at: Option<Timestamp>,
+}
+
+stored_enum! {
+    /// Whether a vendor calls us, as far as is known.
+    HookState {
+        /// It was not asked since the secret was made, or is told by hand.
+        Pending = "PENDING",
+        /// It said so.
+        Subscribed = "SUBSCRIBED",
+        /// It could not be made to.
+        Failed = "FAILED",
+    }
 }
 
 /// What went wrong with an integration.

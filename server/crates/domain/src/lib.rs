@@ -8,10 +8,13 @@
 pub mod agent;
 pub mod budget;
 pub mod channel;
+pub mod channel_kind;
 pub mod clock;
 pub mod connection;
+pub mod contact;
 pub mod cost;
 pub mod crm;
+pub mod crm_event;
 pub mod decide;
 pub mod delivery;
 pub mod dialogue;
@@ -21,6 +24,7 @@ pub mod error;
 pub mod event;
 pub mod fail_point;
 pub mod ids;
+pub mod import;
 pub mod inbound;
 pub mod integration;
 pub mod language;
@@ -32,6 +36,7 @@ pub mod policy;
 pub mod profile;
 pub mod schedule;
 pub mod split;
+pub mod stats;
 pub mod template;
 pub mod token;
 pub mod turn;
@@ -44,6 +49,6 @@ pub mod zone;
 pub use clock::{Clock, Ids, ManualClock, SystemClock, Timestamp};
 pub use error::{Error, FieldViolation, Kind, Reason};
 pub use ids::{
-    AgentId, ApiKeyId, ChannelId, DeliveryId, DialogueId, DispatchId, EndpointId, EventId, InboundWebhookId,
-    IntegrationId, JobId, MessageId, TurnId, WorkerId, WorkspaceId,
+    AgentId, ApiKeyId, ChannelId, ContactId, DeliveryId, DialogueId, DispatchId, EndpointId, EventId,
+    InboundWebhookId, IntegrationId, JobId, MessageId, TurnId, WorkerId, WorkspaceId,
 };

@@ -151,6 +151,8 @@ mod tests {
             external_id: seq.to_string(),
             turn: None,
             created_at: Timestamp::UNIX_EPOCH,
+            metadata: serde_json::Map::new(),
+            sent_at: None,
         }
     }
 

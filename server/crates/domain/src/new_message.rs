@@ -1,9 +1,11 @@
 //! The contract of `POST /api/webhook/new_message`, which generic channels speak on every door.
 
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::{
-    ChannelId, FieldViolation,
+    ChannelId, FieldViolation, Timestamp,
+    contact::{CrmReferences, NewContact},
     dialogue::{MAX_EXTERNAL_ID_CHARS, MAX_TEXT_BYTES},
     inbound::{InboundMessage, Sender},
     part::{self, Part},
@@ -24,6 +26,20 @@ pub struct NewMessage {
     pub parts: Vec<Part>,
     /// Who wrote it.
     pub sender: Sender,
+}
+
+/// What is told beside a message, as it is kept.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Context {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contact: Option<NewContact>,
+    #[serde(skip_serializing_if = "CrmReferences::is_empty")]
+    references: CrmReferences,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    metadata: Map<String, Value>,
+    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    sent_at: Option<Timestamp>,
 }
 
 impl NewMessage {
@@ -127,7 +143,19 @@ impl NewMessage {
             text: self.text,
             parts: self.parts,
             sender: self.sender,
+            ..InboundMessage::default()
         }
+    }
+
+    /// Reads what only [`NewMessage::body`] writes, for a message that came over gRPC and is replayed. What others write there
+    /// is passed over by [`NewMessage::parse`].
+    pub fn read_context(body: &[u8], message: &mut InboundMessage) {
+        let context = serde_json::from_slice(body)
+            .ok()
+            .and_then(|mut body: Value| serde_json::from_value(body.get_mut("context")?.take()).ok());
+        let Some(Context { contact, references, metadata, sent_at }) = context else { return };
+        (message.contact, message.references) = (contact, references);
+        (message.metadata, message.sent_at) = (metadata, sent_at);
     }
 
     /// Writes the body that [`NewMessage::parse`] reads as this: what is kept of a message that came over gRPC.
@@ -143,6 +171,15 @@ impl NewMessage {
         });
         if !message.parts.is_empty() {
             body["parts"] = serde_json::json!(message.parts);
+        }
+        let context = Context {
+            contact: message.contact.clone(),
+            references: message.references.clone(),
+            metadata: message.metadata.clone(),
+            sent_at: message.sent_at,
+        };
+        if context != Context::default() {
+            body["context"] = serde_json::json!(context);
         }
         body.to_string().into_bytes()
     }
@@ -180,13 +217,31 @@ mod tests {
                 chat: chat.to_owned(),
                 external_id: external_id.map(ToOwned::to_owned),
                 text: "hi".to_owned(),
-                parts: Vec::new(),
-                sender: Sender::Customer,
+                ..InboundMessage::default()
             };
             let parsed = NewMessage::parse(&NewMessage::body(ID.parse().unwrap(), &message)).unwrap();
             assert_eq!(parsed.channel, ID);
             assert_eq!(parsed.into_message(), message);
         }
+    }
+
+    #[test]
+    fn what_is_told_beside_a_message_reads_back_for_replays_only() {
+        let message = InboundMessage {
+            text: "hi".to_owned(),
+            contact: Some(NewContact { name: Some("Ann".to_owned()), ..NewContact::default() }),
+            references: CrmReferences { lead_id: Some("7".to_owned()), ..CrmReferences::default() },
+            metadata: Map::from_iter([("origin".to_owned(), "site".into())]),
+            sent_at: Some(Timestamp::UNIX_EPOCH),
+            ..InboundMessage::default()
+        };
+        let body = NewMessage::body(ID.parse().unwrap(), &message);
+        let mut parsed = NewMessage::parse(&body).unwrap().into_message();
+        assert_eq!(parsed, InboundMessage { text: "hi".to_owned(), ..InboundMessage::default() });
+        NewMessage::read_context(&body, &mut parsed);
+        assert_eq!(parsed, message);
+        NewMessage::read_context(b"[]", &mut parsed);
+        assert_eq!(parsed, message);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub enum TokenKind {
     Agent,
     /// A channel's token, carried by our deliveries.
     Channel,
+    /// A channel's secret, a part of the path that its vendor calls.
+    Hook,
     /// The state of an authorization, carried by people whom a vendor sends back.
     Authorization,
 }
@@ -35,6 +37,7 @@ impl TokenKind {
             Self::WorkspaceKey => "sbk",
             Self::Agent => "sba",
             Self::Channel => "sbc",
+            Self::Hook => "sbh",
             Self::Authorization => "sbs",
         }
     }

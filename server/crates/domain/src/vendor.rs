@@ -4,15 +4,20 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use secrecy::SecretString;
+use serde_json::Value;
 
 use crate::{
-    ChannelId, DeliveryId, EventId, MessageId, Reason, Timestamp,
-    connection::Connector,
+    DeliveryId, EventId, MessageId, Reason, Timestamp,
+    channel::Channel,
+    channel_kind::ChannelKind,
+    connection::{Connection, Connector},
     crm::Crm,
+    crm_event::AccountHooks,
     dialogue::Role,
     engine::CompletionModel,
     inbound::{InboundEvent, RawRequest, Verified},
     oauth::OAuthProvider,
+    part::Part,
 };
 
 /// An outside company, or a kind of endpoint, that we talk to.
@@ -36,6 +41,10 @@ pub struct Vendor {
     pub oauth: Option<Arc<dyn OAuthProvider>>,
     /// Keeps a workspace's customers and deals.
     pub crm: Option<Arc<dyn Crm>>,
+    /// Tells of what happens in an account. `None`: it doesn't.
+    pub hooks: Option<Arc<dyn AccountHooks>>,
+    /// What its channels are like. `None`: they post to a URL.
+    pub channel: Option<Arc<dyn ChannelKind>>,
 }
 
 impl Vendor {
@@ -51,6 +60,8 @@ impl Vendor {
             connector: None,
             oauth: None,
             crm: None,
+            hooks: None,
+            channel: None,
         }
     }
 }
@@ -83,14 +94,18 @@ impl Vendors {
 }
 
 /// What we hold of one account at a vendor: for a channel, its secrets in the clear, for as long as a call takes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct VendorAccount {
-    /// Where to post to.
+    /// Where to post to. Empty where the vendor is reached over an integration.
     pub url: String,
     /// The token that our calls carry.
     pub token: SecretString,
     /// The Standard Webhooks secrets, newest first.
     pub signing_secrets: Vec<SecretString>,
+    /// The integration that the channel is reached over. Empty where it needs none.
+    pub connection: Connection,
+    /// The channel's own settings, an object or null; the vendor has checked them.
+    pub settings: Value,
 }
 
 /// Reads callbacks. Pure: bytes in, facts out.
@@ -108,7 +123,7 @@ pub trait WebhookReceiver: Send + Sync {
     fn normalize(
         &self,
         request: &Verified<RawRequest>,
-        channel: ChannelId,
+        channel: &Channel,
     ) -> Result<Vec<InboundEvent>, NormalizeError>;
 }
 
@@ -156,8 +171,8 @@ pub enum Resend {
 /// Sends messages.
 #[async_trait]
 pub trait MessageSender: Send + Sync {
-    /// What happens when a message is sent again.
-    fn resend(&self) -> Resend;
+    /// What happens when a message is sent again on a channel with these settings.
+    fn resend(&self, settings: &Value) -> Resend;
 
     /// The longest text of one message, in characters; longer ones are split before they are sent.
     fn max_text_chars(&self) -> usize;
@@ -215,7 +230,7 @@ pub struct ToolRequest {
     /// Its headers, whose values are secrets.
     pub headers: Vec<(String, SecretString)>,
     /// What the model gave: the body, or for GET and DELETE the query.
-    pub arguments: serde_json::Value,
+    pub arguments: Value,
     /// The same whenever this call is made again, so that the endpoint can drop repeats.
     pub key: String,
     /// How long it may take.
@@ -248,19 +263,25 @@ pub struct OutboundMessage {
     pub chat: String,
     /// Who wrote it.
     pub role: Role,
-    /// What it says.
+    /// What it says. May be empty where it has parts.
     pub text: String,
+    /// What it carries beside.
+    pub parts: Vec<Part>,
+    /// What makes it a template of the vendor's, in the vendor's own words; [`ChannelKind::check_template`] has checked it.
+    pub template: Option<Value>,
     /// When this attempt begins.
     pub now: Timestamp,
 }
 
 /// The vendor's answer to a message that it took.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Receipt {
     /// Its HTTP status.
     pub http_status: Option<u16>,
     /// The beginning of its answer, at most 1,024 characters.
     pub excerpt: Option<String>,
+    /// What the vendor calls the message, by which it speaks of it later. `None`: it speaks of it by our id, or never.
+    pub vendor_message_id: Option<String>,
 }
 
 /// Whether trying again can help. The retrier knows nothing else.

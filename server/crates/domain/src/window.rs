@@ -26,7 +26,7 @@ impl Default for HistoryWindow {
 /// What a message costs beside its text: its role and its borders.
 const TOKENS_PER_MESSAGE: i64 = 6;
 /// What an image, a recording or a file costs: about what vendors count for a picture of a screen.
-const TOKENS_PER_PART: i64 = 1_000;
+pub(crate) const TOKENS_PER_PART: i64 = 1_000;
 
 impl HistoryWindow {
     /// Names all that is wrong with it; `at` is its path in the request.
@@ -119,6 +119,8 @@ mod tests {
             external_id: at.to_string(),
             turn: turn.map(|turn| TurnId(Uuid::from_u128(turn))),
             created_at: Timestamp::UNIX_EPOCH,
+            metadata: serde_json::Map::new(),
+            sent_at: None,
         };
         said.iter().enumerate().map(message).collect()
     }

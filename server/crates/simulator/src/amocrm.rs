@@ -3,11 +3,12 @@
 //!
 //! What the account keeps is put there by [`AmoCrm::put`], or by `PUT /control/{kind}` with an array; `GET` shows it. A kind is
 //! the path of a collection: `leads`, `leads/custom_fields`, `leads/pipelines`, `leads/tags`, `leads/notes`, the same of
-//! `contacts`, and `users`, `tasks`, `sources`, `webhooks`.
+//! `contacts`, and `users`, `tasks`, `sources`.
 
 mod account;
 mod limit;
 mod rest;
+mod webhooks;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,9 +24,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+pub use self::webhooks::Webhook;
 use self::{
     account::Account,
     limit::{Limit, Verdict},
+    webhooks::Webhooks,
 };
 use crate::{
     Clock,
@@ -68,6 +71,7 @@ struct State {
     /// How long the token endpoint thinks before it gives a pair.
     thinks: Mutex<Duration>,
     renewals: watch::Sender<Vec<Renewal>>,
+    webhooks: Mutex<Webhooks>,
     /// How often the token endpoint was called, before anything came of it.
     called: watch::Sender<usize>,
 }
@@ -80,6 +84,10 @@ struct Tokens {
     access: HashMap<String, i64>,
     /// The refresh token that works. Each new pair ends the one before it.
     refresh: Option<String>,
+    /// The pair before the newest: its refresh token.
+    before: Option<String>,
+    /// The newest access token.
+    newest: Option<String>,
     /// How long access tokens live, in seconds. `None`: a day.
     access_lives: Option<u64>,
 }
@@ -101,6 +109,7 @@ impl AmoCrm {
             limit: Mutex::default(),
             thinks: Mutex::default(),
             renewals: watch::Sender::default(),
+            webhooks: Mutex::default(),
             called: watch::Sender::default(),
         });
         let socket = Listener::bind(address).await?;
@@ -184,6 +193,25 @@ impl AmoCrm {
         lock(&self.state.limit).busiest_second()
     }
 
+    /// Whom the account tells what happens in it.
+    pub fn webhooks(&self) -> Vec<Webhook> {
+        lock(&self.state.webhooks).list()
+    }
+
+    /// Stops telling, as the vendor does after too many bad answers.
+    pub fn disable_webhooks(&self) {
+        lock(&self.state.webhooks).disable_all();
+    }
+
+    /// Takes the newest pair back, as if it had never been given: the refresh token before it works again.
+    pub fn take_back(&self) {
+        let mut tokens = lock(&self.state.tokens);
+        if let Some(newest) = tokens.newest.take() {
+            tokens.access.remove(&newest);
+        }
+        tokens.refresh = tokens.before.take();
+    }
+
     /// The faults to come, of the token endpoint and the API alike.
     pub fn faults(&self) -> &Faults {
         &self.state.faults
@@ -192,6 +220,11 @@ impl AmoCrm {
     /// What refreshes came to so far, in their order.
     pub fn renewals(&self) -> Vec<Renewal> {
         self.state.renewals.borrow().clone()
+    }
+
+    /// How often the token endpoint was called so far, whatever came of it.
+    pub fn calls(&self) -> usize {
+        *self.state.called.borrow()
     }
 
     /// Waits until the token endpoint was called so often, before anything came of it. Put a timeout around it.
@@ -217,7 +250,8 @@ impl Tokens {
 
     fn pair(&mut self, now: i64) -> Value {
         let (access, refresh) = (self.make("access"), self.make("refresh"));
-        self.refresh = Some(refresh.clone());
+        self.newest = Some(access.clone());
+        self.before = self.refresh.replace(refresh.clone());
         let expires_in = self.access_lives.unwrap_or(86_400);
         self.access.insert(access.clone(), now.saturating_add_unsigned(expires_in));
         json!({

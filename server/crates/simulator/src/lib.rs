@@ -16,6 +16,7 @@ mod anthropic;
 mod body;
 mod clock;
 mod dify;
+pub mod edna;
 mod fault;
 mod gemini;
 pub mod generic_http;
@@ -25,6 +26,7 @@ mod manus;
 mod marked;
 mod model;
 mod openai;
+mod outside;
 mod simulator;
 mod vendor;
 

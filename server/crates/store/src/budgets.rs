@@ -145,6 +145,16 @@ pub async fn settle(conn: impl PgExecutor<'_>, items: &[Settlement]) -> Result<(
     Ok(())
 }
 
+/// The reservations that a turn, or what stands in its place, has not settled.
+pub async fn of_holder(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    holder: Uuid,
+) -> Result<Vec<Uuid>, Error> {
+    let sql = "select distinct id from budget_reservations where workspace_id = $1 and holder_id = $2";
+    Ok(sqlx::query_scalar(sql).bind(workspace.0).bind(holder).fetch_all(conn).await?)
+}
+
 /// Forgets what nothing is counted on any more.
 pub async fn sweep(pool: &Pool, now: Timestamp) -> Result<(), Error> {
     sqlx::query("select system_sweep_budgets($1)").bind(now).execute(pool).await?;

@@ -1,6 +1,9 @@
 //! Channels.
 
-use domain::{AgentId, ChannelId, Timestamp, WorkspaceId, channel::Channel, policy::DeliveryPolicy};
+use domain::{
+    AgentId, ChannelId, Timestamp, WorkspaceId, channel::Channel, policy::DeliveryPolicy, token::TokenHash,
+};
+use serde_json::Value;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgPool, types::Json};
 use uuid::Uuid;
 
@@ -15,6 +18,24 @@ pub struct SealedChannel {
     pub token: Vec<u8>,
     /// Its signing secret, sealed.
     pub signing_secret: Vec<u8>,
+    /// The secret in the path that its vendor calls. `None`: the vendor signs its calls.
+    pub hook_secret: Option<HookSecret>,
+}
+
+/// A secret in a path.
+#[derive(Debug, Clone)]
+pub struct HookSecret {
+    /// The secret, sealed.
+    pub sealed: Vec<u8>,
+    /// The SHA-256 by which it is known.
+    pub hash: Vec<u8>,
+}
+
+impl HookSecret {
+    /// Compares in constant time.
+    pub fn is(&self, given: &str) -> bool {
+        TokenHash::of(given).matches(&self.hash)
+    }
 }
 
 #[derive(FromRow)]
@@ -29,6 +50,10 @@ struct ChannelRow {
     token_sealed: Vec<u8>,
     token_suffix: String,
     signing_secret_sealed: Vec<u8>,
+    integration_id: Option<Uuid>,
+    settings: Value,
+    hook_secret_sealed: Option<Vec<u8>>,
+    hook_secret_hash: Option<Vec<u8>>,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -42,6 +67,8 @@ impl From<ChannelRow> for SealedChannel {
                 agent: row.agent_id.into(),
                 vendor: row.vendor,
                 url: row.url,
+                integration: row.integration_id.map(Into::into),
+                settings: row.settings,
                 delivery_policy: row.delivery_policy.0,
                 active: row.active,
                 token_suffix: row.token_suffix,
@@ -50,12 +77,17 @@ impl From<ChannelRow> for SealedChannel {
             },
             token: row.token_sealed,
             signing_secret: row.signing_secret_sealed,
+            hook_secret: row
+                .hook_secret_sealed
+                .zip(row.hook_secret_hash)
+                .map(|(sealed, hash)| HookSecret { sealed, hash }),
         }
     }
 }
 
 const CHANNEL: &str = "id, display_name, agent_id, vendor, url, delivery_policy, active, token_sealed, token_suffix, \
-                       signing_secret_sealed, created_at, updated_at";
+                       signing_secret_sealed, integration_id, settings, hook_secret_sealed, hook_secret_hash, \
+                       created_at, updated_at";
 
 /// What selects channels.
 #[derive(Debug, Clone, Default, serde::Serialize)]
@@ -75,8 +107,9 @@ pub async fn insert(
     let channel = &sealed.channel;
     sqlx::query(
         "insert into channels (workspace_id, id, display_name, agent_id, vendor, url, active, token_sealed,
-             token_suffix, signing_secret_sealed, created_at, updated_at, delivery_policy)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+             token_suffix, signing_secret_sealed, created_at, updated_at, delivery_policy, integration_id, settings,
+             hook_secret_sealed, hook_secret_hash)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
     )
     .bind(workspace.0)
     .bind(channel.id.0)
@@ -91,6 +124,10 @@ pub async fn insert(
     .bind(channel.created_at)
     .bind(channel.updated_at)
     .bind(Json(&channel.delivery_policy))
+    .bind(channel.integration.map(|id| id.0))
+    .bind(&channel.settings)
+    .bind(sealed.hook_secret.as_ref().map(|secret| &secret.sealed))
+    .bind(sealed.hook_secret.as_ref().map(|secret| &secret.hash))
     .execute(conn)
     .await?;
     Ok(())
@@ -155,7 +192,8 @@ pub async fn update(
     sqlx::query(
         "update channels
          set display_name = $3, agent_id = $4, url = $5, active = $6, token_sealed = $7, token_suffix = $8,
-             signing_secret_sealed = $9, updated_at = $10, delivery_policy = $11
+             signing_secret_sealed = $9, updated_at = $10, delivery_policy = $11, integration_id = $12, settings = $13,
+             hook_secret_sealed = $14, hook_secret_hash = $15
          where workspace_id = $1 and id = $2",
     )
     .bind(workspace.0)
@@ -169,6 +207,10 @@ pub async fn update(
     .bind(&sealed.signing_secret)
     .bind(channel.updated_at)
     .bind(Json(&channel.delivery_policy))
+    .bind(channel.integration.map(|id| id.0))
+    .bind(&channel.settings)
+    .bind(sealed.hook_secret.as_ref().map(|secret| &secret.sealed))
+    .bind(sealed.hook_secret.as_ref().map(|secret| &secret.hash))
     .execute(conn)
     .await?;
     Ok(())

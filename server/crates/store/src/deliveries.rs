@@ -1,13 +1,15 @@
 //! Deliveries and their attempts; and the gathered functions that move them on.
 
 use domain::{
-    DeliveryId, DialogueId, EventId, JobId, MessageId, Timestamp, WorkerId, WorkspaceId,
-    delivery::{Attempt, AttemptState, Author, Delivery, DeliveryState},
+    ChannelId, DeliveryId, DialogueId, EventId, JobId, MessageId, Timestamp, WorkerId, WorkspaceId,
+    delivery::{Attempt, AttemptState, Author, Delivery, DeliveryReceipt, DeliveryState, Told},
     dialogue::Role,
+    part::Part,
     policy::Uncertain,
 };
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
 use crate::{Error, turns::Route};
@@ -27,6 +29,11 @@ struct DeliveryRow {
     next_attempt_at: Option<Timestamp>,
     created_at: Timestamp,
     settled_at: Option<Timestamp>,
+    vendor_message_id: Option<String>,
+    receipt: Option<String>,
+    receipt_error: Option<String>,
+    receipt_at: Option<Timestamp>,
+    template: Option<Value>,
 }
 
 impl TryFrom<DeliveryRow> for Delivery {
@@ -37,6 +44,14 @@ impl TryFrom<DeliveryRow> for Delivery {
             |column| Error::Inconsistent { table: "deliveries", column, id: row.id.to_string() };
         let state = DeliveryState::parse(&row.state).ok_or_else(|| inconsistent("state"))?;
         let author = Author::parse(&row.author).ok_or_else(|| inconsistent("author"))?;
+        let receipt = match row.receipt.as_deref().zip(row.receipt_at) {
+            Some((receipt, at)) => Some(Told {
+                receipt: DeliveryReceipt::parse(receipt).ok_or_else(|| inconsistent("receipt"))?,
+                error: row.receipt_error,
+                at,
+            }),
+            None => None,
+        };
         Ok(Self {
             id: row.id.into(),
             dialogue: row.dialogue_id.into(),
@@ -50,13 +65,16 @@ impl TryFrom<DeliveryRow> for Delivery {
             next_attempt_at: row.next_attempt_at,
             created_at: row.created_at,
             settled_at: row.settled_at,
+            vendor_message_id: row.vendor_message_id,
+            receipt,
+            template: row.template,
         })
     }
 }
 
 const DELIVERY: &str = "id, dialogue_id, message_id, channel_id, author, state, reason, attempts, text_from,
     text_chars, next_attempt_at,
-    created_at, settled_at";
+    created_at, settled_at, vendor_message_id, receipt, receipt_error, receipt_at, template";
 
 /// What selects deliveries.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -230,6 +248,92 @@ pub async fn split(
     Ok(true)
 }
 
+/// Finds the delivery that a vendor speaks of: by our id, or else by the vendor's. Only one of this channel.
+pub async fn find_told(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    channel: ChannelId,
+    delivery: Option<DeliveryId>,
+    vendor_message_id: Option<&str>,
+) -> Result<Option<Delivery>, Error> {
+    let select = format!("select {DELIVERY} from deliveries where workspace_id = $1 and channel_id = $2");
+    let row: Option<DeliveryRow> = match delivery {
+        Some(id) => {
+            sqlx::query_as(AssertSqlSafe(format!("{select} and id = $3")))
+                .bind(workspace.0)
+                .bind(channel.0)
+                .bind(id.0)
+                .fetch_optional(conn)
+                .await?
+        }
+        None => {
+            sqlx::query_as(AssertSqlSafe(format!(
+                "{select} and vendor_message_id = $3 order by id desc limit 1"
+            )))
+            .bind(workspace.0)
+            .bind(channel.0)
+            .bind(vendor_message_id)
+            .fetch_optional(conn)
+            .await?
+        }
+    };
+    row.map(TryInto::try_into).transpose()
+}
+
+/// Keeps what a vendor told of a message, unless it told more before. Answers whether it did not. The caller holds the
+/// dialogue's lock.
+pub async fn set_receipt(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    delivery: &Delivery,
+    told: &Told,
+    vendor_message_id: Option<&str>,
+) -> Result<bool, Error> {
+    let changed = sqlx::query(
+        "update deliveries
+         set receipt = $3, receipt_error = $4, receipt_at = $5, vendor_message_id = coalesce(vendor_message_id, $6)
+         where workspace_id = $1 and id = $2 and receipt is not distinct from $7",
+    )
+    .bind(workspace.0)
+    .bind(delivery.id.0)
+    .bind(told.receipt.as_str())
+    .bind(&told.error)
+    .bind(told.at)
+    .bind(vendor_message_id)
+    .bind(delivery.receipt.as_ref().map(|told| told.receipt.as_str()))
+    .execute(conn)
+    .await?;
+    Ok(changed.rows_affected() == 1)
+}
+
+/// Makes the message of a delivery a template of the vendor's, and gives it parts: in the transaction that added it.
+pub async fn furnish(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    delivery: DeliveryId,
+    message: MessageId,
+    parts: &[Part],
+    template: Option<&Value>,
+) -> Result<(), Error> {
+    if let Some(template) = template {
+        sqlx::query("update deliveries set template = $3 where workspace_id = $1 and id = $2")
+            .bind(workspace.0)
+            .bind(delivery.0)
+            .bind(template)
+            .execute(&mut *conn)
+            .await?;
+    }
+    if !parts.is_empty() {
+        sqlx::query("update messages set parts = $3 where workspace_id = $1 and id = $2")
+            .bind(workspace.0)
+            .bind(message.0)
+            .bind(Json(parts))
+            .execute(conn)
+            .await?;
+    }
+    Ok(())
+}
+
 /// Puts a dead delivery back, behind what waits in its dialogue's lane. The caller holds the dialogue's lock.
 pub async fn revive(
     conn: &mut PgConnection,
@@ -330,6 +434,10 @@ pub struct StartedAttempt {
     pub text: String,
     /// Whether that is a part.
     pub part: bool,
+    /// What the message carries beside, where this delivery carries it.
+    pub parts: Vec<Part>,
+    /// What makes it a template of the vendor's.
+    pub template: Option<Value>,
     /// When to send it: the governor's place. `None`: at once.
     pub slot_at: Option<Timestamp>,
     /// Where it goes.
@@ -357,6 +465,8 @@ struct StartedRow {
     signing_secret_sealed: Vec<u8>,
     max_text_chars: Option<i32>,
     part: bool,
+    parts: Option<Json<Vec<Part>>>,
+    template: Option<Value>,
 }
 
 /// Begins attempts. Answers for each item in turn; `None`: the claim was lost, or the governor's place is further off than
@@ -397,6 +507,8 @@ pub async fn start_attempts(
             role: Role::parse(&row.role).ok_or_else(|| inconsistent("message_id"))?,
             text: row.body,
             part: row.part,
+            parts: row.parts.map(|parts| parts.0).unwrap_or_default(),
+            template: row.template,
             slot_at: row.slot_at,
             route: Route {
                 channel: row.channel_id.into(),
@@ -436,6 +548,8 @@ pub struct Settlement {
     pub run_at: Timestamp,
     /// The event.
     pub event: EventId,
+    /// What the vendor calls the message.
+    pub vendor_message_id: Option<String>,
 }
 
 /// Settles attempts. Answers for each whether it was still this worker's.
@@ -447,7 +561,7 @@ pub async fn settle(
 ) -> Result<Vec<bool>, Error> {
     let rows: Vec<i32> = sqlx::query_scalar(
         "select ord from system_settle_attempts(
-             $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+             $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
     )
     .bind(worker.0)
     .bind(items.iter().map(|item| item.claim.workspace.0).collect::<Vec<_>>())
@@ -464,6 +578,12 @@ pub async fn settle(
     .bind(items.iter().map(|item| item.reason.as_deref()).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.run_at).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.event.0).collect::<Vec<_>>())
+    .bind(
+        items
+            .iter()
+            .any(|item| item.vendor_message_id.is_some())
+            .then(|| items.iter().map(|item| item.vendor_message_id.as_deref()).collect::<Vec<_>>()),
+    )
     .bind(now)
     .fetch_all(conn)
     .await?;

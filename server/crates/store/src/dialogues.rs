@@ -1,7 +1,8 @@
 //! Dialogues and their messages.
 
 use domain::{
-    ChannelId, DialogueId, MessageId, Timestamp, WorkspaceId,
+    ChannelId, ContactId, DialogueId, MessageId, Timestamp, WorkspaceId,
+    contact::CrmReferences,
     dialogue::{Control, Dialogue, Message, Role, Status},
     part::Part,
     turn::TurnState,
@@ -25,6 +26,11 @@ struct DialogueRow {
     control_by: String,
     control_returns_at: Option<Timestamp>,
     attributes: Json<serde_json::Value>,
+    contact_id: Option<Uuid>,
+    crm_integration_id: Option<Uuid>,
+    crm_lead_id: Option<String>,
+    crm_contact_id: Option<String>,
+    crm_source_id: Option<String>,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -51,6 +57,13 @@ impl TryFrom<DialogueRow> for Dialogue {
                 returns_at: row.control_returns_at,
             },
             attributes: row.attributes.0,
+            contact: row.contact_id.map(Into::into),
+            crm: CrmReferences {
+                integration: row.crm_integration_id.map(Into::into),
+                lead_id: row.crm_lead_id,
+                contact_id: row.crm_contact_id,
+                source_external_id: row.crm_source_id,
+            },
             version: row.version,
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -59,7 +72,8 @@ impl TryFrom<DialogueRow> for Dialogue {
 }
 
 const DIALOGUE: &str = "id, channel_id, chat, status, last_seq, version, control_since, control_reason,
-    control_by, control_returns_at, attributes, created_at, updated_at";
+    control_by, control_returns_at, attributes, contact_id, crm_integration_id, crm_lead_id, crm_contact_id,
+    crm_source_id, created_at, updated_at";
 
 /// What selects dialogues.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -68,6 +82,10 @@ pub struct Filter {
     pub channel: Option<ChannelId>,
     /// Only of this status.
     pub status: Option<Status>,
+    /// Only with this contact.
+    pub contact: Option<ContactId>,
+    /// Only about this lead.
+    pub lead: Option<String>,
 }
 
 /// Reads a dialogue.
@@ -111,13 +129,16 @@ pub async fn list(
         "select {DIALOGUE} from dialogues
          where workspace_id = $1 and ($2::timestamptz is null or (created_at, id) < ($2, $3))
              and ($4::uuid is null or channel_id = $4) and ($5::text is null or status = $5)
-         order by created_at desc, id desc limit $6"
+             and ($6::uuid is null or contact_id = $6) and ($7::text is null or crm_lead_id = $7)
+         order by created_at desc, id desc limit $8"
     )))
     .bind(workspace.0)
     .bind(moment)
     .bind(before.map(|(_, id)| id))
     .bind(filter.channel.map(|id| id.0))
     .bind(filter.status.map(Status::as_str))
+    .bind(filter.contact.map(|id| id.0))
+    .bind(filter.lead.as_deref())
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .fetch_all(conn)
     .await?;
@@ -135,6 +156,8 @@ pub(crate) struct MessageRow {
     external_id: String,
     turn_id: Option<Uuid>,
     created_at: Timestamp,
+    metadata: Option<Json<serde_json::Map<String, serde_json::Value>>>,
+    sent_at: Option<Timestamp>,
 }
 
 impl TryFrom<MessageRow> for Message {
@@ -156,11 +179,14 @@ impl TryFrom<MessageRow> for Message {
             external_id: row.external_id,
             turn: row.turn_id.map(Into::into),
             created_at: row.created_at,
+            metadata: row.metadata.map(|metadata| metadata.0).unwrap_or_default(),
+            sent_at: row.sent_at,
         })
     }
 }
 
-const MESSAGE: &str = "id, dialogue_id, seq, role, body, parts, external_id, turn_id, created_at";
+const MESSAGE: &str =
+    "id, dialogue_id, seq, role, body, parts, external_id, turn_id, created_at, metadata, sent_at";
 
 /// Lists the messages of a dialogue, oldest first, after this number.
 pub async fn list_messages(

@@ -325,6 +325,8 @@ struct StartedRow {
     external_id: Option<String>,
     turn_id: Option<Uuid>,
     message_at: Option<Timestamp>,
+    metadata: Option<Json<serde_json::Map<String, serde_json::Value>>>,
+    sent_at: Option<Timestamp>,
     url: String,
     schedule: String,
     secret_sealed: Vec<u8>,
@@ -343,6 +345,8 @@ impl StartedRow {
             external_id: self.external_id.clone()?,
             turn: self.turn_id.map(Into::into),
             created_at: self.message_at?,
+            metadata: self.metadata.as_ref().map(|metadata| metadata.0.clone()).unwrap_or_default(),
+            sent_at: self.sent_at,
         })
     }
 

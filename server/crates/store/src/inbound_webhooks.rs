@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    ChannelId, InboundWebhookId, Timestamp, WorkspaceId,
+    ChannelId, InboundWebhookId, IntegrationId, Timestamp, WorkspaceId,
     inbound::{InboundWebhook, Outcome},
 };
 use serde::Serialize;
@@ -15,7 +15,8 @@ use crate::Error;
 #[derive(FromRow)]
 struct InboundWebhookRow {
     id: Uuid,
-    channel_id: Uuid,
+    channel_id: Option<Uuid>,
+    integration_id: Option<Uuid>,
     route: String,
     headers: Json<BTreeMap<String, String>>,
     body: Vec<u8>,
@@ -37,7 +38,8 @@ impl TryFrom<InboundWebhookRow> for InboundWebhook {
         })?;
         Ok(Self {
             id: row.id.into(),
-            channel: row.channel_id.into(),
+            channel: row.channel_id.map(Into::into),
+            integration: row.integration_id.map(Into::into),
             route: row.route,
             headers: row.headers.0,
             body: row.body,
@@ -50,37 +52,41 @@ impl TryFrom<InboundWebhookRow> for InboundWebhook {
     }
 }
 
-const INBOUND_WEBHOOK: &str =
-    "id, channel_id, route, headers, body, outcome, reason, message_id, dialogue_id, received_at";
+const INBOUND_WEBHOOK: &str = "id, channel_id, integration_id, route, headers, body, outcome, reason, message_id, dialogue_id, received_at";
 
 /// What selects inbound webhooks.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Filter {
     /// Only of this channel.
     pub channel: Option<ChannelId>,
+    /// Only of this integration.
+    pub integration: Option<IntegrationId>,
     /// Only with this outcome.
     pub outcome: Option<Outcome>,
 }
 
-/// Adds one that could not be understood. All others are added with their message, by [`crate::record`].
+/// Adds one that records no message. All others are added with theirs, by [`crate::record`].
 pub async fn insert(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     webhook: &InboundWebhook,
 ) -> Result<(), Error> {
     sqlx::query(
-        "insert into inbound_webhooks (workspace_id, id, channel_id, route, headers, body, outcome, reason, received_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "insert into inbound_webhooks (workspace_id, id, channel_id, route, headers, body, outcome, reason, received_at,
+             message_id, dialogue_id)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(workspace.0)
     .bind(webhook.id.0)
-    .bind(webhook.channel.0)
+    .bind(webhook.channel.map(|id| id.0))
     .bind(&webhook.route)
     .bind(Json(&webhook.headers))
     .bind(&webhook.body)
     .bind(webhook.outcome.as_str())
     .bind(&webhook.reason)
     .bind(webhook.received_at)
+    .bind(webhook.message.map(|id| id.0))
+    .bind(webhook.dialogue.map(|id| id.0))
     .execute(conn)
     .await?;
     Ok(())
@@ -113,7 +119,7 @@ pub async fn list(
     let rows: Vec<InboundWebhookRow> = sqlx::query_as(AssertSqlSafe(format!(
         "select {INBOUND_WEBHOOK} from inbound_webhooks
          where workspace_id = $1 and ($2::uuid is null or id < $2) and ($3::uuid is null or channel_id = $3)
-             and ($4::text is null or outcome = $4)
+             and ($4::text is null or outcome = $4) and ($6::uuid is null or integration_id = $6)
          order by id desc limit $5"
     )))
     .bind(workspace.0)
@@ -121,6 +127,7 @@ pub async fn list(
     .bind(filter.channel.map(|id| id.0))
     .bind(filter.outcome.map(Outcome::as_str))
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .bind(filter.integration.map(|id| id.0))
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(TryInto::try_into).collect()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::{
     IntegrationId, Timestamp, WorkspaceId,
-    integration::{Finding, Grant, Health, Integration, Trouble},
+    integration::{Finding, Grant, Health, Hook, HookState, Integration, Trouble},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -47,6 +47,11 @@ struct IntegrationRow {
     granted_at: Option<Timestamp>,
     refreshed_at: Option<Timestamp>,
     expires_at: Option<Timestamp>,
+    secret_suffix: Option<String>,
+    secret_at: Option<Timestamp>,
+    hook_state: Option<String>,
+    hook_error: Option<String>,
+    hook_checked_at: Option<Timestamp>,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -80,6 +85,13 @@ impl TryFrom<IntegrationRow> for SealedIntegration {
                     refreshed_at,
                     expires_at: row.expires_at,
                 }),
+                hook: row.secret_suffix.zip(row.secret_at).map(|(secret_suffix, secret_at)| Hook {
+                    secret_suffix,
+                    secret_at,
+                    state: row.hook_state.as_deref().and_then(HookState::parse).unwrap_or(HookState::Pending),
+                    last_error: row.hook_error,
+                    checked_at: row.hook_checked_at,
+                }),
                 created_at: row.created_at,
                 updated_at: row.updated_at,
             },
@@ -91,9 +103,10 @@ impl TryFrom<IntegrationRow> for SealedIntegration {
 
 const INTEGRATION: &str = "i.id, i.vendor, i.display_name, i.settings, i.data_key_sealed, i.credentials_sealed, \
                            i.credentials_set, i.generation, i.health, i.last_error, i.remedy, i.last_error_at, i.checked_at, \
-                           i.created_at, i.updated_at, g.granted_at, g.refreshed_at, g.expires_at";
-const FROM: &str =
-    "integrations i left join integration_grants g on g.workspace_id = i.workspace_id and g.id = i.id";
+                           i.created_at, i.updated_at, g.granted_at, g.refreshed_at, g.expires_at, h.secret_suffix, \
+                           h.secret_at, h.state as hook_state, h.last_error as hook_error, h.checked_at as hook_checked_at";
+const FROM: &str = "integrations i left join integration_grants g on g.workspace_id = i.workspace_id and g.id = i.id \
+     left join integration_hooks h on h.workspace_id = i.workspace_id and h.id = i.id";
 
 /// What selects integrations.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -275,6 +288,21 @@ pub async fn count_agents(
     )
     .bind(workspace.0)
     .bind(id.to_string())
+    .fetch_one(conn)
+    .await?)
+}
+
+/// Counts the channels that are reached over an integration.
+pub async fn count_channels(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    id: IntegrationId,
+) -> Result<i64, Error> {
+    Ok(sqlx::query_scalar(
+        "select count(*) from channels where workspace_id = $1 and integration_id = $2 and deleted_at is null",
+    )
+    .bind(workspace.0)
+    .bind(id.0)
     .fetch_one(conn)
     .await?)
 }

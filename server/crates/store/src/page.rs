@@ -115,6 +115,15 @@ mod tests {
         assert_eq!(Page::cut(vec![1, 2], 2, &(), |item| *item).next_token, "");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_token_at_all_does_harm(bytes: Vec<u8>, text: String) {
+            for token in [URL_SAFE_NO_PAD.encode(&bytes), text] {
+                let _ = request(0, &token).after::<uuid::Uuid>(&("list", 7));
+            }
+        }
+    }
+
     #[test]
     fn sizes_have_a_default_a_ceiling_and_no_negatives() {
         assert_eq!(request(0, "").limit().unwrap(), 50);

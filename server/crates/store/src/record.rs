@@ -3,9 +3,15 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    AgentId, ChannelId, DialogueId, EventId, InboundWebhookId, JobId, MessageId, Timestamp, TurnId,
-    WorkspaceId, dialogue::Role, inbound::Outcome, part::Part,
+    AgentId, ChannelId, ContactId, DialogueId, EventId, InboundWebhookId, JobId, MessageId, Timestamp,
+    TurnId, WorkspaceId,
+    contact::{CrmReferences, NewContact},
+    dialogue::Role,
+    inbound::Outcome,
+    part::Part,
 };
+use serde::Serialize;
+use serde_json::{Map, Value};
 use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
@@ -62,6 +68,32 @@ pub struct NewRecord {
     pub disturbs: bool,
     /// Whether its author takes control from the agent, and until when. `None`: no.
     pub takes: Option<Takes>,
+    /// Whom its dialogue is held with, and what the CRM knows that as. `None`: nothing is told of either.
+    pub link: Option<Link>,
+    /// What was told about it beside.
+    pub metadata: Map<String, Value>,
+    /// When it was written, as its sender says.
+    pub sent_at: Option<Timestamp>,
+}
+
+/// What a message tells of its dialogue.
+#[derive(Debug, Clone, Serialize)]
+pub struct Link {
+    /// Whom it is held with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contact: Option<LinkedContact>,
+    /// What the CRM knows it as.
+    pub crm: CrmReferences,
+}
+
+/// A contact, with the id that it gets if it is new.
+#[derive(Debug, Clone, Serialize)]
+pub struct LinkedContact {
+    /// That id.
+    pub id: ContactId,
+    /// What is told of it.
+    #[serde(flatten)]
+    pub told: NewContact,
 }
 
 /// A person takes control.
@@ -98,7 +130,7 @@ struct RecordedRow {
 pub async fn record(conn: &mut PgConnection, items: &[&NewRecord]) -> Result<Vec<Option<Recorded>>, Error> {
     let rows: Vec<RecordedRow> = sqlx::query_as(
         "select * from system_record($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-             $19, $20, $21, $22, $23, $24, $25)",
+             $19, $20, $21, $22, $23, $24, $25, $26, $27, $28)",
     )
     .bind(items.iter().map(|item| item.webhook.0).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.workspace.0).collect::<Vec<_>>())
@@ -125,6 +157,9 @@ pub async fn record(conn: &mut PgConnection, items: &[&NewRecord]) -> Result<Vec
     .bind(sparse(items, |item| item.takes.map(|_| true)))
     .bind(sparse(items, |item| item.takes.and_then(|takes| takes.returns_at)))
     .bind(sparse(items, |item| (!item.parts.is_empty()).then_some(Json(&item.parts))))
+    .bind(sparse(items, |item| item.link.as_ref().map(Json)))
+    .bind(sparse(items, |item| (!item.metadata.is_empty()).then_some(Json(&item.metadata))))
+    .bind(sparse(items, |item| item.sent_at))
     .fetch_all(conn)
     .await?;
     let mut answers = vec![None; items.len()];

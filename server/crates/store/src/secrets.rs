@@ -18,14 +18,18 @@ pub struct Column {
 }
 
 /// All of them. The function `system_sealed_otherwise` knows the same.
-pub const COLUMNS: [Column; 7] = [
+pub const COLUMNS: [Column; 10] = [
     Column { table: "integrations", name: "data_key_sealed", place: "integrations.data_key" },
     Column { table: "integration_grants", name: "data_key_sealed", place: "integration_grants.data_key" },
     Column { table: "channels", name: "token_sealed", place: "channels.token" },
     Column { table: "channels", name: "signing_secret_sealed", place: "channels.signing_secret" },
+    Column { table: "channels", name: "hook_secret_sealed", place: "channels.hook_secret" },
     Column { table: "webhook_endpoints", name: "secret_sealed", place: "webhook_endpoints.secret" },
     // The new one moves to the place of the old.
     Column { table: "webhook_endpoints", name: "previous_secret_sealed", place: "webhook_endpoints.secret" },
+    Column { table: "integration_hooks", name: "secret_sealed", place: "integration_hooks.secret" },
+    // The new one moves to the place of the old.
+    Column { table: "integration_hooks", name: "stale_secret_sealed", place: "integration_hooks.secret" },
     Column { table: "agent_secrets", name: "sealed", place: "agent_secrets.sealed" },
 ];
 

@@ -511,7 +511,8 @@ pub async fn settle(
 pub enum Stepped {
     /// It is committed with the transaction.
     Yes,
-    /// A newer message was added to the turn; nothing was written.
+    /// A newer message was added to the turn, or the agent no longer holds the dialogue, which the next run finds; nothing was
+    /// written.
     Superseded,
     /// The claim was lost; nothing was written.
     Lost,
@@ -531,6 +532,7 @@ pub async fn insert_step(
     // The dialogue first, as everybody locks.
     let superseded: Option<bool> = sqlx::query_scalar(
         "select d.collecting_turn_id is not distinct from t.id and d.last_customer_seq > t.covered_through
+             or not agent_may_speak(d.status, d.control_reason, d.control_by)
          from dialogues d join turns t on t.workspace_id = d.workspace_id and t.dialogue_id = d.id
          where d.workspace_id = $1 and d.id = $2 and t.id = $3
          for update of d",

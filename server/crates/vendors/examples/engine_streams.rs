@@ -99,6 +99,8 @@ fn engine(base_url: &str, key: &str) -> Caller {
         external_id: String::new(),
         turn: None,
         created_at: Timestamp::UNIX_EPOCH,
+        metadata: serde_json::Map::new(),
+        sent_at: None,
     };
     let request = Completion {
         engine: Engine {

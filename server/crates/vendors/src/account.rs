@@ -6,11 +6,12 @@ use domain::{
     FieldViolation,
     connection::{CheckOutcome, CheckStep, Connection, CredentialField},
     engine::Model,
-    vendor::{FailureKind, VendorError},
+    vendor::{Applied, FailureKind, Retry, VendorError},
 };
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::http::Patience;
 
@@ -53,11 +54,34 @@ pub(crate) fn header(
         http_status: None,
         detail: "the key has characters that no key has".to_owned(),
         excerpt: None,
-        applied: domain::vendor::Applied::No,
-        retry: domain::vendor::Retry::Never,
+        applied: Applied::No,
+        retry: Retry::Never,
     })?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// Asks for a completion until the run is cancelled, which drops the call and closes its connection: by that the vendor stops
+/// writing. It may have been sent by then, and what it used is not told any more.
+pub(crate) async fn until_cancelled<T>(
+    vendor: &'static str,
+    cancelled: &CancellationToken,
+    asked: impl Future<Output = Result<T, VendorError>>,
+) -> Result<T, VendorError> {
+    let before = cancelled.is_cancelled();
+    if let Some(answered) = cancelled.run_until_cancelled(asked).await {
+        return answered;
+    }
+    Err(VendorError {
+        vendor,
+        operation: "complete",
+        kind: FailureKind::Cancelled,
+        http_status: None,
+        detail: "the run was cancelled".to_owned(),
+        excerpt: None,
+        applied: if before { Applied::No } else { Applied::Maybe },
+        retry: Retry::Backoff,
+    })
 }
 
 /// Takes the key out of an error: there are servers that quote what they were sent.
@@ -154,13 +178,18 @@ pub(crate) fn steps(listed: Result<Vec<Model>, VendorError>) -> Vec<CheckStep> {
         Err(error) => error,
     };
     match error.kind {
-        FailureKind::Unauthorized | FailureKind::Forbidden | FailureKind::OutOfQuota => {
+        FailureKind::Unauthorized => {
+            let remedy = "Set a key that is valid at the vendor.";
+            vec![passed("reachable", HEARD), failed("credentials", &error, remedy), skipped("models")]
+        }
+        // The vendor knows the key: another one of this account would fare no better.
+        FailureKind::Forbidden | FailureKind::OutOfQuota => {
             let remedy = match error.kind {
-                FailureKind::Unauthorized => "Set a key that is valid at the vendor.",
                 FailureKind::Forbidden => "Give the key the right to list models, or use another one.",
                 _ => "Settle the account's billing or limits at the vendor.",
             };
-            vec![passed("reachable", HEARD), failed("credentials", &error, remedy), skipped("models")]
+            let known = passed("credentials", "The vendor knows the key.");
+            vec![passed("reachable", HEARD), known, failed("models", &error, remedy)]
         }
         _ if error.http_status.is_none() => {
             let remedy = "Check the base URL, and that this server may reach it; private addresses need the operator's leave.";
@@ -192,6 +221,27 @@ mod tests {
     }
 
     #[test]
+    fn only_a_key_that_is_refused_is_a_matter_of_credentials() {
+        let failed_at = |kind| {
+            let error = VendorError {
+                vendor: "x",
+                operation: "y",
+                kind,
+                http_status: Some(400),
+                detail: "no".into(),
+                excerpt: None,
+                applied: Applied::No,
+                retry: Retry::Never,
+            };
+            let steps = steps(Err(error));
+            steps.into_iter().find(|step| step.outcome == CheckOutcome::Failed).unwrap().name
+        };
+        assert_eq!(failed_at(FailureKind::Unauthorized), "credentials");
+        assert_eq!(failed_at(FailureKind::Forbidden), "models");
+        assert_eq!(failed_at(FailureKind::OutOfQuota), "models");
+    }
+
+    #[test]
     fn a_key_is_taken_out_of_errors_also_where_an_excerpt_cuts_it() {
         let connection = Connection {
             credentials: [(API_KEY.to_owned(), "sk-secret-12345".into())].into(),
@@ -204,8 +254,8 @@ mod tests {
             http_status: None,
             detail: "sk-secret-12345 is wrong".into(),
             excerpt: Some("you said sk-secret-12345, sk-secr".into()),
-            applied: domain::vendor::Applied::No,
-            retry: domain::vendor::Retry::Never,
+            applied: Applied::No,
+            retry: Retry::Never,
         };
         let error = redacted(error, &connection);
         assert_eq!(error.detail, "[redacted] is wrong");

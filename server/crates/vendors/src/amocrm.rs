@@ -20,9 +20,13 @@ use serde_json::{Value, json};
 use url::Url;
 
 mod crm;
+mod facts;
+mod form;
+mod hooks;
 mod lenient;
 mod rest;
 mod settings;
+mod subscription;
 
 use self::{rest::Rest, settings::Settings};
 use crate::http::{Call, HttpClient, Patience};
@@ -33,7 +37,8 @@ pub fn vendor(http: HttpClient) -> Vendor {
     Vendor {
         connector: Some(Arc::clone(&amocrm) as _),
         oauth: Some(Arc::clone(&amocrm) as _),
-        crm: Some(amocrm),
+        crm: Some(Arc::clone(&amocrm) as _),
+        hooks: Some(amocrm),
         ..Vendor::new(ID, "amoCRM / Kommo", "https://www.amocrm.ru/developers")
     }
 }
@@ -77,6 +82,10 @@ impl Connector for AmoCrm {
                 "base_url": {
                     "type": "string", "format": "uri", "title": "Address",
                     "description": "In the place of the account's own address: a proxy, or a simulator."
+                },
+                "chat_channel_id": {
+                    "type": "string", "format": "uuid", "title": "Channel of the chats",
+                    "description": "The channel that messages of the account's chats belong to: its agent answers them. Without it they are events only."
                 }
             },
             "required": ["subdomain", "client_id", "redirect_url"],

@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{
     Clock as _, FieldViolation, Reason, SystemClock,
+    agent::Engine,
     connection::{CheckStep, Connection, Connector, CredentialField},
     engine::{Answer, Completion, CompletionModel, Model, Outcome},
     vendor::{Applied, FailureKind, Retry, Vendor, VendorError},
@@ -60,18 +61,18 @@ impl CompletionModel for Anthropic {
         Settings::read(settings).map(drop)
     }
 
+    fn longest_output(&self, engine: &Engine) -> i32 {
+        Settings::read(&engine.settings).unwrap_or_default().max_tokens(engine.max_output_tokens)
+    }
+
     async fn complete(
         &self,
         connection: &Connection,
         request: &Completion,
         cancelled: &CancellationToken,
     ) -> Result<Outcome, VendorError> {
-        // Dropping the call closes its connection, by which the vendor stops writing.
-        match cancelled.run_until_cancelled(self.answer(connection, request)).await {
-            Some(Ok(answer)) => Ok(Outcome::Answered(answer)),
-            Some(Err(error)) => Err(account::redacted(error, connection)),
-            None => Err(failure(COMPLETE, FailureKind::Cancelled, "the run was cancelled", Retry::Backoff)),
-        }
+        let answered = account::until_cancelled(ID, cancelled, self.answer(connection, request)).await;
+        answered.map(Outcome::Answered).map_err(|error| account::redacted(error, connection))
     }
 
     async fn list_models(&self, connection: &Connection) -> Result<Vec<Model>, VendorError> {

@@ -156,14 +156,11 @@ impl CompletionModel for Dify {
             })?;
         let account = Account::of(connection, request.at)?;
         let asking = Asking { dify: self, account, request, settings, task: Mutex::default() };
-        let answered = if let Some(answered) = cancelled.run_until_cancelled(asking.answer()).await {
-            answered.map(Outcome::Answered)
-        } else {
+        let answered = account::until_cancelled(ID, cancelled, asking.answer()).await;
+        if answered.as_ref().is_err_and(|error| error.kind == FailureKind::Cancelled) {
             asking.stop().await;
-            let error = failure("complete", FailureKind::Cancelled, "the run was cancelled");
-            Err(VendorError { retry: Retry::Backoff, ..error })
-        };
-        answered.map_err(|error| account::redacted(error, connection))
+        }
+        answered.map(Outcome::Answered).map_err(|error| account::redacted(error, connection))
     }
 
     async fn list_models(&self, _connection: &Connection) -> Result<Vec<Model>, VendorError> {
@@ -288,10 +285,15 @@ impl Asking<'_> {
             whole: self.settings.timeout,
             most_bytes: MAX_ANSWER_BYTES,
         };
-        let mut opened = self
+        let opened = self
             .account
             .call(&self.dify.http, "complete", Method::POST, "chat-messages", Some(&body), patience)
-            .await?;
+            .await;
+        // Where nothing comes before the end, whatever comes of it may come of a run that has begun.
+        let mut opened = opened.map_err(|error| match error.applied {
+            Applied::Maybe if !streams => error::begun(error),
+            _ => error,
+        })?;
         let read = if streams {
             read::stream(&mut opened, &|task| {
                 *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.to_owned());

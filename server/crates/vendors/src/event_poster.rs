@@ -65,9 +65,11 @@ impl EventPoster for HttpEventPoster {
             now: event.now,
         };
         match self.http.post(call).await {
-            Ok(response) => {
-                Ok(Receipt { http_status: Some(response.status.as_u16()), excerpt: excerpt(&response.body) })
-            }
+            Ok(response) => Ok(Receipt {
+                http_status: Some(response.status.as_u16()),
+                excerpt: excerpt(&response.body),
+                vendor_message_id: None,
+            }),
             // Whatever went wrong may be mended by the owner of the endpoint: a 404 by a deployment, a private address by a
             // record in its DNS. The schedule says when to stop hoping.
             Err(error) => Err(VendorError {

@@ -143,15 +143,8 @@ impl CompletionModel for Gemini {
         request: &Completion,
         cancelled: &CancellationToken,
     ) -> Result<Outcome, VendorError> {
-        // Dropping the call closes its connection, by which the vendor stops writing.
-        match cancelled.run_until_cancelled(self.answer(connection, request)).await {
-            Some(Ok(answer)) => Ok(Outcome::Answered(answer)),
-            Some(Err(error)) => Err(account::redacted(error, connection)),
-            None => {
-                let error = failure(COMPLETE, FailureKind::Cancelled, "the run was cancelled");
-                Err(VendorError { retry: Retry::Backoff, ..error })
-            }
-        }
+        let answered = account::until_cancelled(ID, cancelled, self.answer(connection, request)).await;
+        answered.map(Outcome::Answered).map_err(|error| account::redacted(error, connection))
     }
 
     async fn list_models(&self, connection: &Connection) -> Result<Vec<Model>, VendorError> {

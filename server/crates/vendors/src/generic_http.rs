@@ -8,9 +8,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{
-    ChannelId, Reason, Timestamp, channel,
+    Reason, Timestamp,
+    channel::{self, Channel},
     inbound::{InboundEvent, RawRequest, Verified},
     new_message::NewMessage,
+    part::Part,
     vendor::{
         Applied, FailureKind, MessageSender, NormalizeError, OutboundMessage, Receipt, Resend, Retry, Vendor,
         VendorAccount, VendorError, VerifyError, WebhookReceiver,
@@ -22,6 +24,7 @@ use http::{
 };
 use secrecy::ExposeSecret;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
     http::{Call, HttpClient, excerpt},
@@ -73,9 +76,9 @@ impl WebhookReceiver for GenericHttp {
     fn normalize(
         &self,
         request: &Verified<RawRequest>,
-        channel: ChannelId,
+        channel: &Channel,
     ) -> Result<Vec<InboundEvent>, NormalizeError> {
-        let message = NewMessage::parse_for(channel, &request.get().body)
+        let message = NewMessage::parse_for(channel.id, &request.get().body)
             .map_err(|fields| NormalizeError { fields })?;
         Ok(vec![InboundEvent::Message(message.into_message())])
     }
@@ -85,7 +88,7 @@ impl WebhookReceiver for GenericHttp {
 impl MessageSender for GenericHttp {
     /// `webhook-id` is the delivery's id on every attempt, and Standard Webhooks oblige receivers to drop repeats of
     /// it. So after a timeout it is right to send again; holding the reply would only lose it.
-    fn resend(&self) -> Resend {
+    fn resend(&self, _: &Value) -> Resend {
         Resend::ByOurId
     }
 
@@ -104,6 +107,7 @@ impl MessageSender for GenericHttp {
                 message_id: message.message.to_string(),
                 role: message.role.as_str(),
                 text: &message.text,
+                parts: &message.parts,
             })
             .expect("strings can be written as JSON"),
         );
@@ -118,7 +122,11 @@ impl MessageSender for GenericHttp {
             now: message.now,
         };
         let response = self.http.post(call).await?;
-        Ok(Receipt { http_status: Some(response.status.as_u16()), excerpt: excerpt(&response.body) })
+        Ok(Receipt {
+            http_status: Some(response.status.as_u16()),
+            excerpt: excerpt(&response.body),
+            vendor_message_id: None,
+        })
     }
 }
 
@@ -148,6 +156,8 @@ struct Body<'a> {
     message_id: String,
     role: &'static str,
     text: &'a str,
+    #[serde(skip_serializing_if = "<[Part]>::is_empty")]
+    parts: &'a [Part],
 }
 
 /// Credentials that no call can be made with. They are ours, so this is a mistake in what was stored.
@@ -191,6 +201,8 @@ mod tests {
             chat: String::new(),
             role: Role::Assistant,
             text: "Hi".into(),
+            parts: Vec::new(),
+            template: None,
             now: Timestamp::UNIX_EPOCH,
         };
         for (token, secret, detail) in [
@@ -201,6 +213,7 @@ mod tests {
                 url: "https://example.com".into(),
                 token: token.into(),
                 signing_secrets: vec![secret.into()],
+                ..VendorAccount::default()
             };
             let error = unusable(&endpoint.headers(&account, &message, b"").unwrap_err());
             assert_eq!((error.detail.as_str(), error.retry), (detail, Retry::Never));

@@ -20,7 +20,10 @@ pub mod amocrm;
 pub mod anthropic;
 mod conversation;
 pub mod dify;
+pub mod edna;
 pub mod event_poster;
+#[cfg(test)]
+mod fuzz;
 pub mod gemini;
 pub mod generic_http;
 pub mod http;
@@ -47,6 +50,7 @@ pub fn all(http: http::HttpClient, settings: Settings) -> Vendors {
         anthropic::vendor(http.clone()),
         generic_http::vendor(http.clone(), settings.generic_http),
         dify::vendor(http.clone()),
+        edna::vendor(http.clone()),
         gemini::vendor(http.clone()),
         manus::vendor(http.clone()),
         mock::vendor(),

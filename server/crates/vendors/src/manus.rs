@@ -139,10 +139,14 @@ impl CompletionModel for Manus {
         let notes: Option<Notes> =
             request.notes.as_ref().and_then(|notes| serde_json::from_value(notes.clone()).ok());
         if cancelled.is_cancelled() {
-            if let Some(notes) = notes.filter(|notes| notes.working) {
-                account.stop(&notes.task).await?;
-            }
-            return Err(failure(FailureKind::Cancelled, "the run was cancelled", Retry::Backoff));
+            let detail = "the run was cancelled";
+            return match notes.filter(|notes| notes.working) {
+                Some(notes) => {
+                    account.stop(&notes.task).await?;
+                    Err(worked(FailureKind::Cancelled, detail, Retry::Backoff))
+                }
+                None => Err(failure(FailureKind::Cancelled, detail, Retry::Backoff)),
+            };
         }
         match notes {
             None => asking.begin().await,
@@ -288,7 +292,7 @@ impl Asking<'_> {
             (Status::Waiting, ..) => {
                 self.account.stop(&notes.task).await?;
                 let detail = "the task waits for the confirmation of an action, which nobody here can give; it was stopped";
-                Err(failure(FailureKind::Other, detail, Retry::Never))
+                Err(worked(FailureKind::Other, detail, Retry::Never))
             }
             (_, _, Some(trouble)) => {
                 let kind = if trouble.to_lowercase().contains("credit") {
@@ -298,17 +302,17 @@ impl Asking<'_> {
                 };
                 let retry = if kind == FailureKind::OutOfQuota { Retry::Never } else { Retry::Backoff };
                 let excerpt = crate::http::excerpt(trouble.as_bytes());
-                Err(VendorError { excerpt, ..failure(kind, "the task ended with an error", retry) })
+                Err(VendorError { excerpt, ..worked(kind, "the task ended with an error", retry) })
             }
             (Status::Error, ..) => {
-                Err(failure(FailureKind::BadAnswer, "the task ended with an error", Retry::Backoff))
+                Err(worked(FailureKind::BadAnswer, "the task ended with an error", Retry::Backoff))
             }
             (Status::Stopped, None, None) if notes.empty < MOST_EMPTY => {
                 Ok(self.wait(&Notes { empty: notes.empty + 1, ..notes }, None))
             }
             (Status::Stopped, None, None) if again => self.begin().await,
             (Status::Stopped, None, None) => {
-                Err(failure(FailureKind::BadAnswer, "the task ended without an answer", Retry::Backoff))
+                Err(worked(FailureKind::BadAnswer, "the task ended without an answer", Retry::Backoff))
             }
         }
     }
@@ -361,6 +365,11 @@ impl Connector for Manus {
         };
         account::steps(listed.await)
     }
+}
+
+/// A failure of a task that was worked on: the account has paid for that.
+fn worked(kind: FailureKind, detail: &str, retry: Retry) -> VendorError {
+    VendorError { applied: Applied::Maybe, ..failure(kind, detail, retry) }
 }
 
 fn failure(kind: FailureKind, detail: &str, retry: Retry) -> VendorError {

@@ -298,6 +298,8 @@ mod tests {
             external_id: at.to_string(),
             turn: None,
             created_at: Timestamp::UNIX_EPOCH,
+            metadata: serde_json::Map::new(),
+            sent_at: None,
         };
         Completion {
             engine: Engine {

@@ -24,7 +24,7 @@ use domain::{
     engine::{Answer, Completion, CompletionModel, Model, Outcome},
     vendor::{Applied, FailureKind, Retry, Vendor, VendorError},
 };
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -55,6 +55,7 @@ pub fn vendor(http: HttpClient) -> Vendor {
 const ID: &str = "openai";
 const COMPLETE: &str = "complete";
 const LIST_MODELS: &str = "list models";
+const CHECK: &str = "check";
 /// How many servers and models are remembered.
 const MOST_SHAPES: usize = 1_000;
 /// How often one completion is asked for at most: as often as there are parameters to change, and once.
@@ -83,12 +84,8 @@ impl CompletionModel for OpenAi {
         request: &Completion,
         cancelled: &CancellationToken,
     ) -> Result<Outcome, VendorError> {
-        // Dropping the call closes its connection, by which the vendor stops writing.
-        match cancelled.run_until_cancelled(self.answer(connection, request)).await {
-            Some(Ok(answer)) => Ok(Outcome::Answered(answer)),
-            Some(Err(error)) => Err(account::redacted(error, connection)),
-            None => Err(failure(COMPLETE, FailureKind::Cancelled, "the run was cancelled", Retry::Backoff)),
-        }
+        let answered = account::until_cancelled(ID, cancelled, self.answer(connection, request)).await;
+        answered.map(Outcome::Answered).map_err(|error| account::redacted(error, connection))
     }
 
     async fn list_models(&self, connection: &Connection) -> Result<Vec<Model>, VendorError> {
@@ -123,11 +120,37 @@ impl Connector for OpenAi {
     }
 
     async fn check(&self, connection: &Connection) -> Vec<CheckStep> {
-        account::steps(self.list_models(connection).await)
+        let listed = match self.list_models(connection).await {
+            // No list: a compatible server may have none, and a wrong address has none either.
+            Ok(models) if models.is_empty() => self.answers(connection).await.map(|()| models),
+            listed => listed,
+        };
+        account::steps(listed.map_err(|error| account::redacted(error, connection)))
     }
 }
 
 impl OpenAi {
+    /// Checks that there is something to be asked, with a question that has no answer and costs nothing.
+    async fn answers(&self, connection: &Connection) -> Result<(), VendorError> {
+        let account = account_of(CHECK, connection)?;
+        let call = Call {
+            vendor: ID,
+            operation: CHECK,
+            method: Method::POST,
+            url: &account::join(account.base_url(), "chat/completions"),
+            headers: headers(CHECK, connection, &account)?,
+            body: Bytes::from_static(b"{}"),
+            now: domain::Clock::now(&SystemClock),
+        };
+        let mut opened = self.http.open(&call, account::LISTING).await?;
+        // That the question is none is what a server says that has read it.
+        if matches!(opened.status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY) {
+            return Ok(());
+        }
+        let (error, _) = error::refused(&mut opened, &call, Shape::default()).await;
+        Err(error)
+    }
+
     /// Asks, and once more for each parameter that the vendor refuses unread.
     async fn answer(&self, connection: &Connection, request: &Completion) -> Result<Answer, VendorError> {
         let account = account_of(COMPLETE, connection)?;

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing test may panic")]
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use domain::{
     DialogueId,
@@ -28,6 +28,33 @@ fn connection(base_url: &str, key: &str) -> Connection {
         settings: json!({ "base_url": base_url }),
         credentials: [("api_key".to_owned(), key.into())].into(),
         ..Connection::default()
+    }
+}
+
+#[test]
+fn the_published_schema_has_the_members_that_settings_are_read_by() {
+    let settings = Settings { allow: AllowList::All, ..Settings::default() };
+    let all = vendors::all(HttpClient::new(settings), vendors::Settings::default());
+    for vendor in all.iter() {
+        let Some(connector) = &vendor.connector else { continue };
+        let schema = connector.settings_schema();
+        assert_eq!(schema["additionalProperties"], false, "{}", vendor.id);
+        let published: BTreeSet<_> = schema["properties"].as_object().unwrap().keys().cloned().collect();
+        // What is refused for being unknown names what is known; a list is no value of any member.
+        let refused = connector.check_settings(&json!({ "no such member": [[]] })).unwrap_err();
+        let refused = refused.into_iter().find(|bad| bad.field == "settings.no such member").unwrap();
+        let known: BTreeSet<_> =
+            refused.detail.split('`').skip(1).step_by(2).map(ToOwned::to_owned).collect();
+        // amoCRM reads its settings its own way.
+        if known.is_empty() && vendor.id == "amocrm" {
+            continue;
+        }
+        assert_eq!(published, known, "{}", vendor.id);
+        for name in published {
+            let bad = connector.check_settings(&json!({ name.clone(): [[]] })).unwrap_err();
+            let bad = bad.into_iter().find(|bad| bad.field == format!("settings.{name}")).unwrap();
+            assert!(!bad.detail.contains("not known"), "{}: {bad:?}", vendor.id);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use domain::{
     dialogue::{Message, Role},
     engine::{Answer, Completion, CompletionModel, Finish, Outcome, Step, ToolSpec},
     part::{Part, PartKind},
-    vendor::{FailureKind, Retry, VendorError},
+    vendor::{Applied, FailureKind, Retry, VendorError},
 };
 use serde_json::{Value, json};
 use simulator::{Ended, Fault, KEY, Simulator};
@@ -106,6 +106,8 @@ impl Subject {
             external_id: at.to_string(),
             turn: None,
             created_at: Timestamp::UNIX_EPOCH,
+            metadata: serde_json::Map::new(),
+            sent_at: None,
         };
         Completion {
             engine: Engine {
@@ -356,7 +358,9 @@ async fn cancelling_hangs_up() {
             };
             let (result, at) = tokio::join!(asked, stop);
             assert!(at.elapsed() < Duration::from_secs(1), "{subject}");
-            assert_eq!(result.unwrap_err().kind, FailureKind::Cancelled, "{subject}");
+            let error = result.unwrap_err();
+            // It was sent: the vendor may ask money for what it had written by then.
+            assert_eq!((error.kind, error.applied), (FailureKind::Cancelled, Applied::Maybe), "{subject}");
             let hung_up = subject.simulated.wait_until(|counts| counts.hung_up > before.hung_up);
             assert!(timeout(Duration::from_secs(1), hung_up).await.is_ok(), "{subject}: {text}");
             assert_eq!(subject.simulated.calls().last().unwrap().ended, Ended::HungUp);
@@ -385,6 +389,8 @@ async fn models_are_listed_and_a_connection_is_checked() {
         assert_eq!(check(&wrong).await, expected([passed, failed, skipped]), "{subject}");
         let nobody = connection("http://127.0.0.1:1/v1", KEY);
         assert_eq!(check(&nobody).await, expected([failed, skipped, skipped]), "{subject}");
+        let astray = connection(&format!("{}/astray", subject.simulated.base_url()), KEY);
+        assert_eq!(check(&astray).await, expected([passed, skipped, failed]), "{subject}");
         subject.simulated.faults().add(Fault::Down, Some(1));
         assert_eq!(check(&subject.connection).await, expected([passed, skipped, failed]), "{subject}");
         let schema = subject.connector.settings_schema();

@@ -138,6 +138,97 @@ async fn an_agents_own_tools_are_called_over_http() {
 }
 
 #[tokio::test]
+async fn a_tools_secret_goes_where_the_tool_led_when_it_was_given() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let (old, new) = (Receiver::start().await, Receiver::start().await);
+    let route = world.route(&receiver, json!({})).await;
+    let tool = |url: String, value: &str| v1::HttpTool {
+        name: "look".to_owned(),
+        description: "Looks.".to_owned(),
+        url,
+        headers: vec![v1::HttpToolHeader { name: "Authorization".to_owned(), value: value.to_owned() }],
+        ..v1::HttpTool::default()
+    };
+    change(&world, &route, "toolbox", toolbox(&[], vec![tool(old.url(), "Bearer canary-old")])).await;
+    world.set_engine(&route, json!({ "delay_ms": 700 })).await;
+    // The turn has begun, with the tool as it was, when the tool is led elsewhere with another secret.
+    world.new_message(&route, &route.message(Some("m1"), "/call look {}")).await;
+    let begun = "select count(*) from runs";
+    until(|| async {
+        let mut owner = world.owner().await;
+        let count: i64 = sqlx::query_scalar(begun).fetch_one(&mut owner).await.unwrap();
+        (count == 1).then_some(())
+    })
+    .await;
+    change(&world, &route, "toolbox", toolbox(&[], vec![tool(new.url(), "Bearer canary-new")])).await;
+    let called = &old.wait_for(1).await[0];
+    assert!(!called.headers.contains_key("authorization"), "{:?}", called.headers);
+    receiver.wait_for(1).await;
+    world.new_message(&route, &route.message(Some("m2"), "/call look {}")).await;
+    assert_eq!(new.wait_for(1).await[0].headers["authorization"], "Bearer canary-new");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn who_no_longer_holds_a_dialogue_begins_no_effect_in_it() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let grpc = world.grpc().await;
+    let route = world.route(&receiver, json!({})).await;
+    world.set_engine(&route, json!({ "delay_ms": 700 })).await;
+    let call = "/call set_attribute {\"name\": \"city\", \"value\": \"Riga\"}";
+    world.new_message(&route, &route.message(Some("m1"), call)).await;
+    until(|| async {
+        let mut owner = world.owner().await;
+        let count: i64 = sqlx::query_scalar("select count(*) from runs").fetch_one(&mut owner).await.unwrap();
+        (count == 1).then_some(())
+    })
+    .await;
+    // A person takes it, and the word of it has not come to the run yet.
+    let taken = "update dialogues set status = 'OPEN', control_reason = 'taken', control_by = 'Ann'";
+    sqlx::query(taken).execute(&mut world.owner().await).await.unwrap();
+    let turn = closed(&grpc, &route).await;
+    assert_eq!((turn.state(), turn.reason.as_str()), (TurnState::Silent, "human_holds"));
+    let steps: i64 = sqlx::query_scalar("select count(*) from run_steps")
+        .fetch_one(&mut world.owner().await)
+        .await
+        .unwrap();
+    assert_eq!(steps, 0);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_repeated_creation_is_told_from_another_without_keeping_its_secrets() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let request = |value: &str| {
+        let headers = vec![v1::HttpToolHeader { name: "X-Key".to_owned(), value: value.to_owned() }];
+        let tool = v1::HttpTool {
+            name: "look".to_owned(),
+            description: "Looks.".to_owned(),
+            url: receiver.url(),
+            headers,
+            ..v1::HttpTool::default()
+        };
+        let agent = v1::Agent {
+            display_name: "Agent".to_owned(),
+            engine: Some(v1::Engine { vendor: "mock".to_owned(), ..v1::Engine::default() }),
+            ..toolbox(&[], vec![tool])
+        };
+        let request_id = "0192f0a0-0000-7000-8000-0000000000aa".to_owned();
+        v1::CreateAgentRequest { agent: Some(agent), request_id }
+    };
+    let agents = world.grpc().await.agents();
+    let made = agents.clone().create_agent(request("canary-1")).await.unwrap().into_inner().agent.unwrap();
+    let again = agents.clone().create_agent(request("canary-1")).await.unwrap().into_inner().agent.unwrap();
+    assert_eq!(made.id, again.id);
+    let refused = agents.clone().create_agent(request("canary-2")).await.unwrap_err();
+    assert_eq!(reason(&refused).0, "REQUEST_ID_REUSED");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn toolboxes_that_make_no_sense_are_refused_by_field() {
     let world = World::new().await;
     let receiver = Receiver::start().await;

@@ -1408,7 +1408,9 @@ type Engine struct {
 	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
 	// The sampling temperature, 0 to 2. Not set: the vendor's default.
 	Temperature *float64 `protobuf:"fixed64,3,opt,name=temperature,proto3,oneof" json:"temperature,omitempty"`
-	// The longest answer in the vendor's tokens, 1 to 1,000,000. Not set: the vendor's default.
+	// The longest answer in the vendor's tokens, 1 to 1,000,000. Not set: the vendor's default; where a budget concerns the
+	// call, 4,096, and with `anthropic` what its thinking needs beside that. So much a call reserves of its budgets. `dify` and
+	// `manus` can't be told: there it only says how much is reserved, so estimate what all steps of the app or task use.
 	MaxOutputTokens *int32 `protobuf:"varint,4,opt,name=max_output_tokens,json=maxOutputTokens,proto3,oneof" json:"max_output_tokens,omitempty"`
 	// The vendor's own settings; an unknown member is an error. `mock` knows `delay_ms` (0 to 600,000: how long each answer
 	// takes), `fail` (`never`, `once`: the first run of every turn, `always`) and `context_tokens` (how many words its input may

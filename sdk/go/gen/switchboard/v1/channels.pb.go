@@ -10,6 +10,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -85,7 +86,7 @@ type Channel struct {
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// Required. The agent that answers here.
 	AgentId string `protobuf:"bytes,3,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
-	// Immutable. The vendor kind. Default: `generic_http`, which posts replies to `url`.
+	// Immutable. The vendor, of ListVendors. Default: `generic_http`, which posts replies to `url`.
 	Vendor string `protobuf:"bytes,4,opt,name=vendor,proto3" json:"vendor,omitempty"`
 	// Required for `generic_http`. Where replies are posted: an absolute http or https URL of up to 2,048 characters, with
 	// no user name in it. Private addresses need the operator's permission.
@@ -100,8 +101,12 @@ type Channel struct {
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// What its outgoing messages go by. Not set on creation: all defaults.
 	DeliveryPolicy *DeliveryPolicy `protobuf:"bytes,10,opt,name=delivery_policy,json=deliveryPolicy,proto3" json:"delivery_policy,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Required for vendors that can `channel`, and for no other. The integration that the vendor is reached over.
+	IntegrationId string `protobuf:"bytes,20,opt,name=integration_id,json=integrationId,proto3" json:"integration_id,omitempty"`
+	// The vendor's own settings, as its `channel_settings_schema` says; an unknown member is an error.
+	Settings      *structpb.Struct `protobuf:"bytes,21,opt,name=settings,proto3" json:"settings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Channel) Reset() {
@@ -200,6 +205,20 @@ func (x *Channel) GetUpdateTime() *timestamppb.Timestamp {
 func (x *Channel) GetDeliveryPolicy() *DeliveryPolicy {
 	if x != nil {
 		return x.DeliveryPolicy
+	}
+	return nil
+}
+
+func (x *Channel) GetIntegrationId() string {
+	if x != nil {
+		return x.IntegrationId
+	}
+	return ""
+}
+
+func (x *Channel) GetSettings() *structpb.Struct {
+	if x != nil {
+		return x.Settings
 	}
 	return nil
 }
@@ -429,6 +448,9 @@ type CreateChannelResponse struct {
 	// The Standard Webhooks secret (`whsec_…`): it signs our deliveries, and may sign what is posted to
 	// `/hooks/{channel_id}`.
 	SigningSecret string `protobuf:"bytes,3,opt,name=signing_secret,json=signingSecret,proto3" json:"signing_secret,omitempty"`
+	// The secret in the address that the vendor calls, `/hooks/{channel_id}/{hook_secret}`: for vendors that don't sign their
+	// calls. Empty: this one does.
+	HookSecret    string `protobuf:"bytes,20,opt,name=hook_secret,json=hookSecret,proto3" json:"hook_secret,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -480,6 +502,13 @@ func (x *CreateChannelResponse) GetToken() string {
 func (x *CreateChannelResponse) GetSigningSecret() string {
 	if x != nil {
 		return x.SigningSecret
+	}
+	return ""
+}
+
+func (x *CreateChannelResponse) GetHookSecret() string {
+	if x != nil {
+		return x.HookSecret
 	}
 	return ""
 }
@@ -709,8 +738,8 @@ type UpdateChannelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The channel with its `id` and the new values.
 	Channel *Channel `protobuf:"bytes,1,opt,name=channel,proto3" json:"channel,omitempty"`
-	// Required. Which fields to change: `display_name`, `agent_id`, `url`, `active`,
-	// `delivery_policy` (as a whole).
+	// Required. Which fields to change: `display_name`, `agent_id`, `url`, `active`, `integration_id`,
+	// `delivery_policy` and `settings` (each as a whole).
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1091,6 +1120,208 @@ func (x *RotateChannelSigningSecretResponse) GetSigningSecret() string {
 	return ""
 }
 
+// Asks for a new secret in the channel's address.
+type RotateChannelHookSecretRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The channel's id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateChannelHookSecretRequest) Reset() {
+	*x = RotateChannelHookSecretRequest{}
+	mi := &file_switchboard_v1_channels_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateChannelHookSecretRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateChannelHookSecretRequest) ProtoMessage() {}
+
+func (x *RotateChannelHookSecretRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_channels_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateChannelHookSecretRequest.ProtoReflect.Descriptor instead.
+func (*RotateChannelHookSecretRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RotateChannelHookSecretRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// The new secret.
+type RotateChannelHookSecretResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The channel.
+	Channel *Channel `protobuf:"bytes,1,opt,name=channel,proto3" json:"channel,omitempty"`
+	// The secret. Shown only here.
+	HookSecret    string `protobuf:"bytes,2,opt,name=hook_secret,json=hookSecret,proto3" json:"hook_secret,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateChannelHookSecretResponse) Reset() {
+	*x = RotateChannelHookSecretResponse{}
+	mi := &file_switchboard_v1_channels_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateChannelHookSecretResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateChannelHookSecretResponse) ProtoMessage() {}
+
+func (x *RotateChannelHookSecretResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_channels_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateChannelHookSecretResponse.ProtoReflect.Descriptor instead.
+func (*RotateChannelHookSecretResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RotateChannelHookSecretResponse) GetChannel() *Channel {
+	if x != nil {
+		return x.Channel
+	}
+	return nil
+}
+
+func (x *RotateChannelHookSecretResponse) GetHookSecret() string {
+	if x != nil {
+		return x.HookSecret
+	}
+	return ""
+}
+
+// Asks that the channel's vendor be told its address.
+type ConnectChannelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The channel's id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConnectChannelRequest) Reset() {
+	*x = ConnectChannelRequest{}
+	mi := &file_switchboard_v1_channels_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConnectChannelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConnectChannelRequest) ProtoMessage() {}
+
+func (x *ConnectChannelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_channels_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConnectChannelRequest.ProtoReflect.Descriptor instead.
+func (*ConnectChannelRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ConnectChannelRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// What came of it.
+type ConnectChannelResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The channel.
+	Channel *Channel `protobuf:"bytes,1,opt,name=channel,proto3" json:"channel,omitempty"`
+	// What was tried, in order.
+	Steps         []*CheckStep `protobuf:"bytes,2,rep,name=steps,proto3" json:"steps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConnectChannelResponse) Reset() {
+	*x = ConnectChannelResponse{}
+	mi := &file_switchboard_v1_channels_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConnectChannelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConnectChannelResponse) ProtoMessage() {}
+
+func (x *ConnectChannelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_channels_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConnectChannelResponse.ProtoReflect.Descriptor instead.
+func (*ConnectChannelResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ConnectChannelResponse) GetChannel() *Channel {
+	if x != nil {
+		return x.Channel
+	}
+	return nil
+}
+
+func (x *ConnectChannelResponse) GetSteps() []*CheckStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
 // Asks for a page of the channel's own dialogue.
 type GetChannelDialogueRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1106,7 +1337,7 @@ type GetChannelDialogueRequest struct {
 
 func (x *GetChannelDialogueRequest) Reset() {
 	*x = GetChannelDialogueRequest{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[17]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1118,7 +1349,7 @@ func (x *GetChannelDialogueRequest) String() string {
 func (*GetChannelDialogueRequest) ProtoMessage() {}
 
 func (x *GetChannelDialogueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[17]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1131,7 +1362,7 @@ func (x *GetChannelDialogueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChannelDialogueRequest.ProtoReflect.Descriptor instead.
 func (*GetChannelDialogueRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{17}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetChannelDialogueRequest) GetId() string {
@@ -1168,7 +1399,7 @@ type GetChannelDialogueResponse struct {
 
 func (x *GetChannelDialogueResponse) Reset() {
 	*x = GetChannelDialogueResponse{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[18]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1180,7 +1411,7 @@ func (x *GetChannelDialogueResponse) String() string {
 func (*GetChannelDialogueResponse) ProtoMessage() {}
 
 func (x *GetChannelDialogueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[18]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1193,7 +1424,7 @@ func (x *GetChannelDialogueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChannelDialogueResponse.ProtoReflect.Descriptor instead.
 func (*GetChannelDialogueResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{18}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetChannelDialogueResponse) GetMessages() []*Message {
@@ -1214,7 +1445,7 @@ var File_switchboard_v1_channels_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_channels_proto_rawDesc = "" +
 	"\n" +
-	"\x1dswitchboard/v1/channels.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\"\x8f\x03\n" +
+	"\x1dswitchboard/v1/channels.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\x1a!switchboard/v1/integrations.proto\"\xeb\x03\n" +
 	"\aChannel\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x19\n" +
@@ -1228,7 +1459,9 @@ const file_switchboard_v1_channels_proto_rawDesc = "" +
 	"\vupdate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12G\n" +
 	"\x0fdelivery_policy\x18\n" +
-	" \x01(\v2\x1e.switchboard.v1.DeliveryPolicyR\x0edeliveryPolicyB\t\n" +
+	" \x01(\v2\x1e.switchboard.v1.DeliveryPolicyR\x0edeliveryPolicy\x12%\n" +
+	"\x0eintegration_id\x18\x14 \x01(\tR\rintegrationId\x123\n" +
+	"\bsettings\x18\x15 \x01(\v2\x17.google.protobuf.StructR\bsettingsB\t\n" +
 	"\a_active\"\xf4\x02\n" +
 	"\x0eDeliveryPolicy\x12=\n" +
 	"\tuncertain\x18\x01 \x01(\x0e2\x1f.switchboard.v1.UncertainPolicyR\tuncertain\x12)\n" +
@@ -1251,11 +1484,13 @@ const file_switchboard_v1_channels_proto_rawDesc = "" +
 	"\x14CreateChannelRequest\x121\n" +
 	"\achannel\x18\x01 \x01(\v2\x17.switchboard.v1.ChannelR\achannel\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tR\trequestId\"\x87\x01\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\"\xa8\x01\n" +
 	"\x15CreateChannelResponse\x121\n" +
 	"\achannel\x18\x01 \x01(\v2\x17.switchboard.v1.ChannelR\achannel\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\tR\x05token\x12%\n" +
-	"\x0esigning_secret\x18\x03 \x01(\tR\rsigningSecret\"#\n" +
+	"\x0esigning_secret\x18\x03 \x01(\tR\rsigningSecret\x12\x1f\n" +
+	"\vhook_secret\x18\x14 \x01(\tR\n" +
+	"hookSecret\"#\n" +
 	"\x11GetChannelRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"G\n" +
 	"\x12GetChannelResponse\x121\n" +
@@ -1288,7 +1523,18 @@ const file_switchboard_v1_channels_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"~\n" +
 	"\"RotateChannelSigningSecretResponse\x121\n" +
 	"\achannel\x18\x01 \x01(\v2\x17.switchboard.v1.ChannelR\achannel\x12%\n" +
-	"\x0esigning_secret\x18\x02 \x01(\tR\rsigningSecret\"g\n" +
+	"\x0esigning_secret\x18\x02 \x01(\tR\rsigningSecret\"0\n" +
+	"\x1eRotateChannelHookSecretRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"u\n" +
+	"\x1fRotateChannelHookSecretResponse\x121\n" +
+	"\achannel\x18\x01 \x01(\v2\x17.switchboard.v1.ChannelR\achannel\x12\x1f\n" +
+	"\vhook_secret\x18\x02 \x01(\tR\n" +
+	"hookSecret\"'\n" +
+	"\x15ConnectChannelRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"|\n" +
+	"\x16ConnectChannelResponse\x121\n" +
+	"\achannel\x18\x01 \x01(\v2\x17.switchboard.v1.ChannelR\achannel\x12/\n" +
+	"\x05steps\x18\x02 \x03(\v2\x19.switchboard.v1.CheckStepR\x05steps\"g\n" +
 	"\x19GetChannelDialogueRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
@@ -1300,7 +1546,7 @@ const file_switchboard_v1_channels_proto_rawDesc = "" +
 	"\x0fUncertainPolicy\x12 \n" +
 	"\x1cUNCERTAIN_POLICY_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17UNCERTAIN_POLICY_RESEND\x10\x01\x12\x19\n" +
-	"\x15UNCERTAIN_POLICY_HOLD\x10\x022\xbb\x06\n" +
+	"\x15UNCERTAIN_POLICY_HOLD\x10\x022\x98\b\n" +
 	"\x0fChannelsService\x12\\\n" +
 	"\rCreateChannel\x12$.switchboard.v1.CreateChannelRequest\x1a%.switchboard.v1.CreateChannelResponse\x12S\n" +
 	"\n" +
@@ -1309,7 +1555,9 @@ const file_switchboard_v1_channels_proto_rawDesc = "" +
 	"\rUpdateChannel\x12$.switchboard.v1.UpdateChannelRequest\x1a%.switchboard.v1.UpdateChannelResponse\x12\\\n" +
 	"\rDeleteChannel\x12$.switchboard.v1.DeleteChannelRequest\x1a%.switchboard.v1.DeleteChannelResponse\x12k\n" +
 	"\x12RotateChannelToken\x12).switchboard.v1.RotateChannelTokenRequest\x1a*.switchboard.v1.RotateChannelTokenResponse\x12\x83\x01\n" +
-	"\x1aRotateChannelSigningSecret\x121.switchboard.v1.RotateChannelSigningSecretRequest\x1a2.switchboard.v1.RotateChannelSigningSecretResponse\x12k\n" +
+	"\x1aRotateChannelSigningSecret\x121.switchboard.v1.RotateChannelSigningSecretRequest\x1a2.switchboard.v1.RotateChannelSigningSecretResponse\x12z\n" +
+	"\x17RotateChannelHookSecret\x12..switchboard.v1.RotateChannelHookSecretRequest\x1a/.switchboard.v1.RotateChannelHookSecretResponse\x12_\n" +
+	"\x0eConnectChannel\x12%.switchboard.v1.ConnectChannelRequest\x1a&.switchboard.v1.ConnectChannelResponse\x12k\n" +
 	"\x12GetChannelDialogue\x12).switchboard.v1.GetChannelDialogueRequest\x1a*.switchboard.v1.GetChannelDialogueResponseB\xb5\x01\n" +
 	"\x12com.switchboard.v1B\rChannelsProtoP\x01Z7switchboard.dev/sdk/go/gen/switchboard/v1;switchboardv1\xa2\x02\x03SXX\xaa\x02\x0eSwitchboard.V1\xca\x02\x0eSwitchboard\\V1\xe2\x02\x1aSwitchboard\\V1\\GPBMetadata\xea\x02\x0fSwitchboard::V1b\x06proto3"
 
@@ -1326,7 +1574,7 @@ func file_switchboard_v1_channels_proto_rawDescGZIP() []byte {
 }
 
 var file_switchboard_v1_channels_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_switchboard_v1_channels_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_switchboard_v1_channels_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_switchboard_v1_channels_proto_goTypes = []any{
 	(UncertainPolicy)(0),                       // 0: switchboard.v1.UncertainPolicy
 	(*Channel)(nil),                            // 1: switchboard.v1.Channel
@@ -1346,49 +1594,63 @@ var file_switchboard_v1_channels_proto_goTypes = []any{
 	(*RotateChannelTokenResponse)(nil),         // 15: switchboard.v1.RotateChannelTokenResponse
 	(*RotateChannelSigningSecretRequest)(nil),  // 16: switchboard.v1.RotateChannelSigningSecretRequest
 	(*RotateChannelSigningSecretResponse)(nil), // 17: switchboard.v1.RotateChannelSigningSecretResponse
-	(*GetChannelDialogueRequest)(nil),          // 18: switchboard.v1.GetChannelDialogueRequest
-	(*GetChannelDialogueResponse)(nil),         // 19: switchboard.v1.GetChannelDialogueResponse
-	(*timestamppb.Timestamp)(nil),              // 20: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),              // 21: google.protobuf.FieldMask
-	(*Message)(nil),                            // 22: switchboard.v1.Message
+	(*RotateChannelHookSecretRequest)(nil),     // 18: switchboard.v1.RotateChannelHookSecretRequest
+	(*RotateChannelHookSecretResponse)(nil),    // 19: switchboard.v1.RotateChannelHookSecretResponse
+	(*ConnectChannelRequest)(nil),              // 20: switchboard.v1.ConnectChannelRequest
+	(*ConnectChannelResponse)(nil),             // 21: switchboard.v1.ConnectChannelResponse
+	(*GetChannelDialogueRequest)(nil),          // 22: switchboard.v1.GetChannelDialogueRequest
+	(*GetChannelDialogueResponse)(nil),         // 23: switchboard.v1.GetChannelDialogueResponse
+	(*timestamppb.Timestamp)(nil),              // 24: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),                    // 25: google.protobuf.Struct
+	(*fieldmaskpb.FieldMask)(nil),              // 26: google.protobuf.FieldMask
+	(*CheckStep)(nil),                          // 27: switchboard.v1.CheckStep
+	(*Message)(nil),                            // 28: switchboard.v1.Message
 }
 var file_switchboard_v1_channels_proto_depIdxs = []int32{
-	20, // 0: switchboard.v1.Channel.create_time:type_name -> google.protobuf.Timestamp
-	20, // 1: switchboard.v1.Channel.update_time:type_name -> google.protobuf.Timestamp
+	24, // 0: switchboard.v1.Channel.create_time:type_name -> google.protobuf.Timestamp
+	24, // 1: switchboard.v1.Channel.update_time:type_name -> google.protobuf.Timestamp
 	2,  // 2: switchboard.v1.Channel.delivery_policy:type_name -> switchboard.v1.DeliveryPolicy
-	0,  // 3: switchboard.v1.DeliveryPolicy.uncertain:type_name -> switchboard.v1.UncertainPolicy
-	3,  // 4: switchboard.v1.DeliveryPolicy.quiet_hours:type_name -> switchboard.v1.QuietHours
-	1,  // 5: switchboard.v1.CreateChannelRequest.channel:type_name -> switchboard.v1.Channel
-	1,  // 6: switchboard.v1.CreateChannelResponse.channel:type_name -> switchboard.v1.Channel
-	1,  // 7: switchboard.v1.GetChannelResponse.channel:type_name -> switchboard.v1.Channel
-	1,  // 8: switchboard.v1.ListChannelsResponse.channels:type_name -> switchboard.v1.Channel
-	1,  // 9: switchboard.v1.UpdateChannelRequest.channel:type_name -> switchboard.v1.Channel
-	21, // 10: switchboard.v1.UpdateChannelRequest.update_mask:type_name -> google.protobuf.FieldMask
-	1,  // 11: switchboard.v1.UpdateChannelResponse.channel:type_name -> switchboard.v1.Channel
-	1,  // 12: switchboard.v1.RotateChannelTokenResponse.channel:type_name -> switchboard.v1.Channel
-	1,  // 13: switchboard.v1.RotateChannelSigningSecretResponse.channel:type_name -> switchboard.v1.Channel
-	22, // 14: switchboard.v1.GetChannelDialogueResponse.messages:type_name -> switchboard.v1.Message
-	4,  // 15: switchboard.v1.ChannelsService.CreateChannel:input_type -> switchboard.v1.CreateChannelRequest
-	6,  // 16: switchboard.v1.ChannelsService.GetChannel:input_type -> switchboard.v1.GetChannelRequest
-	8,  // 17: switchboard.v1.ChannelsService.ListChannels:input_type -> switchboard.v1.ListChannelsRequest
-	10, // 18: switchboard.v1.ChannelsService.UpdateChannel:input_type -> switchboard.v1.UpdateChannelRequest
-	12, // 19: switchboard.v1.ChannelsService.DeleteChannel:input_type -> switchboard.v1.DeleteChannelRequest
-	14, // 20: switchboard.v1.ChannelsService.RotateChannelToken:input_type -> switchboard.v1.RotateChannelTokenRequest
-	16, // 21: switchboard.v1.ChannelsService.RotateChannelSigningSecret:input_type -> switchboard.v1.RotateChannelSigningSecretRequest
-	18, // 22: switchboard.v1.ChannelsService.GetChannelDialogue:input_type -> switchboard.v1.GetChannelDialogueRequest
-	5,  // 23: switchboard.v1.ChannelsService.CreateChannel:output_type -> switchboard.v1.CreateChannelResponse
-	7,  // 24: switchboard.v1.ChannelsService.GetChannel:output_type -> switchboard.v1.GetChannelResponse
-	9,  // 25: switchboard.v1.ChannelsService.ListChannels:output_type -> switchboard.v1.ListChannelsResponse
-	11, // 26: switchboard.v1.ChannelsService.UpdateChannel:output_type -> switchboard.v1.UpdateChannelResponse
-	13, // 27: switchboard.v1.ChannelsService.DeleteChannel:output_type -> switchboard.v1.DeleteChannelResponse
-	15, // 28: switchboard.v1.ChannelsService.RotateChannelToken:output_type -> switchboard.v1.RotateChannelTokenResponse
-	17, // 29: switchboard.v1.ChannelsService.RotateChannelSigningSecret:output_type -> switchboard.v1.RotateChannelSigningSecretResponse
-	19, // 30: switchboard.v1.ChannelsService.GetChannelDialogue:output_type -> switchboard.v1.GetChannelDialogueResponse
-	23, // [23:31] is the sub-list for method output_type
-	15, // [15:23] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	25, // 3: switchboard.v1.Channel.settings:type_name -> google.protobuf.Struct
+	0,  // 4: switchboard.v1.DeliveryPolicy.uncertain:type_name -> switchboard.v1.UncertainPolicy
+	3,  // 5: switchboard.v1.DeliveryPolicy.quiet_hours:type_name -> switchboard.v1.QuietHours
+	1,  // 6: switchboard.v1.CreateChannelRequest.channel:type_name -> switchboard.v1.Channel
+	1,  // 7: switchboard.v1.CreateChannelResponse.channel:type_name -> switchboard.v1.Channel
+	1,  // 8: switchboard.v1.GetChannelResponse.channel:type_name -> switchboard.v1.Channel
+	1,  // 9: switchboard.v1.ListChannelsResponse.channels:type_name -> switchboard.v1.Channel
+	1,  // 10: switchboard.v1.UpdateChannelRequest.channel:type_name -> switchboard.v1.Channel
+	26, // 11: switchboard.v1.UpdateChannelRequest.update_mask:type_name -> google.protobuf.FieldMask
+	1,  // 12: switchboard.v1.UpdateChannelResponse.channel:type_name -> switchboard.v1.Channel
+	1,  // 13: switchboard.v1.RotateChannelTokenResponse.channel:type_name -> switchboard.v1.Channel
+	1,  // 14: switchboard.v1.RotateChannelSigningSecretResponse.channel:type_name -> switchboard.v1.Channel
+	1,  // 15: switchboard.v1.RotateChannelHookSecretResponse.channel:type_name -> switchboard.v1.Channel
+	1,  // 16: switchboard.v1.ConnectChannelResponse.channel:type_name -> switchboard.v1.Channel
+	27, // 17: switchboard.v1.ConnectChannelResponse.steps:type_name -> switchboard.v1.CheckStep
+	28, // 18: switchboard.v1.GetChannelDialogueResponse.messages:type_name -> switchboard.v1.Message
+	4,  // 19: switchboard.v1.ChannelsService.CreateChannel:input_type -> switchboard.v1.CreateChannelRequest
+	6,  // 20: switchboard.v1.ChannelsService.GetChannel:input_type -> switchboard.v1.GetChannelRequest
+	8,  // 21: switchboard.v1.ChannelsService.ListChannels:input_type -> switchboard.v1.ListChannelsRequest
+	10, // 22: switchboard.v1.ChannelsService.UpdateChannel:input_type -> switchboard.v1.UpdateChannelRequest
+	12, // 23: switchboard.v1.ChannelsService.DeleteChannel:input_type -> switchboard.v1.DeleteChannelRequest
+	14, // 24: switchboard.v1.ChannelsService.RotateChannelToken:input_type -> switchboard.v1.RotateChannelTokenRequest
+	16, // 25: switchboard.v1.ChannelsService.RotateChannelSigningSecret:input_type -> switchboard.v1.RotateChannelSigningSecretRequest
+	18, // 26: switchboard.v1.ChannelsService.RotateChannelHookSecret:input_type -> switchboard.v1.RotateChannelHookSecretRequest
+	20, // 27: switchboard.v1.ChannelsService.ConnectChannel:input_type -> switchboard.v1.ConnectChannelRequest
+	22, // 28: switchboard.v1.ChannelsService.GetChannelDialogue:input_type -> switchboard.v1.GetChannelDialogueRequest
+	5,  // 29: switchboard.v1.ChannelsService.CreateChannel:output_type -> switchboard.v1.CreateChannelResponse
+	7,  // 30: switchboard.v1.ChannelsService.GetChannel:output_type -> switchboard.v1.GetChannelResponse
+	9,  // 31: switchboard.v1.ChannelsService.ListChannels:output_type -> switchboard.v1.ListChannelsResponse
+	11, // 32: switchboard.v1.ChannelsService.UpdateChannel:output_type -> switchboard.v1.UpdateChannelResponse
+	13, // 33: switchboard.v1.ChannelsService.DeleteChannel:output_type -> switchboard.v1.DeleteChannelResponse
+	15, // 34: switchboard.v1.ChannelsService.RotateChannelToken:output_type -> switchboard.v1.RotateChannelTokenResponse
+	17, // 35: switchboard.v1.ChannelsService.RotateChannelSigningSecret:output_type -> switchboard.v1.RotateChannelSigningSecretResponse
+	19, // 36: switchboard.v1.ChannelsService.RotateChannelHookSecret:output_type -> switchboard.v1.RotateChannelHookSecretResponse
+	21, // 37: switchboard.v1.ChannelsService.ConnectChannel:output_type -> switchboard.v1.ConnectChannelResponse
+	23, // 38: switchboard.v1.ChannelsService.GetChannelDialogue:output_type -> switchboard.v1.GetChannelDialogueResponse
+	29, // [29:39] is the sub-list for method output_type
+	19, // [19:29] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_channels_proto_init() }
@@ -1397,6 +1659,7 @@ func file_switchboard_v1_channels_proto_init() {
 		return
 	}
 	file_switchboard_v1_common_proto_init()
+	file_switchboard_v1_integrations_proto_init()
 	file_switchboard_v1_channels_proto_msgTypes[0].OneofWrappers = []any{}
 	file_switchboard_v1_channels_proto_msgTypes[1].OneofWrappers = []any{}
 	file_switchboard_v1_channels_proto_msgTypes[7].OneofWrappers = []any{}
@@ -1406,7 +1669,7 @@ func file_switchboard_v1_channels_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_channels_proto_rawDesc), len(file_switchboard_v1_channels_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   19,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,8 @@ const (
 	ChannelsService_DeleteChannel_FullMethodName              = "/switchboard.v1.ChannelsService/DeleteChannel"
 	ChannelsService_RotateChannelToken_FullMethodName         = "/switchboard.v1.ChannelsService/RotateChannelToken"
 	ChannelsService_RotateChannelSigningSecret_FullMethodName = "/switchboard.v1.ChannelsService/RotateChannelSigningSecret"
+	ChannelsService_RotateChannelHookSecret_FullMethodName    = "/switchboard.v1.ChannelsService/RotateChannelHookSecret"
+	ChannelsService_ConnectChannel_FullMethodName             = "/switchboard.v1.ChannelsService/ConnectChannel"
 	ChannelsService_GetChannelDialogue_FullMethodName         = "/switchboard.v1.ChannelsService/GetChannelDialogue"
 )
 
@@ -37,14 +39,15 @@ const (
 // `channels:admin`.
 type ChannelsServiceClient interface {
 	// Creates a channel and shows its token and signing secret. With a `request_id`, a repeat within 24 hours answers like
-	// the first call. Reasons: FIELD_INVALID, AGENT_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+	// the first call. It calls nobody; ConnectChannel does. Reasons: FIELD_INVALID, AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND,
+	// TARGET_FORBIDDEN, REQUEST_ID_REUSED.
 	CreateChannel(ctx context.Context, in *CreateChannelRequest, opts ...grpc.CallOption) (*CreateChannelResponse, error)
 	// Reads one channel. Reasons: CHANNEL_NOT_FOUND.
 	GetChannel(ctx context.Context, in *GetChannelRequest, opts ...grpc.CallOption) (*GetChannelResponse, error)
 	// Lists channels, oldest first. Reasons: PAGE_TOKEN_INVALID, FIELD_INVALID.
 	ListChannels(ctx context.Context, in *ListChannelsRequest, opts ...grpc.CallOption) (*ListChannelsResponse, error)
-	// Changes the fields named in the mask, all or none. Reasons: CHANNEL_NOT_FOUND, AGENT_NOT_FOUND, FIELD_INVALID,
-	// FIELD_MASK_INVALID, TARGET_FORBIDDEN.
+	// Changes the fields named in the mask, all or none. Reasons: CHANNEL_NOT_FOUND, AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND,
+	// FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN.
 	UpdateChannel(ctx context.Context, in *UpdateChannelRequest, opts ...grpc.CallOption) (*UpdateChannelResponse, error)
 	// Deletes a channel: it accepts nothing more, and what still waits to be delivered is withheld. Its dialogues stay
 	// readable. Reasons: CHANNEL_NOT_FOUND.
@@ -53,6 +56,12 @@ type ChannelsServiceClient interface {
 	RotateChannelToken(ctx context.Context, in *RotateChannelTokenRequest, opts ...grpc.CallOption) (*RotateChannelTokenResponse, error)
 	// Replaces the secret that signs in both directions, and shows the new one. Reasons: CHANNEL_NOT_FOUND.
 	RotateChannelSigningSecret(ctx context.Context, in *RotateChannelSigningSecretRequest, opts ...grpc.CallOption) (*RotateChannelSigningSecretResponse, error)
+	// Replaces the secret in the address that the channel's vendor calls, and shows the new one. The old address is refused from
+	// now on, so have ConnectChannel tell the vendor at once. Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING.
+	RotateChannelHookSecret(ctx context.Context, in *RotateChannelHookSecretRequest, opts ...grpc.CallOption) (*RotateChannelHookSecretResponse, error)
+	// Has the channel's vendor call us about it: tells it the channel's address, step by step. May be done again at any time.
+	// Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING, VENDOR_REFUSED, VENDOR_UNAVAILABLE.
+	ConnectChannel(ctx context.Context, in *ConnectChannelRequest, opts ...grpc.CallOption) (*ConnectChannelResponse, error)
 	// Reads the messages of the channel's own dialogue (the one whose chat is the channel itself), oldest first. Empty when
 	// nothing was said yet. Needs `dialogues:read`. Reasons: CHANNEL_NOT_FOUND, PAGE_TOKEN_INVALID.
 	GetChannelDialogue(ctx context.Context, in *GetChannelDialogueRequest, opts ...grpc.CallOption) (*GetChannelDialogueResponse, error)
@@ -136,6 +145,26 @@ func (c *channelsServiceClient) RotateChannelSigningSecret(ctx context.Context, 
 	return out, nil
 }
 
+func (c *channelsServiceClient) RotateChannelHookSecret(ctx context.Context, in *RotateChannelHookSecretRequest, opts ...grpc.CallOption) (*RotateChannelHookSecretResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateChannelHookSecretResponse)
+	err := c.cc.Invoke(ctx, ChannelsService_RotateChannelHookSecret_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *channelsServiceClient) ConnectChannel(ctx context.Context, in *ConnectChannelRequest, opts ...grpc.CallOption) (*ConnectChannelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConnectChannelResponse)
+	err := c.cc.Invoke(ctx, ChannelsService_ConnectChannel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *channelsServiceClient) GetChannelDialogue(ctx context.Context, in *GetChannelDialogueRequest, opts ...grpc.CallOption) (*GetChannelDialogueResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetChannelDialogueResponse)
@@ -154,14 +183,15 @@ func (c *channelsServiceClient) GetChannelDialogue(ctx context.Context, in *GetC
 // `channels:admin`.
 type ChannelsServiceServer interface {
 	// Creates a channel and shows its token and signing secret. With a `request_id`, a repeat within 24 hours answers like
-	// the first call. Reasons: FIELD_INVALID, AGENT_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+	// the first call. It calls nobody; ConnectChannel does. Reasons: FIELD_INVALID, AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND,
+	// TARGET_FORBIDDEN, REQUEST_ID_REUSED.
 	CreateChannel(context.Context, *CreateChannelRequest) (*CreateChannelResponse, error)
 	// Reads one channel. Reasons: CHANNEL_NOT_FOUND.
 	GetChannel(context.Context, *GetChannelRequest) (*GetChannelResponse, error)
 	// Lists channels, oldest first. Reasons: PAGE_TOKEN_INVALID, FIELD_INVALID.
 	ListChannels(context.Context, *ListChannelsRequest) (*ListChannelsResponse, error)
-	// Changes the fields named in the mask, all or none. Reasons: CHANNEL_NOT_FOUND, AGENT_NOT_FOUND, FIELD_INVALID,
-	// FIELD_MASK_INVALID, TARGET_FORBIDDEN.
+	// Changes the fields named in the mask, all or none. Reasons: CHANNEL_NOT_FOUND, AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND,
+	// FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN.
 	UpdateChannel(context.Context, *UpdateChannelRequest) (*UpdateChannelResponse, error)
 	// Deletes a channel: it accepts nothing more, and what still waits to be delivered is withheld. Its dialogues stay
 	// readable. Reasons: CHANNEL_NOT_FOUND.
@@ -170,6 +200,12 @@ type ChannelsServiceServer interface {
 	RotateChannelToken(context.Context, *RotateChannelTokenRequest) (*RotateChannelTokenResponse, error)
 	// Replaces the secret that signs in both directions, and shows the new one. Reasons: CHANNEL_NOT_FOUND.
 	RotateChannelSigningSecret(context.Context, *RotateChannelSigningSecretRequest) (*RotateChannelSigningSecretResponse, error)
+	// Replaces the secret in the address that the channel's vendor calls, and shows the new one. The old address is refused from
+	// now on, so have ConnectChannel tell the vendor at once. Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING.
+	RotateChannelHookSecret(context.Context, *RotateChannelHookSecretRequest) (*RotateChannelHookSecretResponse, error)
+	// Has the channel's vendor call us about it: tells it the channel's address, step by step. May be done again at any time.
+	// Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING, VENDOR_REFUSED, VENDOR_UNAVAILABLE.
+	ConnectChannel(context.Context, *ConnectChannelRequest) (*ConnectChannelResponse, error)
 	// Reads the messages of the channel's own dialogue (the one whose chat is the channel itself), oldest first. Empty when
 	// nothing was said yet. Needs `dialogues:read`. Reasons: CHANNEL_NOT_FOUND, PAGE_TOKEN_INVALID.
 	GetChannelDialogue(context.Context, *GetChannelDialogueRequest) (*GetChannelDialogueResponse, error)
@@ -203,6 +239,12 @@ func (UnimplementedChannelsServiceServer) RotateChannelToken(context.Context, *R
 }
 func (UnimplementedChannelsServiceServer) RotateChannelSigningSecret(context.Context, *RotateChannelSigningSecretRequest) (*RotateChannelSigningSecretResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RotateChannelSigningSecret not implemented")
+}
+func (UnimplementedChannelsServiceServer) RotateChannelHookSecret(context.Context, *RotateChannelHookSecretRequest) (*RotateChannelHookSecretResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateChannelHookSecret not implemented")
+}
+func (UnimplementedChannelsServiceServer) ConnectChannel(context.Context, *ConnectChannelRequest) (*ConnectChannelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ConnectChannel not implemented")
 }
 func (UnimplementedChannelsServiceServer) GetChannelDialogue(context.Context, *GetChannelDialogueRequest) (*GetChannelDialogueResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetChannelDialogue not implemented")
@@ -354,6 +396,42 @@ func _ChannelsService_RotateChannelSigningSecret_Handler(srv interface{}, ctx co
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ChannelsService_RotateChannelHookSecret_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateChannelHookSecretRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ChannelsServiceServer).RotateChannelHookSecret(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ChannelsService_RotateChannelHookSecret_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ChannelsServiceServer).RotateChannelHookSecret(ctx, req.(*RotateChannelHookSecretRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ChannelsService_ConnectChannel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConnectChannelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ChannelsServiceServer).ConnectChannel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ChannelsService_ConnectChannel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ChannelsServiceServer).ConnectChannel(ctx, req.(*ConnectChannelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ChannelsService_GetChannelDialogue_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetChannelDialogueRequest)
 	if err := dec(in); err != nil {
@@ -406,6 +484,14 @@ var ChannelsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RotateChannelSigningSecret",
 			Handler:    _ChannelsService_RotateChannelSigningSecret_Handler,
+		},
+		{
+			MethodName: "RotateChannelHookSecret",
+			Handler:    _ChannelsService_RotateChannelHookSecret_Handler,
+		},
+		{
+			MethodName: "ConnectChannel",
+			Handler:    _ChannelsService_ConnectChannel_Handler,
 		},
 		{
 			MethodName: "GetChannelDialogue",

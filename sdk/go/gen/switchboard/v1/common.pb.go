@@ -9,6 +9,7 @@ package switchboardv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -283,7 +284,11 @@ type Message struct {
 	// Output only. When it was recorded.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Output only. What it carries beside its text.
-	Parts         []*MessagePart `protobuf:"bytes,9,rep,name=parts,proto3" json:"parts,omitempty"`
+	Parts []*MessagePart `protobuf:"bytes,9,rep,name=parts,proto3" json:"parts,omitempty"`
+	// Output only. What was told about it beside, such as its origin. Not set: nothing. No engine is given it.
+	Metadata *structpb.Struct `protobuf:"bytes,20,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	// Output only. When it was written, as its sender says. Not set: not told.
+	SendTime      *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=send_time,json=sendTime,proto3" json:"send_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -381,6 +386,93 @@ func (x *Message) GetParts() []*MessagePart {
 	return nil
 }
 
+func (x *Message) GetMetadata() *structpb.Struct {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+func (x *Message) GetSendTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SendTime
+	}
+	return nil
+}
+
+// What a CRM knows a dialogue as.
+type CrmReferences struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The integration of the CRM. Empty: not told.
+	IntegrationId string `protobuf:"bytes,1,opt,name=integration_id,json=integrationId,proto3" json:"integration_id,omitempty"`
+	// The lead (the deal), up to 256 characters. Empty: not told.
+	LeadId string `protobuf:"bytes,2,opt,name=lead_id,json=leadId,proto3" json:"lead_id,omitempty"`
+	// The customer as the CRM numbers them, up to 256 characters. Empty: not told.
+	ContactId string `protobuf:"bytes,3,opt,name=contact_id,json=contactId,proto3" json:"contact_id,omitempty"`
+	// The external id of the source that the chat came from, up to 256 characters. Empty: not told.
+	SourceExternalId string `protobuf:"bytes,4,opt,name=source_external_id,json=sourceExternalId,proto3" json:"source_external_id,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *CrmReferences) Reset() {
+	*x = CrmReferences{}
+	mi := &file_switchboard_v1_common_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CrmReferences) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CrmReferences) ProtoMessage() {}
+
+func (x *CrmReferences) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_common_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CrmReferences.ProtoReflect.Descriptor instead.
+func (*CrmReferences) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_common_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *CrmReferences) GetIntegrationId() string {
+	if x != nil {
+		return x.IntegrationId
+	}
+	return ""
+}
+
+func (x *CrmReferences) GetLeadId() string {
+	if x != nil {
+		return x.LeadId
+	}
+	return ""
+}
+
+func (x *CrmReferences) GetContactId() string {
+	if x != nil {
+		return x.ContactId
+	}
+	return ""
+}
+
+func (x *CrmReferences) GetSourceExternalId() string {
+	if x != nil {
+		return x.SourceExternalId
+	}
+	return ""
+}
+
 // What a message carries beside its text.
 type MessagePart struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -398,7 +490,7 @@ type MessagePart struct {
 
 func (x *MessagePart) Reset() {
 	*x = MessagePart{}
-	mi := &file_switchboard_v1_common_proto_msgTypes[1]
+	mi := &file_switchboard_v1_common_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -410,7 +502,7 @@ func (x *MessagePart) String() string {
 func (*MessagePart) ProtoMessage() {}
 
 func (x *MessagePart) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_common_proto_msgTypes[1]
+	mi := &file_switchboard_v1_common_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -423,7 +515,7 @@ func (x *MessagePart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessagePart.ProtoReflect.Descriptor instead.
 func (*MessagePart) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_common_proto_rawDescGZIP(), []int{1}
+	return file_switchboard_v1_common_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *MessagePart) GetKind() PartKind {
@@ -479,7 +571,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_switchboard_v1_common_proto_msgTypes[2]
+	mi := &file_switchboard_v1_common_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -491,7 +583,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_common_proto_msgTypes[2]
+	mi := &file_switchboard_v1_common_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -504,7 +596,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_common_proto_rawDescGZIP(), []int{2}
+	return file_switchboard_v1_common_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Usage) GetCalls() int64 {
@@ -580,7 +672,7 @@ type Budget struct {
 
 func (x *Budget) Reset() {
 	*x = Budget{}
-	mi := &file_switchboard_v1_common_proto_msgTypes[3]
+	mi := &file_switchboard_v1_common_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -592,7 +684,7 @@ func (x *Budget) String() string {
 func (*Budget) ProtoMessage() {}
 
 func (x *Budget) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_common_proto_msgTypes[3]
+	mi := &file_switchboard_v1_common_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -605,7 +697,7 @@ func (x *Budget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Budget.ProtoReflect.Descriptor instead.
 func (*Budget) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_common_proto_rawDescGZIP(), []int{3}
+	return file_switchboard_v1_common_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Budget) GetScope() BudgetScope {
@@ -647,7 +739,7 @@ var File_switchboard_v1_common_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_common_proto_rawDesc = "" +
 	"\n" +
-	"\x1bswitchboard/v1/common.proto\x12\x0eswitchboard.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbb\x02\n" +
+	"\x1bswitchboard/v1/common.proto\x12\x0eswitchboard.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\x03\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vdialogue_id\x18\x02 \x01(\tR\n" +
@@ -660,7 +752,15 @@ const file_switchboard_v1_common_proto_rawDesc = "" +
 	"\aturn_id\x18\a \x01(\tR\x06turnId\x12;\n" +
 	"\vcreate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x121\n" +
-	"\x05parts\x18\t \x03(\v2\x1b.switchboard.v1.MessagePartR\x05parts\"\x80\x01\n" +
+	"\x05parts\x18\t \x03(\v2\x1b.switchboard.v1.MessagePartR\x05parts\x123\n" +
+	"\bmetadata\x18\x14 \x01(\v2\x17.google.protobuf.StructR\bmetadata\x127\n" +
+	"\tsend_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\bsendTime\"\x9c\x01\n" +
+	"\rCrmReferences\x12%\n" +
+	"\x0eintegration_id\x18\x01 \x01(\tR\rintegrationId\x12\x17\n" +
+	"\alead_id\x18\x02 \x01(\tR\x06leadId\x12\x1d\n" +
+	"\n" +
+	"contact_id\x18\x03 \x01(\tR\tcontactId\x12,\n" +
+	"\x12source_external_id\x18\x04 \x01(\tR\x10sourceExternalId\"\x80\x01\n" +
 	"\vMessagePart\x12,\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x18.switchboard.v1.PartKindR\x04kind\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x1d\n" +
@@ -725,30 +825,34 @@ func file_switchboard_v1_common_proto_rawDescGZIP() []byte {
 }
 
 var file_switchboard_v1_common_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_switchboard_v1_common_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_switchboard_v1_common_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_switchboard_v1_common_proto_goTypes = []any{
 	(MessageRole)(0),              // 0: switchboard.v1.MessageRole
 	(PartKind)(0),                 // 1: switchboard.v1.PartKind
 	(BudgetScope)(0),              // 2: switchboard.v1.BudgetScope
 	(BudgetPeriod)(0),             // 3: switchboard.v1.BudgetPeriod
 	(*Message)(nil),               // 4: switchboard.v1.Message
-	(*MessagePart)(nil),           // 5: switchboard.v1.MessagePart
-	(*Usage)(nil),                 // 6: switchboard.v1.Usage
-	(*Budget)(nil),                // 7: switchboard.v1.Budget
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*CrmReferences)(nil),         // 5: switchboard.v1.CrmReferences
+	(*MessagePart)(nil),           // 6: switchboard.v1.MessagePart
+	(*Usage)(nil),                 // 7: switchboard.v1.Usage
+	(*Budget)(nil),                // 8: switchboard.v1.Budget
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),       // 10: google.protobuf.Struct
 }
 var file_switchboard_v1_common_proto_depIdxs = []int32{
-	0, // 0: switchboard.v1.Message.role:type_name -> switchboard.v1.MessageRole
-	8, // 1: switchboard.v1.Message.create_time:type_name -> google.protobuf.Timestamp
-	5, // 2: switchboard.v1.Message.parts:type_name -> switchboard.v1.MessagePart
-	1, // 3: switchboard.v1.MessagePart.kind:type_name -> switchboard.v1.PartKind
-	2, // 4: switchboard.v1.Budget.scope:type_name -> switchboard.v1.BudgetScope
-	3, // 5: switchboard.v1.Budget.period:type_name -> switchboard.v1.BudgetPeriod
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	0,  // 0: switchboard.v1.Message.role:type_name -> switchboard.v1.MessageRole
+	9,  // 1: switchboard.v1.Message.create_time:type_name -> google.protobuf.Timestamp
+	6,  // 2: switchboard.v1.Message.parts:type_name -> switchboard.v1.MessagePart
+	10, // 3: switchboard.v1.Message.metadata:type_name -> google.protobuf.Struct
+	9,  // 4: switchboard.v1.Message.send_time:type_name -> google.protobuf.Timestamp
+	1,  // 5: switchboard.v1.MessagePart.kind:type_name -> switchboard.v1.PartKind
+	2,  // 6: switchboard.v1.Budget.scope:type_name -> switchboard.v1.BudgetScope
+	3,  // 7: switchboard.v1.Budget.period:type_name -> switchboard.v1.BudgetPeriod
+	8,  // [8:8] is the sub-list for method output_type
+	8,  // [8:8] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_common_proto_init() }
@@ -756,14 +860,14 @@ func file_switchboard_v1_common_proto_init() {
 	if File_switchboard_v1_common_proto != nil {
 		return
 	}
-	file_switchboard_v1_common_proto_msgTypes[2].OneofWrappers = []any{}
+	file_switchboard_v1_common_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_common_proto_rawDesc), len(file_switchboard_v1_common_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

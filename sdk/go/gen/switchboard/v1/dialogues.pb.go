@@ -412,6 +412,68 @@ func (ControlHolder) EnumDescriptor() ([]byte, []int) {
 	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{5}
 }
 
+// What a vendor told of a message after it took it. The later in this list counts: vendors tell in any order, and of several
+// ways that one tries, one that failed is mended by one that arrives.
+type DeliveryReceipt int32
+
+const (
+	// It told nothing.
+	DeliveryReceipt_DELIVERY_RECEIPT_UNSPECIFIED DeliveryReceipt = 0
+	// It was handed on to the messenger.
+	DeliveryReceipt_DELIVERY_RECEIPT_SENT DeliveryReceipt = 1
+	// It will not arrive, or was called off; `receipt_error` says why.
+	DeliveryReceipt_DELIVERY_RECEIPT_FAILED DeliveryReceipt = 2
+	// It is on the customer's device.
+	DeliveryReceipt_DELIVERY_RECEIPT_DELIVERED DeliveryReceipt = 3
+	// The customer has seen it.
+	DeliveryReceipt_DELIVERY_RECEIPT_READ DeliveryReceipt = 4
+)
+
+// Enum value maps for DeliveryReceipt.
+var (
+	DeliveryReceipt_name = map[int32]string{
+		0: "DELIVERY_RECEIPT_UNSPECIFIED",
+		1: "DELIVERY_RECEIPT_SENT",
+		2: "DELIVERY_RECEIPT_FAILED",
+		3: "DELIVERY_RECEIPT_DELIVERED",
+		4: "DELIVERY_RECEIPT_READ",
+	}
+	DeliveryReceipt_value = map[string]int32{
+		"DELIVERY_RECEIPT_UNSPECIFIED": 0,
+		"DELIVERY_RECEIPT_SENT":        1,
+		"DELIVERY_RECEIPT_FAILED":      2,
+		"DELIVERY_RECEIPT_DELIVERED":   3,
+		"DELIVERY_RECEIPT_READ":        4,
+	}
+)
+
+func (x DeliveryReceipt) Enum() *DeliveryReceipt {
+	p := new(DeliveryReceipt)
+	*p = x
+	return p
+}
+
+func (x DeliveryReceipt) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DeliveryReceipt) Descriptor() protoreflect.EnumDescriptor {
+	return file_switchboard_v1_dialogues_proto_enumTypes[6].Descriptor()
+}
+
+func (DeliveryReceipt) Type() protoreflect.EnumType {
+	return &file_switchboard_v1_dialogues_proto_enumTypes[6]
+}
+
+func (x DeliveryReceipt) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DeliveryReceipt.Descriptor instead.
+func (DeliveryReceipt) EnumDescriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{6}
+}
+
 // Who had a message sent.
 type MessageAuthor int32
 
@@ -457,11 +519,11 @@ func (x MessageAuthor) String() string {
 }
 
 func (MessageAuthor) Descriptor() protoreflect.EnumDescriptor {
-	return file_switchboard_v1_dialogues_proto_enumTypes[6].Descriptor()
+	return file_switchboard_v1_dialogues_proto_enumTypes[7].Descriptor()
 }
 
 func (MessageAuthor) Type() protoreflect.EnumType {
-	return &file_switchboard_v1_dialogues_proto_enumTypes[6]
+	return &file_switchboard_v1_dialogues_proto_enumTypes[7]
 }
 
 func (x MessageAuthor) Number() protoreflect.EnumNumber {
@@ -470,7 +532,7 @@ func (x MessageAuthor) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use MessageAuthor.Descriptor instead.
 func (MessageAuthor) EnumDescriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{6}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{7}
 }
 
 // What became of a delivery that may have arrived.
@@ -514,11 +576,11 @@ func (x DeliveryResolution) String() string {
 }
 
 func (DeliveryResolution) Descriptor() protoreflect.EnumDescriptor {
-	return file_switchboard_v1_dialogues_proto_enumTypes[7].Descriptor()
+	return file_switchboard_v1_dialogues_proto_enumTypes[8].Descriptor()
 }
 
 func (DeliveryResolution) Type() protoreflect.EnumType {
-	return &file_switchboard_v1_dialogues_proto_enumTypes[7]
+	return &file_switchboard_v1_dialogues_proto_enumTypes[8]
 }
 
 func (x DeliveryResolution) Number() protoreflect.EnumNumber {
@@ -527,7 +589,7 @@ func (x DeliveryResolution) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use DeliveryResolution.Descriptor instead.
 func (DeliveryResolution) EnumDescriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{7}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{8}
 }
 
 // One chat on one channel.
@@ -552,7 +614,11 @@ type Dialogue struct {
 	// Output only. When it last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Output only. Who holds it, since when and why.
-	Control       *Control `protobuf:"bytes,10,opt,name=control,proto3" json:"control,omitempty"`
+	Control *Control `protobuf:"bytes,10,opt,name=control,proto3" json:"control,omitempty"`
+	// Output only. The contact it is held with. Empty: not told.
+	ContactId string `protobuf:"bytes,20,opt,name=contact_id,json=contactId,proto3" json:"contact_id,omitempty"`
+	// Output only. What the CRM knows it as. Not set: nothing was told.
+	Crm           *CrmReferences `protobuf:"bytes,21,opt,name=crm,proto3" json:"crm,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -653,6 +719,20 @@ func (x *Dialogue) GetUpdateTime() *timestamppb.Timestamp {
 func (x *Dialogue) GetControl() *Control {
 	if x != nil {
 		return x.Control
+	}
+	return nil
+}
+
+func (x *Dialogue) GetContactId() string {
+	if x != nil {
+		return x.ContactId
+	}
+	return ""
+}
+
+func (x *Dialogue) GetCrm() *CrmReferences {
+	if x != nil {
+		return x.Crm
 	}
 	return nil
 }
@@ -1032,7 +1112,18 @@ type Delivery struct {
 	// Output only. The first character, from 1, of the part of the message's text that it carries. 0: it carries all of it.
 	TextFrom int32 `protobuf:"varint,13,opt,name=text_from,json=textFrom,proto3" json:"text_from,omitempty"`
 	// Output only. How many characters of the text it carries. 0: all.
-	TextChars     int32 `protobuf:"varint,14,opt,name=text_chars,json=textChars,proto3" json:"text_chars,omitempty"`
+	TextChars int32 `protobuf:"varint,14,opt,name=text_chars,json=textChars,proto3" json:"text_chars,omitempty"`
+	// Output only. What the vendor calls the message. Empty: it gave no name.
+	VendorMessageId string `protobuf:"bytes,20,opt,name=vendor_message_id,json=vendorMessageId,proto3" json:"vendor_message_id,omitempty"`
+	// Output only. The furthest that the vendor told of the message after it took it, in the order of this enum, whatever the
+	// order in which it told. Not set: nothing.
+	Receipt DeliveryReceipt `protobuf:"varint,21,opt,name=receipt,proto3,enum=switchboard.v1.DeliveryReceipt" json:"receipt,omitempty"`
+	// Output only. When that was, by the vendor's clock where it says.
+	ReceiptTime *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=receipt_time,json=receiptTime,proto3" json:"receipt_time,omitempty"`
+	// Output only. Why the vendor could not deliver it, in its words.
+	ReceiptError string `protobuf:"bytes,23,opt,name=receipt_error,json=receiptError,proto3" json:"receipt_error,omitempty"`
+	// Output only. What makes it a template of the vendor's; see SendMessage.
+	Template      *structpb.Struct `protobuf:"bytes,24,opt,name=template,proto3" json:"template,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1163,6 +1254,41 @@ func (x *Delivery) GetTextChars() int32 {
 		return x.TextChars
 	}
 	return 0
+}
+
+func (x *Delivery) GetVendorMessageId() string {
+	if x != nil {
+		return x.VendorMessageId
+	}
+	return ""
+}
+
+func (x *Delivery) GetReceipt() DeliveryReceipt {
+	if x != nil {
+		return x.Receipt
+	}
+	return DeliveryReceipt_DELIVERY_RECEIPT_UNSPECIFIED
+}
+
+func (x *Delivery) GetReceiptTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReceiptTime
+	}
+	return nil
+}
+
+func (x *Delivery) GetReceiptError() string {
+	if x != nil {
+		return x.ReceiptError
+	}
+	return ""
+}
+
+func (x *Delivery) GetTemplate() *structpb.Struct {
+	if x != nil {
+		return x.Template
+	}
+	return nil
 }
 
 // One try at a delivery.
@@ -1367,7 +1493,11 @@ type ListDialoguesRequest struct {
 	// Only dialogues of this channel. Empty: of any.
 	ChannelId string `protobuf:"bytes,3,opt,name=channel_id,json=channelId,proto3" json:"channel_id,omitempty"`
 	// Only dialogues of this status. Unspecified: of any.
-	Status        DialogueStatus `protobuf:"varint,4,opt,name=status,proto3,enum=switchboard.v1.DialogueStatus" json:"status,omitempty"`
+	Status DialogueStatus `protobuf:"varint,4,opt,name=status,proto3,enum=switchboard.v1.DialogueStatus" json:"status,omitempty"`
+	// Only dialogues about this lead of a CRM. Empty: about any and none.
+	LeadId string `protobuf:"bytes,20,opt,name=lead_id,json=leadId,proto3" json:"lead_id,omitempty"`
+	// Only dialogues with this contact. Empty: with any and none.
+	ContactId     string `protobuf:"bytes,21,opt,name=contact_id,json=contactId,proto3" json:"contact_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1428,6 +1558,20 @@ func (x *ListDialoguesRequest) GetStatus() DialogueStatus {
 		return x.Status
 	}
 	return DialogueStatus_DIALOGUE_STATUS_UNSPECIFIED
+}
+
+func (x *ListDialoguesRequest) GetLeadId() string {
+	if x != nil {
+		return x.LeadId
+	}
+	return ""
+}
+
+func (x *ListDialoguesRequest) GetContactId() string {
+	if x != nil {
+		return x.ContactId
+	}
+	return ""
 }
 
 // A page of dialogues.
@@ -2233,14 +2377,21 @@ type SendMessageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The dialogue's id.
 	DialogueId string `protobuf:"bytes,1,opt,name=dialogue_id,json=dialogueId,proto3" json:"dialogue_id,omitempty"`
-	// Required. The text, 1 to 65,536 bytes, without U+0000.
+	// Required. The text, 1 to 65,536 bytes, without U+0000. May be empty where there are parts.
 	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
 	// Required. OPERATOR or AUTOMATION.
 	Author MessageAuthor `protobuf:"varint,3,opt,name=author,proto3,enum=switchboard.v1.MessageAuthor" json:"author,omitempty"`
 	// The person's name, up to 200 characters, for the record of who took control.
 	By string `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
 	// A UUID of the caller's choice that makes a repeat safe. Empty: no protection against repeats.
-	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// What the message carries beside its text, up to 10.
+	Parts []*MessagePart `protobuf:"bytes,6,rep,name=parts,proto3" json:"parts,omitempty"`
+	// Makes the message a template of the channel's vendor, which messengers ask for where a customer has not written for long;
+	// `text` is then the template's text with its variables filled in. What it may hold is the vendor's matter: for `edna`
+	// `header`, `footer` and `keyboard`, all optional, as its WhatsApp templates have them. An unknown member is an error. A
+	// template is never split.
+	Template      *structpb.Struct `protobuf:"bytes,7,opt,name=template,proto3" json:"template,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2308,6 +2459,20 @@ func (x *SendMessageRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *SendMessageRequest) GetParts() []*MessagePart {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *SendMessageRequest) GetTemplate() *structpb.Struct {
+	if x != nil {
+		return x.Template
+	}
+	return nil
 }
 
 // The message is committed.
@@ -2696,11 +2861,504 @@ func (x *UpdateDialogueResponse) GetDialogue() *Dialogue {
 	return nil
 }
 
+// Asks for a page of contacts.
+type ListContactsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many at most. 0: 50. Above 1,000: 1,000.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The `next_page_token` of the page before, asked with the same filters. Empty: the first page.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only this contact. Empty: any.
+	ContactId string `protobuf:"bytes,3,opt,name=contact_id,json=contactId,proto3" json:"contact_id,omitempty"`
+	// Only contacts that some vendor calls so. Empty: any.
+	ExternalId    string `protobuf:"bytes,4,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListContactsRequest) Reset() {
+	*x = ListContactsRequest{}
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListContactsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListContactsRequest) ProtoMessage() {}
+
+func (x *ListContactsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListContactsRequest.ProtoReflect.Descriptor instead.
+func (*ListContactsRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ListContactsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListContactsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListContactsRequest) GetContactId() string {
+	if x != nil {
+		return x.ContactId
+	}
+	return ""
+}
+
+func (x *ListContactsRequest) GetExternalId() string {
+	if x != nil {
+		return x.ExternalId
+	}
+	return ""
+}
+
+// A page of contacts.
+type ListContactsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The page.
+	Contacts []*Contact `protobuf:"bytes,1,rep,name=contacts,proto3" json:"contacts,omitempty"`
+	// Gives the next page. Empty: this is the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListContactsResponse) Reset() {
+	*x = ListContactsResponse{}
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListContactsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListContactsResponse) ProtoMessage() {}
+
+func (x *ListContactsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListContactsResponse.ProtoReflect.Descriptor instead.
+func (*ListContactsResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ListContactsResponse) GetContacts() []*Contact {
+	if x != nil {
+		return x.Contacts
+	}
+	return nil
+}
+
+func (x *ListContactsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// A batch to import.
+type ImportMessagesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The channel that gets the dialogues.
+	ChannelId string `protobuf:"bytes,1,opt,name=channel_id,json=channelId,proto3" json:"channel_id,omitempty"`
+	// The messages, up to 10,000, those of one dialogue in their order.
+	Messages []*ImportedMessage `protobuf:"bytes,2,rep,name=messages,proto3" json:"messages,omitempty"`
+	// What is known of chats, of these messages or not, up to 10,000. One dialogue each, also where it has no message.
+	Chats         []*ImportedChat `protobuf:"bytes,3,rep,name=chats,proto3" json:"chats,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportMessagesRequest) Reset() {
+	*x = ImportMessagesRequest{}
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportMessagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportMessagesRequest) ProtoMessage() {}
+
+func (x *ImportMessagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportMessagesRequest.ProtoReflect.Descriptor instead.
+func (*ImportMessagesRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *ImportMessagesRequest) GetChannelId() string {
+	if x != nil {
+		return x.ChannelId
+	}
+	return ""
+}
+
+func (x *ImportMessagesRequest) GetMessages() []*ImportedMessage {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+func (x *ImportMessagesRequest) GetChats() []*ImportedChat {
+	if x != nil {
+		return x.Chats
+	}
+	return nil
+}
+
+// A chat to import.
+type ImportedChat struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The chat inside the channel, up to 256 characters.
+	Chat string `protobuf:"bytes,1,opt,name=chat,proto3" json:"chat,omitempty"`
+	// What is told of the customer.
+	Contact *ToldContact `protobuf:"bytes,2,opt,name=contact,proto3" json:"contact,omitempty"`
+	// What a CRM knows the dialogue as.
+	Crm *CrmReferences `protobuf:"bytes,3,opt,name=crm,proto3" json:"crm,omitempty"`
+	// The status of a dialogue that begins with this batch. Unspecified: PENDING. One that was there keeps its own.
+	Status        DialogueStatus `protobuf:"varint,4,opt,name=status,proto3,enum=switchboard.v1.DialogueStatus" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportedChat) Reset() {
+	*x = ImportedChat{}
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportedChat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportedChat) ProtoMessage() {}
+
+func (x *ImportedChat) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportedChat.ProtoReflect.Descriptor instead.
+func (*ImportedChat) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ImportedChat) GetChat() string {
+	if x != nil {
+		return x.Chat
+	}
+	return ""
+}
+
+func (x *ImportedChat) GetContact() *ToldContact {
+	if x != nil {
+		return x.Contact
+	}
+	return nil
+}
+
+func (x *ImportedChat) GetCrm() *CrmReferences {
+	if x != nil {
+		return x.Crm
+	}
+	return nil
+}
+
+func (x *ImportedChat) GetStatus() DialogueStatus {
+	if x != nil {
+		return x.Status
+	}
+	return DialogueStatus_DIALOGUE_STATUS_UNSPECIFIED
+}
+
+// A message to import.
+type ImportedMessage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. Its chat.
+	Chat string `protobuf:"bytes,1,opt,name=chat,proto3" json:"chat,omitempty"`
+	// Required. What it was called where it comes from, up to 256 characters: what makes a repeat harmless.
+	MessageId string `protobuf:"bytes,2,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	// Required. Who wrote it: USER, ASSISTANT or EMPLOYEE.
+	Role MessageRole `protobuf:"varint,3,opt,name=role,proto3,enum=switchboard.v1.MessageRole" json:"role,omitempty"`
+	// Required. The text, 1 to 65,536 bytes, without U+0000.
+	Text string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
+	// Required. When it was written: not before 1970, nor in the future.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// What is to be kept with it, up to 16,384 bytes as JSON.
+	Metadata      *structpb.Struct `protobuf:"bytes,6,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportedMessage) Reset() {
+	*x = ImportedMessage{}
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportedMessage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportedMessage) ProtoMessage() {}
+
+func (x *ImportedMessage) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportedMessage.ProtoReflect.Descriptor instead.
+func (*ImportedMessage) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ImportedMessage) GetChat() string {
+	if x != nil {
+		return x.Chat
+	}
+	return ""
+}
+
+func (x *ImportedMessage) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
+func (x *ImportedMessage) GetRole() MessageRole {
+	if x != nil {
+		return x.Role
+	}
+	return MessageRole_MESSAGE_ROLE_UNSPECIFIED
+}
+
+func (x *ImportedMessage) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *ImportedMessage) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *ImportedMessage) GetMetadata() *structpb.Struct {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+// What an import did.
+type ImportMessagesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many messages were recorded.
+	ImportedCount int32 `protobuf:"varint,1,opt,name=imported_count,json=importedCount,proto3" json:"imported_count,omitempty"`
+	// How many were known.
+	KnownCount int32 `protobuf:"varint,2,opt,name=known_count,json=knownCount,proto3" json:"known_count,omitempty"`
+	// How many dialogues began.
+	CreatedDialogueCount int32 `protobuf:"varint,3,opt,name=created_dialogue_count,json=createdDialogueCount,proto3" json:"created_dialogue_count,omitempty"`
+	// What was left out.
+	Faults        []*ImportFault `protobuf:"bytes,4,rep,name=faults,proto3" json:"faults,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportMessagesResponse) Reset() {
+	*x = ImportMessagesResponse{}
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportMessagesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportMessagesResponse) ProtoMessage() {}
+
+func (x *ImportMessagesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportMessagesResponse.ProtoReflect.Descriptor instead.
+func (*ImportMessagesResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ImportMessagesResponse) GetImportedCount() int32 {
+	if x != nil {
+		return x.ImportedCount
+	}
+	return 0
+}
+
+func (x *ImportMessagesResponse) GetKnownCount() int32 {
+	if x != nil {
+		return x.KnownCount
+	}
+	return 0
+}
+
+func (x *ImportMessagesResponse) GetCreatedDialogueCount() int32 {
+	if x != nil {
+		return x.CreatedDialogueCount
+	}
+	return 0
+}
+
+func (x *ImportMessagesResponse) GetFaults() []*ImportFault {
+	if x != nil {
+		return x.Faults
+	}
+	return nil
+}
+
+// A row that was left out.
+type ImportFault struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether it is one of the chats; else it is one of the messages.
+	Chat bool `protobuf:"varint,1,opt,name=chat,proto3" json:"chat,omitempty"`
+	// Its place among these, from 0.
+	Index int32 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	// Why, in one sentence.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportFault) Reset() {
+	*x = ImportFault{}
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportFault) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportFault) ProtoMessage() {}
+
+func (x *ImportFault) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportFault.ProtoReflect.Descriptor instead.
+func (*ImportFault) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ImportFault) GetChat() bool {
+	if x != nil {
+		return x.Chat
+	}
+	return false
+}
+
+func (x *ImportFault) GetIndex() int32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *ImportFault) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 var File_switchboard_v1_dialogues_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\n" +
-	"\x1eswitchboard/v1/dialogues.proto\x12\x0eswitchboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\"\xaa\x03\n" +
+	"\x1eswitchboard/v1/dialogues.proto\x12\x0eswitchboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\x1a\x1dswitchboard/v1/contacts.proto\"\xfa\x03\n" +
 	"\bDialogue\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -2717,7 +3375,10 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\vupdate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x121\n" +
 	"\acontrol\x18\n" +
-	" \x01(\v2\x17.switchboard.v1.ControlR\acontrol\"\xe0\x01\n" +
+	" \x01(\v2\x17.switchboard.v1.ControlR\acontrol\x12\x1d\n" +
+	"\n" +
+	"contact_id\x18\x14 \x01(\tR\tcontactId\x12/\n" +
+	"\x03crm\x18\x15 \x01(\v2\x1d.switchboard.v1.CrmReferencesR\x03crm\"\xe0\x01\n" +
 	"\aControl\x125\n" +
 	"\x06holder\x18\x01 \x01(\x0e2\x1d.switchboard.v1.ControlHolderR\x06holder\x129\n" +
 	"\n" +
@@ -2754,7 +3415,7 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\x05usage\x18\t \x01(\v2\x15.switchboard.v1.UsageR\x05usage\x12\x1f\n" +
 	"\vprompt_hash\x18\n" +
 	" \x01(\tR\n" +
-	"promptHash\"\xd5\x04\n" +
+	"promptHash\"\xd5\x06\n" +
 	"\bDelivery\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vdialogue_id\x18\x02 \x01(\tR\n" +
@@ -2776,7 +3437,12 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\x06author\x18\f \x01(\x0e2\x1d.switchboard.v1.MessageAuthorR\x06author\x12\x1b\n" +
 	"\ttext_from\x18\r \x01(\x05R\btextFrom\x12\x1d\n" +
 	"\n" +
-	"text_chars\x18\x0e \x01(\x05R\ttextChars\"\xa9\x02\n" +
+	"text_chars\x18\x0e \x01(\x05R\ttextChars\x12*\n" +
+	"\x11vendor_message_id\x18\x14 \x01(\tR\x0fvendorMessageId\x129\n" +
+	"\areceipt\x18\x15 \x01(\x0e2\x1f.switchboard.v1.DeliveryReceiptR\areceipt\x12=\n" +
+	"\freceipt_time\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampR\vreceiptTime\x12#\n" +
+	"\rreceipt_error\x18\x17 \x01(\tR\freceiptError\x123\n" +
+	"\btemplate\x18\x18 \x01(\v2\x17.google.protobuf.StructR\btemplate\"\xa9\x02\n" +
 	"\aAttempt\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x05R\x06number\x122\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1c.switchboard.v1.AttemptStateR\x05state\x12\x1f\n" +
@@ -2790,14 +3456,17 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\x12GetDialogueRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"K\n" +
 	"\x13GetDialogueResponse\x124\n" +
-	"\bdialogue\x18\x01 \x01(\v2\x18.switchboard.v1.DialogueR\bdialogue\"\xa9\x01\n" +
+	"\bdialogue\x18\x01 \x01(\v2\x18.switchboard.v1.DialogueR\bdialogue\"\xe1\x01\n" +
 	"\x14ListDialoguesRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x1d\n" +
 	"\n" +
 	"channel_id\x18\x03 \x01(\tR\tchannelId\x126\n" +
-	"\x06status\x18\x04 \x01(\x0e2\x1e.switchboard.v1.DialogueStatusR\x06status\"w\n" +
+	"\x06status\x18\x04 \x01(\x0e2\x1e.switchboard.v1.DialogueStatusR\x06status\x12\x17\n" +
+	"\alead_id\x18\x14 \x01(\tR\x06leadId\x12\x1d\n" +
+	"\n" +
+	"contact_id\x18\x15 \x01(\tR\tcontactId\"w\n" +
 	"\x15ListDialoguesResponse\x126\n" +
 	"\tdialogues\x18\x01 \x03(\v2\x18.switchboard.v1.DialogueR\tdialogues\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"r\n" +
@@ -2849,7 +3518,7 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"resolution\x18\x02 \x01(\x0e2\".switchboard.v1.DeliveryResolutionR\n" +
 	"resolution\"O\n" +
 	"\x17ResolveDeliveryResponse\x124\n" +
-	"\bdelivery\x18\x01 \x01(\v2\x18.switchboard.v1.DeliveryR\bdelivery\"\xaf\x01\n" +
+	"\bdelivery\x18\x01 \x01(\v2\x18.switchboard.v1.DeliveryR\bdelivery\"\x97\x02\n" +
 	"\x12SendMessageRequest\x12\x1f\n" +
 	"\vdialogue_id\x18\x01 \x01(\tR\n" +
 	"dialogueId\x12\x12\n" +
@@ -2857,7 +3526,9 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\x06author\x18\x03 \x01(\x0e2\x1d.switchboard.v1.MessageAuthorR\x06author\x12\x0e\n" +
 	"\x02by\x18\x04 \x01(\tR\x02by\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x05 \x01(\tR\trequestId\"~\n" +
+	"request_id\x18\x05 \x01(\tR\trequestId\x121\n" +
+	"\x05parts\x18\x06 \x03(\v2\x1b.switchboard.v1.MessagePartR\x05parts\x123\n" +
+	"\btemplate\x18\a \x01(\v2\x17.google.protobuf.StructR\btemplate\"~\n" +
 	"\x13SendMessageResponse\x121\n" +
 	"\amessage\x18\x01 \x01(\v2\x17.switchboard.v1.MessageR\amessage\x124\n" +
 	"\bdelivery\x18\x02 \x01(\v2\x18.switchboard.v1.DeliveryR\bdelivery\"\x9b\x01\n" +
@@ -2881,7 +3552,47 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\"N\n" +
 	"\x16UpdateDialogueResponse\x124\n" +
-	"\bdialogue\x18\x01 \x01(\v2\x18.switchboard.v1.DialogueR\bdialogue*\xa3\x01\n" +
+	"\bdialogue\x18\x01 \x01(\v2\x18.switchboard.v1.DialogueR\bdialogue\"\x91\x01\n" +
+	"\x13ListContactsRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x1d\n" +
+	"\n" +
+	"contact_id\x18\x03 \x01(\tR\tcontactId\x12\x1f\n" +
+	"\vexternal_id\x18\x04 \x01(\tR\n" +
+	"externalId\"s\n" +
+	"\x14ListContactsResponse\x123\n" +
+	"\bcontacts\x18\x01 \x03(\v2\x17.switchboard.v1.ContactR\bcontacts\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa7\x01\n" +
+	"\x15ImportMessagesRequest\x12\x1d\n" +
+	"\n" +
+	"channel_id\x18\x01 \x01(\tR\tchannelId\x12;\n" +
+	"\bmessages\x18\x02 \x03(\v2\x1f.switchboard.v1.ImportedMessageR\bmessages\x122\n" +
+	"\x05chats\x18\x03 \x03(\v2\x1c.switchboard.v1.ImportedChatR\x05chats\"\xc2\x01\n" +
+	"\fImportedChat\x12\x12\n" +
+	"\x04chat\x18\x01 \x01(\tR\x04chat\x125\n" +
+	"\acontact\x18\x02 \x01(\v2\x1b.switchboard.v1.ToldContactR\acontact\x12/\n" +
+	"\x03crm\x18\x03 \x01(\v2\x1d.switchboard.v1.CrmReferencesR\x03crm\x126\n" +
+	"\x06status\x18\x04 \x01(\x0e2\x1e.switchboard.v1.DialogueStatusR\x06status\"\xfb\x01\n" +
+	"\x0fImportedMessage\x12\x12\n" +
+	"\x04chat\x18\x01 \x01(\tR\x04chat\x12\x1d\n" +
+	"\n" +
+	"message_id\x18\x02 \x01(\tR\tmessageId\x12/\n" +
+	"\x04role\x18\x03 \x01(\x0e2\x1b.switchboard.v1.MessageRoleR\x04role\x12\x12\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\x12;\n" +
+	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x123\n" +
+	"\bmetadata\x18\x06 \x01(\v2\x17.google.protobuf.StructR\bmetadata\"\xcb\x01\n" +
+	"\x16ImportMessagesResponse\x12%\n" +
+	"\x0eimported_count\x18\x01 \x01(\x05R\rimportedCount\x12\x1f\n" +
+	"\vknown_count\x18\x02 \x01(\x05R\n" +
+	"knownCount\x124\n" +
+	"\x16created_dialogue_count\x18\x03 \x01(\x05R\x14createdDialogueCount\x123\n" +
+	"\x06faults\x18\x04 \x03(\v2\x1b.switchboard.v1.ImportFaultR\x06faults\"O\n" +
+	"\vImportFault\x12\x12\n" +
+	"\x04chat\x18\x01 \x01(\bR\x04chat\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x05R\x05index\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason*\xa3\x01\n" +
 	"\x0eDialogueStatus\x12\x1f\n" +
 	"\x1bDIALOGUE_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17DIALOGUE_STATUS_PENDING\x10\x01\x12\x18\n" +
@@ -2922,7 +3633,13 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\x1aCONTROL_HOLDER_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14CONTROL_HOLDER_AGENT\x10\x01\x12\x18\n" +
 	"\x14CONTROL_HOLDER_HUMAN\x10\x02\x12\x19\n" +
-	"\x15CONTROL_HOLDER_NOBODY\x10\x03*\xa0\x01\n" +
+	"\x15CONTROL_HOLDER_NOBODY\x10\x03*\xa6\x01\n" +
+	"\x0fDeliveryReceipt\x12 \n" +
+	"\x1cDELIVERY_RECEIPT_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15DELIVERY_RECEIPT_SENT\x10\x01\x12\x1b\n" +
+	"\x17DELIVERY_RECEIPT_FAILED\x10\x02\x12\x1e\n" +
+	"\x1aDELIVERY_RECEIPT_DELIVERED\x10\x03\x12\x19\n" +
+	"\x15DELIVERY_RECEIPT_READ\x10\x04*\xa0\x01\n" +
 	"\rMessageAuthor\x12\x1e\n" +
 	"\x1aMESSAGE_AUTHOR_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14MESSAGE_AUTHOR_AGENT\x10\x01\x12\x1b\n" +
@@ -2933,7 +3650,8 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\x1fDELIVERY_RESOLUTION_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dDELIVERY_RESOLUTION_DELIVERED\x10\x01\x12\x1e\n" +
 	"\x1aDELIVERY_RESOLUTION_RESEND\x10\x02\x12\x1f\n" +
-	"\x1bDELIVERY_RESOLUTION_DISCARD\x10\x032\xae\t\n" +
+	"\x1bDELIVERY_RESOLUTION_DISCARD\x10\x032\xea\n" +
+	"\n" +
 	"\x10DialoguesService\x12V\n" +
 	"\vGetDialogue\x12\".switchboard.v1.GetDialogueRequest\x1a#.switchboard.v1.GetDialogueResponse\x12\\\n" +
 	"\rListDialogues\x12$.switchboard.v1.ListDialoguesRequest\x1a%.switchboard.v1.ListDialoguesResponse\x12Y\n" +
@@ -2947,7 +3665,9 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\vSendMessage\x12\".switchboard.v1.SendMessageRequest\x1a#.switchboard.v1.SendMessageResponse\x12V\n" +
 	"\vTakeControl\x12\".switchboard.v1.TakeControlRequest\x1a#.switchboard.v1.TakeControlResponse\x12_\n" +
 	"\x0eReleaseControl\x12%.switchboard.v1.ReleaseControlRequest\x1a&.switchboard.v1.ReleaseControlResponse\x12_\n" +
-	"\x0eUpdateDialogue\x12%.switchboard.v1.UpdateDialogueRequest\x1a&.switchboard.v1.UpdateDialogueResponseB\xb6\x01\n" +
+	"\x0eUpdateDialogue\x12%.switchboard.v1.UpdateDialogueRequest\x1a&.switchboard.v1.UpdateDialogueResponse\x12Y\n" +
+	"\fListContacts\x12#.switchboard.v1.ListContactsRequest\x1a$.switchboard.v1.ListContactsResponse\x12_\n" +
+	"\x0eImportMessages\x12%.switchboard.v1.ImportMessagesRequest\x1a&.switchboard.v1.ImportMessagesResponseB\xb6\x01\n" +
 	"\x12com.switchboard.v1B\x0eDialoguesProtoP\x01Z7switchboard.dev/sdk/go/gen/switchboard/v1;switchboardv1\xa2\x02\x03SXX\xaa\x02\x0eSwitchboard.V1\xca\x02\x0eSwitchboard\\V1\xe2\x02\x1aSwitchboard\\V1\\GPBMetadata\xea\x02\x0fSwitchboard::V1b\x06proto3"
 
 var (
@@ -2962,8 +3682,8 @@ func file_switchboard_v1_dialogues_proto_rawDescGZIP() []byte {
 	return file_switchboard_v1_dialogues_proto_rawDescData
 }
 
-var file_switchboard_v1_dialogues_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_switchboard_v1_dialogues_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_switchboard_v1_dialogues_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
+var file_switchboard_v1_dialogues_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_switchboard_v1_dialogues_proto_goTypes = []any{
 	(DialogueStatus)(0),             // 0: switchboard.v1.DialogueStatus
 	(TurnState)(0),                  // 1: switchboard.v1.TurnState
@@ -2971,127 +3691,160 @@ var file_switchboard_v1_dialogues_proto_goTypes = []any{
 	(DeliveryState)(0),              // 3: switchboard.v1.DeliveryState
 	(AttemptState)(0),               // 4: switchboard.v1.AttemptState
 	(ControlHolder)(0),              // 5: switchboard.v1.ControlHolder
-	(MessageAuthor)(0),              // 6: switchboard.v1.MessageAuthor
-	(DeliveryResolution)(0),         // 7: switchboard.v1.DeliveryResolution
-	(*Dialogue)(nil),                // 8: switchboard.v1.Dialogue
-	(*Control)(nil),                 // 9: switchboard.v1.Control
-	(*Turn)(nil),                    // 10: switchboard.v1.Turn
-	(*Run)(nil),                     // 11: switchboard.v1.Run
-	(*Delivery)(nil),                // 12: switchboard.v1.Delivery
-	(*Attempt)(nil),                 // 13: switchboard.v1.Attempt
-	(*GetDialogueRequest)(nil),      // 14: switchboard.v1.GetDialogueRequest
-	(*GetDialogueResponse)(nil),     // 15: switchboard.v1.GetDialogueResponse
-	(*ListDialoguesRequest)(nil),    // 16: switchboard.v1.ListDialoguesRequest
-	(*ListDialoguesResponse)(nil),   // 17: switchboard.v1.ListDialoguesResponse
-	(*ListMessagesRequest)(nil),     // 18: switchboard.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),    // 19: switchboard.v1.ListMessagesResponse
-	(*ListTurnsRequest)(nil),        // 20: switchboard.v1.ListTurnsRequest
-	(*ListTurnsResponse)(nil),       // 21: switchboard.v1.ListTurnsResponse
-	(*GetTurnRequest)(nil),          // 22: switchboard.v1.GetTurnRequest
-	(*GetTurnResponse)(nil),         // 23: switchboard.v1.GetTurnResponse
-	(*ListDeliveriesRequest)(nil),   // 24: switchboard.v1.ListDeliveriesRequest
-	(*ListDeliveriesResponse)(nil),  // 25: switchboard.v1.ListDeliveriesResponse
-	(*GetDeliveryRequest)(nil),      // 26: switchboard.v1.GetDeliveryRequest
-	(*GetDeliveryResponse)(nil),     // 27: switchboard.v1.GetDeliveryResponse
-	(*RetryDeliveryRequest)(nil),    // 28: switchboard.v1.RetryDeliveryRequest
-	(*RetryDeliveryResponse)(nil),   // 29: switchboard.v1.RetryDeliveryResponse
-	(*ResolveDeliveryRequest)(nil),  // 30: switchboard.v1.ResolveDeliveryRequest
-	(*ResolveDeliveryResponse)(nil), // 31: switchboard.v1.ResolveDeliveryResponse
-	(*SendMessageRequest)(nil),      // 32: switchboard.v1.SendMessageRequest
-	(*SendMessageResponse)(nil),     // 33: switchboard.v1.SendMessageResponse
-	(*TakeControlRequest)(nil),      // 34: switchboard.v1.TakeControlRequest
-	(*TakeControlResponse)(nil),     // 35: switchboard.v1.TakeControlResponse
-	(*ReleaseControlRequest)(nil),   // 36: switchboard.v1.ReleaseControlRequest
-	(*ReleaseControlResponse)(nil),  // 37: switchboard.v1.ReleaseControlResponse
-	(*UpdateDialogueRequest)(nil),   // 38: switchboard.v1.UpdateDialogueRequest
-	(*UpdateDialogueResponse)(nil),  // 39: switchboard.v1.UpdateDialogueResponse
-	(*structpb.Struct)(nil),         // 40: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),   // 41: google.protobuf.Timestamp
-	(*Usage)(nil),                   // 42: switchboard.v1.Usage
-	(*Message)(nil),                 // 43: switchboard.v1.Message
-	(*durationpb.Duration)(nil),     // 44: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil),   // 45: google.protobuf.FieldMask
+	(DeliveryReceipt)(0),            // 6: switchboard.v1.DeliveryReceipt
+	(MessageAuthor)(0),              // 7: switchboard.v1.MessageAuthor
+	(DeliveryResolution)(0),         // 8: switchboard.v1.DeliveryResolution
+	(*Dialogue)(nil),                // 9: switchboard.v1.Dialogue
+	(*Control)(nil),                 // 10: switchboard.v1.Control
+	(*Turn)(nil),                    // 11: switchboard.v1.Turn
+	(*Run)(nil),                     // 12: switchboard.v1.Run
+	(*Delivery)(nil),                // 13: switchboard.v1.Delivery
+	(*Attempt)(nil),                 // 14: switchboard.v1.Attempt
+	(*GetDialogueRequest)(nil),      // 15: switchboard.v1.GetDialogueRequest
+	(*GetDialogueResponse)(nil),     // 16: switchboard.v1.GetDialogueResponse
+	(*ListDialoguesRequest)(nil),    // 17: switchboard.v1.ListDialoguesRequest
+	(*ListDialoguesResponse)(nil),   // 18: switchboard.v1.ListDialoguesResponse
+	(*ListMessagesRequest)(nil),     // 19: switchboard.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),    // 20: switchboard.v1.ListMessagesResponse
+	(*ListTurnsRequest)(nil),        // 21: switchboard.v1.ListTurnsRequest
+	(*ListTurnsResponse)(nil),       // 22: switchboard.v1.ListTurnsResponse
+	(*GetTurnRequest)(nil),          // 23: switchboard.v1.GetTurnRequest
+	(*GetTurnResponse)(nil),         // 24: switchboard.v1.GetTurnResponse
+	(*ListDeliveriesRequest)(nil),   // 25: switchboard.v1.ListDeliveriesRequest
+	(*ListDeliveriesResponse)(nil),  // 26: switchboard.v1.ListDeliveriesResponse
+	(*GetDeliveryRequest)(nil),      // 27: switchboard.v1.GetDeliveryRequest
+	(*GetDeliveryResponse)(nil),     // 28: switchboard.v1.GetDeliveryResponse
+	(*RetryDeliveryRequest)(nil),    // 29: switchboard.v1.RetryDeliveryRequest
+	(*RetryDeliveryResponse)(nil),   // 30: switchboard.v1.RetryDeliveryResponse
+	(*ResolveDeliveryRequest)(nil),  // 31: switchboard.v1.ResolveDeliveryRequest
+	(*ResolveDeliveryResponse)(nil), // 32: switchboard.v1.ResolveDeliveryResponse
+	(*SendMessageRequest)(nil),      // 33: switchboard.v1.SendMessageRequest
+	(*SendMessageResponse)(nil),     // 34: switchboard.v1.SendMessageResponse
+	(*TakeControlRequest)(nil),      // 35: switchboard.v1.TakeControlRequest
+	(*TakeControlResponse)(nil),     // 36: switchboard.v1.TakeControlResponse
+	(*ReleaseControlRequest)(nil),   // 37: switchboard.v1.ReleaseControlRequest
+	(*ReleaseControlResponse)(nil),  // 38: switchboard.v1.ReleaseControlResponse
+	(*UpdateDialogueRequest)(nil),   // 39: switchboard.v1.UpdateDialogueRequest
+	(*UpdateDialogueResponse)(nil),  // 40: switchboard.v1.UpdateDialogueResponse
+	(*ListContactsRequest)(nil),     // 41: switchboard.v1.ListContactsRequest
+	(*ListContactsResponse)(nil),    // 42: switchboard.v1.ListContactsResponse
+	(*ImportMessagesRequest)(nil),   // 43: switchboard.v1.ImportMessagesRequest
+	(*ImportedChat)(nil),            // 44: switchboard.v1.ImportedChat
+	(*ImportedMessage)(nil),         // 45: switchboard.v1.ImportedMessage
+	(*ImportMessagesResponse)(nil),  // 46: switchboard.v1.ImportMessagesResponse
+	(*ImportFault)(nil),             // 47: switchboard.v1.ImportFault
+	(*structpb.Struct)(nil),         // 48: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),   // 49: google.protobuf.Timestamp
+	(*CrmReferences)(nil),           // 50: switchboard.v1.CrmReferences
+	(*Usage)(nil),                   // 51: switchboard.v1.Usage
+	(*Message)(nil),                 // 52: switchboard.v1.Message
+	(*MessagePart)(nil),             // 53: switchboard.v1.MessagePart
+	(*durationpb.Duration)(nil),     // 54: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil),   // 55: google.protobuf.FieldMask
+	(*Contact)(nil),                 // 56: switchboard.v1.Contact
+	(*ToldContact)(nil),             // 57: switchboard.v1.ToldContact
+	(MessageRole)(0),                // 58: switchboard.v1.MessageRole
 }
 var file_switchboard_v1_dialogues_proto_depIdxs = []int32{
 	0,  // 0: switchboard.v1.Dialogue.status:type_name -> switchboard.v1.DialogueStatus
-	40, // 1: switchboard.v1.Dialogue.attributes:type_name -> google.protobuf.Struct
-	41, // 2: switchboard.v1.Dialogue.create_time:type_name -> google.protobuf.Timestamp
-	41, // 3: switchboard.v1.Dialogue.update_time:type_name -> google.protobuf.Timestamp
-	9,  // 4: switchboard.v1.Dialogue.control:type_name -> switchboard.v1.Control
-	5,  // 5: switchboard.v1.Control.holder:type_name -> switchboard.v1.ControlHolder
-	41, // 6: switchboard.v1.Control.since_time:type_name -> google.protobuf.Timestamp
-	41, // 7: switchboard.v1.Control.return_time:type_name -> google.protobuf.Timestamp
-	1,  // 8: switchboard.v1.Turn.state:type_name -> switchboard.v1.TurnState
-	11, // 9: switchboard.v1.Turn.runs:type_name -> switchboard.v1.Run
-	41, // 10: switchboard.v1.Turn.create_time:type_name -> google.protobuf.Timestamp
-	41, // 11: switchboard.v1.Turn.close_time:type_name -> google.protobuf.Timestamp
-	42, // 12: switchboard.v1.Turn.usage:type_name -> switchboard.v1.Usage
-	2,  // 13: switchboard.v1.Run.state:type_name -> switchboard.v1.RunState
-	40, // 14: switchboard.v1.Run.manifest:type_name -> google.protobuf.Struct
-	41, // 15: switchboard.v1.Run.start_time:type_name -> google.protobuf.Timestamp
-	41, // 16: switchboard.v1.Run.end_time:type_name -> google.protobuf.Timestamp
-	42, // 17: switchboard.v1.Run.usage:type_name -> switchboard.v1.Usage
-	3,  // 18: switchboard.v1.Delivery.state:type_name -> switchboard.v1.DeliveryState
-	41, // 19: switchboard.v1.Delivery.next_attempt_time:type_name -> google.protobuf.Timestamp
-	13, // 20: switchboard.v1.Delivery.attempts:type_name -> switchboard.v1.Attempt
-	41, // 21: switchboard.v1.Delivery.create_time:type_name -> google.protobuf.Timestamp
-	41, // 22: switchboard.v1.Delivery.settle_time:type_name -> google.protobuf.Timestamp
-	6,  // 23: switchboard.v1.Delivery.author:type_name -> switchboard.v1.MessageAuthor
-	4,  // 24: switchboard.v1.Attempt.state:type_name -> switchboard.v1.AttemptState
-	41, // 25: switchboard.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
-	41, // 26: switchboard.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
-	8,  // 27: switchboard.v1.GetDialogueResponse.dialogue:type_name -> switchboard.v1.Dialogue
-	0,  // 28: switchboard.v1.ListDialoguesRequest.status:type_name -> switchboard.v1.DialogueStatus
-	8,  // 29: switchboard.v1.ListDialoguesResponse.dialogues:type_name -> switchboard.v1.Dialogue
-	43, // 30: switchboard.v1.ListMessagesResponse.messages:type_name -> switchboard.v1.Message
-	10, // 31: switchboard.v1.ListTurnsResponse.turns:type_name -> switchboard.v1.Turn
-	10, // 32: switchboard.v1.GetTurnResponse.turn:type_name -> switchboard.v1.Turn
-	3,  // 33: switchboard.v1.ListDeliveriesRequest.state:type_name -> switchboard.v1.DeliveryState
-	12, // 34: switchboard.v1.ListDeliveriesResponse.deliveries:type_name -> switchboard.v1.Delivery
-	12, // 35: switchboard.v1.GetDeliveryResponse.delivery:type_name -> switchboard.v1.Delivery
-	12, // 36: switchboard.v1.RetryDeliveryResponse.delivery:type_name -> switchboard.v1.Delivery
-	7,  // 37: switchboard.v1.ResolveDeliveryRequest.resolution:type_name -> switchboard.v1.DeliveryResolution
-	12, // 38: switchboard.v1.ResolveDeliveryResponse.delivery:type_name -> switchboard.v1.Delivery
-	6,  // 39: switchboard.v1.SendMessageRequest.author:type_name -> switchboard.v1.MessageAuthor
-	43, // 40: switchboard.v1.SendMessageResponse.message:type_name -> switchboard.v1.Message
-	12, // 41: switchboard.v1.SendMessageResponse.delivery:type_name -> switchboard.v1.Delivery
-	44, // 42: switchboard.v1.TakeControlRequest.return_after:type_name -> google.protobuf.Duration
-	8,  // 43: switchboard.v1.TakeControlResponse.dialogue:type_name -> switchboard.v1.Dialogue
-	8,  // 44: switchboard.v1.ReleaseControlResponse.dialogue:type_name -> switchboard.v1.Dialogue
-	8,  // 45: switchboard.v1.UpdateDialogueRequest.dialogue:type_name -> switchboard.v1.Dialogue
-	45, // 46: switchboard.v1.UpdateDialogueRequest.update_mask:type_name -> google.protobuf.FieldMask
-	8,  // 47: switchboard.v1.UpdateDialogueResponse.dialogue:type_name -> switchboard.v1.Dialogue
-	14, // 48: switchboard.v1.DialoguesService.GetDialogue:input_type -> switchboard.v1.GetDialogueRequest
-	16, // 49: switchboard.v1.DialoguesService.ListDialogues:input_type -> switchboard.v1.ListDialoguesRequest
-	18, // 50: switchboard.v1.DialoguesService.ListMessages:input_type -> switchboard.v1.ListMessagesRequest
-	20, // 51: switchboard.v1.DialoguesService.ListTurns:input_type -> switchboard.v1.ListTurnsRequest
-	22, // 52: switchboard.v1.DialoguesService.GetTurn:input_type -> switchboard.v1.GetTurnRequest
-	24, // 53: switchboard.v1.DialoguesService.ListDeliveries:input_type -> switchboard.v1.ListDeliveriesRequest
-	26, // 54: switchboard.v1.DialoguesService.GetDelivery:input_type -> switchboard.v1.GetDeliveryRequest
-	28, // 55: switchboard.v1.DialoguesService.RetryDelivery:input_type -> switchboard.v1.RetryDeliveryRequest
-	30, // 56: switchboard.v1.DialoguesService.ResolveDelivery:input_type -> switchboard.v1.ResolveDeliveryRequest
-	32, // 57: switchboard.v1.DialoguesService.SendMessage:input_type -> switchboard.v1.SendMessageRequest
-	34, // 58: switchboard.v1.DialoguesService.TakeControl:input_type -> switchboard.v1.TakeControlRequest
-	36, // 59: switchboard.v1.DialoguesService.ReleaseControl:input_type -> switchboard.v1.ReleaseControlRequest
-	38, // 60: switchboard.v1.DialoguesService.UpdateDialogue:input_type -> switchboard.v1.UpdateDialogueRequest
-	15, // 61: switchboard.v1.DialoguesService.GetDialogue:output_type -> switchboard.v1.GetDialogueResponse
-	17, // 62: switchboard.v1.DialoguesService.ListDialogues:output_type -> switchboard.v1.ListDialoguesResponse
-	19, // 63: switchboard.v1.DialoguesService.ListMessages:output_type -> switchboard.v1.ListMessagesResponse
-	21, // 64: switchboard.v1.DialoguesService.ListTurns:output_type -> switchboard.v1.ListTurnsResponse
-	23, // 65: switchboard.v1.DialoguesService.GetTurn:output_type -> switchboard.v1.GetTurnResponse
-	25, // 66: switchboard.v1.DialoguesService.ListDeliveries:output_type -> switchboard.v1.ListDeliveriesResponse
-	27, // 67: switchboard.v1.DialoguesService.GetDelivery:output_type -> switchboard.v1.GetDeliveryResponse
-	29, // 68: switchboard.v1.DialoguesService.RetryDelivery:output_type -> switchboard.v1.RetryDeliveryResponse
-	31, // 69: switchboard.v1.DialoguesService.ResolveDelivery:output_type -> switchboard.v1.ResolveDeliveryResponse
-	33, // 70: switchboard.v1.DialoguesService.SendMessage:output_type -> switchboard.v1.SendMessageResponse
-	35, // 71: switchboard.v1.DialoguesService.TakeControl:output_type -> switchboard.v1.TakeControlResponse
-	37, // 72: switchboard.v1.DialoguesService.ReleaseControl:output_type -> switchboard.v1.ReleaseControlResponse
-	39, // 73: switchboard.v1.DialoguesService.UpdateDialogue:output_type -> switchboard.v1.UpdateDialogueResponse
-	61, // [61:74] is the sub-list for method output_type
-	48, // [48:61] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	48, // 1: switchboard.v1.Dialogue.attributes:type_name -> google.protobuf.Struct
+	49, // 2: switchboard.v1.Dialogue.create_time:type_name -> google.protobuf.Timestamp
+	49, // 3: switchboard.v1.Dialogue.update_time:type_name -> google.protobuf.Timestamp
+	10, // 4: switchboard.v1.Dialogue.control:type_name -> switchboard.v1.Control
+	50, // 5: switchboard.v1.Dialogue.crm:type_name -> switchboard.v1.CrmReferences
+	5,  // 6: switchboard.v1.Control.holder:type_name -> switchboard.v1.ControlHolder
+	49, // 7: switchboard.v1.Control.since_time:type_name -> google.protobuf.Timestamp
+	49, // 8: switchboard.v1.Control.return_time:type_name -> google.protobuf.Timestamp
+	1,  // 9: switchboard.v1.Turn.state:type_name -> switchboard.v1.TurnState
+	12, // 10: switchboard.v1.Turn.runs:type_name -> switchboard.v1.Run
+	49, // 11: switchboard.v1.Turn.create_time:type_name -> google.protobuf.Timestamp
+	49, // 12: switchboard.v1.Turn.close_time:type_name -> google.protobuf.Timestamp
+	51, // 13: switchboard.v1.Turn.usage:type_name -> switchboard.v1.Usage
+	2,  // 14: switchboard.v1.Run.state:type_name -> switchboard.v1.RunState
+	48, // 15: switchboard.v1.Run.manifest:type_name -> google.protobuf.Struct
+	49, // 16: switchboard.v1.Run.start_time:type_name -> google.protobuf.Timestamp
+	49, // 17: switchboard.v1.Run.end_time:type_name -> google.protobuf.Timestamp
+	51, // 18: switchboard.v1.Run.usage:type_name -> switchboard.v1.Usage
+	3,  // 19: switchboard.v1.Delivery.state:type_name -> switchboard.v1.DeliveryState
+	49, // 20: switchboard.v1.Delivery.next_attempt_time:type_name -> google.protobuf.Timestamp
+	14, // 21: switchboard.v1.Delivery.attempts:type_name -> switchboard.v1.Attempt
+	49, // 22: switchboard.v1.Delivery.create_time:type_name -> google.protobuf.Timestamp
+	49, // 23: switchboard.v1.Delivery.settle_time:type_name -> google.protobuf.Timestamp
+	7,  // 24: switchboard.v1.Delivery.author:type_name -> switchboard.v1.MessageAuthor
+	6,  // 25: switchboard.v1.Delivery.receipt:type_name -> switchboard.v1.DeliveryReceipt
+	49, // 26: switchboard.v1.Delivery.receipt_time:type_name -> google.protobuf.Timestamp
+	48, // 27: switchboard.v1.Delivery.template:type_name -> google.protobuf.Struct
+	4,  // 28: switchboard.v1.Attempt.state:type_name -> switchboard.v1.AttemptState
+	49, // 29: switchboard.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
+	49, // 30: switchboard.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
+	9,  // 31: switchboard.v1.GetDialogueResponse.dialogue:type_name -> switchboard.v1.Dialogue
+	0,  // 32: switchboard.v1.ListDialoguesRequest.status:type_name -> switchboard.v1.DialogueStatus
+	9,  // 33: switchboard.v1.ListDialoguesResponse.dialogues:type_name -> switchboard.v1.Dialogue
+	52, // 34: switchboard.v1.ListMessagesResponse.messages:type_name -> switchboard.v1.Message
+	11, // 35: switchboard.v1.ListTurnsResponse.turns:type_name -> switchboard.v1.Turn
+	11, // 36: switchboard.v1.GetTurnResponse.turn:type_name -> switchboard.v1.Turn
+	3,  // 37: switchboard.v1.ListDeliveriesRequest.state:type_name -> switchboard.v1.DeliveryState
+	13, // 38: switchboard.v1.ListDeliveriesResponse.deliveries:type_name -> switchboard.v1.Delivery
+	13, // 39: switchboard.v1.GetDeliveryResponse.delivery:type_name -> switchboard.v1.Delivery
+	13, // 40: switchboard.v1.RetryDeliveryResponse.delivery:type_name -> switchboard.v1.Delivery
+	8,  // 41: switchboard.v1.ResolveDeliveryRequest.resolution:type_name -> switchboard.v1.DeliveryResolution
+	13, // 42: switchboard.v1.ResolveDeliveryResponse.delivery:type_name -> switchboard.v1.Delivery
+	7,  // 43: switchboard.v1.SendMessageRequest.author:type_name -> switchboard.v1.MessageAuthor
+	53, // 44: switchboard.v1.SendMessageRequest.parts:type_name -> switchboard.v1.MessagePart
+	48, // 45: switchboard.v1.SendMessageRequest.template:type_name -> google.protobuf.Struct
+	52, // 46: switchboard.v1.SendMessageResponse.message:type_name -> switchboard.v1.Message
+	13, // 47: switchboard.v1.SendMessageResponse.delivery:type_name -> switchboard.v1.Delivery
+	54, // 48: switchboard.v1.TakeControlRequest.return_after:type_name -> google.protobuf.Duration
+	9,  // 49: switchboard.v1.TakeControlResponse.dialogue:type_name -> switchboard.v1.Dialogue
+	9,  // 50: switchboard.v1.ReleaseControlResponse.dialogue:type_name -> switchboard.v1.Dialogue
+	9,  // 51: switchboard.v1.UpdateDialogueRequest.dialogue:type_name -> switchboard.v1.Dialogue
+	55, // 52: switchboard.v1.UpdateDialogueRequest.update_mask:type_name -> google.protobuf.FieldMask
+	9,  // 53: switchboard.v1.UpdateDialogueResponse.dialogue:type_name -> switchboard.v1.Dialogue
+	56, // 54: switchboard.v1.ListContactsResponse.contacts:type_name -> switchboard.v1.Contact
+	45, // 55: switchboard.v1.ImportMessagesRequest.messages:type_name -> switchboard.v1.ImportedMessage
+	44, // 56: switchboard.v1.ImportMessagesRequest.chats:type_name -> switchboard.v1.ImportedChat
+	57, // 57: switchboard.v1.ImportedChat.contact:type_name -> switchboard.v1.ToldContact
+	50, // 58: switchboard.v1.ImportedChat.crm:type_name -> switchboard.v1.CrmReferences
+	0,  // 59: switchboard.v1.ImportedChat.status:type_name -> switchboard.v1.DialogueStatus
+	58, // 60: switchboard.v1.ImportedMessage.role:type_name -> switchboard.v1.MessageRole
+	49, // 61: switchboard.v1.ImportedMessage.create_time:type_name -> google.protobuf.Timestamp
+	48, // 62: switchboard.v1.ImportedMessage.metadata:type_name -> google.protobuf.Struct
+	47, // 63: switchboard.v1.ImportMessagesResponse.faults:type_name -> switchboard.v1.ImportFault
+	15, // 64: switchboard.v1.DialoguesService.GetDialogue:input_type -> switchboard.v1.GetDialogueRequest
+	17, // 65: switchboard.v1.DialoguesService.ListDialogues:input_type -> switchboard.v1.ListDialoguesRequest
+	19, // 66: switchboard.v1.DialoguesService.ListMessages:input_type -> switchboard.v1.ListMessagesRequest
+	21, // 67: switchboard.v1.DialoguesService.ListTurns:input_type -> switchboard.v1.ListTurnsRequest
+	23, // 68: switchboard.v1.DialoguesService.GetTurn:input_type -> switchboard.v1.GetTurnRequest
+	25, // 69: switchboard.v1.DialoguesService.ListDeliveries:input_type -> switchboard.v1.ListDeliveriesRequest
+	27, // 70: switchboard.v1.DialoguesService.GetDelivery:input_type -> switchboard.v1.GetDeliveryRequest
+	29, // 71: switchboard.v1.DialoguesService.RetryDelivery:input_type -> switchboard.v1.RetryDeliveryRequest
+	31, // 72: switchboard.v1.DialoguesService.ResolveDelivery:input_type -> switchboard.v1.ResolveDeliveryRequest
+	33, // 73: switchboard.v1.DialoguesService.SendMessage:input_type -> switchboard.v1.SendMessageRequest
+	35, // 74: switchboard.v1.DialoguesService.TakeControl:input_type -> switchboard.v1.TakeControlRequest
+	37, // 75: switchboard.v1.DialoguesService.ReleaseControl:input_type -> switchboard.v1.ReleaseControlRequest
+	39, // 76: switchboard.v1.DialoguesService.UpdateDialogue:input_type -> switchboard.v1.UpdateDialogueRequest
+	41, // 77: switchboard.v1.DialoguesService.ListContacts:input_type -> switchboard.v1.ListContactsRequest
+	43, // 78: switchboard.v1.DialoguesService.ImportMessages:input_type -> switchboard.v1.ImportMessagesRequest
+	16, // 79: switchboard.v1.DialoguesService.GetDialogue:output_type -> switchboard.v1.GetDialogueResponse
+	18, // 80: switchboard.v1.DialoguesService.ListDialogues:output_type -> switchboard.v1.ListDialoguesResponse
+	20, // 81: switchboard.v1.DialoguesService.ListMessages:output_type -> switchboard.v1.ListMessagesResponse
+	22, // 82: switchboard.v1.DialoguesService.ListTurns:output_type -> switchboard.v1.ListTurnsResponse
+	24, // 83: switchboard.v1.DialoguesService.GetTurn:output_type -> switchboard.v1.GetTurnResponse
+	26, // 84: switchboard.v1.DialoguesService.ListDeliveries:output_type -> switchboard.v1.ListDeliveriesResponse
+	28, // 85: switchboard.v1.DialoguesService.GetDelivery:output_type -> switchboard.v1.GetDeliveryResponse
+	30, // 86: switchboard.v1.DialoguesService.RetryDelivery:output_type -> switchboard.v1.RetryDeliveryResponse
+	32, // 87: switchboard.v1.DialoguesService.ResolveDelivery:output_type -> switchboard.v1.ResolveDeliveryResponse
+	34, // 88: switchboard.v1.DialoguesService.SendMessage:output_type -> switchboard.v1.SendMessageResponse
+	36, // 89: switchboard.v1.DialoguesService.TakeControl:output_type -> switchboard.v1.TakeControlResponse
+	38, // 90: switchboard.v1.DialoguesService.ReleaseControl:output_type -> switchboard.v1.ReleaseControlResponse
+	40, // 91: switchboard.v1.DialoguesService.UpdateDialogue:output_type -> switchboard.v1.UpdateDialogueResponse
+	42, // 92: switchboard.v1.DialoguesService.ListContacts:output_type -> switchboard.v1.ListContactsResponse
+	46, // 93: switchboard.v1.DialoguesService.ImportMessages:output_type -> switchboard.v1.ImportMessagesResponse
+	79, // [79:94] is the sub-list for method output_type
+	64, // [64:79] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_dialogues_proto_init() }
@@ -3100,13 +3853,14 @@ func file_switchboard_v1_dialogues_proto_init() {
 		return
 	}
 	file_switchboard_v1_common_proto_init()
+	file_switchboard_v1_contacts_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_dialogues_proto_rawDesc), len(file_switchboard_v1_dialogues_proto_rawDesc)),
-			NumEnums:      8,
-			NumMessages:   32,
+			NumEnums:      9,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

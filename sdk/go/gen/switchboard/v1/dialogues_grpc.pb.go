@@ -32,6 +32,8 @@ const (
 	DialoguesService_TakeControl_FullMethodName     = "/switchboard.v1.DialoguesService/TakeControl"
 	DialoguesService_ReleaseControl_FullMethodName  = "/switchboard.v1.DialoguesService/ReleaseControl"
 	DialoguesService_UpdateDialogue_FullMethodName  = "/switchboard.v1.DialoguesService/UpdateDialogue"
+	DialoguesService_ListContacts_FullMethodName    = "/switchboard.v1.DialoguesService/ListContacts"
+	DialoguesService_ImportMessages_FullMethodName  = "/switchboard.v1.DialoguesService/ImportMessages"
 )
 
 // DialoguesServiceClient is the client API for DialoguesService service.
@@ -74,6 +76,15 @@ type DialoguesServiceClient interface {
 	// Changes a dialogue's status, and with it who holds it, or its attributes. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
 	// FIELD_MASK_INVALID.
 	UpdateDialogue(ctx context.Context, in *UpdateDialogueRequest, opts ...grpc.CallOption) (*UpdateDialogueResponse, error)
+	// Lists contacts: the customers that dialogues are held with, newest first. ListDialogues gives the dialogues of one.
+	// Reasons: PAGE_TOKEN_INVALID, FIELD_INVALID.
+	ListContacts(ctx context.Context, in *ListContactsRequest, opts ...grpc.CallOption) (*ListContactsResponse, error)
+	// Takes dialogues over from elsewhere, with what was said in them: history, which nobody answers. A batch is one
+	// transaction. Repeating one changes nothing: what was imported is known by the ids it came with. Messages take their place
+	// behind what the dialogue has, so a dialogue's messages must come in their order, over all batches; they keep their time. One row that is not as this contract asks is left out and named in the answer, and the rest
+	// goes on. One `dialogue.imported` event tells of each dialogue that a batch touched (`data.messages`: how many), none of
+	// single messages. Needs `dialogues:admin`. Reasons: FIELD_INVALID, CHANNEL_NOT_FOUND, OVERLOADED.
+	ImportMessages(ctx context.Context, in *ImportMessagesRequest, opts ...grpc.CallOption) (*ImportMessagesResponse, error)
 }
 
 type dialoguesServiceClient struct {
@@ -214,6 +225,26 @@ func (c *dialoguesServiceClient) UpdateDialogue(ctx context.Context, in *UpdateD
 	return out, nil
 }
 
+func (c *dialoguesServiceClient) ListContacts(ctx context.Context, in *ListContactsRequest, opts ...grpc.CallOption) (*ListContactsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListContactsResponse)
+	err := c.cc.Invoke(ctx, DialoguesService_ListContacts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *dialoguesServiceClient) ImportMessages(ctx context.Context, in *ImportMessagesRequest, opts ...grpc.CallOption) (*ImportMessagesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ImportMessagesResponse)
+	err := c.cc.Invoke(ctx, DialoguesService_ImportMessages_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DialoguesServiceServer is the server API for DialoguesService service.
 // All implementations must embed UnimplementedDialoguesServiceServer
 // for forward compatibility.
@@ -254,6 +285,15 @@ type DialoguesServiceServer interface {
 	// Changes a dialogue's status, and with it who holds it, or its attributes. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
 	// FIELD_MASK_INVALID.
 	UpdateDialogue(context.Context, *UpdateDialogueRequest) (*UpdateDialogueResponse, error)
+	// Lists contacts: the customers that dialogues are held with, newest first. ListDialogues gives the dialogues of one.
+	// Reasons: PAGE_TOKEN_INVALID, FIELD_INVALID.
+	ListContacts(context.Context, *ListContactsRequest) (*ListContactsResponse, error)
+	// Takes dialogues over from elsewhere, with what was said in them: history, which nobody answers. A batch is one
+	// transaction. Repeating one changes nothing: what was imported is known by the ids it came with. Messages take their place
+	// behind what the dialogue has, so a dialogue's messages must come in their order, over all batches; they keep their time. One row that is not as this contract asks is left out and named in the answer, and the rest
+	// goes on. One `dialogue.imported` event tells of each dialogue that a batch touched (`data.messages`: how many), none of
+	// single messages. Needs `dialogues:admin`. Reasons: FIELD_INVALID, CHANNEL_NOT_FOUND, OVERLOADED.
+	ImportMessages(context.Context, *ImportMessagesRequest) (*ImportMessagesResponse, error)
 	mustEmbedUnimplementedDialoguesServiceServer()
 }
 
@@ -302,6 +342,12 @@ func (UnimplementedDialoguesServiceServer) ReleaseControl(context.Context, *Rele
 }
 func (UnimplementedDialoguesServiceServer) UpdateDialogue(context.Context, *UpdateDialogueRequest) (*UpdateDialogueResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateDialogue not implemented")
+}
+func (UnimplementedDialoguesServiceServer) ListContacts(context.Context, *ListContactsRequest) (*ListContactsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListContacts not implemented")
+}
+func (UnimplementedDialoguesServiceServer) ImportMessages(context.Context, *ImportMessagesRequest) (*ImportMessagesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ImportMessages not implemented")
 }
 func (UnimplementedDialoguesServiceServer) mustEmbedUnimplementedDialoguesServiceServer() {}
 func (UnimplementedDialoguesServiceServer) testEmbeddedByValue()                          {}
@@ -558,6 +604,42 @@ func _DialoguesService_UpdateDialogue_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DialoguesService_ListContacts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListContactsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DialoguesServiceServer).ListContacts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DialoguesService_ListContacts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DialoguesServiceServer).ListContacts(ctx, req.(*ListContactsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DialoguesService_ImportMessages_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ImportMessagesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DialoguesServiceServer).ImportMessages(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DialoguesService_ImportMessages_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DialoguesServiceServer).ImportMessages(ctx, req.(*ImportMessagesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // DialoguesService_ServiceDesc is the grpc.ServiceDesc for DialoguesService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -616,6 +698,14 @@ var DialoguesService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "UpdateDialogue",
 			Handler:    _DialoguesService_UpdateDialogue_Handler,
+		},
+		{
+			MethodName: "ListContacts",
+			Handler:    _DialoguesService_ListContacts_Handler,
+		},
+		{
+			MethodName: "ImportMessages",
+			Handler:    _DialoguesService_ImportMessages_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -30,14 +30,29 @@ type Event struct {
 	// Output only. UUIDv7 of the event.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Output only. What happened: `agent.created`, `agent.updated`, `agent.deleted`, `channel.created`, `channel.updated`,
-	// `channel.deleted`, `dialogue.created`, `dialogue.updated`, `dialogue.attribute_set`, `dialogue.control_changed`
+	// `channel.deleted`, `dialogue.created`, `dialogue.updated` (`data.attributes`, or `data.contact_id` and `data.crm` when a message told of them),
+	// `dialogue.imported` (`data.messages`: how many), `contact.created`, `contact.updated`, `dialogue.attribute_set`, `dialogue.control_changed`
 	// (`data`: `from`, `to`, `reason`, `by`), `message.received`, `message.conflict`, `message.replied`, `message.sent` (by a
-	// person, a program or Switchboard), `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.failed` (an attempt
+	// person, a program or Switchboard), `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.receipt` (the vendor told that it was sent on,
+	// arrived, was read or failed), `delivery.failed` (an attempt
 	// failed, another follows), `delivery.uncertain` (it may have arrived, another follows), `delivery.held`,
 	// `delivery.resolved`, `delivery.withheld`, `delivery.dead`, `delivery.retried`, `webhook.quarantined`, `endpoint.created`,
 	// `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why),
 	// `integration.created`, `integration.updated`, `integration.deleted`, `integration.health_changed` (`data`: `health`,
 	// `last_error`, `remedy`). Dispatches to endpoints leave no events: they would be dispatched in turn.
+	// `integration.subscribed` (`data.reason`: the vendor's calls to us were `missing`, `disabled` or `incomplete` and are not any
+	// more) and `integration.subscription_failed` (`data.last_error`).
+	// What a CRM tells of its account, with the integration as the subject and in `data` `integration_id`,
+	// `inbound_webhook_id`, and what was told, ids as numbers and moments in RFC 3339: `lead.added`, `lead.updated`,
+	// `lead.stage_changed` (`pipeline_id`, `status_id`, `old_pipeline_id`, `old_status_id`), `lead.deleted`, `lead.restored`,
+	// `lead.responsible_changed`, all with `lead_id`; `contact.added`, `contact.updated`, `contact.deleted`,
+	// `contact.restored`, `contact.responsible_changed` (`type` `contact` with `contact_id`, or `company` with `company_id`);
+	// `customer.added` … `customer.responsible_changed`; `note.added` (`note_id`, `text`, `entity_type`, `entity_id`);
+	// `task.added`, `task.updated`, `task.deleted`, `task.responsible_changed` (`task_id`, `is_completed`);
+	// `talk.added`, `talk.updated`; `unsorted.added`, `unsorted.updated`, `unsorted.accepted`, `unsorted.declined`,
+	// `unsorted.deleted` (`uid`); `message.received` and `message.sent` of chats that are no channel's (`crm_message_id`,
+	// `text`, without `message`); and `crm.unknown` of all that there is no word for (`entity`, `action`, `item` as it came).
+	// They are hints: nobody signed them, and a repeat of one that tells no moment is told from it for two hours only.
 	// `budget.exhausted` tells, once for each budget and day, of a call that did not fit (`data`: `scope`,
 	// `period`, `unit`, `most`, `used`, `reserved`, `asked`; the subject is the dialogue, agent or workspace), `agent.previewed` and `agent.replayed` of what PreviewReply and ReplayDialogues cost (`data.usage`).
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
@@ -47,7 +62,7 @@ type Event struct {
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Output only. The dialogue it is about. Empty: none.
 	DialogueId string `protobuf:"bytes,5,opt,name=dialogue_id,json=dialogueId,proto3" json:"dialogue_id,omitempty"`
-	// Output only. The id of the message, turn, delivery, channel, agent, inbound webhook or endpoint it is about, as
+	// Output only. The id of the message, turn, delivery, channel, agent, contact, inbound webhook or endpoint it is about, as
 	// its type says.
 	SubjectId string `protobuf:"bytes,6,opt,name=subject_id,json=subjectId,proto3" json:"subject_id,omitempty"`
 	// Output only. The message it is about, for `message.received`, `message.replied` and `message.sent`.

@@ -24,6 +24,63 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Whether a vendor calls us, as far as is known.
+type WebhookState int32
+
+const (
+	// Not used.
+	WebhookState_WEBHOOK_STATE_UNSPECIFIED WebhookState = 0
+	// It was not asked since the secret was made, or is told by hand.
+	WebhookState_WEBHOOK_STATE_PENDING WebhookState = 1
+	// It said so.
+	WebhookState_WEBHOOK_STATE_SUBSCRIBED WebhookState = 2
+	// It could not be made to.
+	WebhookState_WEBHOOK_STATE_FAILED WebhookState = 3
+)
+
+// Enum value maps for WebhookState.
+var (
+	WebhookState_name = map[int32]string{
+		0: "WEBHOOK_STATE_UNSPECIFIED",
+		1: "WEBHOOK_STATE_PENDING",
+		2: "WEBHOOK_STATE_SUBSCRIBED",
+		3: "WEBHOOK_STATE_FAILED",
+	}
+	WebhookState_value = map[string]int32{
+		"WEBHOOK_STATE_UNSPECIFIED": 0,
+		"WEBHOOK_STATE_PENDING":     1,
+		"WEBHOOK_STATE_SUBSCRIBED":  2,
+		"WEBHOOK_STATE_FAILED":      3,
+	}
+)
+
+func (x WebhookState) Enum() *WebhookState {
+	p := new(WebhookState)
+	*p = x
+	return p
+}
+
+func (x WebhookState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WebhookState) Descriptor() protoreflect.EnumDescriptor {
+	return file_switchboard_v1_integrations_proto_enumTypes[0].Descriptor()
+}
+
+func (WebhookState) Type() protoreflect.EnumType {
+	return &file_switchboard_v1_integrations_proto_enumTypes[0]
+}
+
+func (x WebhookState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WebhookState.Descriptor instead.
+func (WebhookState) EnumDescriptor() ([]byte, []int) {
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{0}
+}
+
 // Whether an integration works, as far as is known.
 type IntegrationHealth int32
 
@@ -69,11 +126,11 @@ func (x IntegrationHealth) String() string {
 }
 
 func (IntegrationHealth) Descriptor() protoreflect.EnumDescriptor {
-	return file_switchboard_v1_integrations_proto_enumTypes[0].Descriptor()
+	return file_switchboard_v1_integrations_proto_enumTypes[1].Descriptor()
 }
 
 func (IntegrationHealth) Type() protoreflect.EnumType {
-	return &file_switchboard_v1_integrations_proto_enumTypes[0]
+	return &file_switchboard_v1_integrations_proto_enumTypes[1]
 }
 
 func (x IntegrationHealth) Number() protoreflect.EnumNumber {
@@ -82,7 +139,7 @@ func (x IntegrationHealth) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use IntegrationHealth.Descriptor instead.
 func (IntegrationHealth) EnumDescriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{0}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{1}
 }
 
 // What came of a step.
@@ -126,11 +183,11 @@ func (x CheckOutcome) String() string {
 }
 
 func (CheckOutcome) Descriptor() protoreflect.EnumDescriptor {
-	return file_switchboard_v1_integrations_proto_enumTypes[1].Descriptor()
+	return file_switchboard_v1_integrations_proto_enumTypes[2].Descriptor()
 }
 
 func (CheckOutcome) Type() protoreflect.EnumType {
-	return &file_switchboard_v1_integrations_proto_enumTypes[1]
+	return &file_switchboard_v1_integrations_proto_enumTypes[2]
 }
 
 func (x CheckOutcome) Number() protoreflect.EnumNumber {
@@ -139,7 +196,7 @@ func (x CheckOutcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CheckOutcome.Descriptor instead.
 func (CheckOutcome) EnumDescriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{1}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{2}
 }
 
 // A workspace's connection to one vendor.
@@ -174,7 +231,9 @@ type Integration struct {
 	// Output only. When it was last changed; its health doesn't count.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Output only. What a person granted by OAuth 2.0. Not set: nothing.
-	Grant         *Grant `protobuf:"bytes,14,opt,name=grant,proto3" json:"grant,omitempty"`
+	Grant *Grant `protobuf:"bytes,14,opt,name=grant,proto3" json:"grant,omitempty"`
+	// Output only. How its vendor calls us. Not set: it has no secret to do it with; see RotateWebhookSecret.
+	Webhook       *IntegrationWebhook `protobuf:"bytes,20,opt,name=webhook,proto3" json:"webhook,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -307,6 +366,104 @@ func (x *Integration) GetGrant() *Grant {
 	return nil
 }
 
+func (x *Integration) GetWebhook() *IntegrationWebhook {
+	if x != nil {
+		return x.Webhook
+	}
+	return nil
+}
+
+// How an integration's vendor calls us, without the secret.
+type IntegrationWebhook struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The path of the public listener that it calls, with `[redacted]` in the place of the secret.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// The last four characters of the secret.
+	SecretSuffix string `protobuf:"bytes,2,opt,name=secret_suffix,json=secretSuffix,proto3" json:"secret_suffix,omitempty"`
+	// When the secret was made.
+	SecretTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=secret_time,json=secretTime,proto3" json:"secret_time,omitempty"`
+	// Whether the vendor is known to call us.
+	State WebhookState `protobuf:"varint,4,opt,name=state,proto3,enum=switchboard.v1.WebhookState" json:"state,omitempty"`
+	// Why it doesn't. Empty: nothing failed.
+	LastError string `protobuf:"bytes,5,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	// When the vendor was asked last. Not set: never.
+	CheckTime     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=check_time,json=checkTime,proto3" json:"check_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IntegrationWebhook) Reset() {
+	*x = IntegrationWebhook{}
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IntegrationWebhook) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IntegrationWebhook) ProtoMessage() {}
+
+func (x *IntegrationWebhook) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IntegrationWebhook.ProtoReflect.Descriptor instead.
+func (*IntegrationWebhook) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *IntegrationWebhook) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *IntegrationWebhook) GetSecretSuffix() string {
+	if x != nil {
+		return x.SecretSuffix
+	}
+	return ""
+}
+
+func (x *IntegrationWebhook) GetSecretTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SecretTime
+	}
+	return nil
+}
+
+func (x *IntegrationWebhook) GetState() WebhookState {
+	if x != nil {
+		return x.State
+	}
+	return WebhookState_WEBHOOK_STATE_UNSPECIFIED
+}
+
+func (x *IntegrationWebhook) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
+func (x *IntegrationWebhook) GetCheckTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CheckTime
+	}
+	return nil
+}
+
 // What a person granted by OAuth 2.0, without the tokens.
 type Grant struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -322,7 +479,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[1]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -334,7 +491,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[1]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -347,7 +504,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{1}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Grant) GetGrantTime() *timestamppb.Timestamp {
@@ -386,7 +543,7 @@ type CredentialState struct {
 
 func (x *CredentialState) Reset() {
 	*x = CredentialState{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[2]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -398,7 +555,7 @@ func (x *CredentialState) String() string {
 func (*CredentialState) ProtoMessage() {}
 
 func (x *CredentialState) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[2]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -411,7 +568,7 @@ func (x *CredentialState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CredentialState.ProtoReflect.Descriptor instead.
 func (*CredentialState) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{2}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CredentialState) GetName() string {
@@ -448,7 +605,7 @@ type CreateIntegrationRequest struct {
 
 func (x *CreateIntegrationRequest) Reset() {
 	*x = CreateIntegrationRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[3]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -460,7 +617,7 @@ func (x *CreateIntegrationRequest) String() string {
 func (*CreateIntegrationRequest) ProtoMessage() {}
 
 func (x *CreateIntegrationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[3]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -473,7 +630,7 @@ func (x *CreateIntegrationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIntegrationRequest.ProtoReflect.Descriptor instead.
 func (*CreateIntegrationRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{3}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CreateIntegrationRequest) GetIntegration() *Integration {
@@ -501,7 +658,7 @@ type CreateIntegrationResponse struct {
 
 func (x *CreateIntegrationResponse) Reset() {
 	*x = CreateIntegrationResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[4]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -513,7 +670,7 @@ func (x *CreateIntegrationResponse) String() string {
 func (*CreateIntegrationResponse) ProtoMessage() {}
 
 func (x *CreateIntegrationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[4]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -526,7 +683,7 @@ func (x *CreateIntegrationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIntegrationResponse.ProtoReflect.Descriptor instead.
 func (*CreateIntegrationResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{4}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CreateIntegrationResponse) GetIntegration() *Integration {
@@ -547,7 +704,7 @@ type GetIntegrationRequest struct {
 
 func (x *GetIntegrationRequest) Reset() {
 	*x = GetIntegrationRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[5]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -559,7 +716,7 @@ func (x *GetIntegrationRequest) String() string {
 func (*GetIntegrationRequest) ProtoMessage() {}
 
 func (x *GetIntegrationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[5]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -572,7 +729,7 @@ func (x *GetIntegrationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIntegrationRequest.ProtoReflect.Descriptor instead.
 func (*GetIntegrationRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{5}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetIntegrationRequest) GetId() string {
@@ -593,7 +750,7 @@ type GetIntegrationResponse struct {
 
 func (x *GetIntegrationResponse) Reset() {
 	*x = GetIntegrationResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[6]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -605,7 +762,7 @@ func (x *GetIntegrationResponse) String() string {
 func (*GetIntegrationResponse) ProtoMessage() {}
 
 func (x *GetIntegrationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[6]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -618,7 +775,7 @@ func (x *GetIntegrationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIntegrationResponse.ProtoReflect.Descriptor instead.
 func (*GetIntegrationResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{6}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetIntegrationResponse) GetIntegration() *Integration {
@@ -643,7 +800,7 @@ type ListIntegrationsRequest struct {
 
 func (x *ListIntegrationsRequest) Reset() {
 	*x = ListIntegrationsRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[7]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -655,7 +812,7 @@ func (x *ListIntegrationsRequest) String() string {
 func (*ListIntegrationsRequest) ProtoMessage() {}
 
 func (x *ListIntegrationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[7]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -668,7 +825,7 @@ func (x *ListIntegrationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIntegrationsRequest.ProtoReflect.Descriptor instead.
 func (*ListIntegrationsRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{7}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListIntegrationsRequest) GetPageSize() int32 {
@@ -705,7 +862,7 @@ type ListIntegrationsResponse struct {
 
 func (x *ListIntegrationsResponse) Reset() {
 	*x = ListIntegrationsResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[8]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -717,7 +874,7 @@ func (x *ListIntegrationsResponse) String() string {
 func (*ListIntegrationsResponse) ProtoMessage() {}
 
 func (x *ListIntegrationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[8]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -730,7 +887,7 @@ func (x *ListIntegrationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIntegrationsResponse.ProtoReflect.Descriptor instead.
 func (*ListIntegrationsResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{8}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListIntegrationsResponse) GetIntegrations() []*Integration {
@@ -760,7 +917,7 @@ type UpdateIntegrationRequest struct {
 
 func (x *UpdateIntegrationRequest) Reset() {
 	*x = UpdateIntegrationRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[9]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -772,7 +929,7 @@ func (x *UpdateIntegrationRequest) String() string {
 func (*UpdateIntegrationRequest) ProtoMessage() {}
 
 func (x *UpdateIntegrationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[9]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -785,7 +942,7 @@ func (x *UpdateIntegrationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateIntegrationRequest.ProtoReflect.Descriptor instead.
 func (*UpdateIntegrationRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{9}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UpdateIntegrationRequest) GetIntegration() *Integration {
@@ -813,7 +970,7 @@ type UpdateIntegrationResponse struct {
 
 func (x *UpdateIntegrationResponse) Reset() {
 	*x = UpdateIntegrationResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[10]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -825,7 +982,7 @@ func (x *UpdateIntegrationResponse) String() string {
 func (*UpdateIntegrationResponse) ProtoMessage() {}
 
 func (x *UpdateIntegrationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[10]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -838,7 +995,7 @@ func (x *UpdateIntegrationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateIntegrationResponse.ProtoReflect.Descriptor instead.
 func (*UpdateIntegrationResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{10}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UpdateIntegrationResponse) GetIntegration() *Integration {
@@ -859,7 +1016,7 @@ type DeleteIntegrationRequest struct {
 
 func (x *DeleteIntegrationRequest) Reset() {
 	*x = DeleteIntegrationRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[11]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -871,7 +1028,7 @@ func (x *DeleteIntegrationRequest) String() string {
 func (*DeleteIntegrationRequest) ProtoMessage() {}
 
 func (x *DeleteIntegrationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[11]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -884,7 +1041,7 @@ func (x *DeleteIntegrationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteIntegrationRequest.ProtoReflect.Descriptor instead.
 func (*DeleteIntegrationRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{11}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeleteIntegrationRequest) GetId() string {
@@ -903,7 +1060,7 @@ type DeleteIntegrationResponse struct {
 
 func (x *DeleteIntegrationResponse) Reset() {
 	*x = DeleteIntegrationResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[12]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +1072,7 @@ func (x *DeleteIntegrationResponse) String() string {
 func (*DeleteIntegrationResponse) ProtoMessage() {}
 
 func (x *DeleteIntegrationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[12]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +1085,7 @@ func (x *DeleteIntegrationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteIntegrationResponse.ProtoReflect.Descriptor instead.
 func (*DeleteIntegrationResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{12}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{13}
 }
 
 // Asks for a check.
@@ -942,7 +1099,7 @@ type CheckIntegrationRequest struct {
 
 func (x *CheckIntegrationRequest) Reset() {
 	*x = CheckIntegrationRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[13]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -954,7 +1111,7 @@ func (x *CheckIntegrationRequest) String() string {
 func (*CheckIntegrationRequest) ProtoMessage() {}
 
 func (x *CheckIntegrationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[13]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -967,7 +1124,7 @@ func (x *CheckIntegrationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckIntegrationRequest.ProtoReflect.Descriptor instead.
 func (*CheckIntegrationRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{13}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CheckIntegrationRequest) GetId() string {
@@ -990,7 +1147,7 @@ type CheckIntegrationResponse struct {
 
 func (x *CheckIntegrationResponse) Reset() {
 	*x = CheckIntegrationResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[14]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1002,7 +1159,7 @@ func (x *CheckIntegrationResponse) String() string {
 func (*CheckIntegrationResponse) ProtoMessage() {}
 
 func (x *CheckIntegrationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[14]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1015,7 +1172,7 @@ func (x *CheckIntegrationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckIntegrationResponse.ProtoReflect.Descriptor instead.
 func (*CheckIntegrationResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{14}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CheckIntegrationResponse) GetIntegration() *Integration {
@@ -1049,7 +1206,7 @@ type CheckStep struct {
 
 func (x *CheckStep) Reset() {
 	*x = CheckStep{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[15]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1061,7 +1218,7 @@ func (x *CheckStep) String() string {
 func (*CheckStep) ProtoMessage() {}
 
 func (x *CheckStep) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[15]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1074,7 +1231,7 @@ func (x *CheckStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStep.ProtoReflect.Descriptor instead.
 func (*CheckStep) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{15}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CheckStep) GetName() string {
@@ -1116,7 +1273,7 @@ type RotateIntegrationRequest struct {
 
 func (x *RotateIntegrationRequest) Reset() {
 	*x = RotateIntegrationRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[16]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1128,7 +1285,7 @@ func (x *RotateIntegrationRequest) String() string {
 func (*RotateIntegrationRequest) ProtoMessage() {}
 
 func (x *RotateIntegrationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[16]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1141,7 +1298,7 @@ func (x *RotateIntegrationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateIntegrationRequest.ProtoReflect.Descriptor instead.
 func (*RotateIntegrationRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{16}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RotateIntegrationRequest) GetId() string {
@@ -1162,7 +1319,7 @@ type RotateIntegrationResponse struct {
 
 func (x *RotateIntegrationResponse) Reset() {
 	*x = RotateIntegrationResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[17]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1174,7 +1331,7 @@ func (x *RotateIntegrationResponse) String() string {
 func (*RotateIntegrationResponse) ProtoMessage() {}
 
 func (x *RotateIntegrationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[17]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1187,7 +1344,7 @@ func (x *RotateIntegrationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateIntegrationResponse.ProtoReflect.Descriptor instead.
 func (*RotateIntegrationResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{17}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RotateIntegrationResponse) GetIntegration() *Integration {
@@ -1195,6 +1352,107 @@ func (x *RotateIntegrationResponse) GetIntegration() *Integration {
 		return x.Integration
 	}
 	return nil
+}
+
+// Asks for a fresh secret for the vendor's calls.
+type RotateWebhookSecretRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The integration's id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateWebhookSecretRequest) Reset() {
+	*x = RotateWebhookSecretRequest{}
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateWebhookSecretRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateWebhookSecretRequest) ProtoMessage() {}
+
+func (x *RotateWebhookSecretRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateWebhookSecretRequest.ProtoReflect.Descriptor instead.
+func (*RotateWebhookSecretRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *RotateWebhookSecretRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// The fresh secret.
+type RotateWebhookSecretResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The integration.
+	Integration *Integration `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
+	// The path of the public listener that the vendor calls from now on, with the secret: it is shown here and never again.
+	Path          string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateWebhookSecretResponse) Reset() {
+	*x = RotateWebhookSecretResponse{}
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateWebhookSecretResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateWebhookSecretResponse) ProtoMessage() {}
+
+func (x *RotateWebhookSecretResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateWebhookSecretResponse.ProtoReflect.Descriptor instead.
+func (*RotateWebhookSecretResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RotateWebhookSecretResponse) GetIntegration() *Integration {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+func (x *RotateWebhookSecretResponse) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
 }
 
 // Asks for an authorization.
@@ -1208,7 +1466,7 @@ type StartAuthorizationRequest struct {
 
 func (x *StartAuthorizationRequest) Reset() {
 	*x = StartAuthorizationRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[18]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1220,7 +1478,7 @@ func (x *StartAuthorizationRequest) String() string {
 func (*StartAuthorizationRequest) ProtoMessage() {}
 
 func (x *StartAuthorizationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[18]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1233,7 +1491,7 @@ func (x *StartAuthorizationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartAuthorizationRequest.ProtoReflect.Descriptor instead.
 func (*StartAuthorizationRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{18}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StartAuthorizationRequest) GetId() string {
@@ -1256,7 +1514,7 @@ type StartAuthorizationResponse struct {
 
 func (x *StartAuthorizationResponse) Reset() {
 	*x = StartAuthorizationResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[19]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1268,7 +1526,7 @@ func (x *StartAuthorizationResponse) String() string {
 func (*StartAuthorizationResponse) ProtoMessage() {}
 
 func (x *StartAuthorizationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[19]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1281,7 +1539,7 @@ func (x *StartAuthorizationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartAuthorizationResponse.ProtoReflect.Descriptor instead.
 func (*StartAuthorizationResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{19}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StartAuthorizationResponse) GetAuthorizeUrl() string {
@@ -1307,7 +1565,7 @@ type ListVendorsRequest struct {
 
 func (x *ListVendorsRequest) Reset() {
 	*x = ListVendorsRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[20]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1319,7 +1577,7 @@ func (x *ListVendorsRequest) String() string {
 func (*ListVendorsRequest) ProtoMessage() {}
 
 func (x *ListVendorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[20]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1332,7 +1590,7 @@ func (x *ListVendorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVendorsRequest.ProtoReflect.Descriptor instead.
 func (*ListVendorsRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{20}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{23}
 }
 
 // The vendors, all of them.
@@ -1346,7 +1604,7 @@ type ListVendorsResponse struct {
 
 func (x *ListVendorsResponse) Reset() {
 	*x = ListVendorsResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[21]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +1616,7 @@ func (x *ListVendorsResponse) String() string {
 func (*ListVendorsResponse) ProtoMessage() {}
 
 func (x *ListVendorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[21]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1371,7 +1629,7 @@ func (x *ListVendorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVendorsResponse.ProtoReflect.Descriptor instead.
 func (*ListVendorsResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{21}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListVendorsResponse) GetVendors() []*Vendor {
@@ -1391,19 +1649,22 @@ type Vendor struct {
 	// Where its API is described.
 	DocsUrl string `protobuf:"bytes,3,opt,name=docs_url,json=docsUrl,proto3" json:"docs_url,omitempty"`
 	// What it can do: `receive` messages, `send` messages, be an `engine`, be connected by an integration (`connect`), be
-	// let into by a person (`authorize`: see StartAuthorization). Others may come.
+	// let into by a person (`authorize`: see StartAuthorization), tell of an account (`hooks`: see RotateWebhookSecret), have
+	// channels that are reached over an integration (`channel`). Others may come.
 	Capabilities []string `protobuf:"bytes,4,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	// JSON Schema (2020-12) of an integration's `settings`: what a form can be drawn from. Not set: it can't be connected.
 	SettingsSchema *structpb.Struct `protobuf:"bytes,5,opt,name=settings_schema,json=settingsSchema,proto3" json:"settings_schema,omitempty"`
 	// The credentials it wants.
 	CredentialFields []*CredentialField `protobuf:"bytes,6,rep,name=credential_fields,json=credentialFields,proto3" json:"credential_fields,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// JSON Schema (2020-12) of a channel's `settings`. Not set: its channels have none, and post to a URL.
+	ChannelSettingsSchema *structpb.Struct `protobuf:"bytes,20,opt,name=channel_settings_schema,json=channelSettingsSchema,proto3" json:"channel_settings_schema,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
 }
 
 func (x *Vendor) Reset() {
 	*x = Vendor{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[22]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1676,7 @@ func (x *Vendor) String() string {
 func (*Vendor) ProtoMessage() {}
 
 func (x *Vendor) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[22]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1689,7 @@ func (x *Vendor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Vendor.ProtoReflect.Descriptor instead.
 func (*Vendor) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{22}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Vendor) GetId() string {
@@ -1473,6 +1734,13 @@ func (x *Vendor) GetCredentialFields() []*CredentialField {
 	return nil
 }
 
+func (x *Vendor) GetChannelSettingsSchema() *structpb.Struct {
+	if x != nil {
+		return x.ChannelSettingsSchema
+	}
+	return nil
+}
+
 // A credential that a vendor wants.
 type CredentialField struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1490,7 +1758,7 @@ type CredentialField struct {
 
 func (x *CredentialField) Reset() {
 	*x = CredentialField{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[23]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1502,7 +1770,7 @@ func (x *CredentialField) String() string {
 func (*CredentialField) ProtoMessage() {}
 
 func (x *CredentialField) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[23]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1515,7 +1783,7 @@ func (x *CredentialField) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CredentialField.ProtoReflect.Descriptor instead.
 func (*CredentialField) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{23}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CredentialField) GetName() string {
@@ -1550,7 +1818,7 @@ var File_switchboard_v1_integrations_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_integrations_proto_rawDesc = "" +
 	"\n" +
-	"!switchboard/v1/integrations.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x06\n" +
+	"!switchboard/v1/integrations.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc1\x06\n" +
 	"\vIntegration\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06vendor\x18\x02 \x01(\tR\x06vendor\x12!\n" +
@@ -1570,10 +1838,21 @@ const file_switchboard_v1_integrations_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12+\n" +
-	"\x05grant\x18\x0e \x01(\v2\x15.switchboard.v1.GrantR\x05grant\x1a>\n" +
+	"\x05grant\x18\x0e \x01(\v2\x15.switchboard.v1.GrantR\x05grant\x12<\n" +
+	"\awebhook\x18\x14 \x01(\v2\".switchboard.v1.IntegrationWebhookR\awebhook\x1a>\n" +
 	"\x10CredentialsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbe\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x98\x02\n" +
+	"\x12IntegrationWebhook\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12#\n" +
+	"\rsecret_suffix\x18\x02 \x01(\tR\fsecretSuffix\x12;\n" +
+	"\vsecret_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"secretTime\x122\n" +
+	"\x05state\x18\x04 \x01(\x0e2\x1c.switchboard.v1.WebhookStateR\x05state\x12\x1d\n" +
+	"\n" +
+	"last_error\x18\x05 \x01(\tR\tlastError\x129\n" +
+	"\n" +
+	"check_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tcheckTime\"\xbe\x01\n" +
 	"\x05Grant\x129\n" +
 	"\n" +
 	"grant_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tgrantTime\x12=\n" +
@@ -1624,7 +1903,12 @@ const file_switchboard_v1_integrations_proto_rawDesc = "" +
 	"\x18RotateIntegrationRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"Z\n" +
 	"\x19RotateIntegrationResponse\x12=\n" +
-	"\vintegration\x18\x01 \x01(\v2\x1b.switchboard.v1.IntegrationR\vintegration\"+\n" +
+	"\vintegration\x18\x01 \x01(\v2\x1b.switchboard.v1.IntegrationR\vintegration\",\n" +
+	"\x1aRotateWebhookSecretRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"p\n" +
+	"\x1bRotateWebhookSecretResponse\x12=\n" +
+	"\vintegration\x18\x01 \x01(\v2\x1b.switchboard.v1.IntegrationR\vintegration\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\"+\n" +
 	"\x19StartAuthorizationRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"~\n" +
 	"\x1aStartAuthorizationResponse\x12#\n" +
@@ -1633,19 +1917,25 @@ const file_switchboard_v1_integrations_proto_rawDesc = "" +
 	"expireTime\"\x14\n" +
 	"\x12ListVendorsRequest\"G\n" +
 	"\x13ListVendorsResponse\x120\n" +
-	"\avendors\x18\x01 \x03(\v2\x16.switchboard.v1.VendorR\avendors\"\x8a\x02\n" +
+	"\avendors\x18\x01 \x03(\v2\x16.switchboard.v1.VendorR\avendors\"\xdb\x02\n" +
 	"\x06Vendor\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x19\n" +
 	"\bdocs_url\x18\x03 \x01(\tR\adocsUrl\x12\"\n" +
 	"\fcapabilities\x18\x04 \x03(\tR\fcapabilities\x12@\n" +
 	"\x0fsettings_schema\x18\x05 \x01(\v2\x17.google.protobuf.StructR\x0esettingsSchema\x12L\n" +
-	"\x11credential_fields\x18\x06 \x03(\v2\x1f.switchboard.v1.CredentialFieldR\x10credentialFields\"\x86\x01\n" +
+	"\x11credential_fields\x18\x06 \x03(\v2\x1f.switchboard.v1.CredentialFieldR\x10credentialFields\x12O\n" +
+	"\x17channel_settings_schema\x18\x14 \x01(\v2\x17.google.protobuf.StructR\x15channelSettingsSchema\"\x86\x01\n" +
 	"\x0fCredentialField\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12 \n" +
 	"\vdescription\x18\x03 \x01(\tR\vdescription\x12\x1a\n" +
-	"\brequired\x18\x04 \x01(\bR\brequired*\xc3\x01\n" +
+	"\brequired\x18\x04 \x01(\bR\brequired*\x80\x01\n" +
+	"\fWebhookState\x12\x1d\n" +
+	"\x19WEBHOOK_STATE_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15WEBHOOK_STATE_PENDING\x10\x01\x12\x1c\n" +
+	"\x18WEBHOOK_STATE_SUBSCRIBED\x10\x02\x12\x18\n" +
+	"\x14WEBHOOK_STATE_FAILED\x10\x03*\xc3\x01\n" +
 	"\x11IntegrationHealth\x12\"\n" +
 	"\x1eINTEGRATION_HEALTH_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aINTEGRATION_HEALTH_UNKNOWN\x10\x01\x12\x1e\n" +
@@ -1656,7 +1946,7 @@ const file_switchboard_v1_integrations_proto_rawDesc = "" +
 	"\x19CHECK_OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14CHECK_OUTCOME_PASSED\x10\x01\x12\x18\n" +
 	"\x14CHECK_OUTCOME_FAILED\x10\x02\x12\x19\n" +
-	"\x15CHECK_OUTCOME_SKIPPED\x10\x032\xb1\a\n" +
+	"\x15CHECK_OUTCOME_SKIPPED\x10\x032\xa1\b\n" +
 	"\x13IntegrationsService\x12h\n" +
 	"\x11CreateIntegration\x12(.switchboard.v1.CreateIntegrationRequest\x1a).switchboard.v1.CreateIntegrationResponse\x12_\n" +
 	"\x0eGetIntegration\x12%.switchboard.v1.GetIntegrationRequest\x1a&.switchboard.v1.GetIntegrationResponse\x12e\n" +
@@ -1665,7 +1955,8 @@ const file_switchboard_v1_integrations_proto_rawDesc = "" +
 	"\x11DeleteIntegration\x12(.switchboard.v1.DeleteIntegrationRequest\x1a).switchboard.v1.DeleteIntegrationResponse\x12e\n" +
 	"\x10CheckIntegration\x12'.switchboard.v1.CheckIntegrationRequest\x1a(.switchboard.v1.CheckIntegrationResponse\x12h\n" +
 	"\x11RotateIntegration\x12(.switchboard.v1.RotateIntegrationRequest\x1a).switchboard.v1.RotateIntegrationResponse\x12k\n" +
-	"\x12StartAuthorization\x12).switchboard.v1.StartAuthorizationRequest\x1a*.switchboard.v1.StartAuthorizationResponse\x12V\n" +
+	"\x12StartAuthorization\x12).switchboard.v1.StartAuthorizationRequest\x1a*.switchboard.v1.StartAuthorizationResponse\x12n\n" +
+	"\x13RotateWebhookSecret\x12*.switchboard.v1.RotateWebhookSecretRequest\x1a+.switchboard.v1.RotateWebhookSecretResponse\x12V\n" +
 	"\vListVendors\x12\".switchboard.v1.ListVendorsRequest\x1a#.switchboard.v1.ListVendorsResponseB\xb9\x01\n" +
 	"\x12com.switchboard.v1B\x11IntegrationsProtoP\x01Z7switchboard.dev/sdk/go/gen/switchboard/v1;switchboardv1\xa2\x02\x03SXX\xaa\x02\x0eSwitchboard.V1\xca\x02\x0eSwitchboard\\V1\xe2\x02\x1aSwitchboard\\V1\\GPBMetadata\xea\x02\x0fSwitchboard::V1b\x06proto3"
 
@@ -1681,92 +1972,104 @@ func file_switchboard_v1_integrations_proto_rawDescGZIP() []byte {
 	return file_switchboard_v1_integrations_proto_rawDescData
 }
 
-var file_switchboard_v1_integrations_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_switchboard_v1_integrations_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_switchboard_v1_integrations_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_switchboard_v1_integrations_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_switchboard_v1_integrations_proto_goTypes = []any{
-	(IntegrationHealth)(0),             // 0: switchboard.v1.IntegrationHealth
-	(CheckOutcome)(0),                  // 1: switchboard.v1.CheckOutcome
-	(*Integration)(nil),                // 2: switchboard.v1.Integration
-	(*Grant)(nil),                      // 3: switchboard.v1.Grant
-	(*CredentialState)(nil),            // 4: switchboard.v1.CredentialState
-	(*CreateIntegrationRequest)(nil),   // 5: switchboard.v1.CreateIntegrationRequest
-	(*CreateIntegrationResponse)(nil),  // 6: switchboard.v1.CreateIntegrationResponse
-	(*GetIntegrationRequest)(nil),      // 7: switchboard.v1.GetIntegrationRequest
-	(*GetIntegrationResponse)(nil),     // 8: switchboard.v1.GetIntegrationResponse
-	(*ListIntegrationsRequest)(nil),    // 9: switchboard.v1.ListIntegrationsRequest
-	(*ListIntegrationsResponse)(nil),   // 10: switchboard.v1.ListIntegrationsResponse
-	(*UpdateIntegrationRequest)(nil),   // 11: switchboard.v1.UpdateIntegrationRequest
-	(*UpdateIntegrationResponse)(nil),  // 12: switchboard.v1.UpdateIntegrationResponse
-	(*DeleteIntegrationRequest)(nil),   // 13: switchboard.v1.DeleteIntegrationRequest
-	(*DeleteIntegrationResponse)(nil),  // 14: switchboard.v1.DeleteIntegrationResponse
-	(*CheckIntegrationRequest)(nil),    // 15: switchboard.v1.CheckIntegrationRequest
-	(*CheckIntegrationResponse)(nil),   // 16: switchboard.v1.CheckIntegrationResponse
-	(*CheckStep)(nil),                  // 17: switchboard.v1.CheckStep
-	(*RotateIntegrationRequest)(nil),   // 18: switchboard.v1.RotateIntegrationRequest
-	(*RotateIntegrationResponse)(nil),  // 19: switchboard.v1.RotateIntegrationResponse
-	(*StartAuthorizationRequest)(nil),  // 20: switchboard.v1.StartAuthorizationRequest
-	(*StartAuthorizationResponse)(nil), // 21: switchboard.v1.StartAuthorizationResponse
-	(*ListVendorsRequest)(nil),         // 22: switchboard.v1.ListVendorsRequest
-	(*ListVendorsResponse)(nil),        // 23: switchboard.v1.ListVendorsResponse
-	(*Vendor)(nil),                     // 24: switchboard.v1.Vendor
-	(*CredentialField)(nil),            // 25: switchboard.v1.CredentialField
-	nil,                                // 26: switchboard.v1.Integration.CredentialsEntry
-	(*structpb.Struct)(nil),            // 27: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),      // 28: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),      // 29: google.protobuf.FieldMask
+	(WebhookState)(0),                   // 0: switchboard.v1.WebhookState
+	(IntegrationHealth)(0),              // 1: switchboard.v1.IntegrationHealth
+	(CheckOutcome)(0),                   // 2: switchboard.v1.CheckOutcome
+	(*Integration)(nil),                 // 3: switchboard.v1.Integration
+	(*IntegrationWebhook)(nil),          // 4: switchboard.v1.IntegrationWebhook
+	(*Grant)(nil),                       // 5: switchboard.v1.Grant
+	(*CredentialState)(nil),             // 6: switchboard.v1.CredentialState
+	(*CreateIntegrationRequest)(nil),    // 7: switchboard.v1.CreateIntegrationRequest
+	(*CreateIntegrationResponse)(nil),   // 8: switchboard.v1.CreateIntegrationResponse
+	(*GetIntegrationRequest)(nil),       // 9: switchboard.v1.GetIntegrationRequest
+	(*GetIntegrationResponse)(nil),      // 10: switchboard.v1.GetIntegrationResponse
+	(*ListIntegrationsRequest)(nil),     // 11: switchboard.v1.ListIntegrationsRequest
+	(*ListIntegrationsResponse)(nil),    // 12: switchboard.v1.ListIntegrationsResponse
+	(*UpdateIntegrationRequest)(nil),    // 13: switchboard.v1.UpdateIntegrationRequest
+	(*UpdateIntegrationResponse)(nil),   // 14: switchboard.v1.UpdateIntegrationResponse
+	(*DeleteIntegrationRequest)(nil),    // 15: switchboard.v1.DeleteIntegrationRequest
+	(*DeleteIntegrationResponse)(nil),   // 16: switchboard.v1.DeleteIntegrationResponse
+	(*CheckIntegrationRequest)(nil),     // 17: switchboard.v1.CheckIntegrationRequest
+	(*CheckIntegrationResponse)(nil),    // 18: switchboard.v1.CheckIntegrationResponse
+	(*CheckStep)(nil),                   // 19: switchboard.v1.CheckStep
+	(*RotateIntegrationRequest)(nil),    // 20: switchboard.v1.RotateIntegrationRequest
+	(*RotateIntegrationResponse)(nil),   // 21: switchboard.v1.RotateIntegrationResponse
+	(*RotateWebhookSecretRequest)(nil),  // 22: switchboard.v1.RotateWebhookSecretRequest
+	(*RotateWebhookSecretResponse)(nil), // 23: switchboard.v1.RotateWebhookSecretResponse
+	(*StartAuthorizationRequest)(nil),   // 24: switchboard.v1.StartAuthorizationRequest
+	(*StartAuthorizationResponse)(nil),  // 25: switchboard.v1.StartAuthorizationResponse
+	(*ListVendorsRequest)(nil),          // 26: switchboard.v1.ListVendorsRequest
+	(*ListVendorsResponse)(nil),         // 27: switchboard.v1.ListVendorsResponse
+	(*Vendor)(nil),                      // 28: switchboard.v1.Vendor
+	(*CredentialField)(nil),             // 29: switchboard.v1.CredentialField
+	nil,                                 // 30: switchboard.v1.Integration.CredentialsEntry
+	(*structpb.Struct)(nil),             // 31: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),       // 32: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),       // 33: google.protobuf.FieldMask
 }
 var file_switchboard_v1_integrations_proto_depIdxs = []int32{
-	27, // 0: switchboard.v1.Integration.settings:type_name -> google.protobuf.Struct
-	26, // 1: switchboard.v1.Integration.credentials:type_name -> switchboard.v1.Integration.CredentialsEntry
-	4,  // 2: switchboard.v1.Integration.credential_states:type_name -> switchboard.v1.CredentialState
-	0,  // 3: switchboard.v1.Integration.health:type_name -> switchboard.v1.IntegrationHealth
-	28, // 4: switchboard.v1.Integration.last_error_time:type_name -> google.protobuf.Timestamp
-	28, // 5: switchboard.v1.Integration.check_time:type_name -> google.protobuf.Timestamp
-	28, // 6: switchboard.v1.Integration.create_time:type_name -> google.protobuf.Timestamp
-	28, // 7: switchboard.v1.Integration.update_time:type_name -> google.protobuf.Timestamp
-	3,  // 8: switchboard.v1.Integration.grant:type_name -> switchboard.v1.Grant
-	28, // 9: switchboard.v1.Grant.grant_time:type_name -> google.protobuf.Timestamp
-	28, // 10: switchboard.v1.Grant.refresh_time:type_name -> google.protobuf.Timestamp
-	28, // 11: switchboard.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
-	28, // 12: switchboard.v1.CredentialState.set_time:type_name -> google.protobuf.Timestamp
-	2,  // 13: switchboard.v1.CreateIntegrationRequest.integration:type_name -> switchboard.v1.Integration
-	2,  // 14: switchboard.v1.CreateIntegrationResponse.integration:type_name -> switchboard.v1.Integration
-	2,  // 15: switchboard.v1.GetIntegrationResponse.integration:type_name -> switchboard.v1.Integration
-	2,  // 16: switchboard.v1.ListIntegrationsResponse.integrations:type_name -> switchboard.v1.Integration
-	2,  // 17: switchboard.v1.UpdateIntegrationRequest.integration:type_name -> switchboard.v1.Integration
-	29, // 18: switchboard.v1.UpdateIntegrationRequest.update_mask:type_name -> google.protobuf.FieldMask
-	2,  // 19: switchboard.v1.UpdateIntegrationResponse.integration:type_name -> switchboard.v1.Integration
-	2,  // 20: switchboard.v1.CheckIntegrationResponse.integration:type_name -> switchboard.v1.Integration
-	17, // 21: switchboard.v1.CheckIntegrationResponse.steps:type_name -> switchboard.v1.CheckStep
-	1,  // 22: switchboard.v1.CheckStep.outcome:type_name -> switchboard.v1.CheckOutcome
-	2,  // 23: switchboard.v1.RotateIntegrationResponse.integration:type_name -> switchboard.v1.Integration
-	28, // 24: switchboard.v1.StartAuthorizationResponse.expire_time:type_name -> google.protobuf.Timestamp
-	24, // 25: switchboard.v1.ListVendorsResponse.vendors:type_name -> switchboard.v1.Vendor
-	27, // 26: switchboard.v1.Vendor.settings_schema:type_name -> google.protobuf.Struct
-	25, // 27: switchboard.v1.Vendor.credential_fields:type_name -> switchboard.v1.CredentialField
-	5,  // 28: switchboard.v1.IntegrationsService.CreateIntegration:input_type -> switchboard.v1.CreateIntegrationRequest
-	7,  // 29: switchboard.v1.IntegrationsService.GetIntegration:input_type -> switchboard.v1.GetIntegrationRequest
-	9,  // 30: switchboard.v1.IntegrationsService.ListIntegrations:input_type -> switchboard.v1.ListIntegrationsRequest
-	11, // 31: switchboard.v1.IntegrationsService.UpdateIntegration:input_type -> switchboard.v1.UpdateIntegrationRequest
-	13, // 32: switchboard.v1.IntegrationsService.DeleteIntegration:input_type -> switchboard.v1.DeleteIntegrationRequest
-	15, // 33: switchboard.v1.IntegrationsService.CheckIntegration:input_type -> switchboard.v1.CheckIntegrationRequest
-	18, // 34: switchboard.v1.IntegrationsService.RotateIntegration:input_type -> switchboard.v1.RotateIntegrationRequest
-	20, // 35: switchboard.v1.IntegrationsService.StartAuthorization:input_type -> switchboard.v1.StartAuthorizationRequest
-	22, // 36: switchboard.v1.IntegrationsService.ListVendors:input_type -> switchboard.v1.ListVendorsRequest
-	6,  // 37: switchboard.v1.IntegrationsService.CreateIntegration:output_type -> switchboard.v1.CreateIntegrationResponse
-	8,  // 38: switchboard.v1.IntegrationsService.GetIntegration:output_type -> switchboard.v1.GetIntegrationResponse
-	10, // 39: switchboard.v1.IntegrationsService.ListIntegrations:output_type -> switchboard.v1.ListIntegrationsResponse
-	12, // 40: switchboard.v1.IntegrationsService.UpdateIntegration:output_type -> switchboard.v1.UpdateIntegrationResponse
-	14, // 41: switchboard.v1.IntegrationsService.DeleteIntegration:output_type -> switchboard.v1.DeleteIntegrationResponse
-	16, // 42: switchboard.v1.IntegrationsService.CheckIntegration:output_type -> switchboard.v1.CheckIntegrationResponse
-	19, // 43: switchboard.v1.IntegrationsService.RotateIntegration:output_type -> switchboard.v1.RotateIntegrationResponse
-	21, // 44: switchboard.v1.IntegrationsService.StartAuthorization:output_type -> switchboard.v1.StartAuthorizationResponse
-	23, // 45: switchboard.v1.IntegrationsService.ListVendors:output_type -> switchboard.v1.ListVendorsResponse
-	37, // [37:46] is the sub-list for method output_type
-	28, // [28:37] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	31, // 0: switchboard.v1.Integration.settings:type_name -> google.protobuf.Struct
+	30, // 1: switchboard.v1.Integration.credentials:type_name -> switchboard.v1.Integration.CredentialsEntry
+	6,  // 2: switchboard.v1.Integration.credential_states:type_name -> switchboard.v1.CredentialState
+	1,  // 3: switchboard.v1.Integration.health:type_name -> switchboard.v1.IntegrationHealth
+	32, // 4: switchboard.v1.Integration.last_error_time:type_name -> google.protobuf.Timestamp
+	32, // 5: switchboard.v1.Integration.check_time:type_name -> google.protobuf.Timestamp
+	32, // 6: switchboard.v1.Integration.create_time:type_name -> google.protobuf.Timestamp
+	32, // 7: switchboard.v1.Integration.update_time:type_name -> google.protobuf.Timestamp
+	5,  // 8: switchboard.v1.Integration.grant:type_name -> switchboard.v1.Grant
+	4,  // 9: switchboard.v1.Integration.webhook:type_name -> switchboard.v1.IntegrationWebhook
+	32, // 10: switchboard.v1.IntegrationWebhook.secret_time:type_name -> google.protobuf.Timestamp
+	0,  // 11: switchboard.v1.IntegrationWebhook.state:type_name -> switchboard.v1.WebhookState
+	32, // 12: switchboard.v1.IntegrationWebhook.check_time:type_name -> google.protobuf.Timestamp
+	32, // 13: switchboard.v1.Grant.grant_time:type_name -> google.protobuf.Timestamp
+	32, // 14: switchboard.v1.Grant.refresh_time:type_name -> google.protobuf.Timestamp
+	32, // 15: switchboard.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
+	32, // 16: switchboard.v1.CredentialState.set_time:type_name -> google.protobuf.Timestamp
+	3,  // 17: switchboard.v1.CreateIntegrationRequest.integration:type_name -> switchboard.v1.Integration
+	3,  // 18: switchboard.v1.CreateIntegrationResponse.integration:type_name -> switchboard.v1.Integration
+	3,  // 19: switchboard.v1.GetIntegrationResponse.integration:type_name -> switchboard.v1.Integration
+	3,  // 20: switchboard.v1.ListIntegrationsResponse.integrations:type_name -> switchboard.v1.Integration
+	3,  // 21: switchboard.v1.UpdateIntegrationRequest.integration:type_name -> switchboard.v1.Integration
+	33, // 22: switchboard.v1.UpdateIntegrationRequest.update_mask:type_name -> google.protobuf.FieldMask
+	3,  // 23: switchboard.v1.UpdateIntegrationResponse.integration:type_name -> switchboard.v1.Integration
+	3,  // 24: switchboard.v1.CheckIntegrationResponse.integration:type_name -> switchboard.v1.Integration
+	19, // 25: switchboard.v1.CheckIntegrationResponse.steps:type_name -> switchboard.v1.CheckStep
+	2,  // 26: switchboard.v1.CheckStep.outcome:type_name -> switchboard.v1.CheckOutcome
+	3,  // 27: switchboard.v1.RotateIntegrationResponse.integration:type_name -> switchboard.v1.Integration
+	3,  // 28: switchboard.v1.RotateWebhookSecretResponse.integration:type_name -> switchboard.v1.Integration
+	32, // 29: switchboard.v1.StartAuthorizationResponse.expire_time:type_name -> google.protobuf.Timestamp
+	28, // 30: switchboard.v1.ListVendorsResponse.vendors:type_name -> switchboard.v1.Vendor
+	31, // 31: switchboard.v1.Vendor.settings_schema:type_name -> google.protobuf.Struct
+	29, // 32: switchboard.v1.Vendor.credential_fields:type_name -> switchboard.v1.CredentialField
+	31, // 33: switchboard.v1.Vendor.channel_settings_schema:type_name -> google.protobuf.Struct
+	7,  // 34: switchboard.v1.IntegrationsService.CreateIntegration:input_type -> switchboard.v1.CreateIntegrationRequest
+	9,  // 35: switchboard.v1.IntegrationsService.GetIntegration:input_type -> switchboard.v1.GetIntegrationRequest
+	11, // 36: switchboard.v1.IntegrationsService.ListIntegrations:input_type -> switchboard.v1.ListIntegrationsRequest
+	13, // 37: switchboard.v1.IntegrationsService.UpdateIntegration:input_type -> switchboard.v1.UpdateIntegrationRequest
+	15, // 38: switchboard.v1.IntegrationsService.DeleteIntegration:input_type -> switchboard.v1.DeleteIntegrationRequest
+	17, // 39: switchboard.v1.IntegrationsService.CheckIntegration:input_type -> switchboard.v1.CheckIntegrationRequest
+	20, // 40: switchboard.v1.IntegrationsService.RotateIntegration:input_type -> switchboard.v1.RotateIntegrationRequest
+	24, // 41: switchboard.v1.IntegrationsService.StartAuthorization:input_type -> switchboard.v1.StartAuthorizationRequest
+	22, // 42: switchboard.v1.IntegrationsService.RotateWebhookSecret:input_type -> switchboard.v1.RotateWebhookSecretRequest
+	26, // 43: switchboard.v1.IntegrationsService.ListVendors:input_type -> switchboard.v1.ListVendorsRequest
+	8,  // 44: switchboard.v1.IntegrationsService.CreateIntegration:output_type -> switchboard.v1.CreateIntegrationResponse
+	10, // 45: switchboard.v1.IntegrationsService.GetIntegration:output_type -> switchboard.v1.GetIntegrationResponse
+	12, // 46: switchboard.v1.IntegrationsService.ListIntegrations:output_type -> switchboard.v1.ListIntegrationsResponse
+	14, // 47: switchboard.v1.IntegrationsService.UpdateIntegration:output_type -> switchboard.v1.UpdateIntegrationResponse
+	16, // 48: switchboard.v1.IntegrationsService.DeleteIntegration:output_type -> switchboard.v1.DeleteIntegrationResponse
+	18, // 49: switchboard.v1.IntegrationsService.CheckIntegration:output_type -> switchboard.v1.CheckIntegrationResponse
+	21, // 50: switchboard.v1.IntegrationsService.RotateIntegration:output_type -> switchboard.v1.RotateIntegrationResponse
+	25, // 51: switchboard.v1.IntegrationsService.StartAuthorization:output_type -> switchboard.v1.StartAuthorizationResponse
+	23, // 52: switchboard.v1.IntegrationsService.RotateWebhookSecret:output_type -> switchboard.v1.RotateWebhookSecretResponse
+	27, // 53: switchboard.v1.IntegrationsService.ListVendors:output_type -> switchboard.v1.ListVendorsResponse
+	44, // [44:54] is the sub-list for method output_type
+	34, // [34:44] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_integrations_proto_init() }
@@ -1779,8 +2082,8 @@ func file_switchboard_v1_integrations_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_integrations_proto_rawDesc), len(file_switchboard_v1_integrations_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   25,
+			NumEnums:      3,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,15 +19,16 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	IntegrationsService_CreateIntegration_FullMethodName  = "/switchboard.v1.IntegrationsService/CreateIntegration"
-	IntegrationsService_GetIntegration_FullMethodName     = "/switchboard.v1.IntegrationsService/GetIntegration"
-	IntegrationsService_ListIntegrations_FullMethodName   = "/switchboard.v1.IntegrationsService/ListIntegrations"
-	IntegrationsService_UpdateIntegration_FullMethodName  = "/switchboard.v1.IntegrationsService/UpdateIntegration"
-	IntegrationsService_DeleteIntegration_FullMethodName  = "/switchboard.v1.IntegrationsService/DeleteIntegration"
-	IntegrationsService_CheckIntegration_FullMethodName   = "/switchboard.v1.IntegrationsService/CheckIntegration"
-	IntegrationsService_RotateIntegration_FullMethodName  = "/switchboard.v1.IntegrationsService/RotateIntegration"
-	IntegrationsService_StartAuthorization_FullMethodName = "/switchboard.v1.IntegrationsService/StartAuthorization"
-	IntegrationsService_ListVendors_FullMethodName        = "/switchboard.v1.IntegrationsService/ListVendors"
+	IntegrationsService_CreateIntegration_FullMethodName   = "/switchboard.v1.IntegrationsService/CreateIntegration"
+	IntegrationsService_GetIntegration_FullMethodName      = "/switchboard.v1.IntegrationsService/GetIntegration"
+	IntegrationsService_ListIntegrations_FullMethodName    = "/switchboard.v1.IntegrationsService/ListIntegrations"
+	IntegrationsService_UpdateIntegration_FullMethodName   = "/switchboard.v1.IntegrationsService/UpdateIntegration"
+	IntegrationsService_DeleteIntegration_FullMethodName   = "/switchboard.v1.IntegrationsService/DeleteIntegration"
+	IntegrationsService_CheckIntegration_FullMethodName    = "/switchboard.v1.IntegrationsService/CheckIntegration"
+	IntegrationsService_RotateIntegration_FullMethodName   = "/switchboard.v1.IntegrationsService/RotateIntegration"
+	IntegrationsService_StartAuthorization_FullMethodName  = "/switchboard.v1.IntegrationsService/StartAuthorization"
+	IntegrationsService_RotateWebhookSecret_FullMethodName = "/switchboard.v1.IntegrationsService/RotateWebhookSecret"
+	IntegrationsService_ListVendors_FullMethodName         = "/switchboard.v1.IntegrationsService/ListVendors"
 )
 
 // IntegrationsServiceClient is the client API for IntegrationsService service.
@@ -46,10 +47,12 @@ type IntegrationsServiceClient interface {
 	// Lists integrations, oldest first. Reasons: FIELD_INVALID, PAGE_TOKEN_INVALID.
 	ListIntegrations(ctx context.Context, in *ListIntegrationsRequest, opts ...grpc.CallOption) (*ListIntegrationsResponse, error)
 	// Changes the fields named in the mask, all or none. Other settings or credentials make its health UNKNOWN until it is
-	// used or checked. Calls that are under way finish with what they began with. Reasons: INTEGRATION_NOT_FOUND,
-	// FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN, SECRET_KEY_MISSING.
+	// used or checked. Calls that are under way finish with what they began with. Settings that lead to another server (scheme,
+	// host or port) need the credentials with them, all that are set, and end what a person granted: neither is sent to a
+	// server that it was not given for. Reasons: INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN,
+	// SECRET_KEY_MISSING.
 	UpdateIntegration(ctx context.Context, in *UpdateIntegrationRequest, opts ...grpc.CallOption) (*UpdateIntegrationResponse, error)
-	// Deletes an integration that no agent uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
+	// Deletes an integration that no agent and no channel uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
 	// INTEGRATION_IN_USE.
 	DeleteIntegration(ctx context.Context, in *DeleteIntegrationRequest, opts ...grpc.CallOption) (*DeleteIntegrationResponse, error)
 	// Tries an integration step by step, and keeps what came of it as its health. Changes nothing at the vendor. Reasons:
@@ -63,6 +66,11 @@ type IntegrationsServiceClient interface {
 	// kept, and renewed ahead of its end for as long as the vendor does. Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING,
 	// SECRET_KEY_MISSING.
 	StartAuthorization(ctx context.Context, in *StartAuthorizationRequest, opts ...grpc.CallOption) (*StartAuthorizationResponse, error)
+	// Gives an integration whose vendor tells of an account (a CRM) a fresh secret for its calls; the one before is worth nothing
+	// from then on. The first call gives the first one. Where the operator has set `SWITCHBOARD_PUBLIC_URL`, the vendor is
+	// told within seconds and looked after from then on: a subscription that it disabled or lost is put back, with an event.
+	// Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING.
+	RotateWebhookSecret(ctx context.Context, in *RotateWebhookSecretRequest, opts ...grpc.CallOption) (*RotateWebhookSecretResponse, error)
 	// Lists the vendors that this server knows, and what each wants to know before it can be called.
 	ListVendors(ctx context.Context, in *ListVendorsRequest, opts ...grpc.CallOption) (*ListVendorsResponse, error)
 }
@@ -155,6 +163,16 @@ func (c *integrationsServiceClient) StartAuthorization(ctx context.Context, in *
 	return out, nil
 }
 
+func (c *integrationsServiceClient) RotateWebhookSecret(ctx context.Context, in *RotateWebhookSecretRequest, opts ...grpc.CallOption) (*RotateWebhookSecretResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateWebhookSecretResponse)
+	err := c.cc.Invoke(ctx, IntegrationsService_RotateWebhookSecret_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *integrationsServiceClient) ListVendors(ctx context.Context, in *ListVendorsRequest, opts ...grpc.CallOption) (*ListVendorsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListVendorsResponse)
@@ -181,10 +199,12 @@ type IntegrationsServiceServer interface {
 	// Lists integrations, oldest first. Reasons: FIELD_INVALID, PAGE_TOKEN_INVALID.
 	ListIntegrations(context.Context, *ListIntegrationsRequest) (*ListIntegrationsResponse, error)
 	// Changes the fields named in the mask, all or none. Other settings or credentials make its health UNKNOWN until it is
-	// used or checked. Calls that are under way finish with what they began with. Reasons: INTEGRATION_NOT_FOUND,
-	// FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN, SECRET_KEY_MISSING.
+	// used or checked. Calls that are under way finish with what they began with. Settings that lead to another server (scheme,
+	// host or port) need the credentials with them, all that are set, and end what a person granted: neither is sent to a
+	// server that it was not given for. Reasons: INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN,
+	// SECRET_KEY_MISSING.
 	UpdateIntegration(context.Context, *UpdateIntegrationRequest) (*UpdateIntegrationResponse, error)
-	// Deletes an integration that no agent uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
+	// Deletes an integration that no agent and no channel uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
 	// INTEGRATION_IN_USE.
 	DeleteIntegration(context.Context, *DeleteIntegrationRequest) (*DeleteIntegrationResponse, error)
 	// Tries an integration step by step, and keeps what came of it as its health. Changes nothing at the vendor. Reasons:
@@ -198,6 +218,11 @@ type IntegrationsServiceServer interface {
 	// kept, and renewed ahead of its end for as long as the vendor does. Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING,
 	// SECRET_KEY_MISSING.
 	StartAuthorization(context.Context, *StartAuthorizationRequest) (*StartAuthorizationResponse, error)
+	// Gives an integration whose vendor tells of an account (a CRM) a fresh secret for its calls; the one before is worth nothing
+	// from then on. The first call gives the first one. Where the operator has set `SWITCHBOARD_PUBLIC_URL`, the vendor is
+	// told within seconds and looked after from then on: a subscription that it disabled or lost is put back, with an event.
+	// Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING.
+	RotateWebhookSecret(context.Context, *RotateWebhookSecretRequest) (*RotateWebhookSecretResponse, error)
 	// Lists the vendors that this server knows, and what each wants to know before it can be called.
 	ListVendors(context.Context, *ListVendorsRequest) (*ListVendorsResponse, error)
 	mustEmbedUnimplementedIntegrationsServiceServer()
@@ -233,6 +258,9 @@ func (UnimplementedIntegrationsServiceServer) RotateIntegration(context.Context,
 }
 func (UnimplementedIntegrationsServiceServer) StartAuthorization(context.Context, *StartAuthorizationRequest) (*StartAuthorizationResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method StartAuthorization not implemented")
+}
+func (UnimplementedIntegrationsServiceServer) RotateWebhookSecret(context.Context, *RotateWebhookSecretRequest) (*RotateWebhookSecretResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateWebhookSecret not implemented")
 }
 func (UnimplementedIntegrationsServiceServer) ListVendors(context.Context, *ListVendorsRequest) (*ListVendorsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListVendors not implemented")
@@ -402,6 +430,24 @@ func _IntegrationsService_StartAuthorization_Handler(srv interface{}, ctx contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _IntegrationsService_RotateWebhookSecret_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateWebhookSecretRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IntegrationsServiceServer).RotateWebhookSecret(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IntegrationsService_RotateWebhookSecret_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IntegrationsServiceServer).RotateWebhookSecret(ctx, req.(*RotateWebhookSecretRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _IntegrationsService_ListVendors_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListVendorsRequest)
 	if err := dec(in); err != nil {
@@ -458,6 +504,10 @@ var IntegrationsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "StartAuthorization",
 			Handler:    _IntegrationsService_StartAuthorization_Handler,
+		},
+		{
+			MethodName: "RotateWebhookSecret",
+			Handler:    _IntegrationsService_RotateWebhookSecret_Handler,
 		},
 		{
 			MethodName: "ListVendors",

@@ -10,6 +10,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -90,6 +91,8 @@ const (
 	InboundOutcome_INBOUND_OUTCOME_CONFLICT InboundOutcome = 3
 	// It could not be understood; `reason` says why. ReplayInboundWebhook tries again.
 	InboundOutcome_INBOUND_OUTCOME_QUARANTINED InboundOutcome = 4
+	// It was understood, and there is nothing to do about it; `reason` says why.
+	InboundOutcome_INBOUND_OUTCOME_IGNORED InboundOutcome = 5
 )
 
 // Enum value maps for InboundOutcome.
@@ -100,6 +103,7 @@ var (
 		2: "INBOUND_OUTCOME_DUPLICATE",
 		3: "INBOUND_OUTCOME_CONFLICT",
 		4: "INBOUND_OUTCOME_QUARANTINED",
+		5: "INBOUND_OUTCOME_IGNORED",
 	}
 	InboundOutcome_value = map[string]int32{
 		"INBOUND_OUTCOME_UNSPECIFIED": 0,
@@ -107,6 +111,7 @@ var (
 		"INBOUND_OUTCOME_DUPLICATE":   2,
 		"INBOUND_OUTCOME_CONFLICT":    3,
 		"INBOUND_OUTCOME_QUARANTINED": 4,
+		"INBOUND_OUTCOME_IGNORED":     5,
 	}
 )
 
@@ -257,9 +262,9 @@ type InboundWebhook struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. UUIDv7 of the webhook.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Output only. The channel it was for.
+	// Output only. The channel it was for. Empty: it was for an integration.
 	ChannelId string `protobuf:"bytes,2,opt,name=channel_id,json=channelId,proto3" json:"channel_id,omitempty"`
-	// Output only. The door it came through: `new_message`, `hooks`, `grpc` or `replay`.
+	// Output only. The door it came through: `new_message`, `hooks`, `grpc`, `crm` or `replay`.
 	Route string `protobuf:"bytes,3,opt,name=route,proto3" json:"route,omitempty"`
 	// Output only. The request's headers, names in lower case; credentials are `[redacted]`. Set by GetInboundWebhook only.
 	Headers map[string]string `protobuf:"bytes,4,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -274,7 +279,9 @@ type InboundWebhook struct {
 	// Output only. The dialogue of that message. Empty: none.
 	DialogueId string `protobuf:"bytes,9,opt,name=dialogue_id,json=dialogueId,proto3" json:"dialogue_id,omitempty"`
 	// Output only. When it was received.
-	ReceiveTime   *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=receive_time,json=receiveTime,proto3" json:"receive_time,omitempty"`
+	ReceiveTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=receive_time,json=receiveTime,proto3" json:"receive_time,omitempty"`
+	// Output only. The integration whose account it tells of. Empty: it was for a channel.
+	IntegrationId string `protobuf:"bytes,20,opt,name=integration_id,json=integrationId,proto3" json:"integration_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -379,6 +386,13 @@ func (x *InboundWebhook) GetReceiveTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *InboundWebhook) GetIntegrationId() string {
+	if x != nil {
+		return x.IntegrationId
+	}
+	return ""
+}
+
 // One message from outside.
 type ReceiveMessageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -394,7 +408,16 @@ type ReceiveMessageRequest struct {
 	// Required. Who wrote it.
 	Sender MessageSender `protobuf:"varint,5,opt,name=sender,proto3,enum=switchboard.v1.MessageSender" json:"sender,omitempty"`
 	// What it carries beside its text, up to 10 parts.
-	Parts         []*MessagePart `protobuf:"bytes,6,rep,name=parts,proto3" json:"parts,omitempty"`
+	Parts []*MessagePart `protobuf:"bytes,6,rep,name=parts,proto3" json:"parts,omitempty"`
+	// What is told of the customer. The contact that has one of these identities is the dialogue's from now on; a new one is
+	// made where none has. Not set: nothing changes.
+	Contact *ToldContact `protobuf:"bytes,20,opt,name=contact,proto3" json:"contact,omitempty"`
+	// What a CRM knows the dialogue as. What is empty in it doesn't change.
+	Crm *CrmReferences `protobuf:"bytes,21,opt,name=crm,proto3" json:"crm,omitempty"`
+	// What is to be kept with the message, up to 16,384 bytes as JSON. No engine is given it.
+	Metadata *structpb.Struct `protobuf:"bytes,22,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	// When the message was written. Kept and shown; the order of messages is that of their arrival.
+	SendTime      *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=send_time,json=sendTime,proto3" json:"send_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -467,6 +490,34 @@ func (x *ReceiveMessageRequest) GetSender() MessageSender {
 func (x *ReceiveMessageRequest) GetParts() []*MessagePart {
 	if x != nil {
 		return x.Parts
+	}
+	return nil
+}
+
+func (x *ReceiveMessageRequest) GetContact() *ToldContact {
+	if x != nil {
+		return x.Contact
+	}
+	return nil
+}
+
+func (x *ReceiveMessageRequest) GetCrm() *CrmReferences {
+	if x != nil {
+		return x.Crm
+	}
+	return nil
+}
+
+func (x *ReceiveMessageRequest) GetMetadata() *structpb.Struct {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+func (x *ReceiveMessageRequest) GetSendTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SendTime
 	}
 	return nil
 }
@@ -554,7 +605,9 @@ type ListInboundWebhooksRequest struct {
 	// Only those of this channel. Empty: of any.
 	ChannelId string `protobuf:"bytes,3,opt,name=channel_id,json=channelId,proto3" json:"channel_id,omitempty"`
 	// Only those with this outcome. Unspecified: with any.
-	Outcome       InboundOutcome `protobuf:"varint,4,opt,name=outcome,proto3,enum=switchboard.v1.InboundOutcome" json:"outcome,omitempty"`
+	Outcome InboundOutcome `protobuf:"varint,4,opt,name=outcome,proto3,enum=switchboard.v1.InboundOutcome" json:"outcome,omitempty"`
+	// Only those of this integration. Empty: of any.
+	IntegrationId string `protobuf:"bytes,20,opt,name=integration_id,json=integrationId,proto3" json:"integration_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -615,6 +668,13 @@ func (x *ListInboundWebhooksRequest) GetOutcome() InboundOutcome {
 		return x.Outcome
 	}
 	return InboundOutcome_INBOUND_OUTCOME_UNSPECIFIED
+}
+
+func (x *ListInboundWebhooksRequest) GetIntegrationId() string {
+	if x != nil {
+		return x.IntegrationId
+	}
+	return ""
 }
 
 // A page of inbound webhooks.
@@ -2319,7 +2379,7 @@ var File_switchboard_v1_webhooks_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_webhooks_proto_rawDesc = "" +
 	"\n" +
-	"\x1dswitchboard/v1/webhooks.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\x1a\x1eswitchboard/v1/dialogues.proto\"\xbd\x03\n" +
+	"\x1dswitchboard/v1/webhooks.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\x1a\x1dswitchboard/v1/contacts.proto\x1a\x1eswitchboard/v1/dialogues.proto\"\xe4\x03\n" +
 	"\x0eInboundWebhook\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -2334,10 +2394,11 @@ const file_switchboard_v1_webhooks_proto_rawDesc = "" +
 	"\vdialogue_id\x18\t \x01(\tR\n" +
 	"dialogueId\x12=\n" +
 	"\freceive_time\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\vreceiveTime\x1a:\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\vreceiveTime\x12%\n" +
+	"\x0eintegration_id\x18\x14 \x01(\tR\rintegrationId\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe7\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbd\x03\n" +
 	"\x15ReceiveMessageRequest\x12\x1d\n" +
 	"\n" +
 	"channel_id\x18\x01 \x01(\tR\tchannelId\x12\x12\n" +
@@ -2346,7 +2407,11 @@ const file_switchboard_v1_webhooks_proto_rawDesc = "" +
 	"message_id\x18\x03 \x01(\tR\tmessageId\x12\x12\n" +
 	"\x04text\x18\x04 \x01(\tR\x04text\x125\n" +
 	"\x06sender\x18\x05 \x01(\x0e2\x1d.switchboard.v1.MessageSenderR\x06sender\x121\n" +
-	"\x05parts\x18\x06 \x03(\v2\x1b.switchboard.v1.MessagePartR\x05parts\"\xb3\x01\n" +
+	"\x05parts\x18\x06 \x03(\v2\x1b.switchboard.v1.MessagePartR\x05parts\x125\n" +
+	"\acontact\x18\x14 \x01(\v2\x1b.switchboard.v1.ToldContactR\acontact\x12/\n" +
+	"\x03crm\x18\x15 \x01(\v2\x1d.switchboard.v1.CrmReferencesR\x03crm\x123\n" +
+	"\bmetadata\x18\x16 \x01(\v2\x17.google.protobuf.StructR\bmetadata\x127\n" +
+	"\tsend_time\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\bsendTime\"\xb3\x01\n" +
 	"\x16ReceiveMessageResponse\x12\x1d\n" +
 	"\n" +
 	"message_id\x18\x01 \x01(\tR\tmessageId\x12\x1f\n" +
@@ -2354,14 +2419,15 @@ const file_switchboard_v1_webhooks_proto_rawDesc = "" +
 	"dialogueId\x128\n" +
 	"\aoutcome\x18\x03 \x01(\x0e2\x1e.switchboard.v1.InboundOutcomeR\aoutcome\x12\x1f\n" +
 	"\vexternal_id\x18\x04 \x01(\tR\n" +
-	"externalId\"\xb1\x01\n" +
+	"externalId\"\xd8\x01\n" +
 	"\x1aListInboundWebhooksRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x1d\n" +
 	"\n" +
 	"channel_id\x18\x03 \x01(\tR\tchannelId\x128\n" +
-	"\aoutcome\x18\x04 \x01(\x0e2\x1e.switchboard.v1.InboundOutcomeR\aoutcome\"\x90\x01\n" +
+	"\aoutcome\x18\x04 \x01(\x0e2\x1e.switchboard.v1.InboundOutcomeR\aoutcome\x12%\n" +
+	"\x0eintegration_id\x18\x14 \x01(\tR\rintegrationId\"\x90\x01\n" +
 	"\x1bListInboundWebhooksResponse\x12I\n" +
 	"\x10inbound_webhooks\x18\x01 \x03(\v2\x1e.switchboard.v1.InboundWebhookR\x0finboundWebhooks\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"*\n" +
@@ -2487,13 +2553,14 @@ const file_switchboard_v1_webhooks_proto_rawDesc = "" +
 	"\rMessageSender\x12\x1e\n" +
 	"\x1aMESSAGE_SENDER_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17MESSAGE_SENDER_CUSTOMER\x10\x01\x12\x1b\n" +
-	"\x17MESSAGE_SENDER_EMPLOYEE\x10\x02*\xad\x01\n" +
+	"\x17MESSAGE_SENDER_EMPLOYEE\x10\x02*\xca\x01\n" +
 	"\x0eInboundOutcome\x12\x1f\n" +
 	"\x1bINBOUND_OUTCOME_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18INBOUND_OUTCOME_RECORDED\x10\x01\x12\x1d\n" +
 	"\x19INBOUND_OUTCOME_DUPLICATE\x10\x02\x12\x1c\n" +
 	"\x18INBOUND_OUTCOME_CONFLICT\x10\x03\x12\x1f\n" +
-	"\x1bINBOUND_OUTCOME_QUARANTINED\x10\x04*t\n" +
+	"\x1bINBOUND_OUTCOME_QUARANTINED\x10\x04\x12\x1b\n" +
+	"\x17INBOUND_OUTCOME_IGNORED\x10\x05*t\n" +
 	"\x10EndpointSchedule\x12!\n" +
 	"\x1dENDPOINT_SCHEDULE_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aENDPOINT_SCHEDULE_STANDARD\x10\x01\x12\x1d\n" +
@@ -2577,8 +2644,11 @@ var file_switchboard_v1_webhooks_proto_goTypes = []any{
 	nil,                                  // 37: switchboard.v1.InboundWebhook.HeadersEntry
 	(*timestamppb.Timestamp)(nil),        // 38: google.protobuf.Timestamp
 	(*MessagePart)(nil),                  // 39: switchboard.v1.MessagePart
-	(*Attempt)(nil),                      // 40: switchboard.v1.Attempt
-	(*fieldmaskpb.FieldMask)(nil),        // 41: google.protobuf.FieldMask
+	(*ToldContact)(nil),                  // 40: switchboard.v1.ToldContact
+	(*CrmReferences)(nil),                // 41: switchboard.v1.CrmReferences
+	(*structpb.Struct)(nil),              // 42: google.protobuf.Struct
+	(*Attempt)(nil),                      // 43: switchboard.v1.Attempt
+	(*fieldmaskpb.FieldMask)(nil),        // 44: google.protobuf.FieldMask
 }
 var file_switchboard_v1_webhooks_proto_depIdxs = []int32{
 	37, // 0: switchboard.v1.InboundWebhook.headers:type_name -> switchboard.v1.InboundWebhook.HeadersEntry
@@ -2586,69 +2656,73 @@ var file_switchboard_v1_webhooks_proto_depIdxs = []int32{
 	38, // 2: switchboard.v1.InboundWebhook.receive_time:type_name -> google.protobuf.Timestamp
 	0,  // 3: switchboard.v1.ReceiveMessageRequest.sender:type_name -> switchboard.v1.MessageSender
 	39, // 4: switchboard.v1.ReceiveMessageRequest.parts:type_name -> switchboard.v1.MessagePart
-	1,  // 5: switchboard.v1.ReceiveMessageResponse.outcome:type_name -> switchboard.v1.InboundOutcome
-	1,  // 6: switchboard.v1.ListInboundWebhooksRequest.outcome:type_name -> switchboard.v1.InboundOutcome
-	4,  // 7: switchboard.v1.ListInboundWebhooksResponse.inbound_webhooks:type_name -> switchboard.v1.InboundWebhook
-	4,  // 8: switchboard.v1.GetInboundWebhookResponse.inbound_webhook:type_name -> switchboard.v1.InboundWebhook
-	4,  // 9: switchboard.v1.ReplayInboundWebhookResponse.inbound_webhook:type_name -> switchboard.v1.InboundWebhook
-	2,  // 10: switchboard.v1.Endpoint.schedule:type_name -> switchboard.v1.EndpointSchedule
-	38, // 11: switchboard.v1.Endpoint.failing_since_time:type_name -> google.protobuf.Timestamp
-	38, // 12: switchboard.v1.Endpoint.previous_secret_expire_time:type_name -> google.protobuf.Timestamp
-	38, // 13: switchboard.v1.Endpoint.create_time:type_name -> google.protobuf.Timestamp
-	38, // 14: switchboard.v1.Endpoint.update_time:type_name -> google.protobuf.Timestamp
-	3,  // 15: switchboard.v1.Dispatch.state:type_name -> switchboard.v1.DispatchState
-	38, // 16: switchboard.v1.Dispatch.next_attempt_time:type_name -> google.protobuf.Timestamp
-	40, // 17: switchboard.v1.Dispatch.attempts:type_name -> switchboard.v1.Attempt
-	38, // 18: switchboard.v1.Dispatch.create_time:type_name -> google.protobuf.Timestamp
-	38, // 19: switchboard.v1.Dispatch.settle_time:type_name -> google.protobuf.Timestamp
-	13, // 20: switchboard.v1.CreateEndpointRequest.endpoint:type_name -> switchboard.v1.Endpoint
-	13, // 21: switchboard.v1.CreateEndpointResponse.endpoint:type_name -> switchboard.v1.Endpoint
-	13, // 22: switchboard.v1.GetEndpointResponse.endpoint:type_name -> switchboard.v1.Endpoint
-	13, // 23: switchboard.v1.ListEndpointsResponse.endpoints:type_name -> switchboard.v1.Endpoint
-	13, // 24: switchboard.v1.UpdateEndpointRequest.endpoint:type_name -> switchboard.v1.Endpoint
-	41, // 25: switchboard.v1.UpdateEndpointRequest.update_mask:type_name -> google.protobuf.FieldMask
-	13, // 26: switchboard.v1.UpdateEndpointResponse.endpoint:type_name -> switchboard.v1.Endpoint
-	13, // 27: switchboard.v1.RotateEndpointSecretResponse.endpoint:type_name -> switchboard.v1.Endpoint
-	40, // 28: switchboard.v1.TestEndpointResponse.attempt:type_name -> switchboard.v1.Attempt
-	3,  // 29: switchboard.v1.ListDispatchesRequest.state:type_name -> switchboard.v1.DispatchState
-	14, // 30: switchboard.v1.ListDispatchesResponse.dispatches:type_name -> switchboard.v1.Dispatch
-	14, // 31: switchboard.v1.GetDispatchResponse.dispatch:type_name -> switchboard.v1.Dispatch
-	14, // 32: switchboard.v1.RetryDispatchResponse.dispatch:type_name -> switchboard.v1.Dispatch
-	5,  // 33: switchboard.v1.WebhooksService.ReceiveMessage:input_type -> switchboard.v1.ReceiveMessageRequest
-	7,  // 34: switchboard.v1.WebhooksService.ListInboundWebhooks:input_type -> switchboard.v1.ListInboundWebhooksRequest
-	9,  // 35: switchboard.v1.WebhooksService.GetInboundWebhook:input_type -> switchboard.v1.GetInboundWebhookRequest
-	11, // 36: switchboard.v1.WebhooksService.ReplayInboundWebhook:input_type -> switchboard.v1.ReplayInboundWebhookRequest
-	15, // 37: switchboard.v1.WebhooksService.CreateEndpoint:input_type -> switchboard.v1.CreateEndpointRequest
-	17, // 38: switchboard.v1.WebhooksService.GetEndpoint:input_type -> switchboard.v1.GetEndpointRequest
-	19, // 39: switchboard.v1.WebhooksService.ListEndpoints:input_type -> switchboard.v1.ListEndpointsRequest
-	21, // 40: switchboard.v1.WebhooksService.UpdateEndpoint:input_type -> switchboard.v1.UpdateEndpointRequest
-	23, // 41: switchboard.v1.WebhooksService.DeleteEndpoint:input_type -> switchboard.v1.DeleteEndpointRequest
-	25, // 42: switchboard.v1.WebhooksService.RotateEndpointSecret:input_type -> switchboard.v1.RotateEndpointSecretRequest
-	27, // 43: switchboard.v1.WebhooksService.TestEndpoint:input_type -> switchboard.v1.TestEndpointRequest
-	29, // 44: switchboard.v1.WebhooksService.ListDispatches:input_type -> switchboard.v1.ListDispatchesRequest
-	31, // 45: switchboard.v1.WebhooksService.GetDispatch:input_type -> switchboard.v1.GetDispatchRequest
-	33, // 46: switchboard.v1.WebhooksService.RetryDispatch:input_type -> switchboard.v1.RetryDispatchRequest
-	35, // 47: switchboard.v1.WebhooksService.ReplayEvents:input_type -> switchboard.v1.ReplayEventsRequest
-	6,  // 48: switchboard.v1.WebhooksService.ReceiveMessage:output_type -> switchboard.v1.ReceiveMessageResponse
-	8,  // 49: switchboard.v1.WebhooksService.ListInboundWebhooks:output_type -> switchboard.v1.ListInboundWebhooksResponse
-	10, // 50: switchboard.v1.WebhooksService.GetInboundWebhook:output_type -> switchboard.v1.GetInboundWebhookResponse
-	12, // 51: switchboard.v1.WebhooksService.ReplayInboundWebhook:output_type -> switchboard.v1.ReplayInboundWebhookResponse
-	16, // 52: switchboard.v1.WebhooksService.CreateEndpoint:output_type -> switchboard.v1.CreateEndpointResponse
-	18, // 53: switchboard.v1.WebhooksService.GetEndpoint:output_type -> switchboard.v1.GetEndpointResponse
-	20, // 54: switchboard.v1.WebhooksService.ListEndpoints:output_type -> switchboard.v1.ListEndpointsResponse
-	22, // 55: switchboard.v1.WebhooksService.UpdateEndpoint:output_type -> switchboard.v1.UpdateEndpointResponse
-	24, // 56: switchboard.v1.WebhooksService.DeleteEndpoint:output_type -> switchboard.v1.DeleteEndpointResponse
-	26, // 57: switchboard.v1.WebhooksService.RotateEndpointSecret:output_type -> switchboard.v1.RotateEndpointSecretResponse
-	28, // 58: switchboard.v1.WebhooksService.TestEndpoint:output_type -> switchboard.v1.TestEndpointResponse
-	30, // 59: switchboard.v1.WebhooksService.ListDispatches:output_type -> switchboard.v1.ListDispatchesResponse
-	32, // 60: switchboard.v1.WebhooksService.GetDispatch:output_type -> switchboard.v1.GetDispatchResponse
-	34, // 61: switchboard.v1.WebhooksService.RetryDispatch:output_type -> switchboard.v1.RetryDispatchResponse
-	36, // 62: switchboard.v1.WebhooksService.ReplayEvents:output_type -> switchboard.v1.ReplayEventsResponse
-	48, // [48:63] is the sub-list for method output_type
-	33, // [33:48] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	40, // 5: switchboard.v1.ReceiveMessageRequest.contact:type_name -> switchboard.v1.ToldContact
+	41, // 6: switchboard.v1.ReceiveMessageRequest.crm:type_name -> switchboard.v1.CrmReferences
+	42, // 7: switchboard.v1.ReceiveMessageRequest.metadata:type_name -> google.protobuf.Struct
+	38, // 8: switchboard.v1.ReceiveMessageRequest.send_time:type_name -> google.protobuf.Timestamp
+	1,  // 9: switchboard.v1.ReceiveMessageResponse.outcome:type_name -> switchboard.v1.InboundOutcome
+	1,  // 10: switchboard.v1.ListInboundWebhooksRequest.outcome:type_name -> switchboard.v1.InboundOutcome
+	4,  // 11: switchboard.v1.ListInboundWebhooksResponse.inbound_webhooks:type_name -> switchboard.v1.InboundWebhook
+	4,  // 12: switchboard.v1.GetInboundWebhookResponse.inbound_webhook:type_name -> switchboard.v1.InboundWebhook
+	4,  // 13: switchboard.v1.ReplayInboundWebhookResponse.inbound_webhook:type_name -> switchboard.v1.InboundWebhook
+	2,  // 14: switchboard.v1.Endpoint.schedule:type_name -> switchboard.v1.EndpointSchedule
+	38, // 15: switchboard.v1.Endpoint.failing_since_time:type_name -> google.protobuf.Timestamp
+	38, // 16: switchboard.v1.Endpoint.previous_secret_expire_time:type_name -> google.protobuf.Timestamp
+	38, // 17: switchboard.v1.Endpoint.create_time:type_name -> google.protobuf.Timestamp
+	38, // 18: switchboard.v1.Endpoint.update_time:type_name -> google.protobuf.Timestamp
+	3,  // 19: switchboard.v1.Dispatch.state:type_name -> switchboard.v1.DispatchState
+	38, // 20: switchboard.v1.Dispatch.next_attempt_time:type_name -> google.protobuf.Timestamp
+	43, // 21: switchboard.v1.Dispatch.attempts:type_name -> switchboard.v1.Attempt
+	38, // 22: switchboard.v1.Dispatch.create_time:type_name -> google.protobuf.Timestamp
+	38, // 23: switchboard.v1.Dispatch.settle_time:type_name -> google.protobuf.Timestamp
+	13, // 24: switchboard.v1.CreateEndpointRequest.endpoint:type_name -> switchboard.v1.Endpoint
+	13, // 25: switchboard.v1.CreateEndpointResponse.endpoint:type_name -> switchboard.v1.Endpoint
+	13, // 26: switchboard.v1.GetEndpointResponse.endpoint:type_name -> switchboard.v1.Endpoint
+	13, // 27: switchboard.v1.ListEndpointsResponse.endpoints:type_name -> switchboard.v1.Endpoint
+	13, // 28: switchboard.v1.UpdateEndpointRequest.endpoint:type_name -> switchboard.v1.Endpoint
+	44, // 29: switchboard.v1.UpdateEndpointRequest.update_mask:type_name -> google.protobuf.FieldMask
+	13, // 30: switchboard.v1.UpdateEndpointResponse.endpoint:type_name -> switchboard.v1.Endpoint
+	13, // 31: switchboard.v1.RotateEndpointSecretResponse.endpoint:type_name -> switchboard.v1.Endpoint
+	43, // 32: switchboard.v1.TestEndpointResponse.attempt:type_name -> switchboard.v1.Attempt
+	3,  // 33: switchboard.v1.ListDispatchesRequest.state:type_name -> switchboard.v1.DispatchState
+	14, // 34: switchboard.v1.ListDispatchesResponse.dispatches:type_name -> switchboard.v1.Dispatch
+	14, // 35: switchboard.v1.GetDispatchResponse.dispatch:type_name -> switchboard.v1.Dispatch
+	14, // 36: switchboard.v1.RetryDispatchResponse.dispatch:type_name -> switchboard.v1.Dispatch
+	5,  // 37: switchboard.v1.WebhooksService.ReceiveMessage:input_type -> switchboard.v1.ReceiveMessageRequest
+	7,  // 38: switchboard.v1.WebhooksService.ListInboundWebhooks:input_type -> switchboard.v1.ListInboundWebhooksRequest
+	9,  // 39: switchboard.v1.WebhooksService.GetInboundWebhook:input_type -> switchboard.v1.GetInboundWebhookRequest
+	11, // 40: switchboard.v1.WebhooksService.ReplayInboundWebhook:input_type -> switchboard.v1.ReplayInboundWebhookRequest
+	15, // 41: switchboard.v1.WebhooksService.CreateEndpoint:input_type -> switchboard.v1.CreateEndpointRequest
+	17, // 42: switchboard.v1.WebhooksService.GetEndpoint:input_type -> switchboard.v1.GetEndpointRequest
+	19, // 43: switchboard.v1.WebhooksService.ListEndpoints:input_type -> switchboard.v1.ListEndpointsRequest
+	21, // 44: switchboard.v1.WebhooksService.UpdateEndpoint:input_type -> switchboard.v1.UpdateEndpointRequest
+	23, // 45: switchboard.v1.WebhooksService.DeleteEndpoint:input_type -> switchboard.v1.DeleteEndpointRequest
+	25, // 46: switchboard.v1.WebhooksService.RotateEndpointSecret:input_type -> switchboard.v1.RotateEndpointSecretRequest
+	27, // 47: switchboard.v1.WebhooksService.TestEndpoint:input_type -> switchboard.v1.TestEndpointRequest
+	29, // 48: switchboard.v1.WebhooksService.ListDispatches:input_type -> switchboard.v1.ListDispatchesRequest
+	31, // 49: switchboard.v1.WebhooksService.GetDispatch:input_type -> switchboard.v1.GetDispatchRequest
+	33, // 50: switchboard.v1.WebhooksService.RetryDispatch:input_type -> switchboard.v1.RetryDispatchRequest
+	35, // 51: switchboard.v1.WebhooksService.ReplayEvents:input_type -> switchboard.v1.ReplayEventsRequest
+	6,  // 52: switchboard.v1.WebhooksService.ReceiveMessage:output_type -> switchboard.v1.ReceiveMessageResponse
+	8,  // 53: switchboard.v1.WebhooksService.ListInboundWebhooks:output_type -> switchboard.v1.ListInboundWebhooksResponse
+	10, // 54: switchboard.v1.WebhooksService.GetInboundWebhook:output_type -> switchboard.v1.GetInboundWebhookResponse
+	12, // 55: switchboard.v1.WebhooksService.ReplayInboundWebhook:output_type -> switchboard.v1.ReplayInboundWebhookResponse
+	16, // 56: switchboard.v1.WebhooksService.CreateEndpoint:output_type -> switchboard.v1.CreateEndpointResponse
+	18, // 57: switchboard.v1.WebhooksService.GetEndpoint:output_type -> switchboard.v1.GetEndpointResponse
+	20, // 58: switchboard.v1.WebhooksService.ListEndpoints:output_type -> switchboard.v1.ListEndpointsResponse
+	22, // 59: switchboard.v1.WebhooksService.UpdateEndpoint:output_type -> switchboard.v1.UpdateEndpointResponse
+	24, // 60: switchboard.v1.WebhooksService.DeleteEndpoint:output_type -> switchboard.v1.DeleteEndpointResponse
+	26, // 61: switchboard.v1.WebhooksService.RotateEndpointSecret:output_type -> switchboard.v1.RotateEndpointSecretResponse
+	28, // 62: switchboard.v1.WebhooksService.TestEndpoint:output_type -> switchboard.v1.TestEndpointResponse
+	30, // 63: switchboard.v1.WebhooksService.ListDispatches:output_type -> switchboard.v1.ListDispatchesResponse
+	32, // 64: switchboard.v1.WebhooksService.GetDispatch:output_type -> switchboard.v1.GetDispatchResponse
+	34, // 65: switchboard.v1.WebhooksService.RetryDispatch:output_type -> switchboard.v1.RetryDispatchResponse
+	36, // 66: switchboard.v1.WebhooksService.ReplayEvents:output_type -> switchboard.v1.ReplayEventsResponse
+	52, // [52:67] is the sub-list for method output_type
+	37, // [37:52] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_webhooks_proto_init() }
@@ -2657,6 +2731,7 @@ func file_switchboard_v1_webhooks_proto_init() {
 		return
 	}
 	file_switchboard_v1_common_proto_init()
+	file_switchboard_v1_contacts_proto_init()
 	file_switchboard_v1_dialogues_proto_init()
 	file_switchboard_v1_webhooks_proto_msgTypes[9].OneofWrappers = []any{}
 	file_switchboard_v1_webhooks_proto_msgTypes[15].OneofWrappers = []any{}

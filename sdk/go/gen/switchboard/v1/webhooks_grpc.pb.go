@@ -56,7 +56,7 @@ const (
 type WebhooksServiceClient interface {
 	// Accepts one message: the gRPC twin of `POST /api/webhook/new_message`. Answers after the message is committed; the
 	// agent's answer follows on its own. A known `message_id` with the same text changes nothing. Reasons: FIELD_INVALID,
-	// CHANNEL_NOT_FOUND, CHANNEL_INACTIVE, MESSAGE_CONFLICT, OVERLOADED.
+	// CHANNEL_NOT_FOUND, CHANNEL_INACTIVE, INTEGRATION_NOT_FOUND, MESSAGE_CONFLICT, OVERLOADED.
 	ReceiveMessage(ctx context.Context, in *ReceiveMessageRequest, opts ...grpc.CallOption) (*ReceiveMessageResponse, error)
 	// Lists inbound webhooks, newest first. Reasons: PAGE_TOKEN_INVALID, FIELD_INVALID.
 	ListInboundWebhooks(ctx context.Context, in *ListInboundWebhooksRequest, opts ...grpc.CallOption) (*ListInboundWebhooksResponse, error)
@@ -280,7 +280,7 @@ func (c *webhooksServiceClient) ReplayEvents(ctx context.Context, in *ReplayEven
 type WebhooksServiceServer interface {
 	// Accepts one message: the gRPC twin of `POST /api/webhook/new_message`. Answers after the message is committed; the
 	// agent's answer follows on its own. A known `message_id` with the same text changes nothing. Reasons: FIELD_INVALID,
-	// CHANNEL_NOT_FOUND, CHANNEL_INACTIVE, MESSAGE_CONFLICT, OVERLOADED.
+	// CHANNEL_NOT_FOUND, CHANNEL_INACTIVE, INTEGRATION_NOT_FOUND, MESSAGE_CONFLICT, OVERLOADED.
 	ReceiveMessage(context.Context, *ReceiveMessageRequest) (*ReceiveMessageResponse, error)
 	// Lists inbound webhooks, newest first. Reasons: PAGE_TOKEN_INVALID, FIELD_INVALID.
 	ListInboundWebhooks(context.Context, *ListInboundWebhooksRequest) (*ListInboundWebhooksResponse, error)

@@ -9,6 +9,7 @@ package switchboardv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
@@ -1041,11 +1042,287 @@ func (x *RevokeApiKeyResponse) GetApiKey() *ApiKey {
 	return nil
 }
 
+// Asks what a workspace has done.
+type GetStatsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace's id. Empty: the caller's own.
+	WorkspaceId   string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetStatsRequest) Reset() {
+	*x = GetStatsRequest{}
+	mi := &file_switchboard_v1_workspaces_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetStatsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetStatsRequest) ProtoMessage() {}
+
+func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_workspaces_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetStatsRequest.ProtoReflect.Descriptor instead.
+func (*GetStatsRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_workspaces_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *GetStatsRequest) GetWorkspaceId() string {
+	if x != nil {
+		return x.WorkspaceId
+	}
+	return ""
+}
+
+// What a workspace has done.
+type GetStatsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The counts.
+	Stats         *Stats `protobuf:"bytes,1,opt,name=stats,proto3" json:"stats,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetStatsResponse) Reset() {
+	*x = GetStatsResponse{}
+	mi := &file_switchboard_v1_workspaces_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetStatsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetStatsResponse) ProtoMessage() {}
+
+func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_workspaces_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetStatsResponse.ProtoReflect.Descriptor instead.
+func (*GetStatsResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_workspaces_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *GetStatsResponse) GetStats() *Stats {
+	if x != nil {
+		return x.Stats
+	}
+	return nil
+}
+
+// Counts of a workspace, from its beginning.
+type Stats struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. Messages from outside that were recorded, plus repeats and conflicts of them: all that were received.
+	ReceivedMessages int64 `protobuf:"varint,1,opt,name=received_messages,json=receivedMessages,proto3" json:"received_messages,omitempty"`
+	// Output only. Messages that are kept: customers', people's and the agents', imported ones included. Markers of Switchboard
+	// itself are not counted.
+	StoredMessages int64 `protobuf:"varint,2,opt,name=stored_messages,json=storedMessages,proto3" json:"stored_messages,omitempty"`
+	// Output only. Repeats of known messages, which changed nothing.
+	DuplicateMessages int64 `protobuf:"varint,3,opt,name=duplicate_messages,json=duplicateMessages,proto3" json:"duplicate_messages,omitempty"`
+	// Output only. Messages that came with a known id and another content.
+	ConflictingMessages int64 `protobuf:"varint,4,opt,name=conflicting_messages,json=conflictingMessages,proto3" json:"conflicting_messages,omitempty"`
+	// Output only. Messages that were imported.
+	ImportedMessages int64 `protobuf:"varint,5,opt,name=imported_messages,json=importedMessages,proto3" json:"imported_messages,omitempty"`
+	// Output only. Calls of engines by turns that are closed, and by previews and replays: those that a vendor may ask money for,
+	// as in `Usage.calls`.
+	EngineRequests int64 `protobuf:"varint,6,opt,name=engine_requests,json=engineRequests,proto3" json:"engine_requests,omitempty"`
+	// Output only. Answers that agents committed.
+	Answers int64 `protobuf:"varint,7,opt,name=answers,proto3" json:"answers,omitempty"`
+	// Output only. Messages that their receivers took, answers and people's alike; one that goes out in pieces counts once for
+	// each.
+	DeliveredMessages int64 `protobuf:"varint,8,opt,name=delivered_messages,json=deliveredMessages,proto3" json:"delivered_messages,omitempty"`
+	// Output only. Errors: turns that failed, deliveries that are dead, calls that could not be understood.
+	Errors int64 `protobuf:"varint,9,opt,name=errors,proto3" json:"errors,omitempty"`
+	// Output only. Turns that failed for good.
+	FailedTurns int64 `protobuf:"varint,10,opt,name=failed_turns,json=failedTurns,proto3" json:"failed_turns,omitempty"`
+	// Output only. Deliveries that were given up.
+	DeadDeliveries int64 `protobuf:"varint,11,opt,name=dead_deliveries,json=deadDeliveries,proto3" json:"dead_deliveries,omitempty"`
+	// Output only. Inbound webhooks that could not be understood.
+	QuarantinedWebhooks int64 `protobuf:"varint,12,opt,name=quarantined_webhooks,json=quarantinedWebhooks,proto3" json:"quarantined_webhooks,omitempty"`
+	// Output only. Dialogues that began.
+	Dialogues int64 `protobuf:"varint,13,opt,name=dialogues,proto3" json:"dialogues,omitempty"`
+	// Output only. Contacts that were made.
+	Contacts int64 `protobuf:"varint,14,opt,name=contacts,proto3" json:"contacts,omitempty"`
+	// Output only. When the server process that answers was started.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// Output only. How long that process has been running.
+	Uptime        *durationpb.Duration `protobuf:"bytes,16,opt,name=uptime,proto3" json:"uptime,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Stats) Reset() {
+	*x = Stats{}
+	mi := &file_switchboard_v1_workspaces_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Stats) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Stats) ProtoMessage() {}
+
+func (x *Stats) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_workspaces_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Stats.ProtoReflect.Descriptor instead.
+func (*Stats) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_workspaces_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Stats) GetReceivedMessages() int64 {
+	if x != nil {
+		return x.ReceivedMessages
+	}
+	return 0
+}
+
+func (x *Stats) GetStoredMessages() int64 {
+	if x != nil {
+		return x.StoredMessages
+	}
+	return 0
+}
+
+func (x *Stats) GetDuplicateMessages() int64 {
+	if x != nil {
+		return x.DuplicateMessages
+	}
+	return 0
+}
+
+func (x *Stats) GetConflictingMessages() int64 {
+	if x != nil {
+		return x.ConflictingMessages
+	}
+	return 0
+}
+
+func (x *Stats) GetImportedMessages() int64 {
+	if x != nil {
+		return x.ImportedMessages
+	}
+	return 0
+}
+
+func (x *Stats) GetEngineRequests() int64 {
+	if x != nil {
+		return x.EngineRequests
+	}
+	return 0
+}
+
+func (x *Stats) GetAnswers() int64 {
+	if x != nil {
+		return x.Answers
+	}
+	return 0
+}
+
+func (x *Stats) GetDeliveredMessages() int64 {
+	if x != nil {
+		return x.DeliveredMessages
+	}
+	return 0
+}
+
+func (x *Stats) GetErrors() int64 {
+	if x != nil {
+		return x.Errors
+	}
+	return 0
+}
+
+func (x *Stats) GetFailedTurns() int64 {
+	if x != nil {
+		return x.FailedTurns
+	}
+	return 0
+}
+
+func (x *Stats) GetDeadDeliveries() int64 {
+	if x != nil {
+		return x.DeadDeliveries
+	}
+	return 0
+}
+
+func (x *Stats) GetQuarantinedWebhooks() int64 {
+	if x != nil {
+		return x.QuarantinedWebhooks
+	}
+	return 0
+}
+
+func (x *Stats) GetDialogues() int64 {
+	if x != nil {
+		return x.Dialogues
+	}
+	return 0
+}
+
+func (x *Stats) GetContacts() int64 {
+	if x != nil {
+		return x.Contacts
+	}
+	return 0
+}
+
+func (x *Stats) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *Stats) GetUptime() *durationpb.Duration {
+	if x != nil {
+		return x.Uptime
+	}
+	return nil
+}
+
 var File_switchboard_v1_workspaces_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_workspaces_proto_rawDesc = "" +
 	"\n" +
-	"\x1fswitchboard/v1/workspaces.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\"\xea\x01\n" +
+	"\x1fswitchboard/v1/workspaces.proto\x12\x0eswitchboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\"\xea\x01\n" +
 	"\tWorkspace\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12;\n" +
@@ -1114,7 +1391,30 @@ const file_switchboard_v1_workspaces_proto_rawDesc = "" +
 	"\fworkspace_id\x18\x01 \x01(\tR\vworkspaceId\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"G\n" +
 	"\x14RevokeApiKeyResponse\x12/\n" +
-	"\aapi_key\x18\x01 \x01(\v2\x16.switchboard.v1.ApiKeyR\x06apiKey2\x89\x06\n" +
+	"\aapi_key\x18\x01 \x01(\v2\x16.switchboard.v1.ApiKeyR\x06apiKey\"4\n" +
+	"\x0fGetStatsRequest\x12!\n" +
+	"\fworkspace_id\x18\x01 \x01(\tR\vworkspaceId\"?\n" +
+	"\x10GetStatsResponse\x12+\n" +
+	"\x05stats\x18\x01 \x01(\v2\x15.switchboard.v1.StatsR\x05stats\"\x9d\x05\n" +
+	"\x05Stats\x12+\n" +
+	"\x11received_messages\x18\x01 \x01(\x03R\x10receivedMessages\x12'\n" +
+	"\x0fstored_messages\x18\x02 \x01(\x03R\x0estoredMessages\x12-\n" +
+	"\x12duplicate_messages\x18\x03 \x01(\x03R\x11duplicateMessages\x121\n" +
+	"\x14conflicting_messages\x18\x04 \x01(\x03R\x13conflictingMessages\x12+\n" +
+	"\x11imported_messages\x18\x05 \x01(\x03R\x10importedMessages\x12'\n" +
+	"\x0fengine_requests\x18\x06 \x01(\x03R\x0eengineRequests\x12\x18\n" +
+	"\aanswers\x18\a \x01(\x03R\aanswers\x12-\n" +
+	"\x12delivered_messages\x18\b \x01(\x03R\x11deliveredMessages\x12\x16\n" +
+	"\x06errors\x18\t \x01(\x03R\x06errors\x12!\n" +
+	"\ffailed_turns\x18\n" +
+	" \x01(\x03R\vfailedTurns\x12'\n" +
+	"\x0fdead_deliveries\x18\v \x01(\x03R\x0edeadDeliveries\x121\n" +
+	"\x14quarantined_webhooks\x18\f \x01(\x03R\x13quarantinedWebhooks\x12\x1c\n" +
+	"\tdialogues\x18\r \x01(\x03R\tdialogues\x12\x1a\n" +
+	"\bcontacts\x18\x0e \x01(\x03R\bcontacts\x129\n" +
+	"\n" +
+	"start_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x121\n" +
+	"\x06uptime\x18\x10 \x01(\v2\x19.google.protobuf.DurationR\x06uptime2\xd8\x06\n" +
 	"\x11WorkspacesService\x12b\n" +
 	"\x0fCreateWorkspace\x12&.switchboard.v1.CreateWorkspaceRequest\x1a'.switchboard.v1.CreateWorkspaceResponse\x12Y\n" +
 	"\fGetWorkspace\x12#.switchboard.v1.GetWorkspaceRequest\x1a$.switchboard.v1.GetWorkspaceResponse\x12_\n" +
@@ -1123,7 +1423,8 @@ const file_switchboard_v1_workspaces_proto_rawDesc = "" +
 	"\x0fDeleteWorkspace\x12&.switchboard.v1.DeleteWorkspaceRequest\x1a'.switchboard.v1.DeleteWorkspaceResponse\x12Y\n" +
 	"\fCreateApiKey\x12#.switchboard.v1.CreateApiKeyRequest\x1a$.switchboard.v1.CreateApiKeyResponse\x12V\n" +
 	"\vListApiKeys\x12\".switchboard.v1.ListApiKeysRequest\x1a#.switchboard.v1.ListApiKeysResponse\x12Y\n" +
-	"\fRevokeApiKey\x12#.switchboard.v1.RevokeApiKeyRequest\x1a$.switchboard.v1.RevokeApiKeyResponseB\xb7\x01\n" +
+	"\fRevokeApiKey\x12#.switchboard.v1.RevokeApiKeyRequest\x1a$.switchboard.v1.RevokeApiKeyResponse\x12M\n" +
+	"\bGetStats\x12\x1f.switchboard.v1.GetStatsRequest\x1a .switchboard.v1.GetStatsResponseB\xb7\x01\n" +
 	"\x12com.switchboard.v1B\x0fWorkspacesProtoP\x01Z7switchboard.dev/sdk/go/gen/switchboard/v1;switchboardv1\xa2\x02\x03SXX\xaa\x02\x0eSwitchboard.V1\xca\x02\x0eSwitchboard\\V1\xe2\x02\x1aSwitchboard\\V1\\GPBMetadata\xea\x02\x0fSwitchboard::V1b\x06proto3"
 
 var (
@@ -1138,7 +1439,7 @@ func file_switchboard_v1_workspaces_proto_rawDescGZIP() []byte {
 	return file_switchboard_v1_workspaces_proto_rawDescData
 }
 
-var file_switchboard_v1_workspaces_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_switchboard_v1_workspaces_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_switchboard_v1_workspaces_proto_goTypes = []any{
 	(*Workspace)(nil),               // 0: switchboard.v1.Workspace
 	(*ApiKey)(nil),                  // 1: switchboard.v1.ApiKey
@@ -1158,49 +1459,58 @@ var file_switchboard_v1_workspaces_proto_goTypes = []any{
 	(*ListApiKeysResponse)(nil),     // 15: switchboard.v1.ListApiKeysResponse
 	(*RevokeApiKeyRequest)(nil),     // 16: switchboard.v1.RevokeApiKeyRequest
 	(*RevokeApiKeyResponse)(nil),    // 17: switchboard.v1.RevokeApiKeyResponse
-	(*timestamppb.Timestamp)(nil),   // 18: google.protobuf.Timestamp
-	(*Budget)(nil),                  // 19: switchboard.v1.Budget
-	(*fieldmaskpb.FieldMask)(nil),   // 20: google.protobuf.FieldMask
+	(*GetStatsRequest)(nil),         // 18: switchboard.v1.GetStatsRequest
+	(*GetStatsResponse)(nil),        // 19: switchboard.v1.GetStatsResponse
+	(*Stats)(nil),                   // 20: switchboard.v1.Stats
+	(*timestamppb.Timestamp)(nil),   // 21: google.protobuf.Timestamp
+	(*Budget)(nil),                  // 22: switchboard.v1.Budget
+	(*fieldmaskpb.FieldMask)(nil),   // 23: google.protobuf.FieldMask
+	(*durationpb.Duration)(nil),     // 24: google.protobuf.Duration
 }
 var file_switchboard_v1_workspaces_proto_depIdxs = []int32{
-	18, // 0: switchboard.v1.Workspace.create_time:type_name -> google.protobuf.Timestamp
-	18, // 1: switchboard.v1.Workspace.update_time:type_name -> google.protobuf.Timestamp
-	19, // 2: switchboard.v1.Workspace.budgets:type_name -> switchboard.v1.Budget
-	18, // 3: switchboard.v1.ApiKey.expire_time:type_name -> google.protobuf.Timestamp
-	18, // 4: switchboard.v1.ApiKey.create_time:type_name -> google.protobuf.Timestamp
-	18, // 5: switchboard.v1.ApiKey.revoke_time:type_name -> google.protobuf.Timestamp
+	21, // 0: switchboard.v1.Workspace.create_time:type_name -> google.protobuf.Timestamp
+	21, // 1: switchboard.v1.Workspace.update_time:type_name -> google.protobuf.Timestamp
+	22, // 2: switchboard.v1.Workspace.budgets:type_name -> switchboard.v1.Budget
+	21, // 3: switchboard.v1.ApiKey.expire_time:type_name -> google.protobuf.Timestamp
+	21, // 4: switchboard.v1.ApiKey.create_time:type_name -> google.protobuf.Timestamp
+	21, // 5: switchboard.v1.ApiKey.revoke_time:type_name -> google.protobuf.Timestamp
 	0,  // 6: switchboard.v1.CreateWorkspaceRequest.workspace:type_name -> switchboard.v1.Workspace
 	0,  // 7: switchboard.v1.CreateWorkspaceResponse.workspace:type_name -> switchboard.v1.Workspace
 	0,  // 8: switchboard.v1.GetWorkspaceResponse.workspace:type_name -> switchboard.v1.Workspace
 	0,  // 9: switchboard.v1.ListWorkspacesResponse.workspaces:type_name -> switchboard.v1.Workspace
 	0,  // 10: switchboard.v1.UpdateWorkspaceRequest.workspace:type_name -> switchboard.v1.Workspace
-	20, // 11: switchboard.v1.UpdateWorkspaceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	23, // 11: switchboard.v1.UpdateWorkspaceRequest.update_mask:type_name -> google.protobuf.FieldMask
 	0,  // 12: switchboard.v1.UpdateWorkspaceResponse.workspace:type_name -> switchboard.v1.Workspace
 	1,  // 13: switchboard.v1.CreateApiKeyRequest.api_key:type_name -> switchboard.v1.ApiKey
 	1,  // 14: switchboard.v1.CreateApiKeyResponse.api_key:type_name -> switchboard.v1.ApiKey
 	1,  // 15: switchboard.v1.ListApiKeysResponse.api_keys:type_name -> switchboard.v1.ApiKey
 	1,  // 16: switchboard.v1.RevokeApiKeyResponse.api_key:type_name -> switchboard.v1.ApiKey
-	2,  // 17: switchboard.v1.WorkspacesService.CreateWorkspace:input_type -> switchboard.v1.CreateWorkspaceRequest
-	4,  // 18: switchboard.v1.WorkspacesService.GetWorkspace:input_type -> switchboard.v1.GetWorkspaceRequest
-	6,  // 19: switchboard.v1.WorkspacesService.ListWorkspaces:input_type -> switchboard.v1.ListWorkspacesRequest
-	8,  // 20: switchboard.v1.WorkspacesService.UpdateWorkspace:input_type -> switchboard.v1.UpdateWorkspaceRequest
-	10, // 21: switchboard.v1.WorkspacesService.DeleteWorkspace:input_type -> switchboard.v1.DeleteWorkspaceRequest
-	12, // 22: switchboard.v1.WorkspacesService.CreateApiKey:input_type -> switchboard.v1.CreateApiKeyRequest
-	14, // 23: switchboard.v1.WorkspacesService.ListApiKeys:input_type -> switchboard.v1.ListApiKeysRequest
-	16, // 24: switchboard.v1.WorkspacesService.RevokeApiKey:input_type -> switchboard.v1.RevokeApiKeyRequest
-	3,  // 25: switchboard.v1.WorkspacesService.CreateWorkspace:output_type -> switchboard.v1.CreateWorkspaceResponse
-	5,  // 26: switchboard.v1.WorkspacesService.GetWorkspace:output_type -> switchboard.v1.GetWorkspaceResponse
-	7,  // 27: switchboard.v1.WorkspacesService.ListWorkspaces:output_type -> switchboard.v1.ListWorkspacesResponse
-	9,  // 28: switchboard.v1.WorkspacesService.UpdateWorkspace:output_type -> switchboard.v1.UpdateWorkspaceResponse
-	11, // 29: switchboard.v1.WorkspacesService.DeleteWorkspace:output_type -> switchboard.v1.DeleteWorkspaceResponse
-	13, // 30: switchboard.v1.WorkspacesService.CreateApiKey:output_type -> switchboard.v1.CreateApiKeyResponse
-	15, // 31: switchboard.v1.WorkspacesService.ListApiKeys:output_type -> switchboard.v1.ListApiKeysResponse
-	17, // 32: switchboard.v1.WorkspacesService.RevokeApiKey:output_type -> switchboard.v1.RevokeApiKeyResponse
-	25, // [25:33] is the sub-list for method output_type
-	17, // [17:25] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	20, // 17: switchboard.v1.GetStatsResponse.stats:type_name -> switchboard.v1.Stats
+	21, // 18: switchboard.v1.Stats.start_time:type_name -> google.protobuf.Timestamp
+	24, // 19: switchboard.v1.Stats.uptime:type_name -> google.protobuf.Duration
+	2,  // 20: switchboard.v1.WorkspacesService.CreateWorkspace:input_type -> switchboard.v1.CreateWorkspaceRequest
+	4,  // 21: switchboard.v1.WorkspacesService.GetWorkspace:input_type -> switchboard.v1.GetWorkspaceRequest
+	6,  // 22: switchboard.v1.WorkspacesService.ListWorkspaces:input_type -> switchboard.v1.ListWorkspacesRequest
+	8,  // 23: switchboard.v1.WorkspacesService.UpdateWorkspace:input_type -> switchboard.v1.UpdateWorkspaceRequest
+	10, // 24: switchboard.v1.WorkspacesService.DeleteWorkspace:input_type -> switchboard.v1.DeleteWorkspaceRequest
+	12, // 25: switchboard.v1.WorkspacesService.CreateApiKey:input_type -> switchboard.v1.CreateApiKeyRequest
+	14, // 26: switchboard.v1.WorkspacesService.ListApiKeys:input_type -> switchboard.v1.ListApiKeysRequest
+	16, // 27: switchboard.v1.WorkspacesService.RevokeApiKey:input_type -> switchboard.v1.RevokeApiKeyRequest
+	18, // 28: switchboard.v1.WorkspacesService.GetStats:input_type -> switchboard.v1.GetStatsRequest
+	3,  // 29: switchboard.v1.WorkspacesService.CreateWorkspace:output_type -> switchboard.v1.CreateWorkspaceResponse
+	5,  // 30: switchboard.v1.WorkspacesService.GetWorkspace:output_type -> switchboard.v1.GetWorkspaceResponse
+	7,  // 31: switchboard.v1.WorkspacesService.ListWorkspaces:output_type -> switchboard.v1.ListWorkspacesResponse
+	9,  // 32: switchboard.v1.WorkspacesService.UpdateWorkspace:output_type -> switchboard.v1.UpdateWorkspaceResponse
+	11, // 33: switchboard.v1.WorkspacesService.DeleteWorkspace:output_type -> switchboard.v1.DeleteWorkspaceResponse
+	13, // 34: switchboard.v1.WorkspacesService.CreateApiKey:output_type -> switchboard.v1.CreateApiKeyResponse
+	15, // 35: switchboard.v1.WorkspacesService.ListApiKeys:output_type -> switchboard.v1.ListApiKeysResponse
+	17, // 36: switchboard.v1.WorkspacesService.RevokeApiKey:output_type -> switchboard.v1.RevokeApiKeyResponse
+	19, // 37: switchboard.v1.WorkspacesService.GetStats:output_type -> switchboard.v1.GetStatsResponse
+	29, // [29:38] is the sub-list for method output_type
+	20, // [20:29] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_workspaces_proto_init() }
@@ -1215,7 +1525,7 @@ func file_switchboard_v1_workspaces_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_workspaces_proto_rawDesc), len(file_switchboard_v1_workspaces_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

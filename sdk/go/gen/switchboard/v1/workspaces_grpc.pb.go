@@ -27,6 +27,7 @@ const (
 	WorkspacesService_CreateApiKey_FullMethodName    = "/switchboard.v1.WorkspacesService/CreateApiKey"
 	WorkspacesService_ListApiKeys_FullMethodName     = "/switchboard.v1.WorkspacesService/ListApiKeys"
 	WorkspacesService_RevokeApiKey_FullMethodName    = "/switchboard.v1.WorkspacesService/RevokeApiKey"
+	WorkspacesService_GetStats_FullMethodName        = "/switchboard.v1.WorkspacesService/GetStats"
 )
 
 // WorkspacesServiceClient is the client API for WorkspacesService service.
@@ -66,6 +67,10 @@ type WorkspacesServiceClient interface {
 	// Revokes an API key. Every server process refuses it within a second. Revoking twice changes nothing. Needs an
 	// operator key or `workspaces:admin`. Reasons: API_KEY_NOT_FOUND.
 	RevokeApiKey(ctx context.Context, in *RevokeApiKeyRequest, opts ...grpc.CallOption) (*RevokeApiKeyResponse, error)
+	// Tells what a workspace has done so far. Everything is counted, from its first message on, and what retention has deleted
+	// stays counted. A count follows what it counts within a moment, and together they are of one moment. Needs an operator key
+	// or `workspaces:read`. Reasons: WORKSPACE_NOT_FOUND.
+	GetStats(ctx context.Context, in *GetStatsRequest, opts ...grpc.CallOption) (*GetStatsResponse, error)
 }
 
 type workspacesServiceClient struct {
@@ -156,6 +161,16 @@ func (c *workspacesServiceClient) RevokeApiKey(ctx context.Context, in *RevokeAp
 	return out, nil
 }
 
+func (c *workspacesServiceClient) GetStats(ctx context.Context, in *GetStatsRequest, opts ...grpc.CallOption) (*GetStatsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetStatsResponse)
+	err := c.cc.Invoke(ctx, WorkspacesService_GetStats_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // WorkspacesServiceServer is the server API for WorkspacesService service.
 // All implementations must embed UnimplementedWorkspacesServiceServer
 // for forward compatibility.
@@ -193,6 +208,10 @@ type WorkspacesServiceServer interface {
 	// Revokes an API key. Every server process refuses it within a second. Revoking twice changes nothing. Needs an
 	// operator key or `workspaces:admin`. Reasons: API_KEY_NOT_FOUND.
 	RevokeApiKey(context.Context, *RevokeApiKeyRequest) (*RevokeApiKeyResponse, error)
+	// Tells what a workspace has done so far. Everything is counted, from its first message on, and what retention has deleted
+	// stays counted. A count follows what it counts within a moment, and together they are of one moment. Needs an operator key
+	// or `workspaces:read`. Reasons: WORKSPACE_NOT_FOUND.
+	GetStats(context.Context, *GetStatsRequest) (*GetStatsResponse, error)
 	mustEmbedUnimplementedWorkspacesServiceServer()
 }
 
@@ -226,6 +245,9 @@ func (UnimplementedWorkspacesServiceServer) ListApiKeys(context.Context, *ListAp
 }
 func (UnimplementedWorkspacesServiceServer) RevokeApiKey(context.Context, *RevokeApiKeyRequest) (*RevokeApiKeyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RevokeApiKey not implemented")
+}
+func (UnimplementedWorkspacesServiceServer) GetStats(context.Context, *GetStatsRequest) (*GetStatsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetStats not implemented")
 }
 func (UnimplementedWorkspacesServiceServer) mustEmbedUnimplementedWorkspacesServiceServer() {}
 func (UnimplementedWorkspacesServiceServer) testEmbeddedByValue()                           {}
@@ -392,6 +414,24 @@ func _WorkspacesService_RevokeApiKey_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _WorkspacesService_GetStats_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetStatsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkspacesServiceServer).GetStats(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkspacesService_GetStats_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkspacesServiceServer).GetStats(ctx, req.(*GetStatsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // WorkspacesService_ServiceDesc is the grpc.ServiceDesc for WorkspacesService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -430,6 +470,10 @@ var WorkspacesService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RevokeApiKey",
 			Handler:    _WorkspacesService_RevokeApiKey_Handler,
+		},
+		{
+			MethodName: "GetStats",
+			Handler:    _WorkspacesService_GetStats_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

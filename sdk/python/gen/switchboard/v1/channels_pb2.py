@@ -23,57 +23,67 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from switchboard.v1 import common_pb2 as switchboard_dot_v1_dot_common__pb2
+from switchboard.v1 import integrations_pb2 as switchboard_dot_v1_dot_integrations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dswitchboard/v1/channels.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\"\xab\x02\n\x07\x43hannel\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12\x0e\n\x06vendor\x18\x04 \x01(\t\x12\x0b\n\x03url\x18\x05 \x01(\t\x12\x13\n\x06\x61\x63tive\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\x14\n\x0ctoken_suffix\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x0f\x64\x65livery_policy\x18\n \x01(\x0b\x32\x1e.switchboard.v1.DeliveryPolicyB\t\n\x07_active\"\xa9\x02\n\x0e\x44\x65liveryPolicy\x12\x32\n\tuncertain\x18\x01 \x01(\x0e\x32\x1f.switchboard.v1.UncertainPolicy\x12\x1b\n\x0emax_per_second\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nloop_limit\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x19\n\x0chourly_limit\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12/\n\x0bquiet_hours\x18\x05 \x01(\x0b\x32\x1a.switchboard.v1.QuietHours\x12\x1b\n\x0emax_text_chars\x18\x06 \x01(\x05H\x03\x88\x01\x01\x42\x11\n\x0f_max_per_secondB\r\n\x0b_loop_limitB\x0f\n\r_hourly_limitB\x11\n\x0f_max_text_chars\";\n\nQuietHours\x12\r\n\x05start\x18\x01 \x01(\t\x12\x0b\n\x03\x65nd\x18\x02 \x01(\t\x12\x11\n\ttime_zone\x18\x03 \x01(\t\"T\n\x14\x43reateChannelRequest\x12(\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x17.switchboard.v1.Channel\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"h\n\x15\x43reateChannelResponse\x12(\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x17.switchboard.v1.Channel\x12\r\n\x05token\x18\x02 \x01(\t\x12\x16\n\x0esigning_secret\x18\x03 \x01(\t\"\x1f\n\x11GetChannelRequest\x12\n\n\x02id\x18\x01 \x01(\t\">\n\x12GetChannelResponse\x12(\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x17.switchboard.v1.Channel\"n\n\x13ListChannelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12\x13\n\x06\x61\x63tive\x18\x04 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_active\"Z\n\x14ListChannelsResponse\x12)\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x17.switchboard.v1.Channel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"q\n\x14UpdateChannelRequest\x12(\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x17.switchboard.v1.Channel\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"A\n\x15UpdateChannelResponse\x12(\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x17.switchboard.v1.Channel\"\"\n\x14\x44\x65leteChannelRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteChannelResponse\"\'\n\x19RotateChannelTokenRequest\x12\n\n\x02id\x18\x01 \x01(\t\"U\n\x1aRotateChannelTokenResponse\x12(\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x17.switchboard.v1.Channel\x12\r\n\x05token\x18\x02 \x01(\t\"/\n!RotateChannelSigningSecretRequest\x12\n\n\x02id\x18\x01 \x01(\t\"f\n\"RotateChannelSigningSecretResponse\x12(\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x17.switchboard.v1.Channel\x12\x16\n\x0esigning_secret\x18\x02 \x01(\t\"N\n\x19GetChannelDialogueRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"`\n\x1aGetChannelDialogueResponse\x12)\n\x08messages\x18\x01 \x03(\x0b\x32\x17.switchboard.v1.Message\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*k\n\x0fUncertainPolicy\x12 \n\x1cUNCERTAIN_POLICY_UNSPECIFIED\x10\x00\x12\x1b\n\x17UNCERTAIN_POLICY_RESEND\x10\x01\x12\x19\n\x15UNCERTAIN_POLICY_HOLD\x10\x02\x32\xbb\x06\n\x0f\x43hannelsService\x12\\\n\rCreateChannel\x12$.switchboard.v1.CreateChannelRequest\x1a%.switchboard.v1.CreateChannelResponse\x12S\n\nGetChannel\x12!.switchboard.v1.GetChannelRequest\x1a\".switchboard.v1.GetChannelResponse\x12Y\n\x0cListChannels\x12#.switchboard.v1.ListChannelsRequest\x1a$.switchboard.v1.ListChannelsResponse\x12\\\n\rUpdateChannel\x12$.switchboard.v1.UpdateChannelRequest\x1a%.switchboard.v1.UpdateChannelResponse\x12\\\n\rDeleteChannel\x12$.switchboard.v1.DeleteChannelRequest\x1a%.switchboard.v1.DeleteChannelResponse\x12k\n\x12RotateChannelToken\x12).switchboard.v1.RotateChannelTokenRequest\x1a*.switchboard.v1.RotateChannelTokenResponse\x12\x83\x01\n\x1aRotateChannelSigningSecret\x12\x31.switchboard.v1.RotateChannelSigningSecretRequest\x1a\x32.switchboard.v1.RotateChannelSigningSecretResponse\x12k\n\x12GetChannelDialogue\x12).switchboard.v1.GetChannelDialogueRequest\x1a*.switchboard.v1.GetChannelDialogueResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dswitchboard/v1/channels.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\x1a!switchboard/v1/integrations.proto\"\xee\x02\n\x07\x43hannel\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12\x0e\n\x06vendor\x18\x04 \x01(\t\x12\x0b\n\x03url\x18\x05 \x01(\t\x12\x13\n\x06\x61\x63tive\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\x14\n\x0ctoken_suffix\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x0f\x64\x65livery_policy\x18\n \x01(\x0b\x32\x1e.switchboard.v1.DeliveryPolicy\x12\x16\n\x0eintegration_id\x18\x14 \x01(\t\x12)\n\x08settings\x18\x15 \x01(\x0b\x32\x17.google.protobuf.StructB\t\n\x07_active\"\xa9\x02\n\x0e\x44\x65liveryPolicy\x12\x32\n\tuncertain\x18\x01 \x01(\x0e\x32\x1f.switchboard.v1.UncertainPolicy\x12\x1b\n\x0emax_per_second\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nloop_limit\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x19\n\x0chourly_limit\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12/\n\x0bquiet_hours\x18\x05 \x01(\x0b\x32\x1a.switchboard.v1.QuietHours\x12\x1b\n\x0emax_text_chars\x18\x06 \x01(\x05H\x03\x88\x01\x01\x42\x11\n\x0f_max_per_secondB\r\n\x0b_loop_limitB\x0f\n\r_hourly_limitB\x11\n\x0f_max_text_chars\";\n\nQuietHours\x12\r\n\x05start\x18\x01 \x01(\t\x12\x0b\n\x03\x65nd\x18\x02 \x01(\t\x12\x11\n\ttime_zone\x18\x03 \x01(\t\"T\n\x14\x43reateChannelRequest\x12(\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x17.switchboard.v1.Channel\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"}\n\x15\x43reateChannelResponse\x12(\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x17.switchboard.v1.Channel\x12\r\n\x05token\x18\x02 \x01(\t\x12\x16\n\x0esigning_secret\x18\x03 \x01(\t\x12\x13\n\x0bhook_secret\x18\x14 \x01(\t\"\x1f\n\x11GetChannelRequest\x12\n\n\x02id\x18\x01 \x01(\t\">\n\x12GetChannelResponse\x12(\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x17.switchboard.v1.Channel\"n\n\x13ListChannelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12\x13\n\x06\x61\x63tive\x18\x04 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_active\"Z\n\x14ListChannelsResponse\x12)\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x17.switchboard.v1.Channel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"q\n\x14UpdateChannelRequest\x12(\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x17.switchboard.v1.Channel\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"A\n\x15UpdateChannelResponse\x12(\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x17.switchboard.v1.Channel\"\"\n\x14\x44\x65leteChannelRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteChannelResponse\"\'\n\x19RotateChannelTokenRequest\x12\n\n\x02id\x18\x01 \x01(\t\"U\n\x1aRotateChannelTokenResponse\x12(\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x17.switchboard.v1.Channel\x12\r\n\x05token\x18\x02 \x01(\t\"/\n!RotateChannelSigningSecretRequest\x12\n\n\x02id\x18\x01 \x01(\t\"f\n\"RotateChannelSigningSecretResponse\x12(\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x17.switchboard.v1.Channel\x12\x16\n\x0esigning_secret\x18\x02 \x01(\t\",\n\x1eRotateChannelHookSecretRequest\x12\n\n\x02id\x18\x01 \x01(\t\"`\n\x1fRotateChannelHookSecretResponse\x12(\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x17.switchboard.v1.Channel\x12\x13\n\x0bhook_secret\x18\x02 \x01(\t\"#\n\x15\x43onnectChannelRequest\x12\n\n\x02id\x18\x01 \x01(\t\"l\n\x16\x43onnectChannelResponse\x12(\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x17.switchboard.v1.Channel\x12(\n\x05steps\x18\x02 \x03(\x0b\x32\x19.switchboard.v1.CheckStep\"N\n\x19GetChannelDialogueRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"`\n\x1aGetChannelDialogueResponse\x12)\n\x08messages\x18\x01 \x03(\x0b\x32\x17.switchboard.v1.Message\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*k\n\x0fUncertainPolicy\x12 \n\x1cUNCERTAIN_POLICY_UNSPECIFIED\x10\x00\x12\x1b\n\x17UNCERTAIN_POLICY_RESEND\x10\x01\x12\x19\n\x15UNCERTAIN_POLICY_HOLD\x10\x02\x32\x98\x08\n\x0f\x43hannelsService\x12\\\n\rCreateChannel\x12$.switchboard.v1.CreateChannelRequest\x1a%.switchboard.v1.CreateChannelResponse\x12S\n\nGetChannel\x12!.switchboard.v1.GetChannelRequest\x1a\".switchboard.v1.GetChannelResponse\x12Y\n\x0cListChannels\x12#.switchboard.v1.ListChannelsRequest\x1a$.switchboard.v1.ListChannelsResponse\x12\\\n\rUpdateChannel\x12$.switchboard.v1.UpdateChannelRequest\x1a%.switchboard.v1.UpdateChannelResponse\x12\\\n\rDeleteChannel\x12$.switchboard.v1.DeleteChannelRequest\x1a%.switchboard.v1.DeleteChannelResponse\x12k\n\x12RotateChannelToken\x12).switchboard.v1.RotateChannelTokenRequest\x1a*.switchboard.v1.RotateChannelTokenResponse\x12\x83\x01\n\x1aRotateChannelSigningSecret\x12\x31.switchboard.v1.RotateChannelSigningSecretRequest\x1a\x32.switchboard.v1.RotateChannelSigningSecretResponse\x12z\n\x17RotateChannelHookSecret\x12..switchboard.v1.RotateChannelHookSecretRequest\x1a/.switchboard.v1.RotateChannelHookSecretResponse\x12_\n\x0e\x43onnectChannel\x12%.switchboard.v1.ConnectChannelRequest\x1a&.switchboard.v1.ConnectChannelResponse\x12k\n\x12GetChannelDialogue\x12).switchboard.v1.GetChannelDialogueRequest\x1a*.switchboard.v1.GetChannelDialogueResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'switchboard.v1.channels_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_UNCERTAINPOLICY']._serialized_start=2003
-  _globals['_UNCERTAINPOLICY']._serialized_end=2110
-  _globals['_CHANNEL']._serialized_start=146
-  _globals['_CHANNEL']._serialized_end=445
-  _globals['_DELIVERYPOLICY']._serialized_start=448
-  _globals['_DELIVERYPOLICY']._serialized_end=745
-  _globals['_QUIETHOURS']._serialized_start=747
-  _globals['_QUIETHOURS']._serialized_end=806
-  _globals['_CREATECHANNELREQUEST']._serialized_start=808
-  _globals['_CREATECHANNELREQUEST']._serialized_end=892
-  _globals['_CREATECHANNELRESPONSE']._serialized_start=894
-  _globals['_CREATECHANNELRESPONSE']._serialized_end=998
-  _globals['_GETCHANNELREQUEST']._serialized_start=1000
-  _globals['_GETCHANNELREQUEST']._serialized_end=1031
-  _globals['_GETCHANNELRESPONSE']._serialized_start=1033
-  _globals['_GETCHANNELRESPONSE']._serialized_end=1095
-  _globals['_LISTCHANNELSREQUEST']._serialized_start=1097
-  _globals['_LISTCHANNELSREQUEST']._serialized_end=1207
-  _globals['_LISTCHANNELSRESPONSE']._serialized_start=1209
-  _globals['_LISTCHANNELSRESPONSE']._serialized_end=1299
-  _globals['_UPDATECHANNELREQUEST']._serialized_start=1301
-  _globals['_UPDATECHANNELREQUEST']._serialized_end=1414
-  _globals['_UPDATECHANNELRESPONSE']._serialized_start=1416
-  _globals['_UPDATECHANNELRESPONSE']._serialized_end=1481
-  _globals['_DELETECHANNELREQUEST']._serialized_start=1483
-  _globals['_DELETECHANNELREQUEST']._serialized_end=1517
-  _globals['_DELETECHANNELRESPONSE']._serialized_start=1519
-  _globals['_DELETECHANNELRESPONSE']._serialized_end=1542
-  _globals['_ROTATECHANNELTOKENREQUEST']._serialized_start=1544
-  _globals['_ROTATECHANNELTOKENREQUEST']._serialized_end=1583
-  _globals['_ROTATECHANNELTOKENRESPONSE']._serialized_start=1585
-  _globals['_ROTATECHANNELTOKENRESPONSE']._serialized_end=1670
-  _globals['_ROTATECHANNELSIGNINGSECRETREQUEST']._serialized_start=1672
-  _globals['_ROTATECHANNELSIGNINGSECRETREQUEST']._serialized_end=1719
-  _globals['_ROTATECHANNELSIGNINGSECRETRESPONSE']._serialized_start=1721
-  _globals['_ROTATECHANNELSIGNINGSECRETRESPONSE']._serialized_end=1823
-  _globals['_GETCHANNELDIALOGUEREQUEST']._serialized_start=1825
-  _globals['_GETCHANNELDIALOGUEREQUEST']._serialized_end=1903
-  _globals['_GETCHANNELDIALOGUERESPONSE']._serialized_start=1905
-  _globals['_GETCHANNELDIALOGUERESPONSE']._serialized_end=2001
-  _globals['_CHANNELSSERVICE']._serialized_start=2113
-  _globals['_CHANNELSSERVICE']._serialized_end=2940
+  _globals['_UNCERTAINPOLICY']._serialized_start=2447
+  _globals['_UNCERTAINPOLICY']._serialized_end=2554
+  _globals['_CHANNEL']._serialized_start=211
+  _globals['_CHANNEL']._serialized_end=577
+  _globals['_DELIVERYPOLICY']._serialized_start=580
+  _globals['_DELIVERYPOLICY']._serialized_end=877
+  _globals['_QUIETHOURS']._serialized_start=879
+  _globals['_QUIETHOURS']._serialized_end=938
+  _globals['_CREATECHANNELREQUEST']._serialized_start=940
+  _globals['_CREATECHANNELREQUEST']._serialized_end=1024
+  _globals['_CREATECHANNELRESPONSE']._serialized_start=1026
+  _globals['_CREATECHANNELRESPONSE']._serialized_end=1151
+  _globals['_GETCHANNELREQUEST']._serialized_start=1153
+  _globals['_GETCHANNELREQUEST']._serialized_end=1184
+  _globals['_GETCHANNELRESPONSE']._serialized_start=1186
+  _globals['_GETCHANNELRESPONSE']._serialized_end=1248
+  _globals['_LISTCHANNELSREQUEST']._serialized_start=1250
+  _globals['_LISTCHANNELSREQUEST']._serialized_end=1360
+  _globals['_LISTCHANNELSRESPONSE']._serialized_start=1362
+  _globals['_LISTCHANNELSRESPONSE']._serialized_end=1452
+  _globals['_UPDATECHANNELREQUEST']._serialized_start=1454
+  _globals['_UPDATECHANNELREQUEST']._serialized_end=1567
+  _globals['_UPDATECHANNELRESPONSE']._serialized_start=1569
+  _globals['_UPDATECHANNELRESPONSE']._serialized_end=1634
+  _globals['_DELETECHANNELREQUEST']._serialized_start=1636
+  _globals['_DELETECHANNELREQUEST']._serialized_end=1670
+  _globals['_DELETECHANNELRESPONSE']._serialized_start=1672
+  _globals['_DELETECHANNELRESPONSE']._serialized_end=1695
+  _globals['_ROTATECHANNELTOKENREQUEST']._serialized_start=1697
+  _globals['_ROTATECHANNELTOKENREQUEST']._serialized_end=1736
+  _globals['_ROTATECHANNELTOKENRESPONSE']._serialized_start=1738
+  _globals['_ROTATECHANNELTOKENRESPONSE']._serialized_end=1823
+  _globals['_ROTATECHANNELSIGNINGSECRETREQUEST']._serialized_start=1825
+  _globals['_ROTATECHANNELSIGNINGSECRETREQUEST']._serialized_end=1872
+  _globals['_ROTATECHANNELSIGNINGSECRETRESPONSE']._serialized_start=1874
+  _globals['_ROTATECHANNELSIGNINGSECRETRESPONSE']._serialized_end=1976
+  _globals['_ROTATECHANNELHOOKSECRETREQUEST']._serialized_start=1978
+  _globals['_ROTATECHANNELHOOKSECRETREQUEST']._serialized_end=2022
+  _globals['_ROTATECHANNELHOOKSECRETRESPONSE']._serialized_start=2024
+  _globals['_ROTATECHANNELHOOKSECRETRESPONSE']._serialized_end=2120
+  _globals['_CONNECTCHANNELREQUEST']._serialized_start=2122
+  _globals['_CONNECTCHANNELREQUEST']._serialized_end=2157
+  _globals['_CONNECTCHANNELRESPONSE']._serialized_start=2159
+  _globals['_CONNECTCHANNELRESPONSE']._serialized_end=2267
+  _globals['_GETCHANNELDIALOGUEREQUEST']._serialized_start=2269
+  _globals['_GETCHANNELDIALOGUEREQUEST']._serialized_end=2347
+  _globals['_GETCHANNELDIALOGUERESPONSE']._serialized_start=2349
+  _globals['_GETCHANNELDIALOGUERESPONSE']._serialized_end=2445
+  _globals['_CHANNELSSERVICE']._serialized_start=2557
+  _globals['_CHANNELSSERVICE']._serialized_end=3605
 # @@protoc_insertion_point(module_scope)

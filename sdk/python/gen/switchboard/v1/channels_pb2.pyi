@@ -1,8 +1,10 @@
 import datetime
 
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from switchboard.v1 import common_pb2 as _common_pb2
+from switchboard.v1 import integrations_pb2 as _integrations_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -22,7 +24,7 @@ UNCERTAIN_POLICY_RESEND: UncertainPolicy
 UNCERTAIN_POLICY_HOLD: UncertainPolicy
 
 class Channel(_message.Message):
-    __slots__ = ("id", "display_name", "agent_id", "vendor", "url", "active", "token_suffix", "create_time", "update_time", "delivery_policy")
+    __slots__ = ("id", "display_name", "agent_id", "vendor", "url", "active", "token_suffix", "create_time", "update_time", "delivery_policy", "integration_id", "settings")
     ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -33,6 +35,8 @@ class Channel(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     DELIVERY_POLICY_FIELD_NUMBER: _ClassVar[int]
+    INTEGRATION_ID_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
     id: str
     display_name: str
     agent_id: str
@@ -43,7 +47,9 @@ class Channel(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     delivery_policy: DeliveryPolicy
-    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., agent_id: _Optional[str] = ..., vendor: _Optional[str] = ..., url: _Optional[str] = ..., active: _Optional[bool] = ..., token_suffix: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delivery_policy: _Optional[_Union[DeliveryPolicy, _Mapping]] = ...) -> None: ...
+    integration_id: str
+    settings: _struct_pb2.Struct
+    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., agent_id: _Optional[str] = ..., vendor: _Optional[str] = ..., url: _Optional[str] = ..., active: _Optional[bool] = ..., token_suffix: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delivery_policy: _Optional[_Union[DeliveryPolicy, _Mapping]] = ..., integration_id: _Optional[str] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class DeliveryPolicy(_message.Message):
     __slots__ = ("uncertain", "max_per_second", "loop_limit", "hourly_limit", "quiet_hours", "max_text_chars")
@@ -80,14 +86,16 @@ class CreateChannelRequest(_message.Message):
     def __init__(self, channel: _Optional[_Union[Channel, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class CreateChannelResponse(_message.Message):
-    __slots__ = ("channel", "token", "signing_secret")
+    __slots__ = ("channel", "token", "signing_secret", "hook_secret")
     CHANNEL_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     SIGNING_SECRET_FIELD_NUMBER: _ClassVar[int]
+    HOOK_SECRET_FIELD_NUMBER: _ClassVar[int]
     channel: Channel
     token: str
     signing_secret: str
-    def __init__(self, channel: _Optional[_Union[Channel, _Mapping]] = ..., token: _Optional[str] = ..., signing_secret: _Optional[str] = ...) -> None: ...
+    hook_secret: str
+    def __init__(self, channel: _Optional[_Union[Channel, _Mapping]] = ..., token: _Optional[str] = ..., signing_secret: _Optional[str] = ..., hook_secret: _Optional[str] = ...) -> None: ...
 
 class GetChannelRequest(_message.Message):
     __slots__ = ("id",)
@@ -172,6 +180,34 @@ class RotateChannelSigningSecretResponse(_message.Message):
     channel: Channel
     signing_secret: str
     def __init__(self, channel: _Optional[_Union[Channel, _Mapping]] = ..., signing_secret: _Optional[str] = ...) -> None: ...
+
+class RotateChannelHookSecretRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class RotateChannelHookSecretResponse(_message.Message):
+    __slots__ = ("channel", "hook_secret")
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    HOOK_SECRET_FIELD_NUMBER: _ClassVar[int]
+    channel: Channel
+    hook_secret: str
+    def __init__(self, channel: _Optional[_Union[Channel, _Mapping]] = ..., hook_secret: _Optional[str] = ...) -> None: ...
+
+class ConnectChannelRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class ConnectChannelResponse(_message.Message):
+    __slots__ = ("channel", "steps")
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    channel: Channel
+    steps: _containers.RepeatedCompositeFieldContainer[_integrations_pb2.CheckStep]
+    def __init__(self, channel: _Optional[_Union[Channel, _Mapping]] = ..., steps: _Optional[_Iterable[_Union[_integrations_pb2.CheckStep, _Mapping]]] = ...) -> None: ...
 
 class GetChannelDialogueRequest(_message.Message):
     __slots__ = ("id", "page_size", "page_token")

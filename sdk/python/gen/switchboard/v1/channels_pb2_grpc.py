@@ -71,6 +71,16 @@ class ChannelsServiceStub:
                 request_serializer=switchboard_dot_v1_dot_channels__pb2.RotateChannelSigningSecretRequest.SerializeToString,
                 response_deserializer=switchboard_dot_v1_dot_channels__pb2.RotateChannelSigningSecretResponse.FromString,
                 _registered_method=True)
+        self.RotateChannelHookSecret = channel.unary_unary(
+                '/switchboard.v1.ChannelsService/RotateChannelHookSecret',
+                request_serializer=switchboard_dot_v1_dot_channels__pb2.RotateChannelHookSecretRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_channels__pb2.RotateChannelHookSecretResponse.FromString,
+                _registered_method=True)
+        self.ConnectChannel = channel.unary_unary(
+                '/switchboard.v1.ChannelsService/ConnectChannel',
+                request_serializer=switchboard_dot_v1_dot_channels__pb2.ConnectChannelRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_channels__pb2.ConnectChannelResponse.FromString,
+                _registered_method=True)
         self.GetChannelDialogue = channel.unary_unary(
                 '/switchboard.v1.ChannelsService/GetChannelDialogue',
                 request_serializer=switchboard_dot_v1_dot_channels__pb2.GetChannelDialogueRequest.SerializeToString,
@@ -85,7 +95,8 @@ class ChannelsServiceServicer:
 
     def CreateChannel(self, request, context):
         """Creates a channel and shows its token and signing secret. With a `request_id`, a repeat within 24 hours answers like
-        the first call. Reasons: FIELD_INVALID, AGENT_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+        the first call. It calls nobody; ConnectChannel does. Reasons: FIELD_INVALID, AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND,
+        TARGET_FORBIDDEN, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,8 +117,8 @@ class ChannelsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateChannel(self, request, context):
-        """Changes the fields named in the mask, all or none. Reasons: CHANNEL_NOT_FOUND, AGENT_NOT_FOUND, FIELD_INVALID,
-        FIELD_MASK_INVALID, TARGET_FORBIDDEN.
+        """Changes the fields named in the mask, all or none. Reasons: CHANNEL_NOT_FOUND, AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND,
+        FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,6 +141,22 @@ class ChannelsServiceServicer:
 
     def RotateChannelSigningSecret(self, request, context):
         """Replaces the secret that signs in both directions, and shows the new one. Reasons: CHANNEL_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateChannelHookSecret(self, request, context):
+        """Replaces the secret in the address that the channel's vendor calls, and shows the new one. The old address is refused from
+        now on, so have ConnectChannel tell the vendor at once. Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConnectChannel(self, request, context):
+        """Has the channel's vendor call us about it: tells it the channel's address, step by step. May be done again at any time.
+        Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING, VENDOR_REFUSED, VENDOR_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -180,6 +207,16 @@ def add_ChannelsServiceServicer_to_server(servicer, server):
                     servicer.RotateChannelSigningSecret,
                     request_deserializer=switchboard_dot_v1_dot_channels__pb2.RotateChannelSigningSecretRequest.FromString,
                     response_serializer=switchboard_dot_v1_dot_channels__pb2.RotateChannelSigningSecretResponse.SerializeToString,
+            ),
+            'RotateChannelHookSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateChannelHookSecret,
+                    request_deserializer=switchboard_dot_v1_dot_channels__pb2.RotateChannelHookSecretRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_channels__pb2.RotateChannelHookSecretResponse.SerializeToString,
+            ),
+            'ConnectChannel': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConnectChannel,
+                    request_deserializer=switchboard_dot_v1_dot_channels__pb2.ConnectChannelRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_channels__pb2.ConnectChannelResponse.SerializeToString,
             ),
             'GetChannelDialogue': grpc.unary_unary_rpc_method_handler(
                     servicer.GetChannelDialogue,
@@ -378,6 +415,60 @@ class ChannelsService:
             '/switchboard.v1.ChannelsService/RotateChannelSigningSecret',
             switchboard_dot_v1_dot_channels__pb2.RotateChannelSigningSecretRequest.SerializeToString,
             switchboard_dot_v1_dot_channels__pb2.RotateChannelSigningSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateChannelHookSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.ChannelsService/RotateChannelHookSecret',
+            switchboard_dot_v1_dot_channels__pb2.RotateChannelHookSecretRequest.SerializeToString,
+            switchboard_dot_v1_dot_channels__pb2.RotateChannelHookSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConnectChannel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.ChannelsService/ConnectChannel',
+            switchboard_dot_v1_dot_channels__pb2.ConnectChannelRequest.SerializeToString,
+            switchboard_dot_v1_dot_channels__pb2.ConnectChannelResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -22,30 +22,33 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bswitchboard/v1/common.proto\x12\x0eswitchboard.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf3\x01\n\x07Message\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ialogue_id\x18\x02 \x01(\t\x12\x0b\n\x03seq\x18\x03 \x01(\x03\x12)\n\x04role\x18\x04 \x01(\x0e\x32\x1b.switchboard.v1.MessageRole\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\x13\n\x0b\x65xternal_id\x18\x06 \x01(\t\x12\x0f\n\x07turn_id\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x05parts\x18\t \x03(\x0b\x32\x1b.switchboard.v1.MessagePart\"d\n\x0bMessagePart\x12&\n\x04kind\x18\x01 \x01(\x0e\x32\x18.switchboard.v1.PartKind\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\"\xfd\x01\n\x05Usage\x12\r\n\x05\x63\x61lls\x18\x01 \x01(\x03\x12\x15\n\runknown_calls\x18\x02 \x01(\x03\x12\x19\n\x0cinput_tokens\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12 \n\x13\x63\x61\x63hed_input_tokens\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x1a\n\routput_tokens\x18\x05 \x01(\x03H\x02\x88\x01\x01\x12\x18\n\x0b\x63ost_micros\x18\x06 \x01(\x03H\x03\x88\x01\x01\x12\x10\n\x08\x63urrency\x18\x07 \x01(\tB\x0f\n\r_input_tokensB\x16\n\x14_cached_input_tokensB\x10\n\x0e_output_tokensB\x0e\n\x0c_cost_micros\"\xa1\x01\n\x06\x42udget\x12*\n\x05scope\x18\x01 \x01(\x0e\x32\x1b.switchboard.v1.BudgetScope\x12,\n\x06period\x18\x02 \x01(\x0e\x32\x1c.switchboard.v1.BudgetPeriod\x12\x12\n\nmax_tokens\x18\x03 \x01(\x03\x12\x17\n\x0fmax_cost_micros\x18\x04 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x05 \x01(\t*\x92\x01\n\x0bMessageRole\x12\x1c\n\x18MESSAGE_ROLE_UNSPECIFIED\x10\x00\x12\x15\n\x11MESSAGE_ROLE_USER\x10\x01\x12\x1a\n\x16MESSAGE_ROLE_ASSISTANT\x10\x02\x12\x19\n\x15MESSAGE_ROLE_EMPLOYEE\x10\x03\x12\x17\n\x13MESSAGE_ROLE_SYSTEM\x10\x04*\x90\x01\n\x08PartKind\x12\x19\n\x15PART_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fPART_KIND_IMAGE\x10\x01\x12\x13\n\x0fPART_KIND_AUDIO\x10\x02\x12\x13\n\x0fPART_KIND_VIDEO\x10\x03\x12\x12\n\x0ePART_KIND_FILE\x10\x04\x12\x16\n\x12PART_KIND_LOCATION\x10\x05*\xab\x01\n\x0b\x42udgetScope\x12\x1c\n\x18\x42UDGET_SCOPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x42UDGET_SCOPE_TURN\x10\x01\x12\x19\n\x15\x42UDGET_SCOPE_DIALOGUE\x10\x02\x12\x18\n\x14\x42UDGET_SCOPE_CONTACT\x10\x03\x12\x16\n\x12\x42UDGET_SCOPE_AGENT\x10\x04\x12\x1a\n\x16\x42UDGET_SCOPE_WORKSPACE\x10\x05*D\n\x0c\x42udgetPeriod\x12\x1d\n\x19\x42UDGET_PERIOD_UNSPECIFIED\x10\x00\x12\x15\n\x11\x42UDGET_PERIOD_DAY\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bswitchboard/v1/common.proto\x12\x0eswitchboard.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcd\x02\n\x07Message\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ialogue_id\x18\x02 \x01(\t\x12\x0b\n\x03seq\x18\x03 \x01(\x03\x12)\n\x04role\x18\x04 \x01(\x0e\x32\x1b.switchboard.v1.MessageRole\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\x13\n\x0b\x65xternal_id\x18\x06 \x01(\t\x12\x0f\n\x07turn_id\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x05parts\x18\t \x03(\x0b\x32\x1b.switchboard.v1.MessagePart\x12)\n\x08metadata\x18\x14 \x01(\x0b\x32\x17.google.protobuf.Struct\x12-\n\tsend_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"h\n\rCrmReferences\x12\x16\n\x0eintegration_id\x18\x01 \x01(\t\x12\x0f\n\x07lead_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12\x1a\n\x12source_external_id\x18\x04 \x01(\t\"d\n\x0bMessagePart\x12&\n\x04kind\x18\x01 \x01(\x0e\x32\x18.switchboard.v1.PartKind\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\"\xfd\x01\n\x05Usage\x12\r\n\x05\x63\x61lls\x18\x01 \x01(\x03\x12\x15\n\runknown_calls\x18\x02 \x01(\x03\x12\x19\n\x0cinput_tokens\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12 \n\x13\x63\x61\x63hed_input_tokens\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x1a\n\routput_tokens\x18\x05 \x01(\x03H\x02\x88\x01\x01\x12\x18\n\x0b\x63ost_micros\x18\x06 \x01(\x03H\x03\x88\x01\x01\x12\x10\n\x08\x63urrency\x18\x07 \x01(\tB\x0f\n\r_input_tokensB\x16\n\x14_cached_input_tokensB\x10\n\x0e_output_tokensB\x0e\n\x0c_cost_micros\"\xa1\x01\n\x06\x42udget\x12*\n\x05scope\x18\x01 \x01(\x0e\x32\x1b.switchboard.v1.BudgetScope\x12,\n\x06period\x18\x02 \x01(\x0e\x32\x1c.switchboard.v1.BudgetPeriod\x12\x12\n\nmax_tokens\x18\x03 \x01(\x03\x12\x17\n\x0fmax_cost_micros\x18\x04 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x05 \x01(\t*\x92\x01\n\x0bMessageRole\x12\x1c\n\x18MESSAGE_ROLE_UNSPECIFIED\x10\x00\x12\x15\n\x11MESSAGE_ROLE_USER\x10\x01\x12\x1a\n\x16MESSAGE_ROLE_ASSISTANT\x10\x02\x12\x19\n\x15MESSAGE_ROLE_EMPLOYEE\x10\x03\x12\x17\n\x13MESSAGE_ROLE_SYSTEM\x10\x04*\x90\x01\n\x08PartKind\x12\x19\n\x15PART_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fPART_KIND_IMAGE\x10\x01\x12\x13\n\x0fPART_KIND_AUDIO\x10\x02\x12\x13\n\x0fPART_KIND_VIDEO\x10\x03\x12\x12\n\x0ePART_KIND_FILE\x10\x04\x12\x16\n\x12PART_KIND_LOCATION\x10\x05*\xab\x01\n\x0b\x42udgetScope\x12\x1c\n\x18\x42UDGET_SCOPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x42UDGET_SCOPE_TURN\x10\x01\x12\x19\n\x15\x42UDGET_SCOPE_DIALOGUE\x10\x02\x12\x18\n\x14\x42UDGET_SCOPE_CONTACT\x10\x03\x12\x16\n\x12\x42UDGET_SCOPE_AGENT\x10\x04\x12\x1a\n\x16\x42UDGET_SCOPE_WORKSPACE\x10\x05*D\n\x0c\x42udgetPeriod\x12\x1d\n\x19\x42UDGET_PERIOD_UNSPECIFIED\x10\x00\x12\x15\n\x11\x42UDGET_PERIOD_DAY\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'switchboard.v1.common_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MESSAGEROLE']._serialized_start=849
-  _globals['_MESSAGEROLE']._serialized_end=995
-  _globals['_PARTKIND']._serialized_start=998
-  _globals['_PARTKIND']._serialized_end=1142
-  _globals['_BUDGETSCOPE']._serialized_start=1145
-  _globals['_BUDGETSCOPE']._serialized_end=1316
-  _globals['_BUDGETPERIOD']._serialized_start=1318
-  _globals['_BUDGETPERIOD']._serialized_end=1386
-  _globals['_MESSAGE']._serialized_start=81
-  _globals['_MESSAGE']._serialized_end=324
-  _globals['_MESSAGEPART']._serialized_start=326
-  _globals['_MESSAGEPART']._serialized_end=426
-  _globals['_USAGE']._serialized_start=429
-  _globals['_USAGE']._serialized_end=682
-  _globals['_BUDGET']._serialized_start=685
-  _globals['_BUDGET']._serialized_end=846
+  _globals['_MESSAGEROLE']._serialized_start=1075
+  _globals['_MESSAGEROLE']._serialized_end=1221
+  _globals['_PARTKIND']._serialized_start=1224
+  _globals['_PARTKIND']._serialized_end=1368
+  _globals['_BUDGETSCOPE']._serialized_start=1371
+  _globals['_BUDGETSCOPE']._serialized_end=1542
+  _globals['_BUDGETPERIOD']._serialized_start=1544
+  _globals['_BUDGETPERIOD']._serialized_end=1612
+  _globals['_MESSAGE']._serialized_start=111
+  _globals['_MESSAGE']._serialized_end=444
+  _globals['_CRMREFERENCES']._serialized_start=446
+  _globals['_CRMREFERENCES']._serialized_end=550
+  _globals['_MESSAGEPART']._serialized_start=552
+  _globals['_MESSAGEPART']._serialized_end=652
+  _globals['_USAGE']._serialized_start=655
+  _globals['_USAGE']._serialized_end=908
+  _globals['_BUDGET']._serialized_start=911
+  _globals['_BUDGET']._serialized_end=1072
 # @@protoc_insertion_point(module_scope)

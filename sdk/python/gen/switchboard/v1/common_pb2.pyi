@@ -1,5 +1,6 @@
 import datetime
 
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -61,7 +62,7 @@ BUDGET_PERIOD_UNSPECIFIED: BudgetPeriod
 BUDGET_PERIOD_DAY: BudgetPeriod
 
 class Message(_message.Message):
-    __slots__ = ("id", "dialogue_id", "seq", "role", "text", "external_id", "turn_id", "create_time", "parts")
+    __slots__ = ("id", "dialogue_id", "seq", "role", "text", "external_id", "turn_id", "create_time", "parts", "metadata", "send_time")
     ID_FIELD_NUMBER: _ClassVar[int]
     DIALOGUE_ID_FIELD_NUMBER: _ClassVar[int]
     SEQ_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +72,8 @@ class Message(_message.Message):
     TURN_ID_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    SEND_TIME_FIELD_NUMBER: _ClassVar[int]
     id: str
     dialogue_id: str
     seq: int
@@ -80,7 +83,21 @@ class Message(_message.Message):
     turn_id: str
     create_time: _timestamp_pb2.Timestamp
     parts: _containers.RepeatedCompositeFieldContainer[MessagePart]
-    def __init__(self, id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., seq: _Optional[int] = ..., role: _Optional[_Union[MessageRole, str]] = ..., text: _Optional[str] = ..., external_id: _Optional[str] = ..., turn_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., parts: _Optional[_Iterable[_Union[MessagePart, _Mapping]]] = ...) -> None: ...
+    metadata: _struct_pb2.Struct
+    send_time: _timestamp_pb2.Timestamp
+    def __init__(self, id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., seq: _Optional[int] = ..., role: _Optional[_Union[MessageRole, str]] = ..., text: _Optional[str] = ..., external_id: _Optional[str] = ..., turn_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., parts: _Optional[_Iterable[_Union[MessagePart, _Mapping]]] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., send_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class CrmReferences(_message.Message):
+    __slots__ = ("integration_id", "lead_id", "contact_id", "source_external_id")
+    INTEGRATION_ID_FIELD_NUMBER: _ClassVar[int]
+    LEAD_ID_FIELD_NUMBER: _ClassVar[int]
+    CONTACT_ID_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_EXTERNAL_ID_FIELD_NUMBER: _ClassVar[int]
+    integration_id: str
+    lead_id: str
+    contact_id: str
+    source_external_id: str
+    def __init__(self, integration_id: _Optional[str] = ..., lead_id: _Optional[str] = ..., contact_id: _Optional[str] = ..., source_external_id: _Optional[str] = ...) -> None: ...
 
 class MessagePart(_message.Message):
     __slots__ = ("kind", "url", "media_type", "name")

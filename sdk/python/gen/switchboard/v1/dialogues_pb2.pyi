@@ -5,6 +5,7 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from switchboard.v1 import common_pb2 as _common_pb2
+from switchboard.v1 import contacts_pb2 as _contacts_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -67,6 +68,14 @@ class ControlHolder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CONTROL_HOLDER_HUMAN: _ClassVar[ControlHolder]
     CONTROL_HOLDER_NOBODY: _ClassVar[ControlHolder]
 
+class DeliveryReceipt(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DELIVERY_RECEIPT_UNSPECIFIED: _ClassVar[DeliveryReceipt]
+    DELIVERY_RECEIPT_SENT: _ClassVar[DeliveryReceipt]
+    DELIVERY_RECEIPT_FAILED: _ClassVar[DeliveryReceipt]
+    DELIVERY_RECEIPT_DELIVERED: _ClassVar[DeliveryReceipt]
+    DELIVERY_RECEIPT_READ: _ClassVar[DeliveryReceipt]
+
 class MessageAuthor(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     MESSAGE_AUTHOR_UNSPECIFIED: _ClassVar[MessageAuthor]
@@ -116,6 +125,11 @@ CONTROL_HOLDER_UNSPECIFIED: ControlHolder
 CONTROL_HOLDER_AGENT: ControlHolder
 CONTROL_HOLDER_HUMAN: ControlHolder
 CONTROL_HOLDER_NOBODY: ControlHolder
+DELIVERY_RECEIPT_UNSPECIFIED: DeliveryReceipt
+DELIVERY_RECEIPT_SENT: DeliveryReceipt
+DELIVERY_RECEIPT_FAILED: DeliveryReceipt
+DELIVERY_RECEIPT_DELIVERED: DeliveryReceipt
+DELIVERY_RECEIPT_READ: DeliveryReceipt
 MESSAGE_AUTHOR_UNSPECIFIED: MessageAuthor
 MESSAGE_AUTHOR_AGENT: MessageAuthor
 MESSAGE_AUTHOR_OPERATOR: MessageAuthor
@@ -127,7 +141,7 @@ DELIVERY_RESOLUTION_RESEND: DeliveryResolution
 DELIVERY_RESOLUTION_DISCARD: DeliveryResolution
 
 class Dialogue(_message.Message):
-    __slots__ = ("id", "channel_id", "chat", "status", "message_count", "attributes", "version", "create_time", "update_time", "control")
+    __slots__ = ("id", "channel_id", "chat", "status", "message_count", "attributes", "version", "create_time", "update_time", "control", "contact_id", "crm")
     ID_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
     CHAT_FIELD_NUMBER: _ClassVar[int]
@@ -138,6 +152,8 @@ class Dialogue(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     CONTROL_FIELD_NUMBER: _ClassVar[int]
+    CONTACT_ID_FIELD_NUMBER: _ClassVar[int]
+    CRM_FIELD_NUMBER: _ClassVar[int]
     id: str
     channel_id: str
     chat: str
@@ -148,7 +164,9 @@ class Dialogue(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     control: Control
-    def __init__(self, id: _Optional[str] = ..., channel_id: _Optional[str] = ..., chat: _Optional[str] = ..., status: _Optional[_Union[DialogueStatus, str]] = ..., message_count: _Optional[int] = ..., attributes: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., version: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., control: _Optional[_Union[Control, _Mapping]] = ...) -> None: ...
+    contact_id: str
+    crm: _common_pb2.CrmReferences
+    def __init__(self, id: _Optional[str] = ..., channel_id: _Optional[str] = ..., chat: _Optional[str] = ..., status: _Optional[_Union[DialogueStatus, str]] = ..., message_count: _Optional[int] = ..., attributes: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., version: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., control: _Optional[_Union[Control, _Mapping]] = ..., contact_id: _Optional[str] = ..., crm: _Optional[_Union[_common_pb2.CrmReferences, _Mapping]] = ...) -> None: ...
 
 class Control(_message.Message):
     __slots__ = ("holder", "since_time", "reason", "by", "return_time")
@@ -213,7 +231,7 @@ class Run(_message.Message):
     def __init__(self, number: _Optional[int] = ..., state: _Optional[_Union[RunState, str]] = ..., error: _Optional[str] = ..., manifest: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ..., prompt_hash: _Optional[str] = ...) -> None: ...
 
 class Delivery(_message.Message):
-    __slots__ = ("id", "dialogue_id", "message_id", "channel_id", "state", "reason", "attempt_count", "next_attempt_time", "attempts", "create_time", "settle_time", "author", "text_from", "text_chars")
+    __slots__ = ("id", "dialogue_id", "message_id", "channel_id", "state", "reason", "attempt_count", "next_attempt_time", "attempts", "create_time", "settle_time", "author", "text_from", "text_chars", "vendor_message_id", "receipt", "receipt_time", "receipt_error", "template")
     ID_FIELD_NUMBER: _ClassVar[int]
     DIALOGUE_ID_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -228,6 +246,11 @@ class Delivery(_message.Message):
     AUTHOR_FIELD_NUMBER: _ClassVar[int]
     TEXT_FROM_FIELD_NUMBER: _ClassVar[int]
     TEXT_CHARS_FIELD_NUMBER: _ClassVar[int]
+    VENDOR_MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_TIME_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_ERROR_FIELD_NUMBER: _ClassVar[int]
+    TEMPLATE_FIELD_NUMBER: _ClassVar[int]
     id: str
     dialogue_id: str
     message_id: str
@@ -242,7 +265,12 @@ class Delivery(_message.Message):
     author: MessageAuthor
     text_from: int
     text_chars: int
-    def __init__(self, id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., message_id: _Optional[str] = ..., channel_id: _Optional[str] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., reason: _Optional[str] = ..., attempt_count: _Optional[int] = ..., next_attempt_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., settle_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., author: _Optional[_Union[MessageAuthor, str]] = ..., text_from: _Optional[int] = ..., text_chars: _Optional[int] = ...) -> None: ...
+    vendor_message_id: str
+    receipt: DeliveryReceipt
+    receipt_time: _timestamp_pb2.Timestamp
+    receipt_error: str
+    template: _struct_pb2.Struct
+    def __init__(self, id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., message_id: _Optional[str] = ..., channel_id: _Optional[str] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., reason: _Optional[str] = ..., attempt_count: _Optional[int] = ..., next_attempt_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., settle_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., author: _Optional[_Union[MessageAuthor, str]] = ..., text_from: _Optional[int] = ..., text_chars: _Optional[int] = ..., vendor_message_id: _Optional[str] = ..., receipt: _Optional[_Union[DeliveryReceipt, str]] = ..., receipt_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., receipt_error: _Optional[str] = ..., template: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class Attempt(_message.Message):
     __slots__ = ("number", "state", "http_status", "error", "response_excerpt", "start_time", "end_time")
@@ -275,16 +303,20 @@ class GetDialogueResponse(_message.Message):
     def __init__(self, dialogue: _Optional[_Union[Dialogue, _Mapping]] = ...) -> None: ...
 
 class ListDialoguesRequest(_message.Message):
-    __slots__ = ("page_size", "page_token", "channel_id", "status")
+    __slots__ = ("page_size", "page_token", "channel_id", "status", "lead_id", "contact_id")
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    LEAD_ID_FIELD_NUMBER: _ClassVar[int]
+    CONTACT_ID_FIELD_NUMBER: _ClassVar[int]
     page_size: int
     page_token: str
     channel_id: str
     status: DialogueStatus
-    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., channel_id: _Optional[str] = ..., status: _Optional[_Union[DialogueStatus, str]] = ...) -> None: ...
+    lead_id: str
+    contact_id: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., channel_id: _Optional[str] = ..., status: _Optional[_Union[DialogueStatus, str]] = ..., lead_id: _Optional[str] = ..., contact_id: _Optional[str] = ...) -> None: ...
 
 class ListDialoguesResponse(_message.Message):
     __slots__ = ("dialogues", "next_page_token")
@@ -401,18 +433,22 @@ class ResolveDeliveryResponse(_message.Message):
     def __init__(self, delivery: _Optional[_Union[Delivery, _Mapping]] = ...) -> None: ...
 
 class SendMessageRequest(_message.Message):
-    __slots__ = ("dialogue_id", "text", "author", "by", "request_id")
+    __slots__ = ("dialogue_id", "text", "author", "by", "request_id", "parts", "template")
     DIALOGUE_ID_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     AUTHOR_FIELD_NUMBER: _ClassVar[int]
     BY_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    TEMPLATE_FIELD_NUMBER: _ClassVar[int]
     dialogue_id: str
     text: str
     author: MessageAuthor
     by: str
     request_id: str
-    def __init__(self, dialogue_id: _Optional[str] = ..., text: _Optional[str] = ..., author: _Optional[_Union[MessageAuthor, str]] = ..., by: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    parts: _containers.RepeatedCompositeFieldContainer[_common_pb2.MessagePart]
+    template: _struct_pb2.Struct
+    def __init__(self, dialogue_id: _Optional[str] = ..., text: _Optional[str] = ..., author: _Optional[_Union[MessageAuthor, str]] = ..., by: _Optional[str] = ..., request_id: _Optional[str] = ..., parts: _Optional[_Iterable[_Union[_common_pb2.MessagePart, _Mapping]]] = ..., template: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class SendMessageResponse(_message.Message):
     __slots__ = ("message", "delivery")
@@ -469,3 +505,83 @@ class UpdateDialogueResponse(_message.Message):
     DIALOGUE_FIELD_NUMBER: _ClassVar[int]
     dialogue: Dialogue
     def __init__(self, dialogue: _Optional[_Union[Dialogue, _Mapping]] = ...) -> None: ...
+
+class ListContactsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token", "contact_id", "external_id")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    CONTACT_ID_FIELD_NUMBER: _ClassVar[int]
+    EXTERNAL_ID_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    contact_id: str
+    external_id: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., contact_id: _Optional[str] = ..., external_id: _Optional[str] = ...) -> None: ...
+
+class ListContactsResponse(_message.Message):
+    __slots__ = ("contacts", "next_page_token")
+    CONTACTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    contacts: _containers.RepeatedCompositeFieldContainer[_contacts_pb2.Contact]
+    next_page_token: str
+    def __init__(self, contacts: _Optional[_Iterable[_Union[_contacts_pb2.Contact, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class ImportMessagesRequest(_message.Message):
+    __slots__ = ("channel_id", "messages", "chats")
+    CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    CHATS_FIELD_NUMBER: _ClassVar[int]
+    channel_id: str
+    messages: _containers.RepeatedCompositeFieldContainer[ImportedMessage]
+    chats: _containers.RepeatedCompositeFieldContainer[ImportedChat]
+    def __init__(self, channel_id: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[ImportedMessage, _Mapping]]] = ..., chats: _Optional[_Iterable[_Union[ImportedChat, _Mapping]]] = ...) -> None: ...
+
+class ImportedChat(_message.Message):
+    __slots__ = ("chat", "contact", "crm", "status")
+    CHAT_FIELD_NUMBER: _ClassVar[int]
+    CONTACT_FIELD_NUMBER: _ClassVar[int]
+    CRM_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    chat: str
+    contact: _contacts_pb2.ToldContact
+    crm: _common_pb2.CrmReferences
+    status: DialogueStatus
+    def __init__(self, chat: _Optional[str] = ..., contact: _Optional[_Union[_contacts_pb2.ToldContact, _Mapping]] = ..., crm: _Optional[_Union[_common_pb2.CrmReferences, _Mapping]] = ..., status: _Optional[_Union[DialogueStatus, str]] = ...) -> None: ...
+
+class ImportedMessage(_message.Message):
+    __slots__ = ("chat", "message_id", "role", "text", "create_time", "metadata")
+    CHAT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    chat: str
+    message_id: str
+    role: _common_pb2.MessageRole
+    text: str
+    create_time: _timestamp_pb2.Timestamp
+    metadata: _struct_pb2.Struct
+    def __init__(self, chat: _Optional[str] = ..., message_id: _Optional[str] = ..., role: _Optional[_Union[_common_pb2.MessageRole, str]] = ..., text: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class ImportMessagesResponse(_message.Message):
+    __slots__ = ("imported_count", "known_count", "created_dialogue_count", "faults")
+    IMPORTED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CREATED_DIALOGUE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FAULTS_FIELD_NUMBER: _ClassVar[int]
+    imported_count: int
+    known_count: int
+    created_dialogue_count: int
+    faults: _containers.RepeatedCompositeFieldContainer[ImportFault]
+    def __init__(self, imported_count: _Optional[int] = ..., known_count: _Optional[int] = ..., created_dialogue_count: _Optional[int] = ..., faults: _Optional[_Iterable[_Union[ImportFault, _Mapping]]] = ...) -> None: ...
+
+class ImportFault(_message.Message):
+    __slots__ = ("chat", "index", "reason")
+    CHAT_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    chat: bool
+    index: int
+    reason: str
+    def __init__(self, chat: _Optional[bool] = ..., index: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...

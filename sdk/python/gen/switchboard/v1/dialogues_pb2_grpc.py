@@ -101,6 +101,16 @@ class DialoguesServiceStub:
                 request_serializer=switchboard_dot_v1_dot_dialogues__pb2.UpdateDialogueRequest.SerializeToString,
                 response_deserializer=switchboard_dot_v1_dot_dialogues__pb2.UpdateDialogueResponse.FromString,
                 _registered_method=True)
+        self.ListContacts = channel.unary_unary(
+                '/switchboard.v1.DialoguesService/ListContacts',
+                request_serializer=switchboard_dot_v1_dot_dialogues__pb2.ListContactsRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_dialogues__pb2.ListContactsResponse.FromString,
+                _registered_method=True)
+        self.ImportMessages = channel.unary_unary(
+                '/switchboard.v1.DialoguesService/ImportMessages',
+                request_serializer=switchboard_dot_v1_dot_dialogues__pb2.ImportMessagesRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_dialogues__pb2.ImportMessagesResponse.FromString,
+                _registered_method=True)
 
 
 class DialoguesServiceServicer:
@@ -206,6 +216,25 @@ class DialoguesServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListContacts(self, request, context):
+        """Lists contacts: the customers that dialogues are held with, newest first. ListDialogues gives the dialogues of one.
+        Reasons: PAGE_TOKEN_INVALID, FIELD_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportMessages(self, request, context):
+        """Takes dialogues over from elsewhere, with what was said in them: history, which nobody answers. A batch is one
+        transaction. Repeating one changes nothing: what was imported is known by the ids it came with. Messages take their place
+        behind what the dialogue has, so a dialogue's messages must come in their order, over all batches; they keep their time. One row that is not as this contract asks is left out and named in the answer, and the rest
+        goes on. One `dialogue.imported` event tells of each dialogue that a batch touched (`data.messages`: how many), none of
+        single messages. Needs `dialogues:admin`. Reasons: FIELD_INVALID, CHANNEL_NOT_FOUND, OVERLOADED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DialoguesServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -273,6 +302,16 @@ def add_DialoguesServiceServicer_to_server(servicer, server):
                     servicer.UpdateDialogue,
                     request_deserializer=switchboard_dot_v1_dot_dialogues__pb2.UpdateDialogueRequest.FromString,
                     response_serializer=switchboard_dot_v1_dot_dialogues__pb2.UpdateDialogueResponse.SerializeToString,
+            ),
+            'ListContacts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListContacts,
+                    request_deserializer=switchboard_dot_v1_dot_dialogues__pb2.ListContactsRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_dialogues__pb2.ListContactsResponse.SerializeToString,
+            ),
+            'ImportMessages': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportMessages,
+                    request_deserializer=switchboard_dot_v1_dot_dialogues__pb2.ImportMessagesRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_dialogues__pb2.ImportMessagesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -628,6 +667,60 @@ class DialoguesService:
             '/switchboard.v1.DialoguesService/UpdateDialogue',
             switchboard_dot_v1_dot_dialogues__pb2.UpdateDialogueRequest.SerializeToString,
             switchboard_dot_v1_dot_dialogues__pb2.UpdateDialogueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListContacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.DialoguesService/ListContacts',
+            switchboard_dot_v1_dot_dialogues__pb2.ListContactsRequest.SerializeToString,
+            switchboard_dot_v1_dot_dialogues__pb2.ListContactsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportMessages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.DialoguesService/ImportMessages',
+            switchboard_dot_v1_dot_dialogues__pb2.ImportMessagesRequest.SerializeToString,
+            switchboard_dot_v1_dot_dialogues__pb2.ImportMessagesResponse.FromString,
             options,
             channel_credentials,
             insecure,

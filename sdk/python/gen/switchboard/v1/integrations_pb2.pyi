@@ -12,6 +12,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class WebhookState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    WEBHOOK_STATE_UNSPECIFIED: _ClassVar[WebhookState]
+    WEBHOOK_STATE_PENDING: _ClassVar[WebhookState]
+    WEBHOOK_STATE_SUBSCRIBED: _ClassVar[WebhookState]
+    WEBHOOK_STATE_FAILED: _ClassVar[WebhookState]
+
 class IntegrationHealth(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     INTEGRATION_HEALTH_UNSPECIFIED: _ClassVar[IntegrationHealth]
@@ -26,6 +33,10 @@ class CheckOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CHECK_OUTCOME_PASSED: _ClassVar[CheckOutcome]
     CHECK_OUTCOME_FAILED: _ClassVar[CheckOutcome]
     CHECK_OUTCOME_SKIPPED: _ClassVar[CheckOutcome]
+WEBHOOK_STATE_UNSPECIFIED: WebhookState
+WEBHOOK_STATE_PENDING: WebhookState
+WEBHOOK_STATE_SUBSCRIBED: WebhookState
+WEBHOOK_STATE_FAILED: WebhookState
 INTEGRATION_HEALTH_UNSPECIFIED: IntegrationHealth
 INTEGRATION_HEALTH_UNKNOWN: IntegrationHealth
 INTEGRATION_HEALTH_HEALTHY: IntegrationHealth
@@ -37,7 +48,7 @@ CHECK_OUTCOME_FAILED: CheckOutcome
 CHECK_OUTCOME_SKIPPED: CheckOutcome
 
 class Integration(_message.Message):
-    __slots__ = ("id", "vendor", "display_name", "settings", "credentials", "credential_states", "health", "last_error", "remedy", "last_error_time", "check_time", "create_time", "update_time", "grant")
+    __slots__ = ("id", "vendor", "display_name", "settings", "credentials", "credential_states", "health", "last_error", "remedy", "last_error_time", "check_time", "create_time", "update_time", "grant", "webhook")
     class CredentialsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -59,6 +70,7 @@ class Integration(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     GRANT_FIELD_NUMBER: _ClassVar[int]
+    WEBHOOK_FIELD_NUMBER: _ClassVar[int]
     id: str
     vendor: str
     display_name: str
@@ -73,7 +85,24 @@ class Integration(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     grant: Grant
-    def __init__(self, id: _Optional[str] = ..., vendor: _Optional[str] = ..., display_name: _Optional[str] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., credentials: _Optional[_Mapping[str, str]] = ..., credential_states: _Optional[_Iterable[_Union[CredentialState, _Mapping]]] = ..., health: _Optional[_Union[IntegrationHealth, str]] = ..., last_error: _Optional[str] = ..., remedy: _Optional[str] = ..., last_error_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., check_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., grant: _Optional[_Union[Grant, _Mapping]] = ...) -> None: ...
+    webhook: IntegrationWebhook
+    def __init__(self, id: _Optional[str] = ..., vendor: _Optional[str] = ..., display_name: _Optional[str] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., credentials: _Optional[_Mapping[str, str]] = ..., credential_states: _Optional[_Iterable[_Union[CredentialState, _Mapping]]] = ..., health: _Optional[_Union[IntegrationHealth, str]] = ..., last_error: _Optional[str] = ..., remedy: _Optional[str] = ..., last_error_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., check_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., grant: _Optional[_Union[Grant, _Mapping]] = ..., webhook: _Optional[_Union[IntegrationWebhook, _Mapping]] = ...) -> None: ...
+
+class IntegrationWebhook(_message.Message):
+    __slots__ = ("path", "secret_suffix", "secret_time", "state", "last_error", "check_time")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    SECRET_SUFFIX_FIELD_NUMBER: _ClassVar[int]
+    SECRET_TIME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    LAST_ERROR_FIELD_NUMBER: _ClassVar[int]
+    CHECK_TIME_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    secret_suffix: str
+    secret_time: _timestamp_pb2.Timestamp
+    state: WebhookState
+    last_error: str
+    check_time: _timestamp_pb2.Timestamp
+    def __init__(self, path: _Optional[str] = ..., secret_suffix: _Optional[str] = ..., secret_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[WebhookState, str]] = ..., last_error: _Optional[str] = ..., check_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Grant(_message.Message):
     __slots__ = ("grant_time", "refresh_time", "expire_time")
@@ -201,6 +230,20 @@ class RotateIntegrationResponse(_message.Message):
     integration: Integration
     def __init__(self, integration: _Optional[_Union[Integration, _Mapping]] = ...) -> None: ...
 
+class RotateWebhookSecretRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class RotateWebhookSecretResponse(_message.Message):
+    __slots__ = ("integration", "path")
+    INTEGRATION_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    integration: Integration
+    path: str
+    def __init__(self, integration: _Optional[_Union[Integration, _Mapping]] = ..., path: _Optional[str] = ...) -> None: ...
+
 class StartAuthorizationRequest(_message.Message):
     __slots__ = ("id",)
     ID_FIELD_NUMBER: _ClassVar[int]
@@ -226,20 +269,22 @@ class ListVendorsResponse(_message.Message):
     def __init__(self, vendors: _Optional[_Iterable[_Union[Vendor, _Mapping]]] = ...) -> None: ...
 
 class Vendor(_message.Message):
-    __slots__ = ("id", "display_name", "docs_url", "capabilities", "settings_schema", "credential_fields")
+    __slots__ = ("id", "display_name", "docs_url", "capabilities", "settings_schema", "credential_fields", "channel_settings_schema")
     ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     DOCS_URL_FIELD_NUMBER: _ClassVar[int]
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_SCHEMA_FIELD_NUMBER: _ClassVar[int]
     CREDENTIAL_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    CHANNEL_SETTINGS_SCHEMA_FIELD_NUMBER: _ClassVar[int]
     id: str
     display_name: str
     docs_url: str
     capabilities: _containers.RepeatedScalarFieldContainer[str]
     settings_schema: _struct_pb2.Struct
     credential_fields: _containers.RepeatedCompositeFieldContainer[CredentialField]
-    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., docs_url: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., settings_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., credential_fields: _Optional[_Iterable[_Union[CredentialField, _Mapping]]] = ...) -> None: ...
+    channel_settings_schema: _struct_pb2.Struct
+    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., docs_url: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., settings_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., credential_fields: _Optional[_Iterable[_Union[CredentialField, _Mapping]]] = ..., channel_settings_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class CredentialField(_message.Message):
     __slots__ = ("name", "display_name", "description", "required")

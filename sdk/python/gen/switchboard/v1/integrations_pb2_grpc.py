@@ -76,6 +76,11 @@ class IntegrationsServiceStub:
                 request_serializer=switchboard_dot_v1_dot_integrations__pb2.StartAuthorizationRequest.SerializeToString,
                 response_deserializer=switchboard_dot_v1_dot_integrations__pb2.StartAuthorizationResponse.FromString,
                 _registered_method=True)
+        self.RotateWebhookSecret = channel.unary_unary(
+                '/switchboard.v1.IntegrationsService/RotateWebhookSecret',
+                request_serializer=switchboard_dot_v1_dot_integrations__pb2.RotateWebhookSecretRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_integrations__pb2.RotateWebhookSecretResponse.FromString,
+                _registered_method=True)
         self.ListVendors = channel.unary_unary(
                 '/switchboard.v1.IntegrationsService/ListVendors',
                 request_serializer=switchboard_dot_v1_dot_integrations__pb2.ListVendorsRequest.SerializeToString,
@@ -113,15 +118,17 @@ class IntegrationsServiceServicer:
 
     def UpdateIntegration(self, request, context):
         """Changes the fields named in the mask, all or none. Other settings or credentials make its health UNKNOWN until it is
-        used or checked. Calls that are under way finish with what they began with. Reasons: INTEGRATION_NOT_FOUND,
-        FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN, SECRET_KEY_MISSING.
+        used or checked. Calls that are under way finish with what they began with. Settings that lead to another server (scheme,
+        host or port) need the credentials with them, all that are set, and end what a person granted: neither is sent to a
+        server that it was not given for. Reasons: INTEGRATION_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN,
+        SECRET_KEY_MISSING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteIntegration(self, request, context):
-        """Deletes an integration that no agent uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
+        """Deletes an integration that no agent and no channel uses, and its credentials with it. Reasons: INTEGRATION_NOT_FOUND,
         INTEGRATION_IN_USE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -149,6 +156,16 @@ class IntegrationsServiceServicer:
         sends them back to `GET /oauth/callback` of the public listener, once and within ten minutes; what they granted is then
         kept, and renewed ahead of its end for as long as the vendor does. Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING,
         SECRET_KEY_MISSING.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateWebhookSecret(self, request, context):
+        """Gives an integration whose vendor tells of an account (a CRM) a fresh secret for its calls; the one before is worth nothing
+        from then on. The first call gives the first one. Where the operator has set `SWITCHBOARD_PUBLIC_URL`, the vendor is
+        told within seconds and looked after from then on: a subscription that it disabled or lost is put back, with an event.
+        Reasons: INTEGRATION_NOT_FOUND, CAPABILITY_MISSING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -203,6 +220,11 @@ def add_IntegrationsServiceServicer_to_server(servicer, server):
                     servicer.StartAuthorization,
                     request_deserializer=switchboard_dot_v1_dot_integrations__pb2.StartAuthorizationRequest.FromString,
                     response_serializer=switchboard_dot_v1_dot_integrations__pb2.StartAuthorizationResponse.SerializeToString,
+            ),
+            'RotateWebhookSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateWebhookSecret,
+                    request_deserializer=switchboard_dot_v1_dot_integrations__pb2.RotateWebhookSecretRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_integrations__pb2.RotateWebhookSecretResponse.SerializeToString,
             ),
             'ListVendors': grpc.unary_unary_rpc_method_handler(
                     servicer.ListVendors,
@@ -428,6 +450,33 @@ class IntegrationsService:
             '/switchboard.v1.IntegrationsService/StartAuthorization',
             switchboard_dot_v1_dot_integrations__pb2.StartAuthorizationRequest.SerializeToString,
             switchboard_dot_v1_dot_integrations__pb2.StartAuthorizationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateWebhookSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.IntegrationsService/RotateWebhookSecret',
+            switchboard_dot_v1_dot_integrations__pb2.RotateWebhookSecretRequest.SerializeToString,
+            switchboard_dot_v1_dot_integrations__pb2.RotateWebhookSecretResponse.FromString,
             options,
             channel_credentials,
             insecure,

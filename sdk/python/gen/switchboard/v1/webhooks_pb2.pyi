@@ -1,8 +1,10 @@
 import datetime
 
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from switchboard.v1 import common_pb2 as _common_pb2
+from switchboard.v1 import contacts_pb2 as _contacts_pb2
 from switchboard.v1 import dialogues_pb2 as _dialogues_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -26,6 +28,7 @@ class InboundOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     INBOUND_OUTCOME_DUPLICATE: _ClassVar[InboundOutcome]
     INBOUND_OUTCOME_CONFLICT: _ClassVar[InboundOutcome]
     INBOUND_OUTCOME_QUARANTINED: _ClassVar[InboundOutcome]
+    INBOUND_OUTCOME_IGNORED: _ClassVar[InboundOutcome]
 
 class EndpointSchedule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -48,6 +51,7 @@ INBOUND_OUTCOME_RECORDED: InboundOutcome
 INBOUND_OUTCOME_DUPLICATE: InboundOutcome
 INBOUND_OUTCOME_CONFLICT: InboundOutcome
 INBOUND_OUTCOME_QUARANTINED: InboundOutcome
+INBOUND_OUTCOME_IGNORED: InboundOutcome
 ENDPOINT_SCHEDULE_UNSPECIFIED: EndpointSchedule
 ENDPOINT_SCHEDULE_STANDARD: EndpointSchedule
 ENDPOINT_SCHEDULE_SANDBOX: EndpointSchedule
@@ -58,7 +62,7 @@ DISPATCH_STATE_DELIVERED: DispatchState
 DISPATCH_STATE_DEAD: DispatchState
 
 class InboundWebhook(_message.Message):
-    __slots__ = ("id", "channel_id", "route", "headers", "body", "outcome", "reason", "message_id", "dialogue_id", "receive_time")
+    __slots__ = ("id", "channel_id", "route", "headers", "body", "outcome", "reason", "message_id", "dialogue_id", "receive_time", "integration_id")
     class HeadersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -76,6 +80,7 @@ class InboundWebhook(_message.Message):
     MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
     DIALOGUE_ID_FIELD_NUMBER: _ClassVar[int]
     RECEIVE_TIME_FIELD_NUMBER: _ClassVar[int]
+    INTEGRATION_ID_FIELD_NUMBER: _ClassVar[int]
     id: str
     channel_id: str
     route: str
@@ -86,23 +91,32 @@ class InboundWebhook(_message.Message):
     message_id: str
     dialogue_id: str
     receive_time: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., channel_id: _Optional[str] = ..., route: _Optional[str] = ..., headers: _Optional[_Mapping[str, str]] = ..., body: _Optional[bytes] = ..., outcome: _Optional[_Union[InboundOutcome, str]] = ..., reason: _Optional[str] = ..., message_id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    integration_id: str
+    def __init__(self, id: _Optional[str] = ..., channel_id: _Optional[str] = ..., route: _Optional[str] = ..., headers: _Optional[_Mapping[str, str]] = ..., body: _Optional[bytes] = ..., outcome: _Optional[_Union[InboundOutcome, str]] = ..., reason: _Optional[str] = ..., message_id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., integration_id: _Optional[str] = ...) -> None: ...
 
 class ReceiveMessageRequest(_message.Message):
-    __slots__ = ("channel_id", "chat", "message_id", "text", "sender", "parts")
+    __slots__ = ("channel_id", "chat", "message_id", "text", "sender", "parts", "contact", "crm", "metadata", "send_time")
     CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
     CHAT_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     SENDER_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
+    CONTACT_FIELD_NUMBER: _ClassVar[int]
+    CRM_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    SEND_TIME_FIELD_NUMBER: _ClassVar[int]
     channel_id: str
     chat: str
     message_id: str
     text: str
     sender: MessageSender
     parts: _containers.RepeatedCompositeFieldContainer[_common_pb2.MessagePart]
-    def __init__(self, channel_id: _Optional[str] = ..., chat: _Optional[str] = ..., message_id: _Optional[str] = ..., text: _Optional[str] = ..., sender: _Optional[_Union[MessageSender, str]] = ..., parts: _Optional[_Iterable[_Union[_common_pb2.MessagePart, _Mapping]]] = ...) -> None: ...
+    contact: _contacts_pb2.ToldContact
+    crm: _common_pb2.CrmReferences
+    metadata: _struct_pb2.Struct
+    send_time: _timestamp_pb2.Timestamp
+    def __init__(self, channel_id: _Optional[str] = ..., chat: _Optional[str] = ..., message_id: _Optional[str] = ..., text: _Optional[str] = ..., sender: _Optional[_Union[MessageSender, str]] = ..., parts: _Optional[_Iterable[_Union[_common_pb2.MessagePart, _Mapping]]] = ..., contact: _Optional[_Union[_contacts_pb2.ToldContact, _Mapping]] = ..., crm: _Optional[_Union[_common_pb2.CrmReferences, _Mapping]] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., send_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ReceiveMessageResponse(_message.Message):
     __slots__ = ("message_id", "dialogue_id", "outcome", "external_id")
@@ -117,16 +131,18 @@ class ReceiveMessageResponse(_message.Message):
     def __init__(self, message_id: _Optional[str] = ..., dialogue_id: _Optional[str] = ..., outcome: _Optional[_Union[InboundOutcome, str]] = ..., external_id: _Optional[str] = ...) -> None: ...
 
 class ListInboundWebhooksRequest(_message.Message):
-    __slots__ = ("page_size", "page_token", "channel_id", "outcome")
+    __slots__ = ("page_size", "page_token", "channel_id", "outcome", "integration_id")
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    INTEGRATION_ID_FIELD_NUMBER: _ClassVar[int]
     page_size: int
     page_token: str
     channel_id: str
     outcome: InboundOutcome
-    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., channel_id: _Optional[str] = ..., outcome: _Optional[_Union[InboundOutcome, str]] = ...) -> None: ...
+    integration_id: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., channel_id: _Optional[str] = ..., outcome: _Optional[_Union[InboundOutcome, str]] = ..., integration_id: _Optional[str] = ...) -> None: ...
 
 class ListInboundWebhooksResponse(_message.Message):
     __slots__ = ("inbound_webhooks", "next_page_token")

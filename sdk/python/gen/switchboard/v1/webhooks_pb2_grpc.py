@@ -143,7 +143,7 @@ class WebhooksServiceServicer:
     def ReceiveMessage(self, request, context):
         """Accepts one message: the gRPC twin of `POST /api/webhook/new_message`. Answers after the message is committed; the
         agent's answer follows on its own. A known `message_id` with the same text changes nothing. Reasons: FIELD_INVALID,
-        CHANNEL_NOT_FOUND, CHANNEL_INACTIVE, MESSAGE_CONFLICT, OVERLOADED.
+        CHANNEL_NOT_FOUND, CHANNEL_INACTIVE, INTEGRATION_NOT_FOUND, MESSAGE_CONFLICT, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -22,54 +22,61 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from switchboard.v1 import common_pb2 as switchboard_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fswitchboard/v1/workspaces.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\"\xb8\x01\n\tWorkspace\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x07\x62udgets\x18\x05 \x03(\x0b\x32\x16.switchboard.v1.Budget\"\xf3\x01\n\x06\x41piKey\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06suffix\x18\x08 \x01(\t\"Z\n\x16\x43reateWorkspaceRequest\x12,\n\tworkspace\x18\x01 \x01(\x0b\x32\x19.switchboard.v1.Workspace\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"G\n\x17\x43reateWorkspaceResponse\x12,\n\tworkspace\x18\x01 \x01(\x0b\x32\x19.switchboard.v1.Workspace\"!\n\x13GetWorkspaceRequest\x12\n\n\x02id\x18\x01 \x01(\t\"D\n\x14GetWorkspaceResponse\x12,\n\tworkspace\x18\x01 \x01(\x0b\x32\x19.switchboard.v1.Workspace\">\n\x15ListWorkspacesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"`\n\x16ListWorkspacesResponse\x12-\n\nworkspaces\x18\x01 \x03(\x0b\x32\x19.switchboard.v1.Workspace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"w\n\x16UpdateWorkspaceRequest\x12,\n\tworkspace\x18\x01 \x01(\x0b\x32\x19.switchboard.v1.Workspace\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"G\n\x17UpdateWorkspaceResponse\x12,\n\tworkspace\x18\x01 \x01(\x0b\x32\x19.switchboard.v1.Workspace\"$\n\x16\x44\x65leteWorkspaceRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x19\n\x17\x44\x65leteWorkspaceResponse\"h\n\x13\x43reateApiKeyRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\'\n\x07\x61pi_key\x18\x02 \x01(\x0b\x32\x16.switchboard.v1.ApiKey\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"O\n\x14\x43reateApiKeyResponse\x12\'\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x16.switchboard.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"Q\n\x12ListApiKeysRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x13ListApiKeysResponse\x12(\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x16.switchboard.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"7\n\x13RevokeApiKeyRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"?\n\x14RevokeApiKeyResponse\x12\'\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x16.switchboard.v1.ApiKey2\x89\x06\n\x11WorkspacesService\x12\x62\n\x0f\x43reateWorkspace\x12&.switchboard.v1.CreateWorkspaceRequest\x1a\'.switchboard.v1.CreateWorkspaceResponse\x12Y\n\x0cGetWorkspace\x12#.switchboard.v1.GetWorkspaceRequest\x1a$.switchboard.v1.GetWorkspaceResponse\x12_\n\x0eListWorkspaces\x12%.switchboard.v1.ListWorkspacesRequest\x1a&.switchboard.v1.ListWorkspacesResponse\x12\x62\n\x0fUpdateWorkspace\x12&.switchboard.v1.UpdateWorkspaceRequest\x1a\'.switchboard.v1.UpdateWorkspaceResponse\x12\x62\n\x0f\x44\x65leteWorkspace\x12&.switchboard.v1.DeleteWorkspaceRequest\x1a\'.switchboard.v1.DeleteWorkspaceResponse\x12Y\n\x0c\x43reateApiKey\x12#.switchboard.v1.CreateApiKeyRequest\x1a$.switchboard.v1.CreateApiKeyResponse\x12V\n\x0bListApiKeys\x12\".switchboard.v1.ListApiKeysRequest\x1a#.switchboard.v1.ListApiKeysResponse\x12Y\n\x0cRevokeApiKey\x12#.switchboard.v1.RevokeApiKeyRequest\x1a$.switchboard.v1.RevokeApiKeyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fswitchboard/v1/workspaces.proto\x12\x0eswitchboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\"\xb8\x01\n\tWorkspace\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x07\x62udgets\x18\x05 \x03(\x0b\x32\x16.switchboard.v1.Budget\"\xf3\x01\n\x06\x41piKey\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06suffix\x18\x08 \x01(\t\"Z\n\x16\x43reateWorkspaceRequest\x12,\n\tworkspace\x18\x01 \x01(\x0b\x32\x19.switchboard.v1.Workspace\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"G\n\x17\x43reateWorkspaceResponse\x12,\n\tworkspace\x18\x01 \x01(\x0b\x32\x19.switchboard.v1.Workspace\"!\n\x13GetWorkspaceRequest\x12\n\n\x02id\x18\x01 \x01(\t\"D\n\x14GetWorkspaceResponse\x12,\n\tworkspace\x18\x01 \x01(\x0b\x32\x19.switchboard.v1.Workspace\">\n\x15ListWorkspacesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"`\n\x16ListWorkspacesResponse\x12-\n\nworkspaces\x18\x01 \x03(\x0b\x32\x19.switchboard.v1.Workspace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"w\n\x16UpdateWorkspaceRequest\x12,\n\tworkspace\x18\x01 \x01(\x0b\x32\x19.switchboard.v1.Workspace\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"G\n\x17UpdateWorkspaceResponse\x12,\n\tworkspace\x18\x01 \x01(\x0b\x32\x19.switchboard.v1.Workspace\"$\n\x16\x44\x65leteWorkspaceRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x19\n\x17\x44\x65leteWorkspaceResponse\"h\n\x13\x43reateApiKeyRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\'\n\x07\x61pi_key\x18\x02 \x01(\x0b\x32\x16.switchboard.v1.ApiKey\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"O\n\x14\x43reateApiKeyResponse\x12\'\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x16.switchboard.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"Q\n\x12ListApiKeysRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x13ListApiKeysResponse\x12(\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x16.switchboard.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"7\n\x13RevokeApiKeyRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"?\n\x14RevokeApiKeyResponse\x12\'\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x16.switchboard.v1.ApiKey\"\'\n\x0fGetStatsRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\"8\n\x10GetStatsResponse\x12$\n\x05stats\x18\x01 \x01(\x0b\x32\x15.switchboard.v1.Stats\"\xb3\x03\n\x05Stats\x12\x19\n\x11received_messages\x18\x01 \x01(\x03\x12\x17\n\x0fstored_messages\x18\x02 \x01(\x03\x12\x1a\n\x12\x64uplicate_messages\x18\x03 \x01(\x03\x12\x1c\n\x14\x63onflicting_messages\x18\x04 \x01(\x03\x12\x19\n\x11imported_messages\x18\x05 \x01(\x03\x12\x17\n\x0f\x65ngine_requests\x18\x06 \x01(\x03\x12\x0f\n\x07\x61nswers\x18\x07 \x01(\x03\x12\x1a\n\x12\x64\x65livered_messages\x18\x08 \x01(\x03\x12\x0e\n\x06\x65rrors\x18\t \x01(\x03\x12\x14\n\x0c\x66\x61iled_turns\x18\n \x01(\x03\x12\x17\n\x0f\x64\x65\x61\x64_deliveries\x18\x0b \x01(\x03\x12\x1c\n\x14quarantined_webhooks\x18\x0c \x01(\x03\x12\x11\n\tdialogues\x18\r \x01(\x03\x12\x10\n\x08\x63ontacts\x18\x0e \x01(\x03\x12.\n\nstart_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06uptime\x18\x10 \x01(\x0b\x32\x19.google.protobuf.Duration2\xd8\x06\n\x11WorkspacesService\x12\x62\n\x0f\x43reateWorkspace\x12&.switchboard.v1.CreateWorkspaceRequest\x1a\'.switchboard.v1.CreateWorkspaceResponse\x12Y\n\x0cGetWorkspace\x12#.switchboard.v1.GetWorkspaceRequest\x1a$.switchboard.v1.GetWorkspaceResponse\x12_\n\x0eListWorkspaces\x12%.switchboard.v1.ListWorkspacesRequest\x1a&.switchboard.v1.ListWorkspacesResponse\x12\x62\n\x0fUpdateWorkspace\x12&.switchboard.v1.UpdateWorkspaceRequest\x1a\'.switchboard.v1.UpdateWorkspaceResponse\x12\x62\n\x0f\x44\x65leteWorkspace\x12&.switchboard.v1.DeleteWorkspaceRequest\x1a\'.switchboard.v1.DeleteWorkspaceResponse\x12Y\n\x0c\x43reateApiKey\x12#.switchboard.v1.CreateApiKeyRequest\x1a$.switchboard.v1.CreateApiKeyResponse\x12V\n\x0bListApiKeys\x12\".switchboard.v1.ListApiKeysRequest\x1a#.switchboard.v1.ListApiKeysResponse\x12Y\n\x0cRevokeApiKey\x12#.switchboard.v1.RevokeApiKeyRequest\x1a$.switchboard.v1.RevokeApiKeyResponse\x12M\n\x08GetStats\x12\x1f.switchboard.v1.GetStatsRequest\x1a .switchboard.v1.GetStatsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'switchboard.v1.workspaces_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WORKSPACE']._serialized_start=148
-  _globals['_WORKSPACE']._serialized_end=332
-  _globals['_APIKEY']._serialized_start=335
-  _globals['_APIKEY']._serialized_end=578
-  _globals['_CREATEWORKSPACEREQUEST']._serialized_start=580
-  _globals['_CREATEWORKSPACEREQUEST']._serialized_end=670
-  _globals['_CREATEWORKSPACERESPONSE']._serialized_start=672
-  _globals['_CREATEWORKSPACERESPONSE']._serialized_end=743
-  _globals['_GETWORKSPACEREQUEST']._serialized_start=745
-  _globals['_GETWORKSPACEREQUEST']._serialized_end=778
-  _globals['_GETWORKSPACERESPONSE']._serialized_start=780
-  _globals['_GETWORKSPACERESPONSE']._serialized_end=848
-  _globals['_LISTWORKSPACESREQUEST']._serialized_start=850
-  _globals['_LISTWORKSPACESREQUEST']._serialized_end=912
-  _globals['_LISTWORKSPACESRESPONSE']._serialized_start=914
-  _globals['_LISTWORKSPACESRESPONSE']._serialized_end=1010
-  _globals['_UPDATEWORKSPACEREQUEST']._serialized_start=1012
-  _globals['_UPDATEWORKSPACEREQUEST']._serialized_end=1131
-  _globals['_UPDATEWORKSPACERESPONSE']._serialized_start=1133
-  _globals['_UPDATEWORKSPACERESPONSE']._serialized_end=1204
-  _globals['_DELETEWORKSPACEREQUEST']._serialized_start=1206
-  _globals['_DELETEWORKSPACEREQUEST']._serialized_end=1242
-  _globals['_DELETEWORKSPACERESPONSE']._serialized_start=1244
-  _globals['_DELETEWORKSPACERESPONSE']._serialized_end=1269
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=1271
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=1375
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=1377
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=1456
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1458
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1539
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1541
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1629
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1631
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1686
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=1688
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=1751
-  _globals['_WORKSPACESSERVICE']._serialized_start=1754
-  _globals['_WORKSPACESSERVICE']._serialized_end=2531
+  _globals['_WORKSPACE']._serialized_start=180
+  _globals['_WORKSPACE']._serialized_end=364
+  _globals['_APIKEY']._serialized_start=367
+  _globals['_APIKEY']._serialized_end=610
+  _globals['_CREATEWORKSPACEREQUEST']._serialized_start=612
+  _globals['_CREATEWORKSPACEREQUEST']._serialized_end=702
+  _globals['_CREATEWORKSPACERESPONSE']._serialized_start=704
+  _globals['_CREATEWORKSPACERESPONSE']._serialized_end=775
+  _globals['_GETWORKSPACEREQUEST']._serialized_start=777
+  _globals['_GETWORKSPACEREQUEST']._serialized_end=810
+  _globals['_GETWORKSPACERESPONSE']._serialized_start=812
+  _globals['_GETWORKSPACERESPONSE']._serialized_end=880
+  _globals['_LISTWORKSPACESREQUEST']._serialized_start=882
+  _globals['_LISTWORKSPACESREQUEST']._serialized_end=944
+  _globals['_LISTWORKSPACESRESPONSE']._serialized_start=946
+  _globals['_LISTWORKSPACESRESPONSE']._serialized_end=1042
+  _globals['_UPDATEWORKSPACEREQUEST']._serialized_start=1044
+  _globals['_UPDATEWORKSPACEREQUEST']._serialized_end=1163
+  _globals['_UPDATEWORKSPACERESPONSE']._serialized_start=1165
+  _globals['_UPDATEWORKSPACERESPONSE']._serialized_end=1236
+  _globals['_DELETEWORKSPACEREQUEST']._serialized_start=1238
+  _globals['_DELETEWORKSPACEREQUEST']._serialized_end=1274
+  _globals['_DELETEWORKSPACERESPONSE']._serialized_start=1276
+  _globals['_DELETEWORKSPACERESPONSE']._serialized_end=1301
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=1303
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=1407
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=1409
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=1488
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1490
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1571
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1573
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1661
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1663
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1718
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=1720
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=1783
+  _globals['_GETSTATSREQUEST']._serialized_start=1785
+  _globals['_GETSTATSREQUEST']._serialized_end=1824
+  _globals['_GETSTATSRESPONSE']._serialized_start=1826
+  _globals['_GETSTATSRESPONSE']._serialized_end=1882
+  _globals['_STATS']._serialized_start=1885
+  _globals['_STATS']._serialized_end=2320
+  _globals['_WORKSPACESSERVICE']._serialized_start=2323
+  _globals['_WORKSPACESSERVICE']._serialized_end=3179
 # @@protoc_insertion_point(module_scope)

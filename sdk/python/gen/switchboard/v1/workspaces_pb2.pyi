@@ -1,5 +1,6 @@
 import datetime
 
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from switchboard.v1 import common_pb2 as _common_pb2
@@ -160,3 +161,51 @@ class RevokeApiKeyResponse(_message.Message):
     API_KEY_FIELD_NUMBER: _ClassVar[int]
     api_key: ApiKey
     def __init__(self, api_key: _Optional[_Union[ApiKey, _Mapping]] = ...) -> None: ...
+
+class GetStatsRequest(_message.Message):
+    __slots__ = ("workspace_id",)
+    WORKSPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    workspace_id: str
+    def __init__(self, workspace_id: _Optional[str] = ...) -> None: ...
+
+class GetStatsResponse(_message.Message):
+    __slots__ = ("stats",)
+    STATS_FIELD_NUMBER: _ClassVar[int]
+    stats: Stats
+    def __init__(self, stats: _Optional[_Union[Stats, _Mapping]] = ...) -> None: ...
+
+class Stats(_message.Message):
+    __slots__ = ("received_messages", "stored_messages", "duplicate_messages", "conflicting_messages", "imported_messages", "engine_requests", "answers", "delivered_messages", "errors", "failed_turns", "dead_deliveries", "quarantined_webhooks", "dialogues", "contacts", "start_time", "uptime")
+    RECEIVED_MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    STORED_MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATE_MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    CONFLICTING_MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    IMPORTED_MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    DELIVERED_MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    ERRORS_FIELD_NUMBER: _ClassVar[int]
+    FAILED_TURNS_FIELD_NUMBER: _ClassVar[int]
+    DEAD_DELIVERIES_FIELD_NUMBER: _ClassVar[int]
+    QUARANTINED_WEBHOOKS_FIELD_NUMBER: _ClassVar[int]
+    DIALOGUES_FIELD_NUMBER: _ClassVar[int]
+    CONTACTS_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPTIME_FIELD_NUMBER: _ClassVar[int]
+    received_messages: int
+    stored_messages: int
+    duplicate_messages: int
+    conflicting_messages: int
+    imported_messages: int
+    engine_requests: int
+    answers: int
+    delivered_messages: int
+    errors: int
+    failed_turns: int
+    dead_deliveries: int
+    quarantined_webhooks: int
+    dialogues: int
+    contacts: int
+    start_time: _timestamp_pb2.Timestamp
+    uptime: _duration_pb2.Duration
+    def __init__(self, received_messages: _Optional[int] = ..., stored_messages: _Optional[int] = ..., duplicate_messages: _Optional[int] = ..., conflicting_messages: _Optional[int] = ..., imported_messages: _Optional[int] = ..., engine_requests: _Optional[int] = ..., answers: _Optional[int] = ..., delivered_messages: _Optional[int] = ..., errors: _Optional[int] = ..., failed_turns: _Optional[int] = ..., dead_deliveries: _Optional[int] = ..., quarantined_webhooks: _Optional[int] = ..., dialogues: _Optional[int] = ..., contacts: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., uptime: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...

@@ -79,6 +79,11 @@ class WorkspacesServiceStub:
                 request_serializer=switchboard_dot_v1_dot_workspaces__pb2.RevokeApiKeyRequest.SerializeToString,
                 response_deserializer=switchboard_dot_v1_dot_workspaces__pb2.RevokeApiKeyResponse.FromString,
                 _registered_method=True)
+        self.GetStats = channel.unary_unary(
+                '/switchboard.v1.WorkspacesService/GetStats',
+                request_serializer=switchboard_dot_v1_dot_workspaces__pb2.GetStatsRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_workspaces__pb2.GetStatsResponse.FromString,
+                _registered_method=True)
 
 
 class WorkspacesServiceServicer:
@@ -156,6 +161,15 @@ class WorkspacesServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStats(self, request, context):
+        """Tells what a workspace has done so far. Everything is counted, from its first message on, and what retention has deleted
+        stays counted. A count follows what it counts within a moment, and together they are of one moment. Needs an operator key
+        or `workspaces:read`. Reasons: WORKSPACE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkspacesServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -198,6 +212,11 @@ def add_WorkspacesServiceServicer_to_server(servicer, server):
                     servicer.RevokeApiKey,
                     request_deserializer=switchboard_dot_v1_dot_workspaces__pb2.RevokeApiKeyRequest.FromString,
                     response_serializer=switchboard_dot_v1_dot_workspaces__pb2.RevokeApiKeyResponse.SerializeToString,
+            ),
+            'GetStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStats,
+                    request_deserializer=switchboard_dot_v1_dot_workspaces__pb2.GetStatsRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_workspaces__pb2.GetStatsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -421,6 +440,33 @@ class WorkspacesService:
             '/switchboard.v1.WorkspacesService/RevokeApiKey',
             switchboard_dot_v1_dot_workspaces__pb2.RevokeApiKeyRequest.SerializeToString,
             switchboard_dot_v1_dot_workspaces__pb2.RevokeApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.WorkspacesService/GetStats',
+            switchboard_dot_v1_dot_workspaces__pb2.GetStatsRequest.SerializeToString,
+            switchboard_dot_v1_dot_workspaces__pb2.GetStatsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -632,7 +632,9 @@ export type Engine = Message<"switchboard.v1.Engine"> & {
   temperature?: number | undefined;
 
   /**
-   * The longest answer in the vendor's tokens, 1 to 1,000,000. Not set: the vendor's default.
+   * The longest answer in the vendor's tokens, 1 to 1,000,000. Not set: the vendor's default; where a budget concerns the
+   * call, 4,096, and with `anthropic` what its thinking needs beside that. So much a call reserves of its budgets. `dify` and
+   * `manus` can't be told: there it only says how much is reserved, so estimate what all steps of the app or task use.
    *
    * @generated from field: optional int32 max_output_tokens = 4;
    */

@@ -5,16 +5,18 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message as Message$1 } from "./common_pb.js";
 import { file_switchboard_v1_common } from "./common_pb.js";
-import type { Message } from "@bufbuild/protobuf";
+import type { CheckStep } from "./integrations_pb.js";
+import { file_switchboard_v1_integrations } from "./integrations_pb.js";
+import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file switchboard/v1/channels.proto.
  */
 export const file_switchboard_v1_channels: GenFile = /*@__PURE__*/
-  fileDesc("Ch1zd2l0Y2hib2FyZC92MS9jaGFubmVscy5wcm90bxIOc3dpdGNoYm9hcmQudjEiqwIKB0NoYW5uZWwSCgoCaWQYASABKAkSFAoMZGlzcGxheV9uYW1lGAIgASgJEhAKCGFnZW50X2lkGAMgASgJEg4KBnZlbmRvchgEIAEoCRILCgN1cmwYBSABKAkSEwoGYWN0aXZlGAYgASgISACIAQESFAoMdG9rZW5fc3VmZml4GAcgASgJEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNwoPZGVsaXZlcnlfcG9saWN5GAogASgLMh4uc3dpdGNoYm9hcmQudjEuRGVsaXZlcnlQb2xpY3lCCQoHX2FjdGl2ZSKpAgoORGVsaXZlcnlQb2xpY3kSMgoJdW5jZXJ0YWluGAEgASgOMh8uc3dpdGNoYm9hcmQudjEuVW5jZXJ0YWluUG9saWN5EhsKDm1heF9wZXJfc2Vjb25kGAIgASgBSACIAQESFwoKbG9vcF9saW1pdBgDIAEoBUgBiAEBEhkKDGhvdXJseV9saW1pdBgEIAEoBUgCiAEBEi8KC3F1aWV0X2hvdXJzGAUgASgLMhouc3dpdGNoYm9hcmQudjEuUXVpZXRIb3VycxIbCg5tYXhfdGV4dF9jaGFycxgGIAEoBUgDiAEBQhEKD19tYXhfcGVyX3NlY29uZEINCgtfbG9vcF9saW1pdEIPCg1faG91cmx5X2xpbWl0QhEKD19tYXhfdGV4dF9jaGFycyI7CgpRdWlldEhvdXJzEg0KBXN0YXJ0GAEgASgJEgsKA2VuZBgCIAEoCRIRCgl0aW1lX3pvbmUYAyABKAkiVAoUQ3JlYXRlQ2hhbm5lbFJlcXVlc3QSKAoHY2hhbm5lbBgBIAEoCzIXLnN3aXRjaGJvYXJkLnYxLkNoYW5uZWwSEgoKcmVxdWVzdF9pZBgCIAEoCSJoChVDcmVhdGVDaGFubmVsUmVzcG9uc2USKAoHY2hhbm5lbBgBIAEoCzIXLnN3aXRjaGJvYXJkLnYxLkNoYW5uZWwSDQoFdG9rZW4YAiABKAkSFgoOc2lnbmluZ19zZWNyZXQYAyABKAkiHwoRR2V0Q2hhbm5lbFJlcXVlc3QSCgoCaWQYASABKAkiPgoSR2V0Q2hhbm5lbFJlc3BvbnNlEigKB2NoYW5uZWwYASABKAsyFy5zd2l0Y2hib2FyZC52MS5DaGFubmVsIm4KE0xpc3RDaGFubmVsc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSEAoIYWdlbnRfaWQYAyABKAkSEwoGYWN0aXZlGAQgASgISACIAQFCCQoHX2FjdGl2ZSJaChRMaXN0Q2hhbm5lbHNSZXNwb25zZRIpCghjaGFubmVscxgBIAMoCzIXLnN3aXRjaGJvYXJkLnYxLkNoYW5uZWwSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJInEKFFVwZGF0ZUNoYW5uZWxSZXF1ZXN0EigKB2NoYW5uZWwYASABKAsyFy5zd2l0Y2hib2FyZC52MS5DaGFubmVsEi8KC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayJBChVVcGRhdGVDaGFubmVsUmVzcG9uc2USKAoHY2hhbm5lbBgBIAEoCzIXLnN3aXRjaGJvYXJkLnYxLkNoYW5uZWwiIgoURGVsZXRlQ2hhbm5lbFJlcXVlc3QSCgoCaWQYASABKAkiFwoVRGVsZXRlQ2hhbm5lbFJlc3BvbnNlIicKGVJvdGF0ZUNoYW5uZWxUb2tlblJlcXVlc3QSCgoCaWQYASABKAkiVQoaUm90YXRlQ2hhbm5lbFRva2VuUmVzcG9uc2USKAoHY2hhbm5lbBgBIAEoCzIXLnN3aXRjaGJvYXJkLnYxLkNoYW5uZWwSDQoFdG9rZW4YAiABKAkiLwohUm90YXRlQ2hhbm5lbFNpZ25pbmdTZWNyZXRSZXF1ZXN0EgoKAmlkGAEgASgJImYKIlJvdGF0ZUNoYW5uZWxTaWduaW5nU2VjcmV0UmVzcG9uc2USKAoHY2hhbm5lbBgBIAEoCzIXLnN3aXRjaGJvYXJkLnYxLkNoYW5uZWwSFgoOc2lnbmluZ19zZWNyZXQYAiABKAkiTgoZR2V0Q2hhbm5lbERpYWxvZ3VlUmVxdWVzdBIKCgJpZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJgChpHZXRDaGFubmVsRGlhbG9ndWVSZXNwb25zZRIpCghtZXNzYWdlcxgBIAMoCzIXLnN3aXRjaGJvYXJkLnYxLk1lc3NhZ2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJKmsKD1VuY2VydGFpblBvbGljeRIgChxVTkNFUlRBSU5fUE9MSUNZX1VOU1BFQ0lGSUVEEAASGwoXVU5DRVJUQUlOX1BPTElDWV9SRVNFTkQQARIZChVVTkNFUlRBSU5fUE9MSUNZX0hPTEQQAjK7BgoPQ2hhbm5lbHNTZXJ2aWNlElwKDUNyZWF0ZUNoYW5uZWwSJC5zd2l0Y2hib2FyZC52MS5DcmVhdGVDaGFubmVsUmVxdWVzdBolLnN3aXRjaGJvYXJkLnYxLkNyZWF0ZUNoYW5uZWxSZXNwb25zZRJTCgpHZXRDaGFubmVsEiEuc3dpdGNoYm9hcmQudjEuR2V0Q2hhbm5lbFJlcXVlc3QaIi5zd2l0Y2hib2FyZC52MS5HZXRDaGFubmVsUmVzcG9uc2USWQoMTGlzdENoYW5uZWxzEiMuc3dpdGNoYm9hcmQudjEuTGlzdENoYW5uZWxzUmVxdWVzdBokLnN3aXRjaGJvYXJkLnYxLkxpc3RDaGFubmVsc1Jlc3BvbnNlElwKDVVwZGF0ZUNoYW5uZWwSJC5zd2l0Y2hib2FyZC52MS5VcGRhdGVDaGFubmVsUmVxdWVzdBolLnN3aXRjaGJvYXJkLnYxLlVwZGF0ZUNoYW5uZWxSZXNwb25zZRJcCg1EZWxldGVDaGFubmVsEiQuc3dpdGNoYm9hcmQudjEuRGVsZXRlQ2hhbm5lbFJlcXVlc3QaJS5zd2l0Y2hib2FyZC52MS5EZWxldGVDaGFubmVsUmVzcG9uc2USawoSUm90YXRlQ2hhbm5lbFRva2VuEikuc3dpdGNoYm9hcmQudjEuUm90YXRlQ2hhbm5lbFRva2VuUmVxdWVzdBoqLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUNoYW5uZWxUb2tlblJlc3BvbnNlEoMBChpSb3RhdGVDaGFubmVsU2lnbmluZ1NlY3JldBIxLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUNoYW5uZWxTaWduaW5nU2VjcmV0UmVxdWVzdBoyLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUNoYW5uZWxTaWduaW5nU2VjcmV0UmVzcG9uc2USawoSR2V0Q2hhbm5lbERpYWxvZ3VlEikuc3dpdGNoYm9hcmQudjEuR2V0Q2hhbm5lbERpYWxvZ3VlUmVxdWVzdBoqLnN3aXRjaGJvYXJkLnYxLkdldENoYW5uZWxEaWFsb2d1ZVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_switchboard_v1_common]);
+  fileDesc("Ch1zd2l0Y2hib2FyZC92MS9jaGFubmVscy5wcm90bxIOc3dpdGNoYm9hcmQudjEi7gIKB0NoYW5uZWwSCgoCaWQYASABKAkSFAoMZGlzcGxheV9uYW1lGAIgASgJEhAKCGFnZW50X2lkGAMgASgJEg4KBnZlbmRvchgEIAEoCRILCgN1cmwYBSABKAkSEwoGYWN0aXZlGAYgASgISACIAQESFAoMdG9rZW5fc3VmZml4GAcgASgJEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNwoPZGVsaXZlcnlfcG9saWN5GAogASgLMh4uc3dpdGNoYm9hcmQudjEuRGVsaXZlcnlQb2xpY3kSFgoOaW50ZWdyYXRpb25faWQYFCABKAkSKQoIc2V0dGluZ3MYFSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0QgkKB19hY3RpdmUiqQIKDkRlbGl2ZXJ5UG9saWN5EjIKCXVuY2VydGFpbhgBIAEoDjIfLnN3aXRjaGJvYXJkLnYxLlVuY2VydGFpblBvbGljeRIbCg5tYXhfcGVyX3NlY29uZBgCIAEoAUgAiAEBEhcKCmxvb3BfbGltaXQYAyABKAVIAYgBARIZCgxob3VybHlfbGltaXQYBCABKAVIAogBARIvCgtxdWlldF9ob3VycxgFIAEoCzIaLnN3aXRjaGJvYXJkLnYxLlF1aWV0SG91cnMSGwoObWF4X3RleHRfY2hhcnMYBiABKAVIA4gBAUIRCg9fbWF4X3Blcl9zZWNvbmRCDQoLX2xvb3BfbGltaXRCDwoNX2hvdXJseV9saW1pdEIRCg9fbWF4X3RleHRfY2hhcnMiOwoKUXVpZXRIb3VycxINCgVzdGFydBgBIAEoCRILCgNlbmQYAiABKAkSEQoJdGltZV96b25lGAMgASgJIlQKFENyZWF0ZUNoYW5uZWxSZXF1ZXN0EigKB2NoYW5uZWwYASABKAsyFy5zd2l0Y2hib2FyZC52MS5DaGFubmVsEhIKCnJlcXVlc3RfaWQYAiABKAkifQoVQ3JlYXRlQ2hhbm5lbFJlc3BvbnNlEigKB2NoYW5uZWwYASABKAsyFy5zd2l0Y2hib2FyZC52MS5DaGFubmVsEg0KBXRva2VuGAIgASgJEhYKDnNpZ25pbmdfc2VjcmV0GAMgASgJEhMKC2hvb2tfc2VjcmV0GBQgASgJIh8KEUdldENoYW5uZWxSZXF1ZXN0EgoKAmlkGAEgASgJIj4KEkdldENoYW5uZWxSZXNwb25zZRIoCgdjaGFubmVsGAEgASgLMhcuc3dpdGNoYm9hcmQudjEuQ2hhbm5lbCJuChNMaXN0Q2hhbm5lbHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEhAKCGFnZW50X2lkGAMgASgJEhMKBmFjdGl2ZRgEIAEoCEgAiAEBQgkKB19hY3RpdmUiWgoUTGlzdENoYW5uZWxzUmVzcG9uc2USKQoIY2hhbm5lbHMYASADKAsyFy5zd2l0Y2hib2FyZC52MS5DaGFubmVsEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJxChRVcGRhdGVDaGFubmVsUmVxdWVzdBIoCgdjaGFubmVsGAEgASgLMhcuc3dpdGNoYm9hcmQudjEuQ2hhbm5lbBIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2siQQoVVXBkYXRlQ2hhbm5lbFJlc3BvbnNlEigKB2NoYW5uZWwYASABKAsyFy5zd2l0Y2hib2FyZC52MS5DaGFubmVsIiIKFERlbGV0ZUNoYW5uZWxSZXF1ZXN0EgoKAmlkGAEgASgJIhcKFURlbGV0ZUNoYW5uZWxSZXNwb25zZSInChlSb3RhdGVDaGFubmVsVG9rZW5SZXF1ZXN0EgoKAmlkGAEgASgJIlUKGlJvdGF0ZUNoYW5uZWxUb2tlblJlc3BvbnNlEigKB2NoYW5uZWwYASABKAsyFy5zd2l0Y2hib2FyZC52MS5DaGFubmVsEg0KBXRva2VuGAIgASgJIi8KIVJvdGF0ZUNoYW5uZWxTaWduaW5nU2VjcmV0UmVxdWVzdBIKCgJpZBgBIAEoCSJmCiJSb3RhdGVDaGFubmVsU2lnbmluZ1NlY3JldFJlc3BvbnNlEigKB2NoYW5uZWwYASABKAsyFy5zd2l0Y2hib2FyZC52MS5DaGFubmVsEhYKDnNpZ25pbmdfc2VjcmV0GAIgASgJIiwKHlJvdGF0ZUNoYW5uZWxIb29rU2VjcmV0UmVxdWVzdBIKCgJpZBgBIAEoCSJgCh9Sb3RhdGVDaGFubmVsSG9va1NlY3JldFJlc3BvbnNlEigKB2NoYW5uZWwYASABKAsyFy5zd2l0Y2hib2FyZC52MS5DaGFubmVsEhMKC2hvb2tfc2VjcmV0GAIgASgJIiMKFUNvbm5lY3RDaGFubmVsUmVxdWVzdBIKCgJpZBgBIAEoCSJsChZDb25uZWN0Q2hhbm5lbFJlc3BvbnNlEigKB2NoYW5uZWwYASABKAsyFy5zd2l0Y2hib2FyZC52MS5DaGFubmVsEigKBXN0ZXBzGAIgAygLMhkuc3dpdGNoYm9hcmQudjEuQ2hlY2tTdGVwIk4KGUdldENoYW5uZWxEaWFsb2d1ZVJlcXVlc3QSCgoCaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiYAoaR2V0Q2hhbm5lbERpYWxvZ3VlUmVzcG9uc2USKQoIbWVzc2FnZXMYASADKAsyFy5zd2l0Y2hib2FyZC52MS5NZXNzYWdlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSprCg9VbmNlcnRhaW5Qb2xpY3kSIAocVU5DRVJUQUlOX1BPTElDWV9VTlNQRUNJRklFRBAAEhsKF1VOQ0VSVEFJTl9QT0xJQ1lfUkVTRU5EEAESGQoVVU5DRVJUQUlOX1BPTElDWV9IT0xEEAIymAgKD0NoYW5uZWxzU2VydmljZRJcCg1DcmVhdGVDaGFubmVsEiQuc3dpdGNoYm9hcmQudjEuQ3JlYXRlQ2hhbm5lbFJlcXVlc3QaJS5zd2l0Y2hib2FyZC52MS5DcmVhdGVDaGFubmVsUmVzcG9uc2USUwoKR2V0Q2hhbm5lbBIhLnN3aXRjaGJvYXJkLnYxLkdldENoYW5uZWxSZXF1ZXN0GiIuc3dpdGNoYm9hcmQudjEuR2V0Q2hhbm5lbFJlc3BvbnNlElkKDExpc3RDaGFubmVscxIjLnN3aXRjaGJvYXJkLnYxLkxpc3RDaGFubmVsc1JlcXVlc3QaJC5zd2l0Y2hib2FyZC52MS5MaXN0Q2hhbm5lbHNSZXNwb25zZRJcCg1VcGRhdGVDaGFubmVsEiQuc3dpdGNoYm9hcmQudjEuVXBkYXRlQ2hhbm5lbFJlcXVlc3QaJS5zd2l0Y2hib2FyZC52MS5VcGRhdGVDaGFubmVsUmVzcG9uc2USXAoNRGVsZXRlQ2hhbm5lbBIkLnN3aXRjaGJvYXJkLnYxLkRlbGV0ZUNoYW5uZWxSZXF1ZXN0GiUuc3dpdGNoYm9hcmQudjEuRGVsZXRlQ2hhbm5lbFJlc3BvbnNlEmsKElJvdGF0ZUNoYW5uZWxUb2tlbhIpLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUNoYW5uZWxUb2tlblJlcXVlc3QaKi5zd2l0Y2hib2FyZC52MS5Sb3RhdGVDaGFubmVsVG9rZW5SZXNwb25zZRKDAQoaUm90YXRlQ2hhbm5lbFNpZ25pbmdTZWNyZXQSMS5zd2l0Y2hib2FyZC52MS5Sb3RhdGVDaGFubmVsU2lnbmluZ1NlY3JldFJlcXVlc3QaMi5zd2l0Y2hib2FyZC52MS5Sb3RhdGVDaGFubmVsU2lnbmluZ1NlY3JldFJlc3BvbnNlEnoKF1JvdGF0ZUNoYW5uZWxIb29rU2VjcmV0Ei4uc3dpdGNoYm9hcmQudjEuUm90YXRlQ2hhbm5lbEhvb2tTZWNyZXRSZXF1ZXN0Gi8uc3dpdGNoYm9hcmQudjEuUm90YXRlQ2hhbm5lbEhvb2tTZWNyZXRSZXNwb25zZRJfCg5Db25uZWN0Q2hhbm5lbBIlLnN3aXRjaGJvYXJkLnYxLkNvbm5lY3RDaGFubmVsUmVxdWVzdBomLnN3aXRjaGJvYXJkLnYxLkNvbm5lY3RDaGFubmVsUmVzcG9uc2USawoSR2V0Q2hhbm5lbERpYWxvZ3VlEikuc3dpdGNoYm9hcmQudjEuR2V0Q2hhbm5lbERpYWxvZ3VlUmVxdWVzdBoqLnN3aXRjaGJvYXJkLnYxLkdldENoYW5uZWxEaWFsb2d1ZVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp, file_switchboard_v1_common, file_switchboard_v1_integrations]);
 
 /**
  * A route for messages: one agent, one vendor kind, its settings.
@@ -44,7 +46,7 @@ export type Channel = Message<"switchboard.v1.Channel"> & {
   agentId: string;
 
   /**
-   * Immutable. The vendor kind. Default: `generic_http`, which posts replies to `url`.
+   * Immutable. The vendor, of ListVendors. Default: `generic_http`, which posts replies to `url`.
    *
    * @generated from field: string vendor = 4;
    */
@@ -92,6 +94,20 @@ export type Channel = Message<"switchboard.v1.Channel"> & {
    * @generated from field: switchboard.v1.DeliveryPolicy delivery_policy = 10;
    */
   deliveryPolicy?: DeliveryPolicy | undefined;
+
+  /**
+   * Required for vendors that can `channel`, and for no other. The integration that the vendor is reached over.
+   *
+   * @generated from field: string integration_id = 20;
+   */
+  integrationId: string;
+
+  /**
+   * The vendor's own settings, as its `channel_settings_schema` says; an unknown member is an error.
+   *
+   * @generated from field: google.protobuf.Struct settings = 21;
+   */
+  settings?: JsonObject | undefined;
 };
 
 /**
@@ -252,6 +268,14 @@ export type CreateChannelResponse = Message<"switchboard.v1.CreateChannelRespons
    * @generated from field: string signing_secret = 3;
    */
   signingSecret: string;
+
+  /**
+   * The secret in the address that the vendor calls, `/hooks/{channel_id}/{hook_secret}`: for vendors that don't sign their
+   * calls. Empty: this one does.
+   *
+   * @generated from field: string hook_secret = 20;
+   */
+  hookSecret: string;
 };
 
 /**
@@ -387,8 +411,8 @@ export type UpdateChannelRequest = Message<"switchboard.v1.UpdateChannelRequest"
   channel?: Channel | undefined;
 
   /**
-   * Required. Which fields to change: `display_name`, `agent_id`, `url`, `active`,
-   * `delivery_policy` (as a whole).
+   * Required. Which fields to change: `display_name`, `agent_id`, `url`, `active`, `integration_id`,
+   * `delivery_policy` and `settings` (each as a whole).
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -558,6 +582,104 @@ export const RotateChannelSigningSecretResponseSchema: GenMessage<RotateChannelS
   messageDesc(file_switchboard_v1_channels, 16);
 
 /**
+ * Asks for a new secret in the channel's address.
+ *
+ * @generated from message switchboard.v1.RotateChannelHookSecretRequest
+ */
+export type RotateChannelHookSecretRequest = Message<"switchboard.v1.RotateChannelHookSecretRequest"> & {
+  /**
+   * Required. The channel's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message switchboard.v1.RotateChannelHookSecretRequest.
+ * Use `create(RotateChannelHookSecretRequestSchema)` to create a new message.
+ */
+export const RotateChannelHookSecretRequestSchema: GenMessage<RotateChannelHookSecretRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_channels, 17);
+
+/**
+ * The new secret.
+ *
+ * @generated from message switchboard.v1.RotateChannelHookSecretResponse
+ */
+export type RotateChannelHookSecretResponse = Message<"switchboard.v1.RotateChannelHookSecretResponse"> & {
+  /**
+   * The channel.
+   *
+   * @generated from field: switchboard.v1.Channel channel = 1;
+   */
+  channel?: Channel | undefined;
+
+  /**
+   * The secret. Shown only here.
+   *
+   * @generated from field: string hook_secret = 2;
+   */
+  hookSecret: string;
+};
+
+/**
+ * Describes the message switchboard.v1.RotateChannelHookSecretResponse.
+ * Use `create(RotateChannelHookSecretResponseSchema)` to create a new message.
+ */
+export const RotateChannelHookSecretResponseSchema: GenMessage<RotateChannelHookSecretResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_channels, 18);
+
+/**
+ * Asks that the channel's vendor be told its address.
+ *
+ * @generated from message switchboard.v1.ConnectChannelRequest
+ */
+export type ConnectChannelRequest = Message<"switchboard.v1.ConnectChannelRequest"> & {
+  /**
+   * Required. The channel's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message switchboard.v1.ConnectChannelRequest.
+ * Use `create(ConnectChannelRequestSchema)` to create a new message.
+ */
+export const ConnectChannelRequestSchema: GenMessage<ConnectChannelRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_channels, 19);
+
+/**
+ * What came of it.
+ *
+ * @generated from message switchboard.v1.ConnectChannelResponse
+ */
+export type ConnectChannelResponse = Message<"switchboard.v1.ConnectChannelResponse"> & {
+  /**
+   * The channel.
+   *
+   * @generated from field: switchboard.v1.Channel channel = 1;
+   */
+  channel?: Channel | undefined;
+
+  /**
+   * What was tried, in order.
+   *
+   * @generated from field: repeated switchboard.v1.CheckStep steps = 2;
+   */
+  steps: CheckStep[];
+};
+
+/**
+ * Describes the message switchboard.v1.ConnectChannelResponse.
+ * Use `create(ConnectChannelResponseSchema)` to create a new message.
+ */
+export const ConnectChannelResponseSchema: GenMessage<ConnectChannelResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_channels, 20);
+
+/**
  * Asks for a page of the channel's own dialogue.
  *
  * @generated from message switchboard.v1.GetChannelDialogueRequest
@@ -590,7 +712,7 @@ export type GetChannelDialogueRequest = Message<"switchboard.v1.GetChannelDialog
  * Use `create(GetChannelDialogueRequestSchema)` to create a new message.
  */
 export const GetChannelDialogueRequestSchema: GenMessage<GetChannelDialogueRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 17);
+  messageDesc(file_switchboard_v1_channels, 21);
 
 /**
  * A page of the channel's own dialogue.
@@ -618,7 +740,7 @@ export type GetChannelDialogueResponse = Message<"switchboard.v1.GetChannelDialo
  * Use `create(GetChannelDialogueResponseSchema)` to create a new message.
  */
 export const GetChannelDialogueResponseSchema: GenMessage<GetChannelDialogueResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 18);
+  messageDesc(file_switchboard_v1_channels, 22);
 
 /**
  * What happens to a message of which nobody knows whether it arrived: a timeout, a cut connection, a process that went away.
@@ -663,7 +785,8 @@ export const UncertainPolicySchema: GenEnum<UncertainPolicy> = /*@__PURE__*/
 export const ChannelsService: GenService<{
   /**
    * Creates a channel and shows its token and signing secret. With a `request_id`, a repeat within 24 hours answers like
-   * the first call. Reasons: FIELD_INVALID, AGENT_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+   * the first call. It calls nobody; ConnectChannel does. Reasons: FIELD_INVALID, AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND,
+   * TARGET_FORBIDDEN, REQUEST_ID_REUSED.
    *
    * @generated from rpc switchboard.v1.ChannelsService.CreateChannel
    */
@@ -693,8 +816,8 @@ export const ChannelsService: GenService<{
     output: typeof ListChannelsResponseSchema;
   },
   /**
-   * Changes the fields named in the mask, all or none. Reasons: CHANNEL_NOT_FOUND, AGENT_NOT_FOUND, FIELD_INVALID,
-   * FIELD_MASK_INVALID, TARGET_FORBIDDEN.
+   * Changes the fields named in the mask, all or none. Reasons: CHANNEL_NOT_FOUND, AGENT_NOT_FOUND, INTEGRATION_NOT_FOUND,
+   * FIELD_INVALID, FIELD_MASK_INVALID, TARGET_FORBIDDEN.
    *
    * @generated from rpc switchboard.v1.ChannelsService.UpdateChannel
    */
@@ -733,6 +856,28 @@ export const ChannelsService: GenService<{
     methodKind: "unary";
     input: typeof RotateChannelSigningSecretRequestSchema;
     output: typeof RotateChannelSigningSecretResponseSchema;
+  },
+  /**
+   * Replaces the secret in the address that the channel's vendor calls, and shows the new one. The old address is refused from
+   * now on, so have ConnectChannel tell the vendor at once. Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING.
+   *
+   * @generated from rpc switchboard.v1.ChannelsService.RotateChannelHookSecret
+   */
+  rotateChannelHookSecret: {
+    methodKind: "unary";
+    input: typeof RotateChannelHookSecretRequestSchema;
+    output: typeof RotateChannelHookSecretResponseSchema;
+  },
+  /**
+   * Has the channel's vendor call us about it: tells it the channel's address, step by step. May be done again at any time.
+   * Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING, VENDOR_REFUSED, VENDOR_UNAVAILABLE.
+   *
+   * @generated from rpc switchboard.v1.ChannelsService.ConnectChannel
+   */
+  connectChannel: {
+    methodKind: "unary";
+    input: typeof ConnectChannelRequestSchema;
+    output: typeof ConnectChannelResponseSchema;
   },
   /**
    * Reads the messages of the channel's own dialogue (the one whose chat is the channel itself), oldest first. Empty when

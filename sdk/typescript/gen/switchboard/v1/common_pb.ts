@@ -5,14 +5,14 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Message as Message$1 } from "@bufbuild/protobuf";
+import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { JsonObject, Message as Message$1 } from "@bufbuild/protobuf";
 
 /**
  * Describes the file switchboard/v1/common.proto.
  */
 export const file_switchboard_v1_common: GenFile = /*@__PURE__*/
-  fileDesc("Chtzd2l0Y2hib2FyZC92MS9jb21tb24ucHJvdG8SDnN3aXRjaGJvYXJkLnYxIvMBCgdNZXNzYWdlEgoKAmlkGAEgASgJEhMKC2RpYWxvZ3VlX2lkGAIgASgJEgsKA3NlcRgDIAEoAxIpCgRyb2xlGAQgASgOMhsuc3dpdGNoYm9hcmQudjEuTWVzc2FnZVJvbGUSDAoEdGV4dBgFIAEoCRITCgtleHRlcm5hbF9pZBgGIAEoCRIPCgd0dXJuX2lkGAcgASgJEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgVwYXJ0cxgJIAMoCzIbLnN3aXRjaGJvYXJkLnYxLk1lc3NhZ2VQYXJ0ImQKC01lc3NhZ2VQYXJ0EiYKBGtpbmQYASABKA4yGC5zd2l0Y2hib2FyZC52MS5QYXJ0S2luZBILCgN1cmwYAiABKAkSEgoKbWVkaWFfdHlwZRgDIAEoCRIMCgRuYW1lGAQgASgJIv0BCgVVc2FnZRINCgVjYWxscxgBIAEoAxIVCg11bmtub3duX2NhbGxzGAIgASgDEhkKDGlucHV0X3Rva2VucxgDIAEoA0gAiAEBEiAKE2NhY2hlZF9pbnB1dF90b2tlbnMYBCABKANIAYgBARIaCg1vdXRwdXRfdG9rZW5zGAUgASgDSAKIAQESGAoLY29zdF9taWNyb3MYBiABKANIA4gBARIQCghjdXJyZW5jeRgHIAEoCUIPCg1faW5wdXRfdG9rZW5zQhYKFF9jYWNoZWRfaW5wdXRfdG9rZW5zQhAKDl9vdXRwdXRfdG9rZW5zQg4KDF9jb3N0X21pY3JvcyKhAQoGQnVkZ2V0EioKBXNjb3BlGAEgASgOMhsuc3dpdGNoYm9hcmQudjEuQnVkZ2V0U2NvcGUSLAoGcGVyaW9kGAIgASgOMhwuc3dpdGNoYm9hcmQudjEuQnVkZ2V0UGVyaW9kEhIKCm1heF90b2tlbnMYAyABKAMSFwoPbWF4X2Nvc3RfbWljcm9zGAQgASgDEhAKCGN1cnJlbmN5GAUgASgJKpIBCgtNZXNzYWdlUm9sZRIcChhNRVNTQUdFX1JPTEVfVU5TUEVDSUZJRUQQABIVChFNRVNTQUdFX1JPTEVfVVNFUhABEhoKFk1FU1NBR0VfUk9MRV9BU1NJU1RBTlQQAhIZChVNRVNTQUdFX1JPTEVfRU1QTE9ZRUUQAxIXChNNRVNTQUdFX1JPTEVfU1lTVEVNEAQqkAEKCFBhcnRLaW5kEhkKFVBBUlRfS0lORF9VTlNQRUNJRklFRBAAEhMKD1BBUlRfS0lORF9JTUFHRRABEhMKD1BBUlRfS0lORF9BVURJTxACEhMKD1BBUlRfS0lORF9WSURFTxADEhIKDlBBUlRfS0lORF9GSUxFEAQSFgoSUEFSVF9LSU5EX0xPQ0FUSU9OEAUqqwEKC0J1ZGdldFNjb3BlEhwKGEJVREdFVF9TQ09QRV9VTlNQRUNJRklFRBAAEhUKEUJVREdFVF9TQ09QRV9UVVJOEAESGQoVQlVER0VUX1NDT1BFX0RJQUxPR1VFEAISGAoUQlVER0VUX1NDT1BFX0NPTlRBQ1QQAxIWChJCVURHRVRfU0NPUEVfQUdFTlQQBBIaChZCVURHRVRfU0NPUEVfV09SS1NQQUNFEAUqRAoMQnVkZ2V0UGVyaW9kEh0KGUJVREdFVF9QRVJJT0RfVU5TUEVDSUZJRUQQABIVChFCVURHRVRfUEVSSU9EX0RBWRABYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("Chtzd2l0Y2hib2FyZC92MS9jb21tb24ucHJvdG8SDnN3aXRjaGJvYXJkLnYxIs0CCgdNZXNzYWdlEgoKAmlkGAEgASgJEhMKC2RpYWxvZ3VlX2lkGAIgASgJEgsKA3NlcRgDIAEoAxIpCgRyb2xlGAQgASgOMhsuc3dpdGNoYm9hcmQudjEuTWVzc2FnZVJvbGUSDAoEdGV4dBgFIAEoCRITCgtleHRlcm5hbF9pZBgGIAEoCRIPCgd0dXJuX2lkGAcgASgJEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgVwYXJ0cxgJIAMoCzIbLnN3aXRjaGJvYXJkLnYxLk1lc3NhZ2VQYXJ0EikKCG1ldGFkYXRhGBQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBItCglzZW5kX3RpbWUYFSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImgKDUNybVJlZmVyZW5jZXMSFgoOaW50ZWdyYXRpb25faWQYASABKAkSDwoHbGVhZF9pZBgCIAEoCRISCgpjb250YWN0X2lkGAMgASgJEhoKEnNvdXJjZV9leHRlcm5hbF9pZBgEIAEoCSJkCgtNZXNzYWdlUGFydBImCgRraW5kGAEgASgOMhguc3dpdGNoYm9hcmQudjEuUGFydEtpbmQSCwoDdXJsGAIgASgJEhIKCm1lZGlhX3R5cGUYAyABKAkSDAoEbmFtZRgEIAEoCSL9AQoFVXNhZ2USDQoFY2FsbHMYASABKAMSFQoNdW5rbm93bl9jYWxscxgCIAEoAxIZCgxpbnB1dF90b2tlbnMYAyABKANIAIgBARIgChNjYWNoZWRfaW5wdXRfdG9rZW5zGAQgASgDSAGIAQESGgoNb3V0cHV0X3Rva2VucxgFIAEoA0gCiAEBEhgKC2Nvc3RfbWljcm9zGAYgASgDSAOIAQESEAoIY3VycmVuY3kYByABKAlCDwoNX2lucHV0X3Rva2Vuc0IWChRfY2FjaGVkX2lucHV0X3Rva2Vuc0IQCg5fb3V0cHV0X3Rva2Vuc0IOCgxfY29zdF9taWNyb3MioQEKBkJ1ZGdldBIqCgVzY29wZRgBIAEoDjIbLnN3aXRjaGJvYXJkLnYxLkJ1ZGdldFNjb3BlEiwKBnBlcmlvZBgCIAEoDjIcLnN3aXRjaGJvYXJkLnYxLkJ1ZGdldFBlcmlvZBISCgptYXhfdG9rZW5zGAMgASgDEhcKD21heF9jb3N0X21pY3JvcxgEIAEoAxIQCghjdXJyZW5jeRgFIAEoCSqSAQoLTWVzc2FnZVJvbGUSHAoYTUVTU0FHRV9ST0xFX1VOU1BFQ0lGSUVEEAASFQoRTUVTU0FHRV9ST0xFX1VTRVIQARIaChZNRVNTQUdFX1JPTEVfQVNTSVNUQU5UEAISGQoVTUVTU0FHRV9ST0xFX0VNUExPWUVFEAMSFwoTTUVTU0FHRV9ST0xFX1NZU1RFTRAEKpABCghQYXJ0S2luZBIZChVQQVJUX0tJTkRfVU5TUEVDSUZJRUQQABITCg9QQVJUX0tJTkRfSU1BR0UQARITCg9QQVJUX0tJTkRfQVVESU8QAhITCg9QQVJUX0tJTkRfVklERU8QAxISCg5QQVJUX0tJTkRfRklMRRAEEhYKElBBUlRfS0lORF9MT0NBVElPThAFKqsBCgtCdWRnZXRTY29wZRIcChhCVURHRVRfU0NPUEVfVU5TUEVDSUZJRUQQABIVChFCVURHRVRfU0NPUEVfVFVSThABEhkKFUJVREdFVF9TQ09QRV9ESUFMT0dVRRACEhgKFEJVREdFVF9TQ09QRV9DT05UQUNUEAMSFgoSQlVER0VUX1NDT1BFX0FHRU5UEAQSGgoWQlVER0VUX1NDT1BFX1dPUktTUEFDRRAFKkQKDEJ1ZGdldFBlcmlvZBIdChlCVURHRVRfUEVSSU9EX1VOU1BFQ0lGSUVEEAASFQoRQlVER0VUX1BFUklPRF9EQVkQAWIGcHJvdG8z", [file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * One message of a dialogue. Messages are never changed after they are recorded.
@@ -83,6 +83,20 @@ export type Message = Message$1<"switchboard.v1.Message"> & {
    * @generated from field: repeated switchboard.v1.MessagePart parts = 9;
    */
   parts: MessagePart[];
+
+  /**
+   * Output only. What was told about it beside, such as its origin. Not set: nothing. No engine is given it.
+   *
+   * @generated from field: google.protobuf.Struct metadata = 20;
+   */
+  metadata?: JsonObject | undefined;
+
+  /**
+   * Output only. When it was written, as its sender says. Not set: not told.
+   *
+   * @generated from field: google.protobuf.Timestamp send_time = 21;
+   */
+  sendTime?: Timestamp | undefined;
 };
 
 /**
@@ -91,6 +105,48 @@ export type Message = Message$1<"switchboard.v1.Message"> & {
  */
 export const MessageSchema: GenMessage<Message> = /*@__PURE__*/
   messageDesc(file_switchboard_v1_common, 0);
+
+/**
+ * What a CRM knows a dialogue as.
+ *
+ * @generated from message switchboard.v1.CrmReferences
+ */
+export type CrmReferences = Message$1<"switchboard.v1.CrmReferences"> & {
+  /**
+   * The integration of the CRM. Empty: not told.
+   *
+   * @generated from field: string integration_id = 1;
+   */
+  integrationId: string;
+
+  /**
+   * The lead (the deal), up to 256 characters. Empty: not told.
+   *
+   * @generated from field: string lead_id = 2;
+   */
+  leadId: string;
+
+  /**
+   * The customer as the CRM numbers them, up to 256 characters. Empty: not told.
+   *
+   * @generated from field: string contact_id = 3;
+   */
+  contactId: string;
+
+  /**
+   * The external id of the source that the chat came from, up to 256 characters. Empty: not told.
+   *
+   * @generated from field: string source_external_id = 4;
+   */
+  sourceExternalId: string;
+};
+
+/**
+ * Describes the message switchboard.v1.CrmReferences.
+ * Use `create(CrmReferencesSchema)` to create a new message.
+ */
+export const CrmReferencesSchema: GenMessage<CrmReferences> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_common, 1);
 
 /**
  * What a message carries beside its text.
@@ -132,7 +188,7 @@ export type MessagePart = Message$1<"switchboard.v1.MessagePart"> & {
  * Use `create(MessagePartSchema)` to create a new message.
  */
 export const MessagePartSchema: GenMessage<MessagePart> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_common, 1);
+  messageDesc(file_switchboard_v1_common, 2);
 
 /**
  * What calls of engines used and cost together. What a vendor didn't say is not counted as nothing: a field that is not set
@@ -197,7 +253,7 @@ export type Usage = Message$1<"switchboard.v1.Usage"> & {
  * Use `create(UsageSchema)` to create a new message.
  */
 export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_common, 2);
+  messageDesc(file_switchboard_v1_common, 3);
 
 /**
  * What calls of engines may use. Counting begins with the first call after a budget is set. Before each call the worst that
@@ -251,7 +307,7 @@ export type Budget = Message$1<"switchboard.v1.Budget"> & {
  * Use `create(BudgetSchema)` to create a new message.
  */
 export const BudgetSchema: GenMessage<Budget> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_common, 3);
+  messageDesc(file_switchboard_v1_common, 4);
 
 /**
  * Who wrote a message.

@@ -6,15 +6,17 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Message as Message$1, Usage } from "./common_pb.js";
+import type { CrmReferences, Message as Message$1, MessagePart, MessageRole, Usage } from "./common_pb.js";
 import { file_switchboard_v1_common } from "./common_pb.js";
+import type { Contact, ToldContact } from "./contacts_pb.js";
+import { file_switchboard_v1_contacts } from "./contacts_pb.js";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file switchboard/v1/dialogues.proto.
  */
 export const file_switchboard_v1_dialogues: GenFile = /*@__PURE__*/
-  fileDesc("Ch5zd2l0Y2hib2FyZC92MS9kaWFsb2d1ZXMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIskCCghEaWFsb2d1ZRIKCgJpZBgBIAEoCRISCgpjaGFubmVsX2lkGAIgASgJEgwKBGNoYXQYAyABKAkSLgoGc3RhdHVzGAQgASgOMh4uc3dpdGNoYm9hcmQudjEuRGlhbG9ndWVTdGF0dXMSFQoNbWVzc2FnZV9jb3VudBgFIAEoAxIrCgphdHRyaWJ1dGVzGAYgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIPCgd2ZXJzaW9uGAcgASgDEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoHY29udHJvbBgKIAEoCzIXLnN3aXRjaGJvYXJkLnYxLkNvbnRyb2witQEKB0NvbnRyb2wSLQoGaG9sZGVyGAEgASgOMh0uc3dpdGNoYm9hcmQudjEuQ29udHJvbEhvbGRlchIuCgpzaW5jZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZyZWFzb24YAyABKAkSCgoCYnkYBCABKAkSLwoLcmV0dXJuX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIt4CCgRUdXJuEgoKAmlkGAEgASgJEhMKC2RpYWxvZ3VlX2lkGAIgASgJEhAKCGFnZW50X2lkGAMgASgJEigKBXN0YXRlGAQgASgOMhkuc3dpdGNoYm9hcmQudjEuVHVyblN0YXRlEg4KBnJlYXNvbhgFIAEoCRIXCg9jb3ZlcmVkX3Rocm91Z2gYBiABKAMSGAoQcmVwbHlfbWVzc2FnZV9pZBgHIAEoCRIhCgRydW5zGAggAygLMhMuc3dpdGNoYm9hcmQudjEuUnVuEi8KC2NyZWF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpjbG9zZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRsYXRlGAsgASgIEiQKBXVzYWdlGAwgASgLMhUuc3dpdGNoYm9hcmQudjEuVXNhZ2UikQIKA1J1bhIOCgZudW1iZXIYASABKAUSJwoFc3RhdGUYAiABKA4yGC5zd2l0Y2hib2FyZC52MS5SdW5TdGF0ZRINCgVlcnJvchgFIAEoCRIpCghtYW5pZmVzdBgGIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSLgoKc3RhcnRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiQKBXVzYWdlGAkgASgLMhUuc3dpdGNoYm9hcmQudjEuVXNhZ2USEwoLcHJvbXB0X2hhc2gYCiABKAkiwgMKCERlbGl2ZXJ5EgoKAmlkGAEgASgJEhMKC2RpYWxvZ3VlX2lkGAIgASgJEhIKCm1lc3NhZ2VfaWQYAyABKAkSEgoKY2hhbm5lbF9pZBgEIAEoCRIsCgVzdGF0ZRgFIAEoDjIdLnN3aXRjaGJvYXJkLnYxLkRlbGl2ZXJ5U3RhdGUSDgoGcmVhc29uGAYgASgJEhUKDWF0dGVtcHRfY291bnQYByABKAUSNQoRbmV4dF9hdHRlbXB0X3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKCGF0dGVtcHRzGAkgAygLMhcuc3dpdGNoYm9hcmQudjEuQXR0ZW1wdBIvCgtjcmVhdGVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLc2V0dGxlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KBmF1dGhvchgMIAEoDjIdLnN3aXRjaGJvYXJkLnYxLk1lc3NhZ2VBdXRob3ISEQoJdGV4dF9mcm9tGA0gASgFEhIKCnRleHRfY2hhcnMYDiABKAUi4gEKB0F0dGVtcHQSDgoGbnVtYmVyGAEgASgFEisKBXN0YXRlGAIgASgOMhwuc3dpdGNoYm9hcmQudjEuQXR0ZW1wdFN0YXRlEhMKC2h0dHBfc3RhdHVzGAMgASgFEg0KBWVycm9yGAQgASgJEhgKEHJlc3BvbnNlX2V4Y2VycHQYBSABKAkSLgoKc3RhcnRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIiAKEkdldERpYWxvZ3VlUmVxdWVzdBIKCgJpZBgBIAEoCSJBChNHZXREaWFsb2d1ZVJlc3BvbnNlEioKCGRpYWxvZ3VlGAEgASgLMhguc3dpdGNoYm9hcmQudjEuRGlhbG9ndWUigQEKFExpc3REaWFsb2d1ZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEhIKCmNoYW5uZWxfaWQYAyABKAkSLgoGc3RhdHVzGAQgASgOMh4uc3dpdGNoYm9hcmQudjEuRGlhbG9ndWVTdGF0dXMiXQoVTGlzdERpYWxvZ3Vlc1Jlc3BvbnNlEisKCWRpYWxvZ3VlcxgBIAMoCzIYLnN3aXRjaGJvYXJkLnYxLkRpYWxvZ3VlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJRChNMaXN0TWVzc2FnZXNSZXF1ZXN0EhMKC2RpYWxvZ3VlX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIloKFExpc3RNZXNzYWdlc1Jlc3BvbnNlEikKCG1lc3NhZ2VzGAEgAygLMhcuc3dpdGNoYm9hcmQudjEuTWVzc2FnZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiTgoQTGlzdFR1cm5zUmVxdWVzdBITCgtkaWFsb2d1ZV9pZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJRChFMaXN0VHVybnNSZXNwb25zZRIjCgV0dXJucxgBIAMoCzIULnN3aXRjaGJvYXJkLnYxLlR1cm4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIhwKDkdldFR1cm5SZXF1ZXN0EgoKAmlkGAEgASgJIjUKD0dldFR1cm5SZXNwb25zZRIiCgR0dXJuGAEgASgLMhQuc3dpdGNoYm9hcmQudjEuVHVybiKBAQoVTGlzdERlbGl2ZXJpZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEhMKC2RpYWxvZ3VlX2lkGAMgASgJEiwKBXN0YXRlGAQgASgOMh0uc3dpdGNoYm9hcmQudjEuRGVsaXZlcnlTdGF0ZSJfChZMaXN0RGVsaXZlcmllc1Jlc3BvbnNlEiwKCmRlbGl2ZXJpZXMYASADKAsyGC5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIAoSR2V0RGVsaXZlcnlSZXF1ZXN0EgoKAmlkGAEgASgJIkEKE0dldERlbGl2ZXJ5UmVzcG9uc2USKgoIZGVsaXZlcnkYASABKAsyGC5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeSIiChRSZXRyeURlbGl2ZXJ5UmVxdWVzdBIKCgJpZBgBIAEoCSJDChVSZXRyeURlbGl2ZXJ5UmVzcG9uc2USKgoIZGVsaXZlcnkYASABKAsyGC5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeSJcChZSZXNvbHZlRGVsaXZlcnlSZXF1ZXN0EgoKAmlkGAEgASgJEjYKCnJlc29sdXRpb24YAiABKA4yIi5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeVJlc29sdXRpb24iRQoXUmVzb2x2ZURlbGl2ZXJ5UmVzcG9uc2USKgoIZGVsaXZlcnkYASABKAsyGC5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeSKGAQoSU2VuZE1lc3NhZ2VSZXF1ZXN0EhMKC2RpYWxvZ3VlX2lkGAEgASgJEgwKBHRleHQYAiABKAkSLQoGYXV0aG9yGAMgASgOMh0uc3dpdGNoYm9hcmQudjEuTWVzc2FnZUF1dGhvchIKCgJieRgEIAEoCRISCgpyZXF1ZXN0X2lkGAUgASgJImsKE1NlbmRNZXNzYWdlUmVzcG9uc2USKAoHbWVzc2FnZRgBIAEoCzIXLnN3aXRjaGJvYXJkLnYxLk1lc3NhZ2USKgoIZGVsaXZlcnkYAiABKAsyGC5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeSJ2ChJUYWtlQ29udHJvbFJlcXVlc3QSEwoLZGlhbG9ndWVfaWQYASABKAkSCgoCYnkYAiABKAkSDgoGcmVhc29uGAMgASgJEi8KDHJldHVybl9hZnRlchgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJBChNUYWtlQ29udHJvbFJlc3BvbnNlEioKCGRpYWxvZ3VlGAEgASgLMhguc3dpdGNoYm9hcmQudjEuRGlhbG9ndWUiSAoVUmVsZWFzZUNvbnRyb2xSZXF1ZXN0EhMKC2RpYWxvZ3VlX2lkGAEgASgJEgoKAmJ5GAIgASgJEg4KBnJlYXNvbhgDIAEoCSJEChZSZWxlYXNlQ29udHJvbFJlc3BvbnNlEioKCGRpYWxvZ3VlGAEgASgLMhguc3dpdGNoYm9hcmQudjEuRGlhbG9ndWUidAoVVXBkYXRlRGlhbG9ndWVSZXF1ZXN0EioKCGRpYWxvZ3VlGAEgASgLMhguc3dpdGNoYm9hcmQudjEuRGlhbG9ndWUSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIkQKFlVwZGF0ZURpYWxvZ3VlUmVzcG9uc2USKgoIZGlhbG9ndWUYASABKAsyGC5zd2l0Y2hib2FyZC52MS5EaWFsb2d1ZSqjAQoORGlhbG9ndWVTdGF0dXMSHwobRElBTE9HVUVfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGwoXRElBTE9HVUVfU1RBVFVTX1BFTkRJTkcQARIYChRESUFMT0dVRV9TVEFUVVNfT1BFThACEhsKF0RJQUxPR1VFX1NUQVRVU19TTk9PWkVEEAMSHAoYRElBTE9HVUVfU1RBVFVTX1JFU09MVkVEEAQqoAEKCVR1cm5TdGF0ZRIaChZUVVJOX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVVFVSTl9TVEFURV9DT0xMRUNUSU5HEAESFgoSVFVSTl9TVEFURV9SVU5OSU5HEAISFgoSVFVSTl9TVEFURV9SRVBMSUVEEAMSFQoRVFVSTl9TVEFURV9TSUxFTlQQBBIVChFUVVJOX1NUQVRFX0ZBSUxFRBAFKq8BCghSdW5TdGF0ZRIZChVSVU5fU1RBVEVfVU5TUEVDSUZJRUQQABIVChFSVU5fU1RBVEVfU1RBUlRFRBABEhYKElJVTl9TVEFURV9BTlNXRVJFRBACEhIKDlJVTl9TVEFURV9MT1NUEAMSFAoQUlVOX1NUQVRFX0ZBSUxFRBAEEhgKFFJVTl9TVEFURV9TVVBFUlNFREVEEAUSFQoRUlVOX1NUQVRFX1dBSVRJTkcQBiryAQoNRGVsaXZlcnlTdGF0ZRIeChpERUxJVkVSWV9TVEFURV9VTlNQRUNJRklFRBAAEhoKFkRFTElWRVJZX1NUQVRFX1BFTkRJTkcQARIaChZERUxJVkVSWV9TVEFURV9TVEFSVEVEEAISHAoYREVMSVZFUllfU1RBVEVfREVMSVZFUkVEEAMSGwoXREVMSVZFUllfU1RBVEVfV0lUSEhFTEQQBBIXChNERUxJVkVSWV9TVEFURV9ERUFEEAUSHAoYREVMSVZFUllfU1RBVEVfVU5DRVJUQUlOEAYSFwoTREVMSVZFUllfU1RBVEVfSEVMRBAHKpoBCgxBdHRlbXB0U3RhdGUSHQoZQVRURU1QVF9TVEFURV9VTlNQRUNJRklFRBAAEhkKFUFUVEVNUFRfU1RBVEVfU1RBUlRFRBABEhsKF0FUVEVNUFRfU1RBVEVfU1VDQ0VFREVEEAISGAoUQVRURU1QVF9TVEFURV9GQUlMRUQQAxIZChVBVFRFTVBUX1NUQVRFX1VOS05PV04QBCp+Cg1Db250cm9sSG9sZGVyEh4KGkNPTlRST0xfSE9MREVSX1VOU1BFQ0lGSUVEEAASGAoUQ09OVFJPTF9IT0xERVJfQUdFTlQQARIYChRDT05UUk9MX0hPTERFUl9IVU1BThACEhkKFUNPTlRST0xfSE9MREVSX05PQk9EWRADKqABCg1NZXNzYWdlQXV0aG9yEh4KGk1FU1NBR0VfQVVUSE9SX1VOU1BFQ0lGSUVEEAASGAoUTUVTU0FHRV9BVVRIT1JfQUdFTlQQARIbChdNRVNTQUdFX0FVVEhPUl9PUEVSQVRPUhACEh0KGU1FU1NBR0VfQVVUSE9SX0FVVE9NQVRJT04QAxIZChVNRVNTQUdFX0FVVEhPUl9TWVNURU0QBCqdAQoSRGVsaXZlcnlSZXNvbHV0aW9uEiMKH0RFTElWRVJZX1JFU09MVVRJT05fVU5TUEVDSUZJRUQQABIhCh1ERUxJVkVSWV9SRVNPTFVUSU9OX0RFTElWRVJFRBABEh4KGkRFTElWRVJZX1JFU09MVVRJT05fUkVTRU5EEAISHwobREVMSVZFUllfUkVTT0xVVElPTl9ESVNDQVJEEAMyrgkKEERpYWxvZ3Vlc1NlcnZpY2USVgoLR2V0RGlhbG9ndWUSIi5zd2l0Y2hib2FyZC52MS5HZXREaWFsb2d1ZVJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5HZXREaWFsb2d1ZVJlc3BvbnNlElwKDUxpc3REaWFsb2d1ZXMSJC5zd2l0Y2hib2FyZC52MS5MaXN0RGlhbG9ndWVzUmVxdWVzdBolLnN3aXRjaGJvYXJkLnYxLkxpc3REaWFsb2d1ZXNSZXNwb25zZRJZCgxMaXN0TWVzc2FnZXMSIy5zd2l0Y2hib2FyZC52MS5MaXN0TWVzc2FnZXNSZXF1ZXN0GiQuc3dpdGNoYm9hcmQudjEuTGlzdE1lc3NhZ2VzUmVzcG9uc2USUAoJTGlzdFR1cm5zEiAuc3dpdGNoYm9hcmQudjEuTGlzdFR1cm5zUmVxdWVzdBohLnN3aXRjaGJvYXJkLnYxLkxpc3RUdXJuc1Jlc3BvbnNlEkoKB0dldFR1cm4SHi5zd2l0Y2hib2FyZC52MS5HZXRUdXJuUmVxdWVzdBofLnN3aXRjaGJvYXJkLnYxLkdldFR1cm5SZXNwb25zZRJfCg5MaXN0RGVsaXZlcmllcxIlLnN3aXRjaGJvYXJkLnYxLkxpc3REZWxpdmVyaWVzUmVxdWVzdBomLnN3aXRjaGJvYXJkLnYxLkxpc3REZWxpdmVyaWVzUmVzcG9uc2USVgoLR2V0RGVsaXZlcnkSIi5zd2l0Y2hib2FyZC52MS5HZXREZWxpdmVyeVJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5HZXREZWxpdmVyeVJlc3BvbnNlElwKDVJldHJ5RGVsaXZlcnkSJC5zd2l0Y2hib2FyZC52MS5SZXRyeURlbGl2ZXJ5UmVxdWVzdBolLnN3aXRjaGJvYXJkLnYxLlJldHJ5RGVsaXZlcnlSZXNwb25zZRJiCg9SZXNvbHZlRGVsaXZlcnkSJi5zd2l0Y2hib2FyZC52MS5SZXNvbHZlRGVsaXZlcnlSZXF1ZXN0Gicuc3dpdGNoYm9hcmQudjEuUmVzb2x2ZURlbGl2ZXJ5UmVzcG9uc2USVgoLU2VuZE1lc3NhZ2USIi5zd2l0Y2hib2FyZC52MS5TZW5kTWVzc2FnZVJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5TZW5kTWVzc2FnZVJlc3BvbnNlElYKC1Rha2VDb250cm9sEiIuc3dpdGNoYm9hcmQudjEuVGFrZUNvbnRyb2xSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuVGFrZUNvbnRyb2xSZXNwb25zZRJfCg5SZWxlYXNlQ29udHJvbBIlLnN3aXRjaGJvYXJkLnYxLlJlbGVhc2VDb250cm9sUmVxdWVzdBomLnN3aXRjaGJvYXJkLnYxLlJlbGVhc2VDb250cm9sUmVzcG9uc2USXwoOVXBkYXRlRGlhbG9ndWUSJS5zd2l0Y2hib2FyZC52MS5VcGRhdGVEaWFsb2d1ZVJlcXVlc3QaJi5zd2l0Y2hib2FyZC52MS5VcGRhdGVEaWFsb2d1ZVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp, file_switchboard_v1_common]);
+  fileDesc("Ch5zd2l0Y2hib2FyZC92MS9kaWFsb2d1ZXMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIokDCghEaWFsb2d1ZRIKCgJpZBgBIAEoCRISCgpjaGFubmVsX2lkGAIgASgJEgwKBGNoYXQYAyABKAkSLgoGc3RhdHVzGAQgASgOMh4uc3dpdGNoYm9hcmQudjEuRGlhbG9ndWVTdGF0dXMSFQoNbWVzc2FnZV9jb3VudBgFIAEoAxIrCgphdHRyaWJ1dGVzGAYgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIPCgd2ZXJzaW9uGAcgASgDEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoHY29udHJvbBgKIAEoCzIXLnN3aXRjaGJvYXJkLnYxLkNvbnRyb2wSEgoKY29udGFjdF9pZBgUIAEoCRIqCgNjcm0YFSABKAsyHS5zd2l0Y2hib2FyZC52MS5Dcm1SZWZlcmVuY2VzIrUBCgdDb250cm9sEi0KBmhvbGRlchgBIAEoDjIdLnN3aXRjaGJvYXJkLnYxLkNvbnRyb2xIb2xkZXISLgoKc2luY2VfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGcmVhc29uGAMgASgJEgoKAmJ5GAQgASgJEi8KC3JldHVybl90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLeAgoEVHVybhIKCgJpZBgBIAEoCRITCgtkaWFsb2d1ZV9pZBgCIAEoCRIQCghhZ2VudF9pZBgDIAEoCRIoCgVzdGF0ZRgEIAEoDjIZLnN3aXRjaGJvYXJkLnYxLlR1cm5TdGF0ZRIOCgZyZWFzb24YBSABKAkSFwoPY292ZXJlZF90aHJvdWdoGAYgASgDEhgKEHJlcGx5X21lc3NhZ2VfaWQYByABKAkSIQoEcnVucxgIIAMoCzITLnN3aXRjaGJvYXJkLnYxLlJ1bhIvCgtjcmVhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKY2xvc2VfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEbGF0ZRgLIAEoCBIkCgV1c2FnZRgMIAEoCzIVLnN3aXRjaGJvYXJkLnYxLlVzYWdlIpECCgNSdW4SDgoGbnVtYmVyGAEgASgFEicKBXN0YXRlGAIgASgOMhguc3dpdGNoYm9hcmQudjEuUnVuU3RhdGUSDQoFZXJyb3IYBSABKAkSKQoIbWFuaWZlc3QYBiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Ei4KCnN0YXJ0X3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgV1c2FnZRgJIAEoCzIVLnN3aXRjaGJvYXJkLnYxLlVzYWdlEhMKC3Byb21wdF9oYXNoGAogASgJIoMFCghEZWxpdmVyeRIKCgJpZBgBIAEoCRITCgtkaWFsb2d1ZV9pZBgCIAEoCRISCgptZXNzYWdlX2lkGAMgASgJEhIKCmNoYW5uZWxfaWQYBCABKAkSLAoFc3RhdGUYBSABKA4yHS5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeVN0YXRlEg4KBnJlYXNvbhgGIAEoCRIVCg1hdHRlbXB0X2NvdW50GAcgASgFEjUKEW5leHRfYXR0ZW1wdF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCghhdHRlbXB0cxgJIAMoCzIXLnN3aXRjaGJvYXJkLnYxLkF0dGVtcHQSLwoLY3JlYXRlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3NldHRsZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCgZhdXRob3IYDCABKA4yHS5zd2l0Y2hib2FyZC52MS5NZXNzYWdlQXV0aG9yEhEKCXRleHRfZnJvbRgNIAEoBRISCgp0ZXh0X2NoYXJzGA4gASgFEhkKEXZlbmRvcl9tZXNzYWdlX2lkGBQgASgJEjAKB3JlY2VpcHQYFSABKA4yHy5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeVJlY2VpcHQSMAoMcmVjZWlwdF90aW1lGBYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1yZWNlaXB0X2Vycm9yGBcgASgJEikKCHRlbXBsYXRlGBggASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCLiAQoHQXR0ZW1wdBIOCgZudW1iZXIYASABKAUSKwoFc3RhdGUYAiABKA4yHC5zd2l0Y2hib2FyZC52MS5BdHRlbXB0U3RhdGUSEwoLaHR0cF9zdGF0dXMYAyABKAUSDQoFZXJyb3IYBCABKAkSGAoQcmVzcG9uc2VfZXhjZXJwdBgFIAEoCRIuCgpzdGFydF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiIAoSR2V0RGlhbG9ndWVSZXF1ZXN0EgoKAmlkGAEgASgJIkEKE0dldERpYWxvZ3VlUmVzcG9uc2USKgoIZGlhbG9ndWUYASABKAsyGC5zd2l0Y2hib2FyZC52MS5EaWFsb2d1ZSKmAQoUTGlzdERpYWxvZ3Vlc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSEgoKY2hhbm5lbF9pZBgDIAEoCRIuCgZzdGF0dXMYBCABKA4yHi5zd2l0Y2hib2FyZC52MS5EaWFsb2d1ZVN0YXR1cxIPCgdsZWFkX2lkGBQgASgJEhIKCmNvbnRhY3RfaWQYFSABKAkiXQoVTGlzdERpYWxvZ3Vlc1Jlc3BvbnNlEisKCWRpYWxvZ3VlcxgBIAMoCzIYLnN3aXRjaGJvYXJkLnYxLkRpYWxvZ3VlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJRChNMaXN0TWVzc2FnZXNSZXF1ZXN0EhMKC2RpYWxvZ3VlX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIloKFExpc3RNZXNzYWdlc1Jlc3BvbnNlEikKCG1lc3NhZ2VzGAEgAygLMhcuc3dpdGNoYm9hcmQudjEuTWVzc2FnZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiTgoQTGlzdFR1cm5zUmVxdWVzdBITCgtkaWFsb2d1ZV9pZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJRChFMaXN0VHVybnNSZXNwb25zZRIjCgV0dXJucxgBIAMoCzIULnN3aXRjaGJvYXJkLnYxLlR1cm4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIhwKDkdldFR1cm5SZXF1ZXN0EgoKAmlkGAEgASgJIjUKD0dldFR1cm5SZXNwb25zZRIiCgR0dXJuGAEgASgLMhQuc3dpdGNoYm9hcmQudjEuVHVybiKBAQoVTGlzdERlbGl2ZXJpZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEhMKC2RpYWxvZ3VlX2lkGAMgASgJEiwKBXN0YXRlGAQgASgOMh0uc3dpdGNoYm9hcmQudjEuRGVsaXZlcnlTdGF0ZSJfChZMaXN0RGVsaXZlcmllc1Jlc3BvbnNlEiwKCmRlbGl2ZXJpZXMYASADKAsyGC5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIAoSR2V0RGVsaXZlcnlSZXF1ZXN0EgoKAmlkGAEgASgJIkEKE0dldERlbGl2ZXJ5UmVzcG9uc2USKgoIZGVsaXZlcnkYASABKAsyGC5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeSIiChRSZXRyeURlbGl2ZXJ5UmVxdWVzdBIKCgJpZBgBIAEoCSJDChVSZXRyeURlbGl2ZXJ5UmVzcG9uc2USKgoIZGVsaXZlcnkYASABKAsyGC5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeSJcChZSZXNvbHZlRGVsaXZlcnlSZXF1ZXN0EgoKAmlkGAEgASgJEjYKCnJlc29sdXRpb24YAiABKA4yIi5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeVJlc29sdXRpb24iRQoXUmVzb2x2ZURlbGl2ZXJ5UmVzcG9uc2USKgoIZGVsaXZlcnkYASABKAsyGC5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeSLdAQoSU2VuZE1lc3NhZ2VSZXF1ZXN0EhMKC2RpYWxvZ3VlX2lkGAEgASgJEgwKBHRleHQYAiABKAkSLQoGYXV0aG9yGAMgASgOMh0uc3dpdGNoYm9hcmQudjEuTWVzc2FnZUF1dGhvchIKCgJieRgEIAEoCRISCgpyZXF1ZXN0X2lkGAUgASgJEioKBXBhcnRzGAYgAygLMhsuc3dpdGNoYm9hcmQudjEuTWVzc2FnZVBhcnQSKQoIdGVtcGxhdGUYByABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0ImsKE1NlbmRNZXNzYWdlUmVzcG9uc2USKAoHbWVzc2FnZRgBIAEoCzIXLnN3aXRjaGJvYXJkLnYxLk1lc3NhZ2USKgoIZGVsaXZlcnkYAiABKAsyGC5zd2l0Y2hib2FyZC52MS5EZWxpdmVyeSJ2ChJUYWtlQ29udHJvbFJlcXVlc3QSEwoLZGlhbG9ndWVfaWQYASABKAkSCgoCYnkYAiABKAkSDgoGcmVhc29uGAMgASgJEi8KDHJldHVybl9hZnRlchgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJBChNUYWtlQ29udHJvbFJlc3BvbnNlEioKCGRpYWxvZ3VlGAEgASgLMhguc3dpdGNoYm9hcmQudjEuRGlhbG9ndWUiSAoVUmVsZWFzZUNvbnRyb2xSZXF1ZXN0EhMKC2RpYWxvZ3VlX2lkGAEgASgJEgoKAmJ5GAIgASgJEg4KBnJlYXNvbhgDIAEoCSJEChZSZWxlYXNlQ29udHJvbFJlc3BvbnNlEioKCGRpYWxvZ3VlGAEgASgLMhguc3dpdGNoYm9hcmQudjEuRGlhbG9ndWUidAoVVXBkYXRlRGlhbG9ndWVSZXF1ZXN0EioKCGRpYWxvZ3VlGAEgASgLMhguc3dpdGNoYm9hcmQudjEuRGlhbG9ndWUSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIkQKFlVwZGF0ZURpYWxvZ3VlUmVzcG9uc2USKgoIZGlhbG9ndWUYASABKAsyGC5zd2l0Y2hib2FyZC52MS5EaWFsb2d1ZSJlChNMaXN0Q29udGFjdHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEhIKCmNvbnRhY3RfaWQYAyABKAkSEwoLZXh0ZXJuYWxfaWQYBCABKAkiWgoUTGlzdENvbnRhY3RzUmVzcG9uc2USKQoIY29udGFjdHMYASADKAsyFy5zd2l0Y2hib2FyZC52MS5Db250YWN0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKLAQoVSW1wb3J0TWVzc2FnZXNSZXF1ZXN0EhIKCmNoYW5uZWxfaWQYASABKAkSMQoIbWVzc2FnZXMYAiADKAsyHy5zd2l0Y2hib2FyZC52MS5JbXBvcnRlZE1lc3NhZ2USKwoFY2hhdHMYAyADKAsyHC5zd2l0Y2hib2FyZC52MS5JbXBvcnRlZENoYXQipgEKDEltcG9ydGVkQ2hhdBIMCgRjaGF0GAEgASgJEiwKB2NvbnRhY3QYAiABKAsyGy5zd2l0Y2hib2FyZC52MS5Ub2xkQ29udGFjdBIqCgNjcm0YAyABKAsyHS5zd2l0Y2hib2FyZC52MS5Dcm1SZWZlcmVuY2VzEi4KBnN0YXR1cxgEIAEoDjIeLnN3aXRjaGJvYXJkLnYxLkRpYWxvZ3VlU3RhdHVzIsgBCg9JbXBvcnRlZE1lc3NhZ2USDAoEY2hhdBgBIAEoCRISCgptZXNzYWdlX2lkGAIgASgJEikKBHJvbGUYAyABKA4yGy5zd2l0Y2hib2FyZC52MS5NZXNzYWdlUm9sZRIMCgR0ZXh0GAQgASgJEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCghtZXRhZGF0YRgGIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QikgEKFkltcG9ydE1lc3NhZ2VzUmVzcG9uc2USFgoOaW1wb3J0ZWRfY291bnQYASABKAUSEwoLa25vd25fY291bnQYAiABKAUSHgoWY3JlYXRlZF9kaWFsb2d1ZV9jb3VudBgDIAEoBRIrCgZmYXVsdHMYBCADKAsyGy5zd2l0Y2hib2FyZC52MS5JbXBvcnRGYXVsdCI6CgtJbXBvcnRGYXVsdBIMCgRjaGF0GAEgASgIEg0KBWluZGV4GAIgASgFEg4KBnJlYXNvbhgDIAEoCSqjAQoORGlhbG9ndWVTdGF0dXMSHwobRElBTE9HVUVfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGwoXRElBTE9HVUVfU1RBVFVTX1BFTkRJTkcQARIYChRESUFMT0dVRV9TVEFUVVNfT1BFThACEhsKF0RJQUxPR1VFX1NUQVRVU19TTk9PWkVEEAMSHAoYRElBTE9HVUVfU1RBVFVTX1JFU09MVkVEEAQqoAEKCVR1cm5TdGF0ZRIaChZUVVJOX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVVFVSTl9TVEFURV9DT0xMRUNUSU5HEAESFgoSVFVSTl9TVEFURV9SVU5OSU5HEAISFgoSVFVSTl9TVEFURV9SRVBMSUVEEAMSFQoRVFVSTl9TVEFURV9TSUxFTlQQBBIVChFUVVJOX1NUQVRFX0ZBSUxFRBAFKq8BCghSdW5TdGF0ZRIZChVSVU5fU1RBVEVfVU5TUEVDSUZJRUQQABIVChFSVU5fU1RBVEVfU1RBUlRFRBABEhYKElJVTl9TVEFURV9BTlNXRVJFRBACEhIKDlJVTl9TVEFURV9MT1NUEAMSFAoQUlVOX1NUQVRFX0ZBSUxFRBAEEhgKFFJVTl9TVEFURV9TVVBFUlNFREVEEAUSFQoRUlVOX1NUQVRFX1dBSVRJTkcQBiryAQoNRGVsaXZlcnlTdGF0ZRIeChpERUxJVkVSWV9TVEFURV9VTlNQRUNJRklFRBAAEhoKFkRFTElWRVJZX1NUQVRFX1BFTkRJTkcQARIaChZERUxJVkVSWV9TVEFURV9TVEFSVEVEEAISHAoYREVMSVZFUllfU1RBVEVfREVMSVZFUkVEEAMSGwoXREVMSVZFUllfU1RBVEVfV0lUSEhFTEQQBBIXChNERUxJVkVSWV9TVEFURV9ERUFEEAUSHAoYREVMSVZFUllfU1RBVEVfVU5DRVJUQUlOEAYSFwoTREVMSVZFUllfU1RBVEVfSEVMRBAHKpoBCgxBdHRlbXB0U3RhdGUSHQoZQVRURU1QVF9TVEFURV9VTlNQRUNJRklFRBAAEhkKFUFUVEVNUFRfU1RBVEVfU1RBUlRFRBABEhsKF0FUVEVNUFRfU1RBVEVfU1VDQ0VFREVEEAISGAoUQVRURU1QVF9TVEFURV9GQUlMRUQQAxIZChVBVFRFTVBUX1NUQVRFX1VOS05PV04QBCp+Cg1Db250cm9sSG9sZGVyEh4KGkNPTlRST0xfSE9MREVSX1VOU1BFQ0lGSUVEEAASGAoUQ09OVFJPTF9IT0xERVJfQUdFTlQQARIYChRDT05UUk9MX0hPTERFUl9IVU1BThACEhkKFUNPTlRST0xfSE9MREVSX05PQk9EWRADKqYBCg9EZWxpdmVyeVJlY2VpcHQSIAocREVMSVZFUllfUkVDRUlQVF9VTlNQRUNJRklFRBAAEhkKFURFTElWRVJZX1JFQ0VJUFRfU0VOVBABEhsKF0RFTElWRVJZX1JFQ0VJUFRfRkFJTEVEEAISHgoaREVMSVZFUllfUkVDRUlQVF9ERUxJVkVSRUQQAxIZChVERUxJVkVSWV9SRUNFSVBUX1JFQUQQBCqgAQoNTWVzc2FnZUF1dGhvchIeChpNRVNTQUdFX0FVVEhPUl9VTlNQRUNJRklFRBAAEhgKFE1FU1NBR0VfQVVUSE9SX0FHRU5UEAESGwoXTUVTU0FHRV9BVVRIT1JfT1BFUkFUT1IQAhIdChlNRVNTQUdFX0FVVEhPUl9BVVRPTUFUSU9OEAMSGQoVTUVTU0FHRV9BVVRIT1JfU1lTVEVNEAQqnQEKEkRlbGl2ZXJ5UmVzb2x1dGlvbhIjCh9ERUxJVkVSWV9SRVNPTFVUSU9OX1VOU1BFQ0lGSUVEEAASIQodREVMSVZFUllfUkVTT0xVVElPTl9ERUxJVkVSRUQQARIeChpERUxJVkVSWV9SRVNPTFVUSU9OX1JFU0VORBACEh8KG0RFTElWRVJZX1JFU09MVVRJT05fRElTQ0FSRBADMuoKChBEaWFsb2d1ZXNTZXJ2aWNlElYKC0dldERpYWxvZ3VlEiIuc3dpdGNoYm9hcmQudjEuR2V0RGlhbG9ndWVSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuR2V0RGlhbG9ndWVSZXNwb25zZRJcCg1MaXN0RGlhbG9ndWVzEiQuc3dpdGNoYm9hcmQudjEuTGlzdERpYWxvZ3Vlc1JlcXVlc3QaJS5zd2l0Y2hib2FyZC52MS5MaXN0RGlhbG9ndWVzUmVzcG9uc2USWQoMTGlzdE1lc3NhZ2VzEiMuc3dpdGNoYm9hcmQudjEuTGlzdE1lc3NhZ2VzUmVxdWVzdBokLnN3aXRjaGJvYXJkLnYxLkxpc3RNZXNzYWdlc1Jlc3BvbnNlElAKCUxpc3RUdXJucxIgLnN3aXRjaGJvYXJkLnYxLkxpc3RUdXJuc1JlcXVlc3QaIS5zd2l0Y2hib2FyZC52MS5MaXN0VHVybnNSZXNwb25zZRJKCgdHZXRUdXJuEh4uc3dpdGNoYm9hcmQudjEuR2V0VHVyblJlcXVlc3QaHy5zd2l0Y2hib2FyZC52MS5HZXRUdXJuUmVzcG9uc2USXwoOTGlzdERlbGl2ZXJpZXMSJS5zd2l0Y2hib2FyZC52MS5MaXN0RGVsaXZlcmllc1JlcXVlc3QaJi5zd2l0Y2hib2FyZC52MS5MaXN0RGVsaXZlcmllc1Jlc3BvbnNlElYKC0dldERlbGl2ZXJ5EiIuc3dpdGNoYm9hcmQudjEuR2V0RGVsaXZlcnlSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuR2V0RGVsaXZlcnlSZXNwb25zZRJcCg1SZXRyeURlbGl2ZXJ5EiQuc3dpdGNoYm9hcmQudjEuUmV0cnlEZWxpdmVyeVJlcXVlc3QaJS5zd2l0Y2hib2FyZC52MS5SZXRyeURlbGl2ZXJ5UmVzcG9uc2USYgoPUmVzb2x2ZURlbGl2ZXJ5EiYuc3dpdGNoYm9hcmQudjEuUmVzb2x2ZURlbGl2ZXJ5UmVxdWVzdBonLnN3aXRjaGJvYXJkLnYxLlJlc29sdmVEZWxpdmVyeVJlc3BvbnNlElYKC1NlbmRNZXNzYWdlEiIuc3dpdGNoYm9hcmQudjEuU2VuZE1lc3NhZ2VSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuU2VuZE1lc3NhZ2VSZXNwb25zZRJWCgtUYWtlQ29udHJvbBIiLnN3aXRjaGJvYXJkLnYxLlRha2VDb250cm9sUmVxdWVzdBojLnN3aXRjaGJvYXJkLnYxLlRha2VDb250cm9sUmVzcG9uc2USXwoOUmVsZWFzZUNvbnRyb2wSJS5zd2l0Y2hib2FyZC52MS5SZWxlYXNlQ29udHJvbFJlcXVlc3QaJi5zd2l0Y2hib2FyZC52MS5SZWxlYXNlQ29udHJvbFJlc3BvbnNlEl8KDlVwZGF0ZURpYWxvZ3VlEiUuc3dpdGNoYm9hcmQudjEuVXBkYXRlRGlhbG9ndWVSZXF1ZXN0GiYuc3dpdGNoYm9hcmQudjEuVXBkYXRlRGlhbG9ndWVSZXNwb25zZRJZCgxMaXN0Q29udGFjdHMSIy5zd2l0Y2hib2FyZC52MS5MaXN0Q29udGFjdHNSZXF1ZXN0GiQuc3dpdGNoYm9hcmQudjEuTGlzdENvbnRhY3RzUmVzcG9uc2USXwoOSW1wb3J0TWVzc2FnZXMSJS5zd2l0Y2hib2FyZC52MS5JbXBvcnRNZXNzYWdlc1JlcXVlc3QaJi5zd2l0Y2hib2FyZC52MS5JbXBvcnRNZXNzYWdlc1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp, file_switchboard_v1_common, file_switchboard_v1_contacts]);
 
 /**
  * One chat on one channel.
@@ -91,6 +93,20 @@ export type Dialogue = Message<"switchboard.v1.Dialogue"> & {
    * @generated from field: switchboard.v1.Control control = 10;
    */
   control?: Control | undefined;
+
+  /**
+   * Output only. The contact it is held with. Empty: not told.
+   *
+   * @generated from field: string contact_id = 20;
+   */
+  contactId: string;
+
+  /**
+   * Output only. What the CRM knows it as. Not set: nothing was told.
+   *
+   * @generated from field: switchboard.v1.CrmReferences crm = 21;
+   */
+  crm?: CrmReferences | undefined;
 };
 
 /**
@@ -429,6 +445,42 @@ export type Delivery = Message<"switchboard.v1.Delivery"> & {
    * @generated from field: int32 text_chars = 14;
    */
   textChars: number;
+
+  /**
+   * Output only. What the vendor calls the message. Empty: it gave no name.
+   *
+   * @generated from field: string vendor_message_id = 20;
+   */
+  vendorMessageId: string;
+
+  /**
+   * Output only. The furthest that the vendor told of the message after it took it, in the order of this enum, whatever the
+   * order in which it told. Not set: nothing.
+   *
+   * @generated from field: switchboard.v1.DeliveryReceipt receipt = 21;
+   */
+  receipt: DeliveryReceipt;
+
+  /**
+   * Output only. When that was, by the vendor's clock where it says.
+   *
+   * @generated from field: google.protobuf.Timestamp receipt_time = 22;
+   */
+  receiptTime?: Timestamp | undefined;
+
+  /**
+   * Output only. Why the vendor could not deliver it, in its words.
+   *
+   * @generated from field: string receipt_error = 23;
+   */
+  receiptError: string;
+
+  /**
+   * Output only. What makes it a template of the vendor's; see SendMessage.
+   *
+   * @generated from field: google.protobuf.Struct template = 24;
+   */
+  template?: JsonObject | undefined;
 };
 
 /**
@@ -576,6 +628,20 @@ export type ListDialoguesRequest = Message<"switchboard.v1.ListDialoguesRequest"
    * @generated from field: switchboard.v1.DialogueStatus status = 4;
    */
   status: DialogueStatus;
+
+  /**
+   * Only dialogues about this lead of a CRM. Empty: about any and none.
+   *
+   * @generated from field: string lead_id = 20;
+   */
+  leadId: string;
+
+  /**
+   * Only dialogues with this contact. Empty: with any and none.
+   *
+   * @generated from field: string contact_id = 21;
+   */
+  contactId: string;
 };
 
 /**
@@ -998,7 +1064,7 @@ export type SendMessageRequest = Message<"switchboard.v1.SendMessageRequest"> & 
   dialogueId: string;
 
   /**
-   * Required. The text, 1 to 65,536 bytes, without U+0000.
+   * Required. The text, 1 to 65,536 bytes, without U+0000. May be empty where there are parts.
    *
    * @generated from field: string text = 2;
    */
@@ -1024,6 +1090,23 @@ export type SendMessageRequest = Message<"switchboard.v1.SendMessageRequest"> & 
    * @generated from field: string request_id = 5;
    */
   requestId: string;
+
+  /**
+   * What the message carries beside its text, up to 10.
+   *
+   * @generated from field: repeated switchboard.v1.MessagePart parts = 6;
+   */
+  parts: MessagePart[];
+
+  /**
+   * Makes the message a template of the channel's vendor, which messengers ask for where a customer has not written for long;
+   * `text` is then the template's text with its variables filled in. What it may hold is the vendor's matter: for `edna`
+   * `header`, `footer` and `keyboard`, all optional, as its WhatsApp templates have them. An unknown member is an error. A
+   * template is never split.
+   *
+   * @generated from field: google.protobuf.Struct template = 7;
+   */
+  template?: JsonObject | undefined;
 };
 
 /**
@@ -1229,6 +1312,286 @@ export type UpdateDialogueResponse = Message<"switchboard.v1.UpdateDialogueRespo
  */
 export const UpdateDialogueResponseSchema: GenMessage<UpdateDialogueResponse> = /*@__PURE__*/
   messageDesc(file_switchboard_v1_dialogues, 31);
+
+/**
+ * Asks for a page of contacts.
+ *
+ * @generated from message switchboard.v1.ListContactsRequest
+ */
+export type ListContactsRequest = Message<"switchboard.v1.ListContactsRequest"> & {
+  /**
+   * How many at most. 0: 50. Above 1,000: 1,000.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * The `next_page_token` of the page before, asked with the same filters. Empty: the first page.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * Only this contact. Empty: any.
+   *
+   * @generated from field: string contact_id = 3;
+   */
+  contactId: string;
+
+  /**
+   * Only contacts that some vendor calls so. Empty: any.
+   *
+   * @generated from field: string external_id = 4;
+   */
+  externalId: string;
+};
+
+/**
+ * Describes the message switchboard.v1.ListContactsRequest.
+ * Use `create(ListContactsRequestSchema)` to create a new message.
+ */
+export const ListContactsRequestSchema: GenMessage<ListContactsRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 32);
+
+/**
+ * A page of contacts.
+ *
+ * @generated from message switchboard.v1.ListContactsResponse
+ */
+export type ListContactsResponse = Message<"switchboard.v1.ListContactsResponse"> & {
+  /**
+   * The page.
+   *
+   * @generated from field: repeated switchboard.v1.Contact contacts = 1;
+   */
+  contacts: Contact[];
+
+  /**
+   * Gives the next page. Empty: this is the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message switchboard.v1.ListContactsResponse.
+ * Use `create(ListContactsResponseSchema)` to create a new message.
+ */
+export const ListContactsResponseSchema: GenMessage<ListContactsResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 33);
+
+/**
+ * A batch to import.
+ *
+ * @generated from message switchboard.v1.ImportMessagesRequest
+ */
+export type ImportMessagesRequest = Message<"switchboard.v1.ImportMessagesRequest"> & {
+  /**
+   * Required. The channel that gets the dialogues.
+   *
+   * @generated from field: string channel_id = 1;
+   */
+  channelId: string;
+
+  /**
+   * The messages, up to 10,000, those of one dialogue in their order.
+   *
+   * @generated from field: repeated switchboard.v1.ImportedMessage messages = 2;
+   */
+  messages: ImportedMessage[];
+
+  /**
+   * What is known of chats, of these messages or not, up to 10,000. One dialogue each, also where it has no message.
+   *
+   * @generated from field: repeated switchboard.v1.ImportedChat chats = 3;
+   */
+  chats: ImportedChat[];
+};
+
+/**
+ * Describes the message switchboard.v1.ImportMessagesRequest.
+ * Use `create(ImportMessagesRequestSchema)` to create a new message.
+ */
+export const ImportMessagesRequestSchema: GenMessage<ImportMessagesRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 34);
+
+/**
+ * A chat to import.
+ *
+ * @generated from message switchboard.v1.ImportedChat
+ */
+export type ImportedChat = Message<"switchboard.v1.ImportedChat"> & {
+  /**
+   * Required. The chat inside the channel, up to 256 characters.
+   *
+   * @generated from field: string chat = 1;
+   */
+  chat: string;
+
+  /**
+   * What is told of the customer.
+   *
+   * @generated from field: switchboard.v1.ToldContact contact = 2;
+   */
+  contact?: ToldContact | undefined;
+
+  /**
+   * What a CRM knows the dialogue as.
+   *
+   * @generated from field: switchboard.v1.CrmReferences crm = 3;
+   */
+  crm?: CrmReferences | undefined;
+
+  /**
+   * The status of a dialogue that begins with this batch. Unspecified: PENDING. One that was there keeps its own.
+   *
+   * @generated from field: switchboard.v1.DialogueStatus status = 4;
+   */
+  status: DialogueStatus;
+};
+
+/**
+ * Describes the message switchboard.v1.ImportedChat.
+ * Use `create(ImportedChatSchema)` to create a new message.
+ */
+export const ImportedChatSchema: GenMessage<ImportedChat> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 35);
+
+/**
+ * A message to import.
+ *
+ * @generated from message switchboard.v1.ImportedMessage
+ */
+export type ImportedMessage = Message<"switchboard.v1.ImportedMessage"> & {
+  /**
+   * Required. Its chat.
+   *
+   * @generated from field: string chat = 1;
+   */
+  chat: string;
+
+  /**
+   * Required. What it was called where it comes from, up to 256 characters: what makes a repeat harmless.
+   *
+   * @generated from field: string message_id = 2;
+   */
+  messageId: string;
+
+  /**
+   * Required. Who wrote it: USER, ASSISTANT or EMPLOYEE.
+   *
+   * @generated from field: switchboard.v1.MessageRole role = 3;
+   */
+  role: MessageRole;
+
+  /**
+   * Required. The text, 1 to 65,536 bytes, without U+0000.
+   *
+   * @generated from field: string text = 4;
+   */
+  text: string;
+
+  /**
+   * Required. When it was written: not before 1970, nor in the future.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 5;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * What is to be kept with it, up to 16,384 bytes as JSON.
+   *
+   * @generated from field: google.protobuf.Struct metadata = 6;
+   */
+  metadata?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.ImportedMessage.
+ * Use `create(ImportedMessageSchema)` to create a new message.
+ */
+export const ImportedMessageSchema: GenMessage<ImportedMessage> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 36);
+
+/**
+ * What an import did.
+ *
+ * @generated from message switchboard.v1.ImportMessagesResponse
+ */
+export type ImportMessagesResponse = Message<"switchboard.v1.ImportMessagesResponse"> & {
+  /**
+   * How many messages were recorded.
+   *
+   * @generated from field: int32 imported_count = 1;
+   */
+  importedCount: number;
+
+  /**
+   * How many were known.
+   *
+   * @generated from field: int32 known_count = 2;
+   */
+  knownCount: number;
+
+  /**
+   * How many dialogues began.
+   *
+   * @generated from field: int32 created_dialogue_count = 3;
+   */
+  createdDialogueCount: number;
+
+  /**
+   * What was left out.
+   *
+   * @generated from field: repeated switchboard.v1.ImportFault faults = 4;
+   */
+  faults: ImportFault[];
+};
+
+/**
+ * Describes the message switchboard.v1.ImportMessagesResponse.
+ * Use `create(ImportMessagesResponseSchema)` to create a new message.
+ */
+export const ImportMessagesResponseSchema: GenMessage<ImportMessagesResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 37);
+
+/**
+ * A row that was left out.
+ *
+ * @generated from message switchboard.v1.ImportFault
+ */
+export type ImportFault = Message<"switchboard.v1.ImportFault"> & {
+  /**
+   * Whether it is one of the chats; else it is one of the messages.
+   *
+   * @generated from field: bool chat = 1;
+   */
+  chat: boolean;
+
+  /**
+   * Its place among these, from 0.
+   *
+   * @generated from field: int32 index = 2;
+   */
+  index: number;
+
+  /**
+   * Why, in one sentence.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message switchboard.v1.ImportFault.
+ * Use `create(ImportFaultSchema)` to create a new message.
+ */
+export const ImportFaultSchema: GenMessage<ImportFault> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_dialogues, 38);
 
 /**
  * The helpdesk's word for where a dialogue stands.
@@ -1555,6 +1918,55 @@ export const ControlHolderSchema: GenEnum<ControlHolder> = /*@__PURE__*/
   enumDesc(file_switchboard_v1_dialogues, 5);
 
 /**
+ * What a vendor told of a message after it took it. The later in this list counts: vendors tell in any order, and of several
+ * ways that one tries, one that failed is mended by one that arrives.
+ *
+ * @generated from enum switchboard.v1.DeliveryReceipt
+ */
+export enum DeliveryReceipt {
+  /**
+   * It told nothing.
+   *
+   * @generated from enum value: DELIVERY_RECEIPT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It was handed on to the messenger.
+   *
+   * @generated from enum value: DELIVERY_RECEIPT_SENT = 1;
+   */
+  SENT = 1,
+
+  /**
+   * It will not arrive, or was called off; `receipt_error` says why.
+   *
+   * @generated from enum value: DELIVERY_RECEIPT_FAILED = 2;
+   */
+  FAILED = 2,
+
+  /**
+   * It is on the customer's device.
+   *
+   * @generated from enum value: DELIVERY_RECEIPT_DELIVERED = 3;
+   */
+  DELIVERED = 3,
+
+  /**
+   * The customer has seen it.
+   *
+   * @generated from enum value: DELIVERY_RECEIPT_READ = 4;
+   */
+  READ = 4,
+}
+
+/**
+ * Describes the enum switchboard.v1.DeliveryReceipt.
+ */
+export const DeliveryReceiptSchema: GenEnum<DeliveryReceipt> = /*@__PURE__*/
+  enumDesc(file_switchboard_v1_dialogues, 6);
+
+/**
  * Who had a message sent.
  *
  * @generated from enum switchboard.v1.MessageAuthor
@@ -1600,7 +2012,7 @@ export enum MessageAuthor {
  * Describes the enum switchboard.v1.MessageAuthor.
  */
 export const MessageAuthorSchema: GenEnum<MessageAuthor> = /*@__PURE__*/
-  enumDesc(file_switchboard_v1_dialogues, 6);
+  enumDesc(file_switchboard_v1_dialogues, 7);
 
 /**
  * What became of a delivery that may have arrived.
@@ -1641,7 +2053,7 @@ export enum DeliveryResolution {
  * Describes the enum switchboard.v1.DeliveryResolution.
  */
 export const DeliveryResolutionSchema: GenEnum<DeliveryResolution> = /*@__PURE__*/
-  enumDesc(file_switchboard_v1_dialogues, 7);
+  enumDesc(file_switchboard_v1_dialogues, 8);
 
 /**
  * Dialogues, their messages, the turns that answered them and the deliveries that carried the answers. Reading needs
@@ -1786,6 +2198,31 @@ export const DialoguesService: GenService<{
     methodKind: "unary";
     input: typeof UpdateDialogueRequestSchema;
     output: typeof UpdateDialogueResponseSchema;
+  },
+  /**
+   * Lists contacts: the customers that dialogues are held with, newest first. ListDialogues gives the dialogues of one.
+   * Reasons: PAGE_TOKEN_INVALID, FIELD_INVALID.
+   *
+   * @generated from rpc switchboard.v1.DialoguesService.ListContacts
+   */
+  listContacts: {
+    methodKind: "unary";
+    input: typeof ListContactsRequestSchema;
+    output: typeof ListContactsResponseSchema;
+  },
+  /**
+   * Takes dialogues over from elsewhere, with what was said in them: history, which nobody answers. A batch is one
+   * transaction. Repeating one changes nothing: what was imported is known by the ids it came with. Messages take their place
+   * behind what the dialogue has, so a dialogue's messages must come in their order, over all batches; they keep their time. One row that is not as this contract asks is left out and named in the answer, and the rest
+   * goes on. One `dialogue.imported` event tells of each dialogue that a batch touched (`data.messages`: how many), none of
+   * single messages. Needs `dialogues:admin`. Reasons: FIELD_INVALID, CHANNEL_NOT_FOUND, OVERLOADED.
+   *
+   * @generated from rpc switchboard.v1.DialoguesService.ImportMessages
+   */
+  importMessages: {
+    methodKind: "unary";
+    input: typeof ImportMessagesRequestSchema;
+    output: typeof ImportMessagesResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_switchboard_v1_dialogues, 0);

@@ -4,8 +4,8 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Budget } from "./common_pb.js";
 import { file_switchboard_v1_common } from "./common_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file switchboard/v1/workspaces.proto.
  */
 export const file_switchboard_v1_workspaces: GenFile = /*@__PURE__*/
-  fileDesc("Ch9zd2l0Y2hib2FyZC92MS93b3Jrc3BhY2VzLnByb3RvEg5zd2l0Y2hib2FyZC52MSK4AQoJV29ya3NwYWNlEgoKAmlkGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCRIvCgtjcmVhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKB2J1ZGdldHMYBSADKAsyFi5zd2l0Y2hib2FyZC52MS5CdWRnZXQi8wEKBkFwaUtleRIKCgJpZBgBIAEoCRIUCgx3b3Jrc3BhY2VfaWQYAiABKAkSFAoMZGlzcGxheV9uYW1lGAMgASgJEg4KBnNjb3BlcxgEIAMoCRIvCgtleHBpcmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3Jldm9rZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZzdWZmaXgYCCABKAkiWgoWQ3JlYXRlV29ya3NwYWNlUmVxdWVzdBIsCgl3b3Jrc3BhY2UYASABKAsyGS5zd2l0Y2hib2FyZC52MS5Xb3Jrc3BhY2USEgoKcmVxdWVzdF9pZBgCIAEoCSJHChdDcmVhdGVXb3Jrc3BhY2VSZXNwb25zZRIsCgl3b3Jrc3BhY2UYASABKAsyGS5zd2l0Y2hib2FyZC52MS5Xb3Jrc3BhY2UiIQoTR2V0V29ya3NwYWNlUmVxdWVzdBIKCgJpZBgBIAEoCSJEChRHZXRXb3Jrc3BhY2VSZXNwb25zZRIsCgl3b3Jrc3BhY2UYASABKAsyGS5zd2l0Y2hib2FyZC52MS5Xb3Jrc3BhY2UiPgoVTGlzdFdvcmtzcGFjZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJImAKFkxpc3RXb3Jrc3BhY2VzUmVzcG9uc2USLQoKd29ya3NwYWNlcxgBIAMoCzIZLnN3aXRjaGJvYXJkLnYxLldvcmtzcGFjZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkidwoWVXBkYXRlV29ya3NwYWNlUmVxdWVzdBIsCgl3b3Jrc3BhY2UYASABKAsyGS5zd2l0Y2hib2FyZC52MS5Xb3Jrc3BhY2USLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIkcKF1VwZGF0ZVdvcmtzcGFjZVJlc3BvbnNlEiwKCXdvcmtzcGFjZRgBIAEoCzIZLnN3aXRjaGJvYXJkLnYxLldvcmtzcGFjZSIkChZEZWxldGVXb3Jrc3BhY2VSZXF1ZXN0EgoKAmlkGAEgASgJIhkKF0RlbGV0ZVdvcmtzcGFjZVJlc3BvbnNlImgKE0NyZWF0ZUFwaUtleVJlcXVlc3QSFAoMd29ya3NwYWNlX2lkGAEgASgJEicKB2FwaV9rZXkYAiABKAsyFi5zd2l0Y2hib2FyZC52MS5BcGlLZXkSEgoKcmVxdWVzdF9pZBgDIAEoCSJPChRDcmVhdGVBcGlLZXlSZXNwb25zZRInCgdhcGlfa2V5GAEgASgLMhYuc3dpdGNoYm9hcmQudjEuQXBpS2V5Eg4KBnNlY3JldBgCIAEoCSJRChJMaXN0QXBpS2V5c1JlcXVlc3QSFAoMd29ya3NwYWNlX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIlgKE0xpc3RBcGlLZXlzUmVzcG9uc2USKAoIYXBpX2tleXMYASADKAsyFi5zd2l0Y2hib2FyZC52MS5BcGlLZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjcKE1Jldm9rZUFwaUtleVJlcXVlc3QSFAoMd29ya3NwYWNlX2lkGAEgASgJEgoKAmlkGAIgASgJIj8KFFJldm9rZUFwaUtleVJlc3BvbnNlEicKB2FwaV9rZXkYASABKAsyFi5zd2l0Y2hib2FyZC52MS5BcGlLZXkyiQYKEVdvcmtzcGFjZXNTZXJ2aWNlEmIKD0NyZWF0ZVdvcmtzcGFjZRImLnN3aXRjaGJvYXJkLnYxLkNyZWF0ZVdvcmtzcGFjZVJlcXVlc3QaJy5zd2l0Y2hib2FyZC52MS5DcmVhdGVXb3Jrc3BhY2VSZXNwb25zZRJZCgxHZXRXb3Jrc3BhY2USIy5zd2l0Y2hib2FyZC52MS5HZXRXb3Jrc3BhY2VSZXF1ZXN0GiQuc3dpdGNoYm9hcmQudjEuR2V0V29ya3NwYWNlUmVzcG9uc2USXwoOTGlzdFdvcmtzcGFjZXMSJS5zd2l0Y2hib2FyZC52MS5MaXN0V29ya3NwYWNlc1JlcXVlc3QaJi5zd2l0Y2hib2FyZC52MS5MaXN0V29ya3NwYWNlc1Jlc3BvbnNlEmIKD1VwZGF0ZVdvcmtzcGFjZRImLnN3aXRjaGJvYXJkLnYxLlVwZGF0ZVdvcmtzcGFjZVJlcXVlc3QaJy5zd2l0Y2hib2FyZC52MS5VcGRhdGVXb3Jrc3BhY2VSZXNwb25zZRJiCg9EZWxldGVXb3Jrc3BhY2USJi5zd2l0Y2hib2FyZC52MS5EZWxldGVXb3Jrc3BhY2VSZXF1ZXN0Gicuc3dpdGNoYm9hcmQudjEuRGVsZXRlV29ya3NwYWNlUmVzcG9uc2USWQoMQ3JlYXRlQXBpS2V5EiMuc3dpdGNoYm9hcmQudjEuQ3JlYXRlQXBpS2V5UmVxdWVzdBokLnN3aXRjaGJvYXJkLnYxLkNyZWF0ZUFwaUtleVJlc3BvbnNlElYKC0xpc3RBcGlLZXlzEiIuc3dpdGNoYm9hcmQudjEuTGlzdEFwaUtleXNSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuTGlzdEFwaUtleXNSZXNwb25zZRJZCgxSZXZva2VBcGlLZXkSIy5zd2l0Y2hib2FyZC52MS5SZXZva2VBcGlLZXlSZXF1ZXN0GiQuc3dpdGNoYm9hcmQudjEuUmV2b2tlQXBpS2V5UmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_switchboard_v1_common]);
+  fileDesc("Ch9zd2l0Y2hib2FyZC92MS93b3Jrc3BhY2VzLnByb3RvEg5zd2l0Y2hib2FyZC52MSK4AQoJV29ya3NwYWNlEgoKAmlkGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCRIvCgtjcmVhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKB2J1ZGdldHMYBSADKAsyFi5zd2l0Y2hib2FyZC52MS5CdWRnZXQi8wEKBkFwaUtleRIKCgJpZBgBIAEoCRIUCgx3b3Jrc3BhY2VfaWQYAiABKAkSFAoMZGlzcGxheV9uYW1lGAMgASgJEg4KBnNjb3BlcxgEIAMoCRIvCgtleHBpcmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3Jldm9rZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZzdWZmaXgYCCABKAkiWgoWQ3JlYXRlV29ya3NwYWNlUmVxdWVzdBIsCgl3b3Jrc3BhY2UYASABKAsyGS5zd2l0Y2hib2FyZC52MS5Xb3Jrc3BhY2USEgoKcmVxdWVzdF9pZBgCIAEoCSJHChdDcmVhdGVXb3Jrc3BhY2VSZXNwb25zZRIsCgl3b3Jrc3BhY2UYASABKAsyGS5zd2l0Y2hib2FyZC52MS5Xb3Jrc3BhY2UiIQoTR2V0V29ya3NwYWNlUmVxdWVzdBIKCgJpZBgBIAEoCSJEChRHZXRXb3Jrc3BhY2VSZXNwb25zZRIsCgl3b3Jrc3BhY2UYASABKAsyGS5zd2l0Y2hib2FyZC52MS5Xb3Jrc3BhY2UiPgoVTGlzdFdvcmtzcGFjZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJImAKFkxpc3RXb3Jrc3BhY2VzUmVzcG9uc2USLQoKd29ya3NwYWNlcxgBIAMoCzIZLnN3aXRjaGJvYXJkLnYxLldvcmtzcGFjZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkidwoWVXBkYXRlV29ya3NwYWNlUmVxdWVzdBIsCgl3b3Jrc3BhY2UYASABKAsyGS5zd2l0Y2hib2FyZC52MS5Xb3Jrc3BhY2USLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIkcKF1VwZGF0ZVdvcmtzcGFjZVJlc3BvbnNlEiwKCXdvcmtzcGFjZRgBIAEoCzIZLnN3aXRjaGJvYXJkLnYxLldvcmtzcGFjZSIkChZEZWxldGVXb3Jrc3BhY2VSZXF1ZXN0EgoKAmlkGAEgASgJIhkKF0RlbGV0ZVdvcmtzcGFjZVJlc3BvbnNlImgKE0NyZWF0ZUFwaUtleVJlcXVlc3QSFAoMd29ya3NwYWNlX2lkGAEgASgJEicKB2FwaV9rZXkYAiABKAsyFi5zd2l0Y2hib2FyZC52MS5BcGlLZXkSEgoKcmVxdWVzdF9pZBgDIAEoCSJPChRDcmVhdGVBcGlLZXlSZXNwb25zZRInCgdhcGlfa2V5GAEgASgLMhYuc3dpdGNoYm9hcmQudjEuQXBpS2V5Eg4KBnNlY3JldBgCIAEoCSJRChJMaXN0QXBpS2V5c1JlcXVlc3QSFAoMd29ya3NwYWNlX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIlgKE0xpc3RBcGlLZXlzUmVzcG9uc2USKAoIYXBpX2tleXMYASADKAsyFi5zd2l0Y2hib2FyZC52MS5BcGlLZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjcKE1Jldm9rZUFwaUtleVJlcXVlc3QSFAoMd29ya3NwYWNlX2lkGAEgASgJEgoKAmlkGAIgASgJIj8KFFJldm9rZUFwaUtleVJlc3BvbnNlEicKB2FwaV9rZXkYASABKAsyFi5zd2l0Y2hib2FyZC52MS5BcGlLZXkiJwoPR2V0U3RhdHNSZXF1ZXN0EhQKDHdvcmtzcGFjZV9pZBgBIAEoCSI4ChBHZXRTdGF0c1Jlc3BvbnNlEiQKBXN0YXRzGAEgASgLMhUuc3dpdGNoYm9hcmQudjEuU3RhdHMiswMKBVN0YXRzEhkKEXJlY2VpdmVkX21lc3NhZ2VzGAEgASgDEhcKD3N0b3JlZF9tZXNzYWdlcxgCIAEoAxIaChJkdXBsaWNhdGVfbWVzc2FnZXMYAyABKAMSHAoUY29uZmxpY3RpbmdfbWVzc2FnZXMYBCABKAMSGQoRaW1wb3J0ZWRfbWVzc2FnZXMYBSABKAMSFwoPZW5naW5lX3JlcXVlc3RzGAYgASgDEg8KB2Fuc3dlcnMYByABKAMSGgoSZGVsaXZlcmVkX21lc3NhZ2VzGAggASgDEg4KBmVycm9ycxgJIAEoAxIUCgxmYWlsZWRfdHVybnMYCiABKAMSFwoPZGVhZF9kZWxpdmVyaWVzGAsgASgDEhwKFHF1YXJhbnRpbmVkX3dlYmhvb2tzGAwgASgDEhEKCWRpYWxvZ3VlcxgNIAEoAxIQCghjb250YWN0cxgOIAEoAxIuCgpzdGFydF90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgZ1cHRpbWUYECABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24y2AYKEVdvcmtzcGFjZXNTZXJ2aWNlEmIKD0NyZWF0ZVdvcmtzcGFjZRImLnN3aXRjaGJvYXJkLnYxLkNyZWF0ZVdvcmtzcGFjZVJlcXVlc3QaJy5zd2l0Y2hib2FyZC52MS5DcmVhdGVXb3Jrc3BhY2VSZXNwb25zZRJZCgxHZXRXb3Jrc3BhY2USIy5zd2l0Y2hib2FyZC52MS5HZXRXb3Jrc3BhY2VSZXF1ZXN0GiQuc3dpdGNoYm9hcmQudjEuR2V0V29ya3NwYWNlUmVzcG9uc2USXwoOTGlzdFdvcmtzcGFjZXMSJS5zd2l0Y2hib2FyZC52MS5MaXN0V29ya3NwYWNlc1JlcXVlc3QaJi5zd2l0Y2hib2FyZC52MS5MaXN0V29ya3NwYWNlc1Jlc3BvbnNlEmIKD1VwZGF0ZVdvcmtzcGFjZRImLnN3aXRjaGJvYXJkLnYxLlVwZGF0ZVdvcmtzcGFjZVJlcXVlc3QaJy5zd2l0Y2hib2FyZC52MS5VcGRhdGVXb3Jrc3BhY2VSZXNwb25zZRJiCg9EZWxldGVXb3Jrc3BhY2USJi5zd2l0Y2hib2FyZC52MS5EZWxldGVXb3Jrc3BhY2VSZXF1ZXN0Gicuc3dpdGNoYm9hcmQudjEuRGVsZXRlV29ya3NwYWNlUmVzcG9uc2USWQoMQ3JlYXRlQXBpS2V5EiMuc3dpdGNoYm9hcmQudjEuQ3JlYXRlQXBpS2V5UmVxdWVzdBokLnN3aXRjaGJvYXJkLnYxLkNyZWF0ZUFwaUtleVJlc3BvbnNlElYKC0xpc3RBcGlLZXlzEiIuc3dpdGNoYm9hcmQudjEuTGlzdEFwaUtleXNSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuTGlzdEFwaUtleXNSZXNwb25zZRJZCgxSZXZva2VBcGlLZXkSIy5zd2l0Y2hib2FyZC52MS5SZXZva2VBcGlLZXlSZXF1ZXN0GiQuc3dpdGNoYm9hcmQudjEuUmV2b2tlQXBpS2V5UmVzcG9uc2USTQoIR2V0U3RhdHMSHy5zd2l0Y2hib2FyZC52MS5HZXRTdGF0c1JlcXVlc3QaIC5zd2l0Y2hib2FyZC52MS5HZXRTdGF0c1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_switchboard_v1_common]);
 
 /**
  * A tenant. Every other resource belongs to exactly one.
@@ -544,6 +544,177 @@ export const RevokeApiKeyResponseSchema: GenMessage<RevokeApiKeyResponse> = /*@_
   messageDesc(file_switchboard_v1_workspaces, 17);
 
 /**
+ * Asks what a workspace has done.
+ *
+ * @generated from message switchboard.v1.GetStatsRequest
+ */
+export type GetStatsRequest = Message<"switchboard.v1.GetStatsRequest"> & {
+  /**
+   * The workspace's id. Empty: the caller's own.
+   *
+   * @generated from field: string workspace_id = 1;
+   */
+  workspaceId: string;
+};
+
+/**
+ * Describes the message switchboard.v1.GetStatsRequest.
+ * Use `create(GetStatsRequestSchema)` to create a new message.
+ */
+export const GetStatsRequestSchema: GenMessage<GetStatsRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_workspaces, 18);
+
+/**
+ * What a workspace has done.
+ *
+ * @generated from message switchboard.v1.GetStatsResponse
+ */
+export type GetStatsResponse = Message<"switchboard.v1.GetStatsResponse"> & {
+  /**
+   * The counts.
+   *
+   * @generated from field: switchboard.v1.Stats stats = 1;
+   */
+  stats?: Stats | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.GetStatsResponse.
+ * Use `create(GetStatsResponseSchema)` to create a new message.
+ */
+export const GetStatsResponseSchema: GenMessage<GetStatsResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_workspaces, 19);
+
+/**
+ * Counts of a workspace, from its beginning.
+ *
+ * @generated from message switchboard.v1.Stats
+ */
+export type Stats = Message<"switchboard.v1.Stats"> & {
+  /**
+   * Output only. Messages from outside that were recorded, plus repeats and conflicts of them: all that were received.
+   *
+   * @generated from field: int64 received_messages = 1;
+   */
+  receivedMessages: bigint;
+
+  /**
+   * Output only. Messages that are kept: customers', people's and the agents', imported ones included. Markers of Switchboard
+   * itself are not counted.
+   *
+   * @generated from field: int64 stored_messages = 2;
+   */
+  storedMessages: bigint;
+
+  /**
+   * Output only. Repeats of known messages, which changed nothing.
+   *
+   * @generated from field: int64 duplicate_messages = 3;
+   */
+  duplicateMessages: bigint;
+
+  /**
+   * Output only. Messages that came with a known id and another content.
+   *
+   * @generated from field: int64 conflicting_messages = 4;
+   */
+  conflictingMessages: bigint;
+
+  /**
+   * Output only. Messages that were imported.
+   *
+   * @generated from field: int64 imported_messages = 5;
+   */
+  importedMessages: bigint;
+
+  /**
+   * Output only. Calls of engines by turns that are closed, and by previews and replays: those that a vendor may ask money for,
+   * as in `Usage.calls`.
+   *
+   * @generated from field: int64 engine_requests = 6;
+   */
+  engineRequests: bigint;
+
+  /**
+   * Output only. Answers that agents committed.
+   *
+   * @generated from field: int64 answers = 7;
+   */
+  answers: bigint;
+
+  /**
+   * Output only. Messages that their receivers took, answers and people's alike; one that goes out in pieces counts once for
+   * each.
+   *
+   * @generated from field: int64 delivered_messages = 8;
+   */
+  deliveredMessages: bigint;
+
+  /**
+   * Output only. Errors: turns that failed, deliveries that are dead, calls that could not be understood.
+   *
+   * @generated from field: int64 errors = 9;
+   */
+  errors: bigint;
+
+  /**
+   * Output only. Turns that failed for good.
+   *
+   * @generated from field: int64 failed_turns = 10;
+   */
+  failedTurns: bigint;
+
+  /**
+   * Output only. Deliveries that were given up.
+   *
+   * @generated from field: int64 dead_deliveries = 11;
+   */
+  deadDeliveries: bigint;
+
+  /**
+   * Output only. Inbound webhooks that could not be understood.
+   *
+   * @generated from field: int64 quarantined_webhooks = 12;
+   */
+  quarantinedWebhooks: bigint;
+
+  /**
+   * Output only. Dialogues that began.
+   *
+   * @generated from field: int64 dialogues = 13;
+   */
+  dialogues: bigint;
+
+  /**
+   * Output only. Contacts that were made.
+   *
+   * @generated from field: int64 contacts = 14;
+   */
+  contacts: bigint;
+
+  /**
+   * Output only. When the server process that answers was started.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 15;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * Output only. How long that process has been running.
+   *
+   * @generated from field: google.protobuf.Duration uptime = 16;
+   */
+  uptime?: Duration | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.Stats.
+ * Use `create(StatsSchema)` to create a new message.
+ */
+export const StatsSchema: GenMessage<Stats> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_workspaces, 20);
+
+/**
  * Workspaces (the tenants) and the API keys that open them.
  *
  * An operator key (`sbo_…`) manages workspaces and their keys, and nothing inside them. A workspace key (`sbk_…`) works
@@ -643,6 +814,18 @@ export const WorkspacesService: GenService<{
     methodKind: "unary";
     input: typeof RevokeApiKeyRequestSchema;
     output: typeof RevokeApiKeyResponseSchema;
+  },
+  /**
+   * Tells what a workspace has done so far. Everything is counted, from its first message on, and what retention has deleted
+   * stays counted. A count follows what it counts within a moment, and together they are of one moment. Needs an operator key
+   * or `workspaces:read`. Reasons: WORKSPACE_NOT_FOUND.
+   *
+   * @generated from rpc switchboard.v1.WorkspacesService.GetStats
+   */
+  getStats: {
+    methodKind: "unary";
+    input: typeof GetStatsRequestSchema;
+    output: typeof GetStatsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_switchboard_v1_workspaces, 0);

@@ -196,7 +196,8 @@ pub(super) async fn ask(
             dialogue: Some(claim.dialogue),
             holder: claim.turn.0,
         };
-        let reservation = app.reservation(payer, &question.request, Life::Worker(worker.id)).await?;
+        let life = Life::Worker(worker.id);
+        let (reservation, told) = app.reservation(payer, &*question.engine, &question.request, life).await?;
         let reserved = reservation.as_ref().map(|reservation| reservation.id);
         if let Some(reservation) = reservation
             && let Err(exhausted) = worker.reserve.write(reservation).await?
@@ -204,8 +205,7 @@ pub(super) async fn ask(
             return Ok(Ended::Exhausted(exhausted.to_string()));
         }
         fail_point::reached("engine", "before");
-        let answer =
-            question.engine.complete(&question.account.connection, &question.request, pointless).await;
+        let answer = question.engine.complete(&question.account.connection, &told, pointless).await;
         fail_point::reached("engine", "after");
         let spent = ledger.called(&question.request.engine, &answer);
         // What the engine still works on stays reserved until the turn asks again.
@@ -213,6 +213,9 @@ pub(super) async fn ask(
             worker.settle_budget.write(budgets::settlement(claim.workspace, id, &spent)).await?;
         }
         app.note_call(&question.account, answer.as_ref().map(drop)).await;
+        if answer.as_ref().is_err_and(|error| error.kind == FailureKind::NotFound) {
+            app.forget_models(claim.workspace, &begun.engine.vendor, &question.account);
+        }
         let answer = match answer {
             Ok(Outcome::Answered(answer)) => cleaned(answer),
             Ok(Outcome::Waiting { mut notes, pause }) => {
@@ -223,6 +226,11 @@ pub(super) async fn ask(
                 }
                 question.request.notes = Some(notes);
                 stop(&question).await;
+                // It was worked on, and nobody will know what that used.
+                let spent = ledger.abandoned();
+                if let Some(id) = reserved {
+                    worker.settle_budget.write(budgets::settlement(claim.workspace, id, &spent)).await?;
+                }
                 let detail = "the engine did not answer within the longest wait; it was told to stop";
                 return Ok(Ended::Failed(failure(FailureKind::Unavailable, detail)));
             }

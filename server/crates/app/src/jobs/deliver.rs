@@ -1,21 +1,23 @@
 //! Delivers a message: one attempt, committed before the call and settled after it.
 
 use domain::{
-    MessageId,
+    MessageId, WorkspaceId,
     delivery::{AttemptState, DeliveryState},
     dialogue::Role,
     fail_point,
+    part::Part,
     policy::Uncertain,
     split::split,
-    vendor::{Applied, FailureKind, OutboundMessage, Resend, Retry, VendorAccount, VendorError},
+    vendor::{Applied, FailureKind, OutboundMessage, Receipt, Resend, Retry, VendorAccount, VendorError},
 };
 use rand::RngExt;
+use serde_json::Value;
 use store::{
     deliveries::{ClaimedDelivery, Settlement},
     turns::Route,
 };
 
-use crate::{Error, channels, worker::Worker};
+use crate::{App, Error, channels, engines::Account, worker::Worker};
 
 /// Why a delivery is held.
 const MAYBE_DELIVERED: &str = "maybe_delivered";
@@ -27,6 +29,8 @@ pub(crate) struct Sending {
     pub(crate) chat: String,
     pub(crate) role: Role,
     pub(crate) text: String,
+    pub(crate) parts: Vec<Part>,
+    pub(crate) template: Option<Value>,
     /// Whether the text is a part of the message's already.
     pub(crate) part: bool,
     pub(crate) route: Route,
@@ -58,6 +62,8 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedDelivery) -> Result<(), E
         chat: started.chat,
         role: started.role,
         text: started.text,
+        parts: started.parts,
+        template: started.template,
         part: started.part,
         route: started.route,
     };
@@ -76,6 +82,7 @@ fn settlement(worker: &Worker, claim: ClaimedDelivery, attempt: i32) -> Settleme
         reason: None,
         run_at: worker.app.now(),
         event: worker.app.id(),
+        vendor_message_id: None,
     }
 }
 
@@ -93,7 +100,8 @@ async fn fit(worker: &Worker, claim: &ClaimedDelivery, sending: &mut Sending) ->
     let most = sending.route.max_text_chars.and_then(|most| usize::try_from(most).ok());
     let most = most.unwrap_or(usize::MAX).min(sender.max_text_chars());
     // No character takes less than a byte.
-    if sending.part || sending.text.len() <= most {
+    // A template is what was agreed on with the vendor, as a whole.
+    if sending.part || sending.template.is_some() || sending.text.len() <= most {
         return Ok(true);
     }
     let lengths = split(&sending.text, most);
@@ -121,51 +129,13 @@ pub(crate) async fn send(worker: &Worker, claim: ClaimedDelivery, mut sending: S
     }
     let attempt = sending.attempt;
     let policy = sending.route.uncertain;
-    let outcome = match app.inner.vendors.get(&sending.route.vendor).and_then(|vendor| vendor.sender.clone())
-    {
-        Some(sender) => {
-            let channel = sending.route.channel.0;
-            let sealer = &app.inner.sealer;
-            let account = sealer
-                .open(claim.workspace, channel, channels::TOKEN, &sending.route.token)
-                .and_then(|token| {
-                    let secret = sealer.open(
-                        claim.workspace,
-                        channel,
-                        channels::SIGNING_SECRET,
-                        &sending.route.signing_secret,
-                    )?;
-                    Ok(VendorAccount { url: sending.route.url, token, signing_secrets: vec![secret] })
-                });
-            match account {
-                Ok(account) => {
-                    let message = OutboundMessage {
-                        delivery: claim.delivery,
-                        message: sending.message,
-                        chat: sending.chat,
-                        role: sending.role,
-                        text: sending.text,
-                        now: app.now(),
-                    };
-                    fail_point::reached("send", "before");
-                    let sent = sender.send(&account, &message).await;
-                    fail_point::reached("send", "after");
-                    sent.map_err(|error| (error, sender.resend()))
-                }
-                // A ring without the key is mended by the operator, not by the customer: try again by the schedule.
-                Err(error) => Err((broken(error.to_string(), Retry::Backoff), Resend::ByOurId)),
-            }
-        }
-        None => Err((
-            broken("the channel's vendor is not known to this server".to_owned(), Retry::Never),
-            Resend::ByOurId,
-        )),
-    };
+    let outcome = call(worker, &claim, sending).await;
     let base = settlement(worker, claim, attempt);
     let settled = match outcome {
         Ok(receipt) => Settlement {
             http_status: receipt.http_status.map(i32::from),
             excerpt: receipt.excerpt.map(|text| text.replace('\0', "\u{fffd}")),
+            vendor_message_id: receipt.vendor_message_id.map(|id| id.replace('\0', "\u{fffd}")),
             ..base
         },
         Err((error, resend)) => {
@@ -211,6 +181,72 @@ pub(crate) async fn send(worker: &Worker, claim: ClaimedDelivery, mut sending: S
     metrics::counter!("switchboard_attempts_total", "state" => settled.attempt_state.as_str()).increment(1);
     worker.settle.write(settled).await?;
     Ok(())
+}
+
+/// Calls the vendor, and says of a failure what happens when the message is sent again.
+async fn call(
+    worker: &Worker,
+    claim: &ClaimedDelivery,
+    sending: Sending,
+) -> Result<Receipt, (VendorError, Resend)> {
+    let app = &worker.app;
+    let known = app.inner.vendors.get(&sending.route.vendor);
+    let Some((vendor, sender)) = known.and_then(|vendor| Some((vendor, vendor.sender.clone()?))) else {
+        let detail = "the channel's vendor is not known to this server".to_owned();
+        return Err((broken(detail, Retry::Never), Resend::ByOurId));
+    };
+    let opened = match &vendor.channel {
+        None => posting_account(app, claim.workspace, &sending.route).map(|account| Ok((account, None))),
+        // Apart, so that the others carry nothing of it.
+        Some(_) => Box::pin(integration_account(app, claim.workspace, &sending.route)).await,
+    };
+    let (account, of) = match opened {
+        Ok(Ok(opened)) => opened,
+        // Nothing was sent, so whatever the vendor knows of repeats doesn't matter.
+        Ok(Err(error)) => return Err((error, Resend::ByOurId)),
+        Err(Error::Refused(error)) => return Err((broken(error.to_string(), Retry::Never), Resend::ByOurId)),
+        // A ring without the key is mended by the operator, not by the customer: try again by the schedule.
+        Err(error) => return Err((broken(error.to_string(), Retry::Backoff), Resend::ByOurId)),
+    };
+    let message = OutboundMessage {
+        delivery: claim.delivery,
+        message: sending.message,
+        chat: sending.chat,
+        role: sending.role,
+        text: sending.text,
+        parts: sending.parts,
+        template: sending.template,
+        now: app.now(),
+    };
+    fail_point::reached("send", "before");
+    let sent = sender.send(&account, &message).await;
+    fail_point::reached("send", "after");
+    if let Some(of) = of {
+        Box::pin(app.note_call(&of, sent.as_ref().map(drop))).await;
+    }
+    sent.map_err(|error| (error, sender.resend(&account.settings)))
+}
+
+/// What a channel is called with that is reached over an integration, and whose that is.
+async fn integration_account(
+    app: &App,
+    workspace: WorkspaceId,
+    route: &Route,
+) -> Result<Result<(VendorAccount, Option<Account>), VendorError>, Error> {
+    let route = app.route(workspace, route.channel).await?;
+    let account = app.channel_account(workspace, &route.sealed).await?;
+    Ok(account.map(|(account, of)| (account, Some(of))))
+}
+
+/// What a channel is called with that posts to a URL: all of it came with the claim.
+fn posting_account(app: &App, workspace: WorkspaceId, route: &Route) -> Result<VendorAccount, Error> {
+    let open = |place, secret| app.inner.sealer.open(workspace, route.channel.0, place, secret);
+    Ok(VendorAccount {
+        url: route.url.clone(),
+        token: open(channels::TOKEN, &route.token)?,
+        signing_secrets: vec![open(channels::SIGNING_SECRET, &route.signing_secret)?],
+        ..VendorAccount::default()
+    })
 }
 
 fn broken(detail: String, retry: Retry) -> VendorError {

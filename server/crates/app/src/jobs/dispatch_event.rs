@@ -39,7 +39,7 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedDispatch) -> Result<(), E
             let posted = app.inner.callers.events.post(&event).await;
             fail_point::reached("dispatch", "after");
             match posted {
-                Ok(Receipt { http_status, excerpt }) => {
+                Ok(Receipt { http_status, excerpt, .. }) => {
                     Settlement { http_status: http_status.map(i32::from), excerpt, ..base }
                 }
                 Err(error) => failed(worker, &started, base, error),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use domain::{
+    cost::Spent,
     decide::{TurnDecision, TurnFacts, decide_turn, not_held},
     delivery::Author,
     dialogue::{Role, Status},
@@ -23,7 +24,7 @@ use super::{
     ask_engine::{Ended, abandon, ask},
     deliver,
 };
-use crate::{Error, engines, ledger::Ledger, worker::Worker};
+use crate::{Error, budgets, engines, ledger::Ledger, worker::Worker};
 
 /// Why a turn that runs is asked of the agent's other engine.
 const FALLBACK_ENGINE: &str = "fallback_engine";
@@ -45,16 +46,20 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
         late: begun.late.then_some(begun.policy.on_late),
     };
     let decision = decide_turn(facts);
+    let mut record = None;
     if decision != TurnDecision::Run && begun.waiting_since.is_some() {
         abandon(worker, &claim, &begun).await?;
+        settle_left(worker, &claim).await?;
+        // What the engine worked on was used by nobody, and is paid for all the same.
+        record = Some(Arc::new(RunRecord { spent: Spent::call(None, None), ..RunRecord::default() }));
     }
     match decision {
         TurnDecision::Run => {}
         TurnDecision::Silent(reason) => {
-            return settle(worker, claim, begun.run, TurnState::Silent, Some(reason), None).await;
+            return settle(worker, claim, begun.run, TurnState::Silent, Some(reason), record).await;
         }
         TurnDecision::HandOver(reason) => {
-            let settlement = settlement(worker, claim, begun.run, TurnState::Silent, Some(reason), None);
+            let settlement = settlement(worker, claim, begun.run, TurnState::Silent, Some(reason), record);
             return hand_over(worker, &begun, settlement, reason).await;
         }
         TurnDecision::AnswerText(reason) => {
@@ -71,6 +76,9 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
         let run = worker.app.inner.hub.begin_run(claim.dialogue, &worker.give_up);
         ask(worker, &claim, &begun, &run.token, &mut ledger).await?
     };
+    if begun.waiting_since.is_some() && !matches!(ended, Ended::Lost | Ended::Waiting { .. }) {
+        settle_left(worker, &claim).await?;
+    }
     let record = Arc::new(ledger.into_record());
     match ended {
         Ended::Lost => Ok(()),
@@ -93,6 +101,18 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
         }
         Ended::Answered(steps) => reply(worker, claim, begun, steps, record).await,
     }
+}
+
+/// Settles what a turn reserved while it waited and has not settled, as all used: nobody knows how much of it was.
+async fn settle_left(worker: &Worker, claim: &ClaimedTurn) -> Result<(), Error> {
+    let mut tx = worker.app.store().workspace(claim.workspace).await?;
+    let left = store::budgets::of_holder(&mut tx, claim.workspace, claim.turn.0).await?;
+    store::commit(tx).await?;
+    for id in left {
+        let settlement = budgets::settlement(claim.workspace, id, &Spent::call(None, None));
+        worker.settle_budget.write(settlement).await?;
+    }
+    Ok(())
 }
 
 async fn reply(
@@ -168,6 +188,8 @@ async fn commit(
                 chat: begun.chat,
                 role: Role::Assistant,
                 text,
+                parts: Vec::new(),
+                template: None,
                 part: false,
                 route: begun.route,
             };

@@ -17,6 +17,7 @@ use store::{
     grants::SealedGrant,
     integrations::{Keep, SealedIntegration},
 };
+use tokio::time::{Instant, timeout_at};
 
 use super::MARGIN;
 use crate::{
@@ -32,6 +33,9 @@ const LEASE_EXTENDED: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// When a renewal is tried again that failed for a reason that may pass.
 const AGAIN: Duration = Duration::from_mins(1);
+/// What to do when a vendor refuses to renew a pair for another reason than the pair.
+const MEND: &str =
+    "mend at the vendor what it names, the account's payment for example; it is then renewed by itself";
 /// How many pairs a process renews at once: each holds a connection to the database while its vendor is asked.
 pub(crate) const AT_ONCE: usize = 6;
 
@@ -98,9 +102,13 @@ impl App {
         good: impl Fn(&SealedGrant, Timestamp) -> bool,
     ) -> Result<SealedGrant, Error> {
         // In this process one asks the database, however many wait.
+        let deadline = Instant::now() + PATIENCE;
+        let late = || {
+            let detail = "the tokens are being renewed for longer than a call waits".to_owned();
+            Error::Vendor(failure(FailureKind::Unavailable, detail, Retry::Backoff))
+        };
         let door = self.inner.doors.get_with((workspace, id), Arc::default);
-        let _inside = door.lock().await;
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let _inside = timeout_at(deadline, door.lock()).await.map_err(|_| late())?;
         loop {
             let mut tx = self.store().workspace(workspace).await?;
             let sealed = store::integrations::find(&mut tx, workspace, id, Keep::Free).await?;
@@ -111,32 +119,57 @@ impl App {
             if good(&grant, self.now()) {
                 return Ok(grant);
             }
-            if grant.refresh_due_at.is_none() {
+            let Some(due_at) = grant.refresh_due_at else {
                 return Err(Error::Vendor(unauthorized("the vendor does not renew what was granted")));
-            }
+            };
             store::commit(tx).await?;
-            let Ok(_place) = self.inner.renewing.acquire().await else {
+            // A pair is due before its end; one that is due after it could not be renewed a while ago.
+            let pause = Duration::try_from(due_at - self.now()).unwrap_or_default();
+            if !pause.is_zero() && grant.expires_at.is_some_and(|at| at <= due_at) {
+                let detail = format!(
+                    "the tokens could not be renewed; the vendor is asked again in {} s",
+                    pause.as_secs().max(1)
+                );
+                return Err(Error::Vendor(failure(FailureKind::Unavailable, detail, Retry::After(pause))));
+            }
+            let place = timeout_at(deadline, Arc::clone(&self.inner.renewing).acquire_owned());
+            let Ok(place) = place.await.map_err(|_| late())? else {
                 return Err(Error::Vendor(failure(
                     FailureKind::Unavailable,
                     "the server is stopping".to_owned(),
                     Retry::Backoff,
                 )));
             };
-            let (by, version) = (self.inner.worker, grant.version);
-            let mut tx = self.store().workspace(workspace).await?;
-            fail_point::reached("lease", "before");
-            let leased = store::grants::lease(&mut tx, workspace, id, version, by, LEASE).await?;
-            store::commit(tx).await?;
-            fail_point::reached("lease", "after");
-            if leased && self.renew(workspace, &sealed, &grant).await? {
+            // Whoever asks may go meanwhile; a pair that the vendor has given is kept all the same.
+            let app = self.clone();
+            let news = self.promise(async move {
+                let _place = place;
+                app.lease_and_renew(workspace, &sealed, &grant).await
+            });
+            if news.await? {
                 continue;
             }
-            if tokio::time::Instant::now() > deadline {
-                let detail = "the tokens are being renewed for longer than a call waits".to_owned();
-                return Err(Error::Vendor(failure(FailureKind::Unavailable, detail, Retry::Backoff)));
+            if Instant::now() > deadline {
+                return Err(late());
             }
             tokio::time::sleep(jittered(Duration::from_millis(100))).await;
         }
+    }
+
+    /// Renews a pair if the lease is to be had. Answers whether there is news to be read.
+    async fn lease_and_renew(
+        &self,
+        workspace: WorkspaceId,
+        sealed: &SealedIntegration,
+        grant: &SealedGrant,
+    ) -> Result<bool, Error> {
+        let (id, by, version) = (sealed.integration.id, self.inner.worker, grant.version);
+        let mut tx = self.store().workspace(workspace).await?;
+        fail_point::reached("lease", "before");
+        let leased = store::grants::lease(&mut tx, workspace, id, version, by, LEASE).await?;
+        store::commit(tx).await?;
+        fail_point::reached("lease", "after");
+        Ok(leased && self.renew(workspace, sealed, grant).await?)
     }
 
     /// Renews a pair under the lease. Answers whether there is news to be read.
@@ -156,7 +189,7 @@ impl App {
                     Retry::After(pause) => pause.clamp(AGAIN, Duration::from_hours(1)),
                     _ => AGAIN,
                 };
-                (error, Some(self.now() + jittered(pause)))
+                (error, Some(self.now() + MARGIN.max(jittered(pause))))
             }
             Err(error) => return Err(error),
         };
@@ -172,9 +205,16 @@ impl App {
             workspace.id = %workspace, integration.id = %id, error = %error, again = due_at.is_some(),
             "a pair of tokens could not be renewed"
         );
-        if due_at.is_none() {
-            let trouble = Trouble { detail: error.to_string(), remedy: AUTHORIZE.to_owned(), at: self.now() };
-            let finding = (Health::NeedsAuthorization, Some(trouble));
+        let health = match (due_at, error.retry) {
+            (None, _) => Some((Health::NeedsAuthorization, AUTHORIZE)),
+            // It is asked again, but will hardly think better of it by itself.
+            (Some(_), Retry::Never) => Some((Health::Failing, MEND)),
+            // That a vendor is down or busy says nothing of the integration.
+            _ => None,
+        };
+        if let Some((health, remedy)) = health {
+            let trouble = Trouble { detail: error.to_string(), remedy: remedy.to_owned(), at: self.now() };
+            let finding = (health, Some(trouble));
             let subject = Subject {
                 workspace,
                 id,
@@ -246,7 +286,7 @@ impl App {
         fail_point::reached("keep", "after");
         self.inner.integrations.invalidate(&(workspace, id));
         tracing::info!(workspace.id = %workspace, integration.id = %id, "a pair of tokens was renewed");
-        if sealed.integration.health == Health::NeedsAuthorization {
+        if matches!(sealed.integration.health, Health::NeedsAuthorization | Health::Failing) {
             let subject = Subject { workspace, id, generation: sealed.integration.generation, pair: None };
             self.note_finding(subject, &(Health::Healthy, None), None).await?;
         }

@@ -9,7 +9,7 @@ use domain::{
     profile::HttpTool,
     vendor::{Applied, ToolAnswer, ToolRequest, VendorError},
 };
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use super::{Cx, Tool};
@@ -21,9 +21,11 @@ const MAYBE: &str = "it is not known whether this was done; don't try it again, 
 /// What headers' values are sealed for.
 pub(crate) const SECRET_PLACE: &str = "agent_secrets.sealed";
 
-/// What a header's value is kept under.
-pub(crate) fn secret_name(tool: &str, header: &str) -> String {
-    format!("http.{tool}.{}", header.to_ascii_lowercase())
+/// What a header's value is kept under: it is for the place that the tool led to when it was given. A turn that began before
+/// the tool led elsewhere doesn't find the new one.
+pub(crate) fn secret_name(tool: &HttpTool, header: &str) -> String {
+    let origin = url::Url::parse(&tool.url).map(|url| url.origin().ascii_serialization());
+    format!("http.{}.{}@{}", tool.name, header.to_ascii_lowercase(), origin.unwrap_or_default())
 }
 
 pub(super) struct HttpEndpoint(pub(super) HttpTool);
@@ -52,6 +54,7 @@ impl Tool for HttpEndpoint {
             );
             json!({ "error": "this tool can't be used now; nothing was done" })
         })?;
+        let secrets: Vec<_> = headers.iter().map(|(_, value)| value.clone()).collect();
         let request = ToolRequest {
             method: tool.method.clone(),
             url: tool.url.clone(),
@@ -71,8 +74,30 @@ impl Tool for HttpEndpoint {
                 tool = tool.name, error = %error, "a tool could not be called"
             );
         }
-        result(tool.effect, answered)
+        result(tool.effect, redacted(answered, &secrets))
     }
+}
+
+/// Takes out of an answer what only the endpoint is to know: some repeat what they were sent, and the model would be given
+/// it, and the manifest would keep it.
+fn redacted(
+    mut answered: Result<ToolAnswer, VendorError>,
+    secrets: &[SecretString],
+) -> Result<ToolAnswer, VendorError> {
+    let text = match &mut answered {
+        Ok(answer) => &mut answer.body,
+        Err(error) => &mut error.detail,
+    };
+    for secret in secrets.iter().map(ExposeSecret::expose_secret) {
+        // `Bearer abc` may be repeated as `abc`. Shorter ones are no secrets, and would be found everywhere.
+        let bare = secret.rsplit(' ').next().unwrap_or_default();
+        for secret in [secret, bare].into_iter().filter(|secret| secret.len() >= 4) {
+            if text.contains(secret) {
+                *text = text.replace(secret, "[redacted]");
+            }
+        }
+    }
+    answered
 }
 
 impl HttpEndpoint {
@@ -83,7 +108,7 @@ impl HttpEndpoint {
         }
         let workspace = cx.workspace;
         let mut tx = cx.app.store().workspace(workspace).await?;
-        let prefix = secret_name(&tool.name, "");
+        let prefix = format!("http.{}.", tool.name);
         let secrets = store::agent_secrets::list(&mut tx, workspace, cx.agent, &prefix).await?;
         store::commit(tx).await?;
         let open = |header: &String| {
@@ -91,7 +116,7 @@ impl HttpEndpoint {
             if let Some(drafted) = drafted {
                 return Some(Ok((header.clone(), drafted.value.clone())));
             }
-            let name = secret_name(&tool.name, header);
+            let name = secret_name(tool, header);
             let secret = secrets.iter().find(|known| known.name == name)?;
             let opened = cx.app.inner.sealer.open(workspace, secret.id, SECRET_PLACE, &secret.sealed);
             Some(opened.map(|value| (header.clone(), value)))
@@ -132,6 +157,14 @@ mod tests {
     use domain::vendor::{FailureKind, Retry};
 
     use super::*;
+
+    #[test]
+    fn what_an_endpoint_repeats_of_its_headers_stays_with_it() {
+        let answer = |body: &str| Ok(ToolAnswer { http_status: 200, body: body.to_owned(), cut: false });
+        let secrets = ["Bearer canary-1".to_owned().into(), "abc".to_owned().into()];
+        let told = redacted(answer("{\"a\":\"Bearer canary-1\",\"b\":\"canary-1\",\"c\":\"abc\"}"), &secrets);
+        assert_eq!(told.unwrap().body, "{\"a\":\"[redacted]\",\"b\":\"[redacted]\",\"c\":\"abc\"}");
+    }
 
     #[test]
     fn the_model_is_told_honestly() {

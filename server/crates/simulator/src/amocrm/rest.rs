@@ -94,7 +94,9 @@ impl State {
                 });
                 answer(StatusCode::OK, &body)
             }
-            ("GET", ["users"]) if !account.admin => problem(StatusCode::FORBIDDEN, "Not enough rights"),
+            ("GET", ["users"]) | (_, ["webhooks"]) if !account.admin => {
+                problem(StatusCode::FORBIDDEN, "Not enough rights")
+            }
             ("GET", ["users"]) => page(&account, "users"),
             ("GET", ["leads" | "contacts", "custom_fields" | "tags"] | ["leads", "pipelines"]) => {
                 page(&account, path)
@@ -128,7 +130,11 @@ impl State {
                 }
             }
             (_, ["sources", ..]) => sources(&mut account, request, &parts[1..], base),
-            (_, ["webhooks"]) => webhooks(&mut account, request, now),
+            (_, ["webhooks"]) => {
+                let query = request.uri().query().unwrap_or_default();
+                let (status, body) = lock(&self.webhooks).answer(request.method(), query, request.body());
+                body.map_or_else(none, |body| answer(status, &body))
+            }
             (method, _) if method != "GET" => problem(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
             _ => problem(StatusCode::NOT_FOUND, "no such route"),
         }
@@ -326,51 +332,4 @@ fn create(account: &mut Account, request: &Request<Bytes>, kind: &str, defaults:
     }
     let name = kind.rsplit('/').next().unwrap_or(kind);
     answer(StatusCode::OK, &json!({ "_embedded": { name: shown } }))
-}
-
-/// Where the account's webhooks go. <https://www.amocrm.ru/developers/content/crm_platform/webhooks-api>
-fn webhooks(account: &mut Account, request: &Request<Bytes>, now: i64) -> Response<Body> {
-    if !account.admin {
-        return problem(StatusCode::FORBIDDEN, "Not enough rights");
-    }
-    let all = account.all("webhooks");
-    let sent: Value = serde_json::from_slice(request.body()).unwrap_or_default();
-    let known = |destination: &Value| all.iter().find(|hook| hook["destination"] == *destination);
-    match request.method().as_str() {
-        "GET" => {
-            let wanted = parameters(request).into_iter().find(|(name, _)| name == "filter[destination]");
-            let shown: Vec<_> = all
-                .iter()
-                .filter(|hook| wanted.as_ref().is_none_or(|(_, wanted)| hook["destination"] == **wanted))
-                .collect();
-            if shown.is_empty() {
-                return none();
-            }
-            answer(StatusCode::OK, &json!({ "_embedded": { "webhooks": shown } }))
-        }
-        "POST" => {
-            let is_url = sent["destination"].as_str().is_some_and(|url| url.starts_with("http"));
-            if !is_url || sent["settings"].as_array().is_none_or(Vec::is_empty) {
-                return invalid(&[("0".to_owned(), vec![("FieldMissing", "destination".to_owned())])]);
-            }
-            let mut hook = json!({
-                "destination": sent["destination"], "settings": sent["settings"], "sort": sent["sort"], "disabled": false,
-                "created_at": now, "updated_at": now, "account_id": super::ACCOUNT_ID, "created_by": 9001,
-            });
-            if let Some(known) = known(&sent["destination"]) {
-                hook["id"] = known["id"].clone();
-            }
-            let id = account.put("webhooks", hook.clone());
-            hook["id"] = json!(id);
-            answer(StatusCode::CREATED, &hook)
-        }
-        "DELETE" => match known(&sent["destination"]).and_then(|hook| hook["id"].as_u64()) {
-            Some(id) => {
-                account.remove("webhooks", id);
-                none()
-            }
-            None => problem(StatusCode::NOT_FOUND, "Webhook not found"),
-        },
-        _ => problem(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
-    }
 }

@@ -1,6 +1,6 @@
 //! An integration's settings.
 
-use domain::FieldViolation;
+use domain::{ChannelId, FieldViolation};
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
@@ -21,6 +21,9 @@ pub(super) struct Settings {
     /// In the place of `https://{subdomain}.{base_domain}`: a proxy, or the simulator.
     #[serde(default)]
     pub(super) base_url: Option<String>,
+    /// The channel that messages of the account's chats belong to. `None`: they are events only.
+    #[serde(default)]
+    chat_channel_id: Option<String>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -77,11 +80,15 @@ impl Settings {
                 "redirect_url" | "base_url" if !text.is_some_and(is_url) => {
                     add(name, "must be an absolute http or https URL");
                 }
-                "base_domain" | "subdomain" | "client_id" | "redirect_url" | "base_url" => {}
+                "chat_channel_id" if text.is_none_or(|text| text.parse::<ChannelId>().is_err()) => {
+                    add(name, "must be a channel's id");
+                }
+                "base_domain" | "subdomain" | "client_id" | "redirect_url" | "base_url"
+                | "chat_channel_id" => {}
                 _ => add(
                     name,
-                    "is not a setting of this vendor; it knows base_domain, subdomain, client_id, redirect_url and \
-                     base_url",
+                    "is not a setting of this vendor; it knows base_domain, subdomain, client_id, redirect_url, \
+                     base_url and chat_channel_id",
                 ),
             }
         }

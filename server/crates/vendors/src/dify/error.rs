@@ -47,8 +47,9 @@ pub(super) fn named(error: VendorError, refused: &Refused) -> VendorError {
         "completion_request_error" if is_too_long(&refused.message) => {
             (FailureKind::InputTooLong, Retry::Never)
         }
-        // The app's own model failed, or can't be used; Dify has tried again by itself where it was told to.
-        "completion_request_error" => (FailureKind::Unavailable, Retry::Backoff),
+        // The app's own model failed, or can't be used; Dify has tried again by itself where it was told to, and the message is
+        // in the conversation already.
+        "completion_request_error" => (FailureKind::Unavailable, Retry::Never),
         "internal_server_error" | "unknown" => (FailureKind::Unavailable, wait),
         "" if status >= 500 => (FailureKind::Unavailable, wait),
         "" => (error.kind, error.retry),
@@ -109,7 +110,7 @@ mod tests {
             (404, "not_found", "Message Not Exists.", NotFound, Retry::Never),
             (400, "conversation_completed", "", NotFound, Retry::Never),
             (400, "completion_request_error", "maximum context length is 8192", InputTooLong, Retry::Never),
-            (400, "completion_request_error", "[openai] Server Unavailable", Unavailable, Retry::Backoff),
+            (400, "completion_request_error", "[openai] Server Unavailable", Unavailable, Retry::Never),
             (400, "provider_not_initialize", "", Other, Retry::Never),
             (500, "internal_server_error", "", Unavailable, Retry::Backoff),
         ] {

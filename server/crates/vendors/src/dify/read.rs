@@ -2,7 +2,7 @@
 
 use domain::{
     engine::{Answer, Usage},
-    vendor::{Retry, VendorError},
+    vendor::{FailureKind, Retry, VendorError},
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -59,7 +59,8 @@ struct File {
 impl RawUsage {
     fn read(self) -> Option<Usage> {
         let output = self.completion_tokens.unwrap_or_default();
-        let input = self.prompt_tokens.or_else(|| self.total_tokens.map(|total| total - output))?;
+        let input =
+            self.prompt_tokens.or_else(|| self.total_tokens.map(|total| total.saturating_sub(output)))?;
         Some(Usage { input_tokens: input, cached_input_tokens: 0, output_tokens: output })
     }
 }
@@ -102,7 +103,7 @@ impl Wrong {
 
 /// Reads a whole answer. Gives the conversation too.
 pub(super) async fn whole(opened: &mut Opened) -> Result<(Answer, Option<String>), VendorError> {
-    let body = opened.whole().await?;
+    let body = opened.whole().await.map_err(error::begun)?;
     let read = || {
         let text = std::str::from_utf8(&body).map_err(|_| Wrong::Shape("the answer is not UTF-8"))?;
         let event: Event =
@@ -150,8 +151,12 @@ pub(super) async fn stream(
     };
     match ended {
         Ok(()) => Ok(pieces.finish()),
-        Err(error) if pieces.begun => Err(error::begun(error)),
-        Err(error) => Err(error),
+        // Its first word says that the run has begun, unless that is that there are too many.
+        Err(error) => match pieces.heard {
+            Heard::Begun => Err(error::begun(error)),
+            Heard::Something if error.kind != FailureKind::RateLimited => Err(error::begun(error)),
+            Heard::Something | Heard::Nothing => Err(error),
+        },
     }
 }
 
@@ -164,9 +169,19 @@ struct Pieces {
     files: Vec<String>,
     usage: Option<Usage>,
     conversation: Option<String>,
-    /// Whether the run has begun: then asking again is another message.
-    begun: bool,
+    heard: Heard,
     done: bool,
+}
+
+/// How much Dify has said of a run.
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    #[default]
+    Nothing,
+    /// Something that may be a refusal.
+    Something,
+    /// It has begun: then asking again is another message.
+    Begun,
 }
 
 impl Pieces {
@@ -174,10 +189,11 @@ impl Pieces {
         if self.done {
             return Ok(());
         }
+        self.heard = if self.heard == Heard::Begun { Heard::Begun } else { Heard::Something };
         let event: Event =
             serde_json::from_str(data).map_err(|_| Wrong::Shape("a piece of the answer can't be read"))?;
-        if !self.begun && event.event != "error" {
-            self.begun = true;
+        if self.heard != Heard::Begun && event.event != "error" {
+            self.heard = Heard::Begun;
             if let Some(id) = &event.task_id {
                 task(id);
             }

@@ -60,9 +60,9 @@ struct RawUsage {
 impl From<RawUsage> for Usage {
     fn from(raw: RawUsage) -> Self {
         Self {
-            input_tokens: raw.prompt_token_count + raw.tool_use_prompt_token_count,
+            input_tokens: raw.prompt_token_count.saturating_add(raw.tool_use_prompt_token_count),
             cached_input_tokens: raw.cached_content_token_count,
-            output_tokens: raw.candidates_token_count + raw.thoughts_token_count,
+            output_tokens: raw.candidates_token_count.saturating_add(raw.thoughts_token_count),
         }
     }
 }
