@@ -227,7 +227,12 @@ async fn grpc_names_what_is_wrong() {
         v1::Channel { agent_id: "nobody".to_owned(), vendor: "pigeon".to_owned(), ..v1::Channel::default() };
     let request = v1::CreateChannelRequest { channel: Some(channel), request_id: String::new() };
     let (_, fields) = reason(&grpc.channels().create_channel(request).await.unwrap_err());
-    assert_eq!(fields, ["channel.agent_id", "channel.display_name", "channel.vendor", "channel.url"]);
+    // What else a channel needs is its vendor's business.
+    assert_eq!(fields, ["channel.agent_id", "channel.display_name", "channel.vendor"]);
+    let channel = v1::Channel { vendor: "generic_http".to_owned(), ..v1::Channel::default() };
+    let request = v1::CreateChannelRequest { channel: Some(channel), request_id: String::new() };
+    let (_, fields) = reason(&grpc.channels().create_channel(request).await.unwrap_err());
+    assert_eq!(fields, ["channel.agent_id", "channel.display_name", "channel.url"]);
 
     let list = |page_token: String, agent_id: &str| v1::ListChannelsRequest {
         page_size: 1,

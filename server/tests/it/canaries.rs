@@ -78,8 +78,8 @@ async fn no_secret_is_found_where_it_was_not_put() {
             planted("the operator's account at Manus", "manus-canary-of-the-environment"),
             planted("a header of an agent's own tool", "canary-of-a-tool"),
             planted("an integration's credential", "client-secret-of-ours"),
-            planted("the workspace's key", world.key.split('_').nth(2).unwrap()),
-            planted("the operator's key", world.operator.split('_').nth(2).unwrap()),
+            planted("the workspace's key", world.key.splitn(3, '_').nth(2).unwrap()),
+            planted("the operator's key", world.operator.splitn(3, '_').nth(2).unwrap()),
         ];
         let (database, log) = (world.database_url(), dir.path().join("log"));
         let trace = "warn,app=trace,domain=trace,store=trace,vendors=trace,switchboard=trace,switchboard_server=trace";

@@ -309,7 +309,10 @@ async fn of_integrations(world: &World, vendor: &Fake, said: &mut Said) {
     vendor.go_down(true);
     said.refused("VENDOR_UNAVAILABLE", grpc.agents().list_models(list.clone()).await);
     vendor.go_down(false);
+    // What failed just now is not asked again so soon; another integration is.
+    let other = connect(world, fake("good")).await.id;
     vendor.revoke("good");
+    let list = v1::ListModelsRequest { integration_id: other, ..list };
     said.refused("VENDOR_REFUSED", grpc.agents().list_models(list).await);
 
     let sealed =
