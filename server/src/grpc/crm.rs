@@ -310,6 +310,7 @@ impl CrmService for Services {
                 )?,
                 kind_id: given(request.kind_id),
                 responsible_user_id: given(request.responsible_user_id),
+                unless_since: None,
             })
         };
         let task = read().map_err(|error: Error| refuse(&error))?;
@@ -325,7 +326,7 @@ impl CrmService for Services {
         let request = request.into_inner();
         let id = integration(&request.integration_id)?;
         let entity = entity(request.entity).map_err(|error| refuse(&error))?;
-        let note = NewNote { entity, entity_id: request.entity_id, text: request.text };
+        let note = NewNote { entity, entity_id: request.entity_id, text: request.text, unless_since: None };
         let note_id = self.app.add_crm_note(&caller, id, note).await.map_err(to_status)?;
         Ok(Response::new(v1::AddNoteResponse { note_id }))
     }

@@ -14,7 +14,7 @@ use switchboard_sdk::v1::{
 use tonic::{Status, transport::Channel};
 
 use crate::{
-    harness::{Grpc, World, reason, until},
+    harness::{Grpc, Receiver, Route, World, reason, until},
     oauth::{amocrm, authorized},
 };
 
@@ -368,5 +368,78 @@ async fn scopes_hold() {
     let patch = v1::CrmLeadPatch { price: Some(1), ..v1::CrmLeadPatch::default() };
     assert_eq!(reason(&update(&grpc, "5001", patch).await.unwrap_err()).0, "SCOPE_MISSING");
     assert_eq!(at.all("leads")[0]["price"], Value::from(15_000));
+    world.stop().await;
+}
+
+/// Has the customer of a lead say something, and gives what the agent answered.
+async fn said(world: &World, receiver: &Receiver, route: &Route, text: &str, count: usize) -> String {
+    let request = v1::ReceiveMessageRequest {
+        channel_id: route.channel_id.clone(),
+        chat: "c1".to_owned(),
+        message_id: format!("m{count}"),
+        text: text.to_owned(),
+        sender: v1::MessageSender::Customer.into(),
+        crm: Some(v1::CrmReferences { lead_id: "5002".to_owned(), ..v1::CrmReferences::default() }),
+        ..v1::ReceiveMessageRequest::default()
+    };
+    world.grpc().await.webhooks().receive_message(request).await.unwrap();
+    receiver.wait_for(count).await[count - 1].json()["text"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn an_agent_works_on_its_dialogues_lead() {
+    let (world, at) = (World::new().await, seeded().await);
+    // What was just made is told from older things by the time: both clocks go alike.
+    let now = domain::Clock::now(&domain::SystemClock).unix_timestamp();
+    at.clock().advance(Duration::from_secs(now.abs_diff(at.clock().unix_seconds())));
+    authorized(&world, &at).await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    let names = ["change_stage", "create_task", "add_note"];
+    let tools = names.map(|name| v1::Tool { name: name.to_owned(), settings: None }).to_vec();
+    let toolbox = Some(v1::Toolbox { tools, http: Vec::new() });
+    let agent = v1::Agent { id: route.agent_id.clone(), toolbox, ..v1::Agent::default() };
+    world.update_agent(agent, "toolbox").await.unwrap();
+    let say = async |text: &str, count: usize| said(&world, &receiver, &route, text, count).await;
+    let lead = |id: u64| at.all("leads").into_iter().find(|lead| lead["id"] == id).unwrap();
+
+    let answer = say("/call change_stage {\"stage\": \"won\"}", 1).await;
+    assert_eq!(answer, "change_stage gave {\"ok\":true}");
+    assert_eq!((&lead(5_002)["status_id"], &lead(5_001)["status_id"]), (&json!(142), &json!(64_000_001)));
+    let answer = say("/call change_stage {\"stage\": \"New\", \"pipeline\": \"Service\"}", 2).await;
+    assert!(answer.contains("\"ok\":true"), "{answer}");
+    assert_eq!(
+        (&lead(5_002)["pipeline_id"], &lead(5_002)["status_id"]),
+        (&json!(7_700_002), &json!(65_000_001))
+    );
+    let answer = say("/call change_stage {\"stage\": \"Gone\"}", 3).await;
+    assert!(answer.contains("Service has no stage Gone; it has: Won, Lost, New"), "{answer}");
+
+    // The same again is a repeat, as after a run that was cut short; another one is not.
+    for (text, count, notes) in [("Likes tea", 4, 1), ("Likes tea", 5, 1), ("Likes milk", 6, 2)] {
+        let answer = say(&format!("/call add_note {{\"text\": \"{text}\"}}"), count).await;
+        assert!(answer.contains("\"ok\":true"), "{answer}");
+        assert_eq!(at.all("leads/notes").len(), notes);
+    }
+    let note = &at.all("leads/notes")[0];
+    assert_eq!((&note["entity_id"], &note["params"]["text"]), (&json!(5_002), &json!("Likes tea")));
+
+    let soon = domain::Clock::now(&domain::SystemClock) + Duration::from_hours(2);
+    let due = soon.format(&time::format_description::well_known::Rfc3339).unwrap();
+    for count in [7, 8] {
+        let call = format!("/call create_task {{\"text\": \"Call back\", \"due\": \"{due}\"}}");
+        let answer = say(&call, count).await;
+        assert!(answer.contains("\"ok\":true"), "{answer}");
+    }
+    let [task] = &*at.all("tasks") else { panic!("{:?}", at.all("tasks")) };
+    assert_eq!((&task["entity_id"], &task["complete_till"]), (&json!(5_002), &json!(soon.unix_timestamp())));
+    let answer = say("/call create_task {\"text\": \"x\", \"due\": \"tomorrow\"}", 9).await;
+    assert!(answer.contains("RFC 3339"), "{answer}");
+
+    // A lead that was deleted meanwhile.
+    at.remove("leads", 5_002);
+    let answer = say("/call add_note {\"text\": \"Hello\"}", 10).await;
+    assert!(answer.contains("the CRM has no lead 5002"), "{answer}");
+    assert!(at.busiest_second() <= 7);
     world.stop().await;
 }

@@ -243,11 +243,7 @@ impl App {
         refresh: bool,
     ) -> Result<Arc<Listed<Pipeline>>, Error> {
         let workspace = caller.require(Service::Crm, Level::Read)?;
-        let office = self.office(workspace, integration).await?;
-        let shelf = Arc::clone(&office.shelves().pipelines);
-        let asked = office.clone();
-        let ask = async move { asked.call(|crm, at| async move { crm.list_pipelines(&at).await }).await };
-        office.list(shelf, refresh, ask).await
+        self.office(workspace, integration).await?.pipelines(refresh).await
     }
 
     /// Lists who works in an account.
@@ -408,6 +404,13 @@ impl App {
 }
 
 impl Office {
+    pub(crate) async fn pipelines(&self, refresh: bool) -> Result<Arc<Listed<Pipeline>>, Error> {
+        let shelf = Arc::clone(&self.shelves().pipelines);
+        let asked = self.clone();
+        let ask = async move { asked.call(|crm, at| async move { crm.list_pipelines(&at).await }).await };
+        self.list(shelf, refresh, ask).await
+    }
+
     /// Changes one lead. A tag that it is given may be new to the account.
     pub(crate) async fn update_lead(&self, id: String, patch: LeadPatch) -> Result<(), Error> {
         let tags = !patch.tags_added.is_empty();

@@ -258,6 +258,8 @@ pub struct NewTask {
     pub kind_id: Option<String>,
     /// Whose it is. `None`: as the CRM decides.
     pub responsible_user_id: Option<String>,
+    /// Since when the same task, if it is there, is this one: made by a call whose end nobody saw. `None`: it is a new one.
+    pub unless_since: Option<Timestamp>,
 }
 
 /// A note to add.
@@ -269,6 +271,8 @@ pub struct NewNote {
     pub entity_id: String,
     /// What it says.
     pub text: String,
+    /// Since when the same note, if it is there, is this one. `None`: it is a new one.
+    pub unless_since: Option<Timestamp>,
 }
 
 /// The longest text of a task or note, in characters. The vendors say nothing; what is longer than this they cut.

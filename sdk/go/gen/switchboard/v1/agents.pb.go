@@ -1021,8 +1021,10 @@ type Tool struct {
 	// Required. `set_attribute` notes a fact of the dialogue. `hand_over` gives the dialogue to people: it becomes OPEN,
 	// `hand_over_notice` is sent, and the turn is SILENT with the reason `handed_over`. `set_status` resolves the dialogue, or
 	// snoozes it until a moment at which it is the agent's again; the answer of the same turn is still sent.
+	// With a CRM: `change_stage` moves the dialogue's lead (`Dialogue.crm`) to a stage by its name, `create_task` makes a task and
+	// `add_note` leaves a note at it. A run that was cut short makes no task or note twice.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The tool's own settings; an unknown member is an error. These three have none.
+	// The tool's own settings; an unknown member is an error. These have none.
 	Settings      *structpb.Struct `protobuf:"bytes,2,opt,name=settings,proto3" json:"settings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

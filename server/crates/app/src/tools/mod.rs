@@ -7,7 +7,11 @@
 //! same should the run be cut short and do it again; what it does inside commits with the results of the step. So effects
 //! inside happen once, and effects outside can be told apart from their repeats.
 
+mod add_note;
 mod arguments;
+mod change_stage;
+mod create_task;
+mod crm;
 mod hand_over;
 mod http;
 mod set_attribute;
@@ -87,6 +91,9 @@ pub(crate) struct Cx<'a> {
 /// The tools of ours.
 fn built_in() -> Vec<Arc<dyn Tool>> {
     vec![
+        Arc::new(add_note::AddNote),
+        Arc::new(change_stage::ChangeStage),
+        Arc::new(create_task::CreateTask),
         Arc::new(hand_over::HandOver),
         Arc::new(set_attribute::SetAttribute),
         Arc::new(set_status::SetStatus),
@@ -304,6 +311,9 @@ mod tests {
             call("set_attribute", json!({ "name": "city", "value": "Riga" })),
             call("hand_over", json!({ "reason": "asked for" })),
             call("set_status", json!({ "status": "RESOLVED" })),
+            call("change_stage", json!({ "stage": "Won" })),
+            call("create_task", json!({ "text": "Call", "due": "2026-11-21T09:00:00+01:00" })),
+            call("add_note", json!({ "text": "Likes tea" })),
         ] {
             assert!(all.find(&good).is_ok(), "{good:?}");
         }
@@ -317,6 +327,9 @@ mod tests {
             call("set_attribute", json!({ "name": "x", "value": "x", "more": 1 })),
             call("hand_over", json!({})),
             call("set_status", json!({ "status": "OPEN" })),
+            call("change_stage", json!({ "stage": "Won", "lead_id": "5002" })),
+            call("create_task", json!({ "text": "Call" })),
+            call("add_note", json!({ "text": "" })),
         ] {
             assert!(all.find(&bad).is_err(), "{bad:?}");
         }

@@ -243,7 +243,15 @@ fn list(request: &Request<Bytes>, all: &[Value], kind: &str, base: &str) -> Resp
     if limit == 0 || limit > MOST_PAGE {
         return problem(StatusCode::BAD_REQUEST, "limit must be 1 to 250");
     }
-    let shown: Vec<_> = all.iter().skip((page - 1) * limit).take(limit).cloned().collect();
+    let given = |name: &str| parameters.iter().find(|(known, _)| known == name).map(|(_, value)| &**value);
+    let mut all: Vec<_> = match given("filter[entity_id][]").and_then(|id| id.parse::<u64>().ok()) {
+        Some(id) => all.iter().filter(|thing| thing["entity_id"].as_u64() == Some(id)).collect(),
+        None => all.iter().collect(),
+    };
+    if given("order[id]") == Some("desc") {
+        all.reverse();
+    }
+    let shown: Vec<_> = all.iter().skip((page - 1) * limit).take(limit).collect();
     if shown.is_empty() {
         return none();
     }

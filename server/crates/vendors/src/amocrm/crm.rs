@@ -139,6 +139,18 @@ impl Crm for AmoCrm {
                 body[name] = json!(change::number(ours, id)?);
             }
         }
+        if let Some(since) = task.unless_since {
+            let query = [
+                ("filter[entity_type]", plural(task.entity)),
+                ("filter[entity_id][]", &task.entity_id),
+                ("order[id]", "desc"),
+            ];
+            let listed = rest.get::<wire::Made>("tasks", &query).await.map_err(refused)?.unwrap_or_default();
+            let same = |one: &wire::Written| one.is_task(&task.entity_id, &task.text, task.due_at);
+            if let Some(id) = wire::Written::find(listed, since, same) {
+                return Ok(id);
+            }
+        }
         let made = rest.send::<wire::Made>(Method::POST, "tasks", &json!([body])).await;
         let made = made.map_err(|refusal| About(task.entity, &task.entity_id).explain(refusal))?;
         made.and_then(wire::Made::first).ok_or_else(|| bad_answer("create_task").into())
@@ -149,6 +161,14 @@ impl Crm for AmoCrm {
         let gone = || CrmError::Gone(note.entity, note.entity_id.clone());
         let path = format!("{}/{}/notes", plural(note.entity), number(&note.entity_id).ok_or_else(gone)?);
         let body = json!([{ "note_type": "common", "params": { "text": note.text }, "request_id": "0" }]);
+        if let Some(since) = note.unless_since {
+            let listed = rest.get::<wire::Made>(&path, &[("order[id]", "desc")]).await;
+            let listed = listed.map_err(|refusal| About(note.entity, &note.entity_id).explain(refusal))?;
+            let same = |one: &wire::Written| one.is_note(&note.text);
+            if let Some(id) = wire::Written::find(listed.unwrap_or_default(), since, same) {
+                return Ok(id);
+            }
+        }
         let made = rest.send::<wire::Made>(Method::POST, &path, &body).await;
         let made = made.map_err(|refusal| About(note.entity, &note.entity_id).explain(refusal))?;
         made.and_then(wire::Made::first).ok_or_else(|| bad_answer("add_note").into())

@@ -355,6 +355,53 @@ pub(super) struct Made {
     embedded: serde_json::Map<String, Value>,
 }
 
+/// A task or a note, as far as it is compared.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Written {
+    #[serde(deserialize_with = "lenient::text")]
+    id: String,
+    #[serde(deserialize_with = "lenient::number")]
+    created_at: Option<i64>,
+    /// A task's.
+    #[serde(deserialize_with = "lenient::text")]
+    text: String,
+    #[serde(deserialize_with = "lenient::text")]
+    entity_id: String,
+    #[serde(deserialize_with = "lenient::number")]
+    complete_till: Option<i64>,
+    /// A note's.
+    #[serde(deserialize_with = "lenient::object")]
+    params: NoteText,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NoteText {
+    #[serde(deserialize_with = "lenient::text")]
+    text: String,
+}
+
+impl Written {
+    /// The id of the newest since a moment of which `same` holds. The vendor gives lists as [`Made`] ones.
+    pub(super) fn find(listed: Made, since: Timestamp, same: impl Fn(&Self) -> bool) -> Option<String> {
+        let all: Vec<Self> = lenient::list(listed.embedded.into_iter().next()?.1).ok()?;
+        let since = since.unix_timestamp();
+        let found = all.into_iter().find(|one| one.created_at.is_some_and(|at| at >= since) && same(one));
+        found.map(|one| one.id)
+    }
+
+    pub(super) fn is_task(&self, entity_id: &str, text: &str, due_at: Timestamp) -> bool {
+        self.entity_id == entity_id
+            && self.text == text
+            && self.complete_till == Some(due_at.unix_timestamp())
+    }
+
+    pub(super) fn is_note(&self, text: &str) -> bool {
+        self.params.text == text
+    }
+}
+
 impl Made {
     /// The id of the first. `None`: there is none.
     pub(super) fn first(self) -> Option<String> {
