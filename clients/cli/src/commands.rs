@@ -3,6 +3,7 @@
 use std::{io::Read as _, time::Duration};
 
 use clap::Subcommand;
+use prost_types::Struct;
 use serde_json::json;
 use switchboard_sdk::{Client, pages, v1};
 
@@ -142,9 +143,23 @@ pub enum Channels {
         /// The id of the agent that answers.
         #[arg(long)]
         agent: String,
-        /// Where replies are posted.
-        #[arg(long)]
+        /// Where replies are posted: of a channel that no vendor carries.
+        #[arg(long, default_value = "")]
         url: String,
+        /// The vendor that carries it, of `switchboard vendors`. Default: replies are posted to `--url`.
+        #[arg(long, default_value = "")]
+        vendor: String,
+        /// The id of the integration that the vendor is reached over.
+        #[arg(long, default_value = "")]
+        integration: String,
+        /// A setting of the vendor's channels, as `name=value`.
+        #[arg(long = "setting", value_parser = integrations::pair)]
+        settings: Vec<(String, String)>,
+    },
+    /// Has the channel's vendor call us about it, and says step by step how it went.
+    Connect {
+        /// The channel's id.
+        id: String,
     },
     /// Lists channels, oldest first.
     List,
@@ -346,16 +361,37 @@ fn channel(channel: &v1::Channel, token: &str) -> Row {
 
 async fn channels(client: &Client, output: Output, command: Channels) -> anyhow::Result<()> {
     match command {
-        Channels::Create { name, agent, url } => {
-            let new = v1::Channel { display_name: name, agent_id: agent, url, ..v1::Channel::default() };
+        Channels::Create { name, agent, url, vendor, integration, settings } => {
+            let fields = settings.iter().map(|(name, text)| (name.clone(), integrations::value(text)));
+            let new = v1::Channel {
+                display_name: name,
+                agent_id: agent,
+                url,
+                vendor,
+                integration_id: integration,
+                settings: (!settings.is_empty()).then(|| Struct { fields: fields.collect() }),
+                ..v1::Channel::default()
+            };
             let request = v1::CreateChannelRequest { channel: Some(new), request_id: String::new() };
             let made = client.channels().create_channel(request).await?.into_inner();
             let mut row = channel(&made.channel.unwrap_or_default(), &made.token);
             row.json["signingSecret"] = json!(made.signing_secret);
+            let mut secrets = vec![("signing secret", &made.signing_secret)];
+            if !made.hook_secret.is_empty() {
+                row.json["hookSecret"] = json!(made.hook_secret);
+                secrets.push(("secret of the address that the vendor calls", &made.hook_secret));
+            }
             print(output, &CHANNEL, &[row]);
             if output == Output::Table {
-                println!("signing secret: {}", made.signing_secret);
+                for (name, secret) in secrets {
+                    println!("{name}: {secret}");
+                }
             }
+        }
+        Channels::Connect { id } => {
+            let connected = client.channels().connect_channel(v1::ConnectChannelRequest { id }).await?;
+            let rows: Vec<Row> = connected.into_inner().steps.iter().map(integrations::step).collect();
+            print(output, &integrations::STEP, &rows);
         }
         Channels::List => {
             let client = client.clone();

@@ -65,7 +65,7 @@ pub struct Create {
     from_file: Vec<(String, String)>,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("must be name=value")?;
     Ok((name.to_owned(), value.to_owned()))
 }
@@ -92,7 +92,7 @@ impl Create {
 }
 
 /// Reads a setting's value: a number or a truth value where it looks like one, else a text.
-fn value(text: &str) -> Value {
+pub(crate) fn value(text: &str) -> Value {
     let kind = match serde_json::from_str(text) {
         Ok(serde_json::Value::Bool(value)) => Kind::BoolValue(value),
         Ok(serde_json::Value::Number(value)) => Kind::NumberValue(value.as_f64().unwrap_or_default()),
@@ -127,7 +127,9 @@ fn row(integration: &v1::Integration) -> Row {
     }
 }
 
-fn step(step: &v1::CheckStep) -> Row {
+pub(crate) const STEP: [&str; 4] = ["STEP", "OUTCOME", "DETAIL", "REMEDY"];
+
+pub(crate) fn step(step: &v1::CheckStep) -> Row {
     let outcome = short(step.outcome().as_str_name(), "CHECK_OUTCOME_");
     Row {
         json: json!({
@@ -180,7 +182,7 @@ pub(crate) async fn run(client: &Client, output: Output, command: Integrations) 
             let request = v1::CheckIntegrationRequest { id };
             let checked = integrations.check_integration(request).await?.into_inner();
             let rows: Vec<Row> = checked.steps.iter().map(step).collect();
-            print(output, &["STEP", "OUTCOME", "DETAIL", "REMEDY"], &rows);
+            print(output, &STEP, &rows);
         }
         Integrations::Authorize { id } => {
             let request = v1::StartAuthorizationRequest { id };
