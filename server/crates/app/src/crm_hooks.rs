@@ -314,7 +314,11 @@ fn chat_message(integration: &Integration, message: ChatMessage) -> InboundMessa
     }
     let contact = contact.map(|contact| contact.to_string());
     InboundMessage {
-        chat: lead.clone().or_else(|| chat.map(|chat| format!("chat:{chat}"))).unwrap_or_default(),
+        // As what is imported has it: history goes on in one dialogue.
+        chat: match (&lead, chat) {
+            (Some(lead), _) => format!("lead:{lead}"),
+            (None, chat) => chat.map(|chat| format!("chat:{chat}")).unwrap_or_default(),
+        },
         external_id: Some(id),
         text,
         parts,

@@ -24,6 +24,7 @@ mod facts;
 mod form;
 mod hooks;
 mod lenient;
+mod notes;
 mod rest;
 mod settings;
 mod subscription;
@@ -38,6 +39,8 @@ pub fn vendor(http: HttpClient) -> Vendor {
         connector: Some(Arc::clone(&amocrm) as _),
         oauth: Some(Arc::clone(&amocrm) as _),
         crm: Some(Arc::clone(&amocrm) as _),
+        sender: Some(Arc::clone(&amocrm) as _),
+        channel: Some(Arc::clone(&amocrm) as _),
         hooks: Some(amocrm),
         ..Vendor::new(ID, "amoCRM / Kommo", "https://www.amocrm.ru/developers")
     }
