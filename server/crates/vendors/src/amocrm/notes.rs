@@ -130,7 +130,36 @@ fn text(message: &OutboundMessage) -> String {
 
 #[cfg(test)]
 mod tests {
+    use domain::{DeliveryId, MessageId, dialogue::Role, vendor::Applied};
+    use uuid::Uuid;
+
     use super::*;
+    use crate::http::{HttpClient, Settings};
+
+    #[tokio::test]
+    async fn a_chat_without_a_lead_has_nothing_to_leave_a_note_on() {
+        let amocrm = AmoCrm { http: HttpClient::new(Settings::default()) };
+        let message = OutboundMessage {
+            delivery: DeliveryId(Uuid::from_u128(1)),
+            message: MessageId(Uuid::from_u128(2)),
+            chat: "chat:9".to_owned(),
+            role: Role::Assistant,
+            text: "Ten".to_owned(),
+            parts: Vec::new(),
+            template: None,
+            now: Timestamp::UNIX_EPOCH,
+        };
+        let account = VendorAccount {
+            url: String::new(),
+            token: String::new().into(),
+            signing_secrets: Vec::new(),
+            connection: domain::connection::Connection::default(),
+            settings: Value::Null,
+        };
+        let refused = amocrm.send(&account, &message).await.unwrap_err();
+        assert_eq!((refused.applied, refused.retry), (Applied::No, Retry::Never));
+        assert!(refused.detail.contains("no lead"), "{refused}");
+    }
 
     #[test]
     fn settings_name_what_is_wrong() {
