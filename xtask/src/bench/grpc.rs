@@ -16,6 +16,7 @@ use switchboard_sdk::v1::{
     GetDialogueResponse, GetTurnRequest, GetTurnResponse, ImportMessagesRequest, ImportMessagesResponse,
     ListContactsRequest, ListContactsResponse, ListDeliveriesRequest, ListDeliveriesResponse,
     ListDialoguesRequest, ListDialoguesResponse, ListMessagesRequest, ListMessagesResponse,
+    DeleteDialogueRequest, DeleteDialogueResponse,
     ListModelsRequest, ListTurnsRequest, ListTurnsResponse, ReleaseControlRequest, ReleaseControlResponse,
     ResolveDeliveryRequest, ResolveDeliveryResponse, RetryDeliveryRequest, RetryDeliveryResponse,
     SendMessageRequest, SendMessageResponse, TakeControlRequest, TakeControlResponse, UpdateDialogueRequest,
@@ -239,6 +240,12 @@ impl DialoguesService for Echo {
         &self,
         _: Request<TakeControlRequest>,
     ) -> Result<Response<TakeControlResponse>, Status> {
+        unused()
+    }
+    async fn delete_dialogue(
+        &self,
+        _: Request<DeleteDialogueRequest>,
+    ) -> Result<Response<DeleteDialogueResponse>, Status> {
         unused()
     }
     async fn release_control(
