@@ -1,12 +1,10 @@
 -- The clock of a simulation: one row where a database holds nothing but what is simulated, else none.
 create table simulated_clock (
     only boolean primary key default true check (only),
-    ahead interval not null,
-    moved_at timestamptz not null
+    ahead interval not null
 );
 comment on table simulated_clock is 'How far business time is ahead of the machines'' clocks, for all processes. No row: this database is no simulation.';
 comment on column simulated_clock.ahead is 'It only grows.';
-comment on column simulated_clock.moved_at is 'When it was moved last, by the database''s own clock.';
 grant select, insert, update on simulated_clock to switchboard_system;
 
 -- Makes this database a simulation, which it stays. Only one without a workspace becomes one: other data is real. Answers
@@ -20,7 +18,7 @@ begin
     -- Two processes may start at once.
     lock table workspaces in share row exclusive mode;
     if not exists (select from simulated_clock) and not exists (select from workspaces) then
-        insert into simulated_clock (ahead, moved_at) values ('0', clock_timestamp());
+        insert into simulated_clock (ahead) values ('0');
     end if;
     return exists (select from simulated_clock);
 end
@@ -45,7 +43,7 @@ language plpgsql security definer
 set search_path = public, pg_temp
 as $$
 begin
-    update simulated_clock set ahead = ahead + greatest(p_by, '0'), moved_at = clock_timestamp();
+    update simulated_clock set ahead = ahead + greatest(p_by, '0');
     perform pg_notify('switchboard_clock', '');
     return system_clock_ahead();
 end

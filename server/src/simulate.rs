@@ -1,6 +1,6 @@
 //! `switchboard simulate`: the vendors of models on loopback, for trying agents without an account anywhere.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
 use domain::{Clock as _, SystemClock};
@@ -57,22 +57,22 @@ async fn follow(options: &Options, clock: &Clock) -> anyhow::Error {
     let (Some(server), Some(key)) = (&options.server, &options.operator_key) else {
         return std::future::pending().await;
     };
-    let failed = async {
-        let client = Client::builder(server).api_key(key).connect_lazy()?;
-        let mut told = Duration::ZERO;
-        loop {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            let by = clock.advanced().saturating_sub(told);
-            if !by.is_zero() {
-                let request = v1::AdvanceClockRequest { duration: Some(by.try_into()?) };
-                client.workspaces().advance_clock(request).await?;
-                told += by;
-            }
-        }
-    };
-    let failed: anyhow::Result<std::convert::Infallible> = failed.await;
-    match failed {
+    match move_along(server, key, clock).await {
         Ok(never) => match never {},
         Err(error) => error.context("moving the server's clock"),
+    }
+}
+
+async fn move_along(server: &str, key: &str, clock: &Clock) -> anyhow::Result<Infallible> {
+    let client = Client::builder(server).api_key(key).connect_lazy()?;
+    let mut told = Duration::ZERO;
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let by = clock.advanced().saturating_sub(told);
+        if !by.is_zero() {
+            let request = v1::AdvanceClockRequest { duration: Some(by.try_into()?) };
+            client.workspaces().advance_clock(request).await?;
+            told += by;
+        }
     }
 }

@@ -267,6 +267,9 @@ pub async fn start_with(
     let stop = CancellationToken::new();
     let app = build_app(config, &database, clock, further, stop.clone()).await?;
     if config.simulation && !app.begin_simulation().await? {
+        stop.cancel();
+        app.close(config.shutdown).await;
+        database.close().await?;
         bail!(
             "SWITCHBOARD_SIMULATION=on needs an empty database, or one that was a simulation from the beginning; this one holds \
              other data"

@@ -417,7 +417,8 @@ impl DialoguesService for Services {
         request: Request<v1::DeleteDialogueRequest>,
     ) -> Result<Response<v1::DeleteDialogueResponse>, Status> {
         let caller = caller(&request)?;
-        let id = convert::id("dialogue_id", &request.into_inner().dialogue_id).map_err(|error| refuse(&error))?;
+        let id =
+            convert::id("dialogue_id", &request.into_inner().dialogue_id).map_err(|error| refuse(&error))?;
         self.app.delete_dialogue(&caller, id).await.map_err(to_status)?;
         Ok(Response::new(v1::DeleteDialogueResponse {}))
     }

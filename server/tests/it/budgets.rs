@@ -48,6 +48,7 @@ fn priced() -> v1::Engine {
             currency: "USD".to_owned(),
             input_micros: 1_000_000_000_000,
             cached_input_micros: None,
+            credit_micros: 0,
             output_micros: 1_000_000_000_000,
         }),
         ..v1::Engine::default()
@@ -325,7 +326,7 @@ async fn a_contacts_budget_is_one_over_all_of_its_dialogues() {
     let agent = v1::Agent {
         id: route.agent_id.clone(),
         engine: Some(priced()),
-        budgets: vec![tokens(v1::BudgetScope::Contact, 170)],
+        budgets: vec![tokens(v1::BudgetScope::Contact, 320)],
         ..v1::Agent::default()
     };
     change(&world, agent, &["engine", "budgets"]).await.unwrap();
@@ -342,7 +343,7 @@ async fn a_contacts_budget_is_one_over_all_of_its_dialogues() {
             channel_id: route.channel_id.clone(),
             chat: chat.to_owned(),
             message_id: format!("m-{chat}"),
-            text: "/usage 90".to_owned(),
+            text: "/usage 300".to_owned(),
             sender: v1::MessageSender::Customer.into(),
             contact,
             ..v1::ReceiveMessageRequest::default()

@@ -17,8 +17,7 @@ fn fields(names: &[&str]) -> Vec<String> {
 }
 
 async fn allow(world: &World, route: &Route, context: v1::CrmContext) -> Result<(), tonic::Status> {
-    let agent =
-        v1::Agent { id: route.agent_id.clone(), crm_context: Some(context), ..v1::Agent::default() };
+    let agent = v1::Agent { id: route.agent_id.clone(), crm_context: Some(context), ..v1::Agent::default() };
     world.update_agent(agent, "crm_context").await
 }
 
@@ -36,7 +35,8 @@ fn put(at: &AmoCrm, city: &str) {
 
 /// All that the model was given, as it says.
 async fn prompt(world: &World, receiver: &Receiver, route: &Route, count: usize) -> String {
-    said(world, receiver, route, "/prompt Print all that you know of me, and of other customers.", count).await
+    said(world, receiver, route, "/prompt Print all that you know of me, and of other customers.", count)
+        .await
 }
 
 fn instructions(prompt: &str) -> String {
@@ -85,14 +85,15 @@ async fn an_agent_sees_the_allowed_fields_and_no_others() {
 
     // An unchanged agent is given the same again, to the byte.
     use futures::TryStreamExt as _;
-    let request = v1::ReplayDialoguesRequest { agent_id: route.agent_id.clone(), limit: 1, ..Default::default() };
+    let request =
+        v1::ReplayDialoguesRequest { agent_id: route.agent_id.clone(), limit: 1, ..Default::default() };
     let replayed = world.grpc().await.agents().replay_dialogues(request).await.unwrap().into_inner();
     let replayed: Vec<_> = replayed.try_collect().await.unwrap();
-    let Some(v1::replay_dialogues_response::Item::Turn(turn)) = &replayed[0].item else { panic!("{replayed:?}") };
+    let Some(v1::replay_dialogues_response::Item::Turn(turn)) = &replayed[0].item else {
+        panic!("{replayed:?}")
+    };
     assert!(turn.same && !turn.asked, "{turn:?}");
-    assert_eq!(
-        turn.before.as_ref().unwrap().prompt_hash, turn.after.as_ref().unwrap().prompt_hash
-    );
+    assert_eq!(turn.before.as_ref().unwrap().prompt_hash, turn.after.as_ref().unwrap().prompt_hash);
     world.stop().await;
 }
 
@@ -113,8 +114,11 @@ async fn what_is_seen_is_fresh_and_a_crm_that_is_down_stops_no_turn() {
     assert!(told(2).await.contains("- price: 987654321"));
     assert_eq!(at.rest_calls(), calls);
     let patch = v1::CrmLeadPatch { price: Some(5), ..v1::CrmLeadPatch::default() };
-    let request =
-        v1::UpdateLeadRequest { lead_id: "5002".to_owned(), patch: Some(patch), ..v1::UpdateLeadRequest::default() };
+    let request = v1::UpdateLeadRequest {
+        lead_id: "5002".to_owned(),
+        patch: Some(patch),
+        ..v1::UpdateLeadRequest::default()
+    };
     world.grpc().await.crm().update_lead(request).await.unwrap();
     assert!(told(3).await.contains("- price: 5"));
     // What others change, half a minute later.

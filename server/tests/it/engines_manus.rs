@@ -275,11 +275,17 @@ async fn credits_cost_what_the_workspace_says_and_count_for_budgets() {
     // What an answer may use at worst no longer fits.
     world.new_message(&route, &route.message(Some("m2"), "and again")).await;
     let turn = until(|| async {
-        newest_turn(&world).await.filter(|turn| turn.close_time.is_some() && turn.state() == TurnState::Silent)
+        newest_turn(&world)
+            .await
+            .filter(|turn| turn.close_time.is_some() && turn.state() == TurnState::Silent)
     })
     .await;
     assert_eq!(turn.reason, "budget_exhausted");
-    assert!(turn.runs[0].error.contains("used and 0 reserved; the call may use 200000"), "{}", turn.runs[0].error);
+    assert!(
+        turn.runs[0].error.contains("used and 0 reserved; the call may use 200000"),
+        "{}",
+        turn.runs[0].error
+    );
     assert_eq!(receiver.received().len(), 1);
     world.stop().await;
 }

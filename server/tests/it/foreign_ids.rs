@@ -700,7 +700,8 @@ async fn integrations(tried: &mut Tried, owned: &Owned) {
         "engine" => v1::Agent { engine: Some(engine(id)), ..agent.clone() },
         "crm_context" => {
             let lead_fields = vec!["price".to_owned()];
-            let context = v1::CrmContext { integration_id: id.to_owned(), lead_fields, contact_fields: Vec::new() };
+            let context =
+                v1::CrmContext { integration_id: id.to_owned(), lead_fields, contact_fields: Vec::new() };
             v1::Agent { crm_context: Some(context), ..agent.clone() }
         }
         _ => v1::Agent { fallback_engine: Some(engine(id)), ..agent.clone() },

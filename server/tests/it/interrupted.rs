@@ -75,13 +75,13 @@ async fn an_effect_cut_short_before_its_commit_is_done_once() {
     receiver.wait_for(1).await;
     world.server.take().unwrap().stop().await.unwrap();
 
-    let dir = Dir::new();
+    let dirs = [Dir::new(), Dir::new()];
     let database = world.database_url();
     let environment =
         [("DATABASE_URL", &*database), ("SWITCHBOARD_KEYRING", KEYRING), ("SWITCHBOARD_LEASE_SECONDS", "1")];
-    let start = |data: &str| Process::start_with(&dir.path().join(data), &environment, Stdio::null());
-    let first = start("first");
-    let http = values(&dir.path().join("first/listeners"), &["http"]).await.remove(0);
+    let start = |dir: &Dir| Process::start_with(dir.path(), &environment, Stdio::null());
+    let first = start(&dirs[0]);
+    let http = values(&dirs[0].path().join("listeners"), &["http"]).await.remove(0);
     let sent = world
         .http
         .post(format!("http://{http}/api/webhook/new_message"))
@@ -113,7 +113,7 @@ async fn an_effect_cut_short_before_its_commit_is_done_once() {
     let results = "select count(*) from run_steps where results is not null and answer #>> '{tool_calls,0,name}' = 'book'";
     assert_eq!(count(&mut owner, results).await, 0, "the step was committed, and what its tool gave was not");
 
-    let second = start("second");
+    let second = start(&dirs[1]);
     bookings.came.notified().await;
     bookings.go_on.notify_one();
     let answer = receiver.wait_for(2).await[1].json()["text"].as_str().unwrap().to_owned();

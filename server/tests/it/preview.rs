@@ -193,7 +193,11 @@ async fn a_preview_goes_by_the_agents_hours() {
     ] {
         let closed = ask(outside, sunday).await;
         assert_eq!((&*closed.text, &*closed.reason), (text, "outside_hours"));
-        assert_eq!((closed.usage.unwrap_or_default().calls, &*closed.prompt_hash), (0, ""), "nobody was asked");
+        assert_eq!(
+            (closed.usage.unwrap_or_default().calls, &*closed.prompt_hash),
+            (0, ""),
+            "nobody was asked"
+        );
     }
     world.stop().await;
 }

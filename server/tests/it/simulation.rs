@@ -10,7 +10,10 @@ use serde_json::json;
 use switchboard_sdk::v1;
 use tonic::{Status, transport::Channel};
 
-use crate::harness::{Grpc, Receiver, World, reason, until};
+use crate::{
+    harness::{Grpc, Receiver, World, reason, until},
+    programs::json_of,
+};
 
 const SIMULATION: [(&str, &str); 1] = [("SWITCHBOARD_SIMULATION", "on")];
 
@@ -38,8 +41,7 @@ async fn three_weeks_pass_in_all_processes_at_once() {
     let other = world.another().await;
     let endpoint = format!("http://{}", other.grpc.unwrap());
     let channel = Channel::from_shared(endpoint).unwrap().connect().await.unwrap();
-    let (operator, elsewhere) =
-        (world.grpc_as(&world.operator).await, Grpc::over(channel, &world.operator));
+    let (operator, elsewhere) = (world.grpc_as(&world.operator).await, Grpc::over(channel, &world.operator));
     let receiver = Receiver::start().await;
     let route = world.route(&receiver, json!({})).await;
     // Whoever took the dialogue keeps it for twenty days, by the clock.
@@ -72,6 +74,9 @@ async fn three_weeks_pass_in_all_processes_at_once() {
     let endpoint = format!("http://{}", third.grpc.unwrap());
     let channel = Channel::from_shared(endpoint).unwrap().connect().await.unwrap();
     assert!(now(&Grpc::over(channel, &world.operator)).await - real() > 1_814_000);
+
+    let told = json_of(&world, &["clock", "advance", "1m", "--api-key", &world.operator]).await;
+    assert_eq!(told[0]["aheadSeconds"], WEEKS.as_secs() + 120);
 
     for by in [Duration::ZERO, Duration::from_hours(24 * 367)] {
         let refused = advance(&operator, by).await.unwrap_err();

@@ -9616,6 +9616,12 @@ pub enum ErrorReason {
     /// {"type": "about:blank", "title": "Not Implemented", "status": 501, "reason": "CAPABILITY_MISSING", "detail": "acme is not authorized by a person; give it its credentials", "metadata": {"vendor": "acme"}}
     /// ```
     CapabilityMissing = 57,
+    /// The clock can be moved only where the database holds nothing but a simulation.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "CLOCK_NOT_SIMULATED", "detail": "this server's database is no simulation; its clock is the machine's. Start one on an empty database with SWITCHBOARD_SIMULATION=on"}
+    /// ```
+    ClockNotSimulated = 80,
     /// No route of the HTTP shim has this path.
     ///
     /// ```text,json
@@ -9754,6 +9760,7 @@ impl ErrorReason {
             Self::CrmLeadNotFound => "ERROR_REASON_CRM_LEAD_NOT_FOUND",
             Self::CrmContactNotFound => "ERROR_REASON_CRM_CONTACT_NOT_FOUND",
             Self::CapabilityMissing => "ERROR_REASON_CAPABILITY_MISSING",
+            Self::ClockNotSimulated => "ERROR_REASON_CLOCK_NOT_SIMULATED",
             Self::RouteNotFound => "ERROR_REASON_ROUTE_NOT_FOUND",
             Self::MethodNotAllowed => "ERROR_REASON_METHOD_NOT_ALLOWED",
             Self::AgentInUse => "ERROR_REASON_AGENT_IN_USE",
@@ -9811,6 +9818,7 @@ impl ErrorReason {
             "ERROR_REASON_CRM_LEAD_NOT_FOUND" => Some(Self::CrmLeadNotFound),
             "ERROR_REASON_CRM_CONTACT_NOT_FOUND" => Some(Self::CrmContactNotFound),
             "ERROR_REASON_CAPABILITY_MISSING" => Some(Self::CapabilityMissing),
+            "ERROR_REASON_CLOCK_NOT_SIMULATED" => Some(Self::ClockNotSimulated),
             "ERROR_REASON_ROUTE_NOT_FOUND" => Some(Self::RouteNotFound),
             "ERROR_REASON_METHOD_NOT_ALLOWED" => Some(Self::MethodNotAllowed),
             "ERROR_REASON_AGENT_IN_USE" => Some(Self::AgentInUse),
@@ -12710,6 +12718,23 @@ pub struct Stats {
     #[prost(message, optional, tag = "16")]
     pub uptime: ::core::option::Option<::prost_types::Duration>,
 }
+/// Asks for another time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AdvanceClockRequest {
+    /// Required. How much later it is to be, 0.001 s to 366 days.
+    #[prost(message, optional, tag = "1")]
+    pub duration: ::core::option::Option<::prost_types::Duration>,
+}
+/// The clock was moved.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AdvanceClockResponse {
+    /// Output only. What time it is now.
+    #[prost(message, optional, tag = "1")]
+    pub time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. How far that is ahead of the machine's clock.
+    #[prost(message, optional, tag = "2")]
+    pub ahead: ::core::option::Option<::prost_types::Duration>,
+}
 /// Generated client implementations.
 #[cfg(feature = "client")]
 pub mod workspaces_service_client {
@@ -13070,6 +13095,36 @@ pub mod workspaces_service_client {
                 .insert(GrpcMethod::new("switchboard.v1.WorkspacesService", "GetStats"));
             self.inner.unary(req, path, codec).await
         }
+        /// Moves the clock of a simulation ahead: for all server processes on its database it is so much later at once, and what is
+        /// due by then happens. It never goes back. Only a database that was empty when a server first started on it with
+        /// `SWITCHBOARD_SIMULATION=on` is a simulation; how long processes keep work that they fell silent with is not counted by
+        /// this clock. Needs an operator key. Reasons: CLOCK_NOT_SIMULATED, FIELD_INVALID.
+        pub async fn advance_clock(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AdvanceClockRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AdvanceClockResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.WorkspacesService/AdvanceClock",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.WorkspacesService", "AdvanceClock"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -13169,6 +13224,17 @@ pub mod workspaces_service_server {
             request: tonic::Request<super::GetStatsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetStatsResponse>,
+            tonic::Status,
+        >;
+        /// Moves the clock of a simulation ahead: for all server processes on its database it is so much later at once, and what is
+        /// due by then happens. It never goes back. Only a database that was empty when a server first started on it with
+        /// `SWITCHBOARD_SIMULATION=on` is a simulation; how long processes keep work that they fell silent with is not counted by
+        /// this clock. Needs an operator key. Reasons: CLOCK_NOT_SIMULATED, FIELD_INVALID.
+        async fn advance_clock(
+            &self,
+            request: tonic::Request<super::AdvanceClockRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AdvanceClockResponse>,
             tonic::Status,
         >;
     }
@@ -13651,6 +13717,52 @@ pub mod workspaces_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetStatsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.WorkspacesService/AdvanceClock" => {
+                    #[allow(non_camel_case_types)]
+                    struct AdvanceClockSvc<T: WorkspacesService>(pub Arc<T>);
+                    impl<
+                        T: WorkspacesService,
+                    > tonic::server::UnaryService<super::AdvanceClockRequest>
+                    for AdvanceClockSvc<T> {
+                        type Response = super::AdvanceClockResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AdvanceClockRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WorkspacesService>::advance_clock(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AdvanceClockSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

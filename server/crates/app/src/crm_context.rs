@@ -91,7 +91,9 @@ impl App {
         let vendor = sealed.ok_or_else(|| crate::integrations::not_found(id))?.integration.vendor;
         if self.inner.vendors.get(&vendor).is_none_or(|vendor| vendor.crm.is_none()) {
             let detail = format!("is an integration with {vendor}, which is no CRM");
-            return Err(Refusal::field(Reason::FieldInvalid, "agent.crm_context.integration_id", detail).into());
+            return Err(
+                Refusal::field(Reason::FieldInvalid, "agent.crm_context.integration_id", detail).into()
+            );
         }
         Ok(())
     }
@@ -114,13 +116,15 @@ impl App {
         if lead_id.is_none() && crm.contact_id.is_none() {
             return Ok(None);
         }
-        let other = matches!((crm.integration, allowed.integration), (Some(ours), Some(named)) if ours != named);
+        let other =
+            matches!((crm.integration, allowed.integration), (Some(ours), Some(named)) if ours != named);
         let office = match self.office(workspace, crm.integration.or(allowed.integration)).await {
             Ok(office) if !other => office,
             Err(error @ Error::Store(_)) => return Err(error),
             // Fields of another account are others.
             Ok(_) | Err(_) => {
-                let unknown = |fields: &[String], there: bool| (there && !fields.is_empty()).then_some(Seen::Unknown);
+                let unknown =
+                    |fields: &[String], there: bool| (there && !fields.is_empty()).then_some(Seen::Unknown);
                 let lead = unknown(&allowed.lead_fields, lead_id.is_some());
                 return Ok(Some(CrmFacts { lead, contact: unknown(&allowed.contact_fields, true) }));
             }
@@ -160,7 +164,7 @@ impl App {
             // Without their names stages are told by their ids.
             pipelines = timeout_at(until, office.pipelines(false)).await.ok().and_then(Result::ok);
         }
-        let pipelines = pipelines.as_ref().map_or(&[][..], |listed| &listed.items);
+        let pipelines = pipelines.as_ref().map_or(&[][..], |listed| listed.items.as_slice());
         let lead = lead.filter(|_| !allowed.lead_fields.is_empty()).map(|found| {
             found.seen(|is| match is {
                 Is::Lead(lead) => allowed.of_lead(lead, pipelines),
@@ -185,7 +189,9 @@ impl App {
         }
         let asked = async {
             match of {
-                Entity::Lead => office.call(|crm, at| async move { crm.lead(&at, id).await }).await.map(Is::Lead),
+                Entity::Lead => {
+                    office.call(|crm, at| async move { crm.lead(&at, id).await }).await.map(Is::Lead)
+                }
                 Entity::Contact => {
                     office.call(|crm, at| async move { crm.contact(&at, id).await }).await.map(Is::Contact)
                 }

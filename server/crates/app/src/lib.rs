@@ -160,7 +160,10 @@ impl App {
         let ids = Ids::new(clock.clone());
         if let Some(ahead) = store::simulation::ahead(store.pool()).await? {
             clock.set_ahead(ahead);
-            tracing::info!(ahead_seconds = ahead.as_secs(), "the database is a simulation, with a clock of its own");
+            tracing::info!(
+                ahead_seconds = ahead.as_secs(),
+                "the database is a simulation, with a clock of its own"
+            );
         }
         store::numberer::make_partitions(store.pool(), clock.now()).await?;
         let hub = Arc::new(Hub::new());

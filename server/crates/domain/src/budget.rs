@@ -254,7 +254,8 @@ mod tests {
         );
         assert_eq!((found[0].day, found[1].day.is_some()), (None, true));
         // A draft's preview has neither dialogue nor agent, and this engine no price.
-        let unknown = limits(&all[1..2], Payer { contact: None, ..payer() }, None, worst, Timestamp::UNIX_EPOCH);
+        let unknown =
+            limits(&all[1..2], Payer { contact: None, ..payer() }, None, worst, Timestamp::UNIX_EPOCH);
         assert_eq!(unknown[0].subject.as_u128(), 3);
         let alone = Payer { agent: None, dialogue: None, contact: None, ..payer() };
         assert_eq!(limits(&all, alone, None, worst, Timestamp::UNIX_EPOCH).len(), 1);

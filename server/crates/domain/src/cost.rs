@@ -250,6 +250,9 @@ mod tests {
         wrong.check(&mut violations, "price");
         let refused = violations.finish().unwrap_err();
         let fields: Vec<_> = refused.fields.iter().map(|field| field.field.as_str()).collect();
-        assert_eq!(fields, ["price.currency", "price.input_micros", "price.output_micros", "price.credit_micros"]);
+        assert_eq!(
+            fields,
+            ["price.currency", "price.input_micros", "price.output_micros", "price.credit_micros"]
+        );
     }
 }

@@ -10,7 +10,8 @@ use crate::{
 };
 
 /// What every CRM keeps of a lead.
-const OF_LEADS: &[&str] = &["name", "price", "pipeline", "stage", "tags", "create_time", "update_time", "close_time"];
+const OF_LEADS: &[&str] =
+    &["name", "price", "pipeline", "stage", "tags", "create_time", "update_time", "close_time"];
 /// What every CRM keeps of a contact.
 const OF_CONTACTS: &[&str] = &["name", "tags", "create_time", "update_time"];
 /// How a field is named by what is the same in every account, and by its id in one.
@@ -84,7 +85,10 @@ impl CrmContext {
 
     /// Names all that is wrong with it; `at` is its path in the request.
     pub fn check(&self, violations: &mut Violations, at: &str) {
-        let both = [("lead_fields", &self.lead_fields, OF_LEADS), ("contact_fields", &self.contact_fields, OF_CONTACTS)];
+        let both = [
+            ("lead_fields", &self.lead_fields, OF_LEADS),
+            ("contact_fields", &self.contact_fields, OF_CONTACTS),
+        ];
         for (list, fields, known) in both {
             violations.require(fields.len() <= MOST_FIELDS, &format!("{at}.{list}"), "may be up to 50");
             for (number, field) in fields.iter().enumerate() {
@@ -95,7 +99,10 @@ impl CrmContext {
                 };
                 if !(known.contains(&field.as_str()) || named(BY_CODE) || named(BY_ID)) {
                     let known = known.join(", ");
-                    violations.add(path, format!("must be one of: {known}, code:<a field's code>, id:<a field's id>"));
+                    violations.add(
+                        path,
+                        format!("must be one of: {known}, code:<a field's code>, id:<a field's id>"),
+                    );
                     continue;
                 }
                 violations.require(!fields[..number].contains(field), &path, "is there twice");
@@ -146,7 +153,8 @@ impl CrmContext {
 
     /// What a model is told of it. What was seen and may not be seen any more is left out. `None`: nothing.
     pub fn tell(&self, facts: &CrmFacts, at: Timestamp) -> Option<String> {
-        let both = [("Lead", &facts.lead, &self.lead_fields), ("Contact", &facts.contact, &self.contact_fields)];
+        let both =
+            [("Lead", &facts.lead, &self.lead_fields), ("Contact", &facts.contact, &self.contact_fields)];
         let mut text = String::new();
         for (what, seen, allowed) in both {
             let Some(seen) = seen.as_ref().filter(|_| !allowed.is_empty()) else { continue };
@@ -155,7 +163,9 @@ impl CrmContext {
             }
             match seen {
                 Seen::Unknown => {
-                    text.push_str(&format!("\n{what}: the CRM can't be read now, so nothing is known of it."));
+                    text.push_str(&format!(
+                        "\n{what}: the CRM can't be read now, so nothing is known of it."
+                    ));
                 }
                 Seen::Gone => text.push_str(&format!("\n{what}: it is not in the CRM any more.")),
                 Seen::Read { at: read_at, stale, fields } => {
@@ -252,7 +262,10 @@ mod tests {
             code: code.to_owned(),
             name: name.to_owned(),
             kind: "text".to_owned(),
-            values: values.iter().map(|text| OneValue { value: json!(text), ..OneValue::default() }).collect(),
+            values: values
+                .iter()
+                .map(|text| OneValue { value: json!(text), ..OneValue::default() })
+                .collect(),
         };
         Lead {
             id: "5001".to_owned(),
@@ -328,7 +341,13 @@ mod tests {
         let at = |list: &str| format!("agent.crm_context.{list}");
         assert_eq!(
             bad,
-            [at("lead_fields[1]"), at("lead_fields[2]"), at("lead_fields[3]"), at("lead_fields[4]"), at("contact_fields[0]")]
+            [
+                at("lead_fields[1]"),
+                at("lead_fields[2]"),
+                at("lead_fields[3]"),
+                at("lead_fields[4]"),
+                at("contact_fields[0]")
+            ]
         );
     }
 }

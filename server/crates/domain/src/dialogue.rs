@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    ChannelId, ContactId, DialogueId, MessageId, Timestamp, TurnId, contact::CrmReferences, crm_context::CrmFacts,
-    part::Part,
+    ChannelId, ContactId, DialogueId, MessageId, Timestamp, TurnId, contact::CrmReferences,
+    crm_context::CrmFacts, part::Part,
 };
 
 macro_rules! stored_enum {

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    agent::Engine, crm_context::CrmContext, error::Violations, language, schedule::Schedule, window::HistoryWindow,
-    zone::Zone,
+    agent::Engine, crm_context::CrmContext, error::Violations, language, schedule::Schedule,
+    window::HistoryWindow, zone::Zone,
 };
 
 /// What an agent knows and may do. What is missing has its default, so that older rows stay readable.

@@ -74,7 +74,8 @@ pub async fn was_deleted(
     workspace: WorkspaceId,
     dialogue: DialogueId,
 ) -> Result<bool, Error> {
-    let sql = "select exists (select from erasures where workspace_id = $1 and dialogue_id = $2 and kind = 'ROWS')";
+    let sql =
+        "select exists (select from erasures where workspace_id = $1 and dialogue_id = $2 and kind = 'ROWS')";
     Ok(sqlx::query_scalar(sql).bind(workspace.0).bind(dialogue.0).fetch_one(conn).await?)
 }
 
@@ -181,11 +182,13 @@ pub async fn put_off(
     id: Uuid,
     run_at: Timestamp,
 ) -> Result<(), Error> {
-    sqlx::query("update erasures set failures = failures + 1, run_at = $3 where workspace_id = $1 and id = $2")
-        .bind(workspace.0)
-        .bind(id)
-        .bind(run_at)
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "update erasures set failures = failures + 1, run_at = $3 where workspace_id = $1 and id = $2",
+    )
+    .bind(workspace.0)
+    .bind(id)
+    .bind(run_at)
+    .execute(conn)
+    .await?;
     Ok(())
 }

@@ -19,11 +19,8 @@ pub async fn ahead(pool: &Pool) -> Result<Option<Duration>, Error> {
 
 /// Moves business time ahead for all processes. Answers how far it is then. `None`: this database is no simulation.
 pub async fn advance(pool: &Pool, by: Duration) -> Result<Option<Duration>, Error> {
-    let by = PgInterval {
-        months: 0,
-        days: 0,
-        microseconds: i64::try_from(by.as_micros()).unwrap_or(i64::MAX),
-    };
+    let by =
+        PgInterval { months: 0, days: 0, microseconds: i64::try_from(by.as_micros()).unwrap_or(i64::MAX) };
     let micros: Option<i64> =
         sqlx::query_scalar("select system_advance_clock($1)").bind(by).fetch_one(pool).await?;
     Ok(micros.map(duration))

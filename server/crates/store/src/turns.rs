@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use domain::{
-    AgentId, ChannelId, ContactId, DeliveryId, DialogueId, EventId, JobId, MessageId, Timestamp, TurnId, WorkerId,
-    WorkspaceId,
+    AgentId, ChannelId, ContactId, DeliveryId, DialogueId, EventId, JobId, MessageId, Timestamp, TurnId,
+    WorkerId, WorkspaceId,
     agent::Engine,
     cost::Spent,
     decide::not_held,

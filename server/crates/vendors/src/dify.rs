@@ -155,7 +155,8 @@ impl CompletionModel for Dify {
                 failure("complete", FailureKind::Other, "the agent's engine settings are not valid")
             })?;
         let account = Account::of(connection, request.at)?;
-        let asking = Asking { dify: self, account, request, settings, task: Mutex::default(), made: Mutex::default() };
+        let asking =
+            Asking { dify: self, account, request, settings, task: Mutex::default(), made: Mutex::default() };
         let answered = account::until_cancelled(ID, cancelled, asking.answer()).await;
         if answered.as_ref().is_err_and(|error| error.kind == FailureKind::Cancelled) {
             asking.stop().await;

@@ -71,7 +71,8 @@ async fn erase(app: &App, workspace: WorkspaceId, id: Uuid) -> Result<(), Error>
                 Forgotten::Never => true,
                 Forgotten::NotYet if now - erasure.created_at > GIVEN_UP => true,
                 Forgotten::NotYet => {
-                    let doubled = FIRST_PAUSE * 2_u32.saturating_pow(erasure.failures.clamp(0, 16).unsigned_abs());
+                    let doubled =
+                        FIRST_PAUSE * 2_u32.saturating_pow(erasure.failures.clamp(0, 16).unsigned_abs());
                     let run_at = now + jittered(doubled.min(LONGEST_PAUSE));
                     store::erasures::put_off(&mut tx, workspace, id, run_at).await?;
                     store::commit(tx).await?;
@@ -104,7 +105,8 @@ async fn forget(
     engine: &str,
     notes: &Value,
 ) -> Result<Forgotten, Error> {
-    let (vendor, integration) = engine.split_once(':').map_or((engine, None), |(vendor, id)| (vendor, Some(id)));
+    let (vendor, integration) =
+        engine.split_once(':').map_or((engine, None), |(vendor, id)| (vendor, Some(id)));
     let Some(model) = app.inner.vendors.get(vendor).and_then(|vendor| vendor.engine.clone()) else {
         return Ok(Forgotten::Never);
     };
