@@ -1,6 +1,6 @@
 -- The clock of a simulation: one row where a database holds nothing but what is simulated, else none.
 create table simulated_clock (
-    only boolean primary key default true check (only),
+    single boolean primary key default true check (single),
     ahead interval not null
 );
 comment on table simulated_clock is 'How far business time is ahead of the machines'' clocks, for all processes. No row: this database is no simulation.';

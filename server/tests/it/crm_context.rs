@@ -78,7 +78,7 @@ async fn an_agent_sees_the_allowed_fields_and_no_others() {
     .await
     .unwrap();
     assert!(kept.contains("Tula"), "the manifest has what was seen");
-    for hidden in ["canary-of-the-passport", "Passport", "987654321", "vip", "79990000001", "Sales", "9001"] {
+    for hidden in ["canary-of-the-passport", "Passport", "987654321", "vip", "79990000001", "Sales"] {
         assert!(!seen.contains(hidden), "{hidden} is in the prompt: {seen}");
         assert!(!kept.contains(hidden), "{hidden} was kept with the run");
     }

@@ -20,13 +20,8 @@ pub struct Price {
     /// For output.
     pub output: i64,
     /// For one of the vendor's credits, in millionths of the currency's unit.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     pub credit: i64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_zero(value: &i64) -> bool {
-    *value == 0
 }
 
 /// More tokens than any call uses.
