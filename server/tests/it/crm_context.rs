@@ -106,6 +106,10 @@ async fn what_is_seen_is_fresh_and_a_crm_that_is_down_stops_no_turn() {
     put(&at, "Tula");
     let context = v1::CrmContext { lead_fields: fields(&["name", "price"]), ..v1::CrmContext::default() };
     allow(&world, &route, context).await.unwrap();
+    // What it answers repeats all that it was given: no answer is given the one before.
+    let history = Some(v1::HistoryWindow { max_messages: Some(1), max_tokens: None });
+    let agent = v1::Agent { id: route.agent_id.clone(), history, ..v1::Agent::default() };
+    world.update_agent(agent, "history").await.unwrap();
     let told = async |count: usize| instructions(&prompt(&world, &receiver, &route, count).await);
 
     // For a moment what was read is as good as new; what we change ourselves is seen at once.
