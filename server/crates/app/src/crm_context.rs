@@ -58,6 +58,15 @@ enum Is {
     Contact(Contact),
 }
 
+/// On what terms something is read.
+#[derive(Clone, Copy)]
+struct Terms {
+    /// Up to what age a record is as good as new.
+    fresh: Duration,
+    /// Until when the CRM is waited for.
+    until: Instant,
+}
+
 /// What came of reading.
 enum Found {
     /// The record, and whether it could not be had any newer.
@@ -98,12 +107,14 @@ impl App {
         Ok(())
     }
 
-    /// What an agent may see of a dialogue's customer in the CRM. `None`: nothing, or the CRM knows nobody here.
+    /// What an agent may see of a dialogue's customer in the CRM. `None`: nothing, or the CRM knows nobody here. `resumed`: a run
+    /// goes on that was told before; what was read for it will do, however old.
     pub(crate) async fn crm_facts(
         &self,
         workspace: WorkspaceId,
         dialogue: DialogueId,
         allowed: &CrmContext,
+        resumed: bool,
     ) -> Result<Option<CrmFacts>, Error> {
         if allowed.is_empty() {
             return Ok(None);
@@ -129,10 +140,13 @@ impl App {
                 return Ok(Some(CrmFacts { lead, contact: unknown(&allowed.contact_fields, true) }));
             }
         };
-        let until = Instant::now() + PATIENCE;
+        let terms = Terms {
+            fresh: if resumed { KEPT } else { FRESH },
+            until: Instant::now() + PATIENCE,
+        };
         let main = crm.contact_id.is_none() && !allowed.contact_fields.is_empty();
         let lead = match lead_id.filter(|_| main || !allowed.lead_fields.is_empty()) {
-            Some(id) => Some(self.record(&office, Entity::Lead, id, until).await?),
+            Some(id) => Some(self.record(&office, Entity::Lead, id, terms).await?),
             None => None,
         };
         let mut contact = None;
@@ -149,7 +163,7 @@ impl App {
             };
             contact = match id {
                 Ok(Some(id)) => {
-                    let found = self.record(&office, Entity::Contact, &id, until).await?;
+                    let found = self.record(&office, Entity::Contact, &id, terms).await?;
                     Some(found.seen(|is| match is {
                         Is::Contact(contact) => allowed.of_contact(contact),
                         Is::Lead(_) => Vec::new(),
@@ -162,7 +176,7 @@ impl App {
         let mut pipelines = None;
         if allowed.wants_pipelines() && matches!(&lead, Some(Found::Record(..))) {
             // Without their names stages are told by their ids.
-            pipelines = timeout_at(until, office.pipelines(false)).await.ok().and_then(Result::ok);
+            pipelines = timeout_at(terms.until, office.pipelines(false)).await.ok().and_then(Result::ok);
         }
         let pipelines = pipelines.as_ref().map_or(&[][..], |listed| listed.items.as_slice());
         let lead = lead.filter(|_| !allowed.lead_fields.is_empty()).map(|found| {
@@ -175,12 +189,12 @@ impl App {
     }
 
     /// Reads a lead or contact, unless it was just read.
-    async fn record(&self, office: &Office, of: Entity, id: &str, until: Instant) -> Result<Found, Error> {
+    async fn record(&self, office: &Office, of: Entity, id: &str, terms: Terms) -> Result<Found, Error> {
         let records = &self.inner.crm_records;
         let key = (office.key(), of, id.to_owned());
         let kept = records.kept.get(&key);
         let now = self.now();
-        if let Some(record) = kept.as_ref().filter(|record| now < record.read_at + FRESH) {
+        if let Some(record) = kept.as_ref().filter(|record| now < record.read_at + terms.fresh) {
             return Ok(Found::Record(Arc::clone(record), false));
         }
         let older = || kept.clone().map_or(Found::Unknown, |record| Found::Record(record, true));
@@ -197,7 +211,7 @@ impl App {
                 }
             }
         };
-        let error = match timeout_at(until, asked).await {
+        let error = match timeout_at(terms.until, asked).await {
             Ok(Ok(is)) => {
                 let record = Arc::new(Record { is, read_at: self.now() });
                 records.kept.insert(key, Arc::clone(&record));

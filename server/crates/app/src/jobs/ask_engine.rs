@@ -129,7 +129,8 @@ async fn question(
     };
     let history = whole_turn(app, claim, begun).await?;
     let toolset = Toolset::of(&begun.profile);
-    let crm = app.crm_facts(claim.workspace, claim.dialogue, &begun.profile.crm).await?;
+    let resumed = begun.waiting_since.is_some();
+    let crm = app.crm_facts(claim.workspace, claim.dialogue, &begun.profile.crm, resumed).await?;
     let known = DialogueFacts { crm, ..begun.facts.clone() };
     let request = prompt::build(prompt::Facts {
         engine: &begun.engine,
