@@ -140,10 +140,7 @@ impl App {
                 return Ok(Some(CrmFacts { lead, contact: unknown(&allowed.contact_fields, true) }));
             }
         };
-        let terms = Terms {
-            fresh: if resumed { KEPT } else { FRESH },
-            until: Instant::now() + PATIENCE,
-        };
+        let terms = Terms { fresh: if resumed { KEPT } else { FRESH }, until: Instant::now() + PATIENCE };
         let main = crm.contact_id.is_none() && !allowed.contact_fields.is_empty();
         let lead = match lead_id.filter(|_| main || !allowed.lead_fields.is_empty()) {
             Some(id) => Some(self.record(&office, Entity::Lead, id, terms).await?),
