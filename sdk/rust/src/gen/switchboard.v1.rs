@@ -598,7 +598,8 @@ pub struct Price {
     #[prost(int64, tag = "4")]
     pub output_micros: i64,
     /// For one of the vendor's credits, where it counts those in place of tokens (`manus`), in millionths of the currency's unit:
-    /// 10,000 is USD 0.01. 0 to 1,000,000,000,000.
+    /// 10,000 is USD 0.01. 0 to 1,000,000,000,000. Budgets of cost reserve what the engine's setting `max_credits` estimates, 500
+    /// credits where it is not set.
     #[prost(int64, tag = "5")]
     pub credit_micros: i64,
 }
@@ -9424,7 +9425,7 @@ pub enum ErrorReason {
     /// The update mask is empty or names a field that can't be changed.
     ///
     /// ```text,json
-    /// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "FIELD_MASK_INVALID", "detail": "update_mask: nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, budgets, on_budget_exhausted, time_zone, history, languages, schedule, toolbox, fallback_engine", "errors": \[{"field": "update_mask", "detail": "nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, budgets, on_budget_exhausted, time_zone, history, languages, schedule, toolbox, fallback_engine"}\]}
+    /// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "FIELD_MASK_INVALID", "detail": "update_mask: nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, budgets, on_budget_exhausted, time_zone, history, languages, schedule, toolbox, fallback_engine, crm_context", "errors": \[{"field": "update_mask", "detail": "nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, budgets, on_budget_exhausted, time_zone, history, languages, schedule, toolbox, fallback_engine, crm_context"}\]}
     /// ```
     FieldMaskInvalid = 2,
     /// The page token is not one of ours, or belongs to a list with other filters. Ask for the first page again.
