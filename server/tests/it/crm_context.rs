@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::TryStreamExt as _;
 use serde_json::json;
 use simulator::amocrm::AmoCrm;
 use switchboard_sdk::v1;
@@ -84,7 +85,6 @@ async fn an_agent_sees_the_allowed_fields_and_no_others() {
     }
 
     // An unchanged agent is given the same again, to the byte.
-    use futures::TryStreamExt as _;
     let request =
         v1::ReplayDialoguesRequest { agent_id: route.agent_id.clone(), limit: 1, ..Default::default() };
     let replayed = world.grpc().await.agents().replay_dialogues(request).await.unwrap().into_inner();

@@ -309,8 +309,12 @@ impl Asking<'_> {
                 let keep = |place: &Mutex<Option<String>>, id: &str| {
                     *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(id.to_owned());
                 };
-                task.into_iter().for_each(|id| keep(&self.task, id));
-                conversation.filter(|_| notes.is_none()).into_iter().for_each(|id| keep(&self.made, id));
+                if let Some(id) = task {
+                    keep(&self.task, id);
+                }
+                if let Some(id) = conversation.filter(|_| notes.is_none()) {
+                    keep(&self.made, id);
+                }
             })
             .await?
         } else {
