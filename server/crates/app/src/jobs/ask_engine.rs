@@ -129,8 +129,13 @@ async fn question(
     };
     let history = whole_turn(app, claim, begun).await?;
     let toolset = Toolset::of(&begun.profile);
-    let resumed = begun.waiting_since.is_some();
-    let crm = app.crm_facts(claim.workspace, claim.dialogue, &begun.profile.crm, resumed).await?;
+    let (allowed, resumed) = (&begun.profile.crm, begun.waiting_since.is_some());
+    // Apart: most turns are told nothing of a CRM, and each that runs holds its future.
+    let crm = if allowed.is_empty() {
+        None
+    } else {
+        Box::pin(app.crm_facts(claim.workspace, claim.dialogue, allowed, resumed)).await?
+    };
     let known = DialogueFacts { crm, ..begun.facts.clone() };
     let request = prompt::build(prompt::Facts {
         engine: &begun.engine,
