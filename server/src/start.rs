@@ -266,6 +266,15 @@ pub async fn start_with(
     let database = Database::open(config).await?;
     let stop = CancellationToken::new();
     let app = build_app(config, &database, clock, further, stop.clone()).await?;
+    if config.simulation && !app.begin_simulation().await? {
+        stop.cancel();
+        app.close(config.shutdown).await;
+        database.close().await?;
+        bail!(
+            "SWITCHBOARD_SIMULATION=on needs an empty database, or one that was a simulation from the beginning; this one holds \
+             other data"
+        );
+    }
     let dir = config.data_dir()?;
     let worker =
         if config.roles.worker { Some(worker::start(&app, database.is_private()).await?) } else { None };

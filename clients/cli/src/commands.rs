@@ -9,6 +9,7 @@ use switchboard_sdk::{Client, pages, v1};
 
 use crate::{
     Options,
+    clock::{self, Clock},
     deliveries::{self, Deliveries, Person},
     endpoints::{self, Dispatches, Endpoints},
     import::{self, Import},
@@ -56,6 +57,9 @@ pub enum Command {
     },
     /// Tells what the workspace has done so far.
     Stats,
+    /// The clock of a simulation.
+    #[command(subcommand)]
+    Clock(Clock),
     /// Takes over what another program has kept.
     #[command(subcommand)]
     Import(Import),
@@ -208,6 +212,11 @@ pub enum Dialogues {
     },
     /// Gives a dialogue back to the agent.
     Release(Person),
+    /// Deletes a dialogue with all that was said in it, here and at the engine. Nothing brings it back.
+    Delete {
+        /// The dialogue's id.
+        id: String,
+    },
     /// Writes to the customer as a person, and so takes the dialogue.
     Reply {
         /// The dialogue's id.
@@ -221,9 +230,13 @@ pub enum Dialogues {
 }
 
 pub(crate) async fn run(options: &Options, command: Command) -> anyhow::Result<()> {
-    let client = options.connection.client()?;
     let output = options.output;
+    if let Command::Clock(command) = command {
+        return clock::run(&options.connection.operator()?, output, command).await;
+    }
+    let client = options.connection.client()?;
     match command {
+        Command::Clock(_) => unreachable!("it was dealt with above"),
         Command::Agents(command) => agents(&client, output, command).await,
         Command::Channels(command) => channels(&client, output, command).await,
         Command::Dialogues(Dialogues::List { channel, lead, contact, status }) => {
@@ -242,6 +255,11 @@ pub(crate) async fn run(options: &Options, command: Command) -> anyhow::Result<(
             deliveries::take(&client, output, person, return_after).await
         }
         Command::Dialogues(Dialogues::Release(person)) => deliveries::release(&client, output, person).await,
+        Command::Dialogues(Dialogues::Delete { id }) => {
+            let request = v1::DeleteDialogueRequest { dialogue_id: id };
+            client.dialogues().delete_dialogue(request).await?;
+            Ok(())
+        }
         Command::Dialogues(Dialogues::Reply { id, by, text }) => {
             deliveries::reply(&client, output, id, by, text).await
         }

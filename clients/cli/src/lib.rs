@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "commands print their results for a living")]
 
+mod clock;
 mod commands;
 mod connection;
 mod deliveries;

@@ -72,6 +72,9 @@ pub struct Config {
     /// `SWITCHBOARD_HOOK_CONCURRENCY`: how many dispatches to endpoints a process works on at once, beside the rest;
     /// one endpoint gets a quarter of it. Default 512.
     pub hook_concurrency: usize,
+    /// `SWITCHBOARD_SIMULATION`: `on` makes an empty database a simulation, whose clock can be moved; one with other data is
+    /// refused. Default `off`.
+    pub simulation: bool,
     /// `SWITCHBOARD_LEASE_SECONDS`: how long a process that fell silent keeps its work. 1 to 300, default 4.
     pub lease: Duration,
     /// `SWITCHBOARD_SHUTDOWN_SECONDS`: how long work in hand may take to end. Default 20.
@@ -229,6 +232,11 @@ impl Config {
             inbox_capacity: reader.parse("SWITCHBOARD_INBOX_CAPACITY", 4_096, number(1..=1_000_000)),
             concurrency: reader.parse("SWITCHBOARD_CONCURRENCY", 1_024, number(1..=100_000)),
             hook_concurrency: reader.parse("SWITCHBOARD_HOOK_CONCURRENCY", 512, number(1..=100_000)),
+            simulation: reader.parse("SWITCHBOARD_SIMULATION", false, |text| match text {
+                "on" => Ok(true),
+                "off" => Ok(false),
+                _ => Err("must be on or off".to_owned()),
+            }),
             lease: reader.parse("SWITCHBOARD_LEASE_SECONDS", Duration::from_secs(4), seconds(1..=300)),
             shutdown: reader.parse(
                 "SWITCHBOARD_SHUTDOWN_SECONDS",

@@ -32,6 +32,7 @@ pub(super) fn to_wire(agent: agent::Agent) -> v1::Agent {
         schedule: agent.profile.schedule.map(profiles::schedule_to_wire),
         toolbox: profiles::toolbox_to_wire(agent.profile.tools, agent.profile.http_tools),
         fallback_engine: agent.profile.fallback_engine.map(engine_to_wire),
+        crm_context: profiles::crm_context_to_wire(agent.profile.crm),
         time_zone: agent.profile.time_zone,
     }
 }
@@ -49,6 +50,7 @@ fn engine_to_wire(engine: agent::Engine) -> v1::Engine {
             input_micros: price.input,
             cached_input_micros: Some(price.cached_input),
             output_micros: price.output,
+            credit_micros: price.credit,
         }),
     }
 }
@@ -66,6 +68,7 @@ pub(super) fn engine(at: &str, wire: v1::Engine) -> Result<agent::Engine, Error>
             input: price.input_micros,
             cached_input: price.cached_input_micros.unwrap_or(price.input_micros),
             output: price.output_micros,
+            credit: price.credit_micros,
         }),
     })
 }

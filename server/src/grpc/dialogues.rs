@@ -412,6 +412,17 @@ impl DialoguesService for Services {
         Ok(Response::new(v1::TakeControlResponse { dialogue: Some(dialogue(taken.map_err(to_status)?)) }))
     }
 
+    async fn delete_dialogue(
+        &self,
+        request: Request<v1::DeleteDialogueRequest>,
+    ) -> Result<Response<v1::DeleteDialogueResponse>, Status> {
+        let caller = caller(&request)?;
+        let id =
+            convert::id("dialogue_id", &request.into_inner().dialogue_id).map_err(|error| refuse(&error))?;
+        self.app.delete_dialogue(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::DeleteDialogueResponse {}))
+    }
+
     async fn release_control(
         &self,
         request: Request<v1::ReleaseControlRequest>,

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// An account with something of everything.
-async fn seeded() -> AmoCrm {
+pub(crate) async fn seeded() -> AmoCrm {
     let at = amocrm().await;
     let field = |id: u64, name: &str, kind: &str| json!({ "id": id, "name": name, "code": null, "type": kind, "sort": id, "is_required": false, "enums": null });
     let mut products = field(88_002, "Products", "multiselect");
@@ -372,7 +372,13 @@ async fn scopes_hold() {
 }
 
 /// Has the customer of a lead say something, and gives what the agent answered.
-async fn said(world: &World, receiver: &Receiver, route: &Route, text: &str, count: usize) -> String {
+pub(crate) async fn said(
+    world: &World,
+    receiver: &Receiver,
+    route: &Route,
+    text: &str,
+    count: usize,
+) -> String {
     let request = v1::ReceiveMessageRequest {
         channel_id: route.channel_id.clone(),
         chat: "c1".to_owned(),

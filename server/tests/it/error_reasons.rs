@@ -191,6 +191,9 @@ async fn over_grpc(world: &World, said: &mut Said) {
         update_mask: Some(prost_types::FieldMask { paths: vec!["nickname".to_owned()] }),
     };
     said.refused("FIELD_MASK_INVALID", agents.update_agent(request).await);
+    let operator = world.grpc_as(&world.operator).await;
+    let request = v1::AdvanceClockRequest { duration: Some(prost_types::Duration { seconds: 1, nanos: 0 }) };
+    said.refused("CLOCK_NOT_SIMULATED", operator.workspaces().advance_clock(request).await);
 
     let channel = v1::Channel {
         display_name: "Second".to_owned(),

@@ -616,6 +616,9 @@ async fn dialogues_and_webhooks(tried: &mut Tried, owned: &Owned) {
             update_mask: Some(mask("status")),
         }
     });
+    ask!(tried, "DeleteDialogue.dialogue_id", NotFound, dialogue, dialogues.delete_dialogue, |dialogue_id| {
+        v1::DeleteDialogueRequest { dialogue_id }
+    });
     let webhook = owned.webhooks[0].id.as_str();
     ask!(tried, "GetInboundWebhook.id", NotFound, webhook, webhooks.get_inbound_webhook, |id| {
         v1::GetInboundWebhookRequest { id }
@@ -692,13 +695,19 @@ async fn integrations(tried: &mut Tried, owned: &Owned) {
     let request = v1::CreateAgentRequest { agent: Some(mine.clone()), request_id: String::new() };
     let made = tried.grpc.agents().create_agent(request).await.unwrap().into_inner().agent.unwrap();
     let integration = owned.integrations[0].id.as_str();
-    // An agent with an engine over that integration, in either place that it may have one.
+    // An agent that names that integration, in each place where it may.
     let over = |place: &str, id: &str, agent: &v1::Agent| match place {
         "engine" => v1::Agent { engine: Some(engine(id)), ..agent.clone() },
+        "crm_context" => {
+            let lead_fields = vec!["price".to_owned()];
+            let context =
+                v1::CrmContext { integration_id: id.to_owned(), lead_fields, contact_fields: Vec::new() };
+            v1::Agent { crm_context: Some(context), ..agent.clone() }
+        }
         _ => v1::Agent { fallback_engine: Some(engine(id)), ..agent.clone() },
     };
     let said_once = v1::PreviewMessage { role: v1::MessageRole::User.into(), text: "hi".to_owned() };
-    for place in ["engine", "fallback_engine"] {
+    for place in ["engine", "fallback_engine", "crm_context"] {
         let field = |rpc: &str| format!("{rpc}.agent.{place}.integration_id");
         ask!(tried, field("CreateAgent"), NotFound, integration, agents.create_agent, |id: String| {
             v1::CreateAgentRequest { agent: Some(over(place, &id, &mine)), request_id: String::new() }

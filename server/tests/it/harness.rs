@@ -220,9 +220,17 @@ impl World {
 
     /// Another process, with other settings.
     pub(crate) async fn another_with(&self, change: impl FnOnce(&mut Config)) -> start::Server {
+        self.try_another(change).await.unwrap()
+    }
+
+    /// Another process with other settings, which may refuse to start.
+    pub(crate) async fn try_another(
+        &self,
+        change: impl FnOnce(&mut Config),
+    ) -> anyhow::Result<start::Server> {
         let mut config = self.config.clone();
         change(&mut config);
-        start::start_with(&config, self.clock.clone(), &self.further).await.unwrap()
+        start::start_with(&config, self.clock.clone(), &self.further).await
     }
 
     /// The clock of all its processes.

@@ -319,6 +319,11 @@ async fn the_command_line_takes_a_dialogue_writes_in_it_and_gives_it_back() {
     assert!(!good && stderr.contains("DELIVERY_NOT_HELD"), "{stderr}");
     let (good, _, stderr) = run(command(&world, &["deliveries", "retry", &delivery])).await;
     assert!(!good && stderr.contains("DELIVERY_NOT_DEAD"), "{stderr}");
+    // It is gone after that, and deleting it again is no mistake.
+    for _ in 0..2 {
+        assert!(json_of(&world, &["dialogues", "delete", &id]).await.is_empty());
+        assert!(json_of(&world, &["dialogues", "list"]).await.is_empty());
+    }
     world.stop().await;
 }
 

@@ -216,7 +216,8 @@ pub enum BudgetScope {
     Turn = 1,
     /// Each dialogue.
     Dialogue = 2,
-    /// Each customer. Until contacts are known, a customer is a chat on a channel, so this is the same as DIALOGUE.
+    /// Each customer: the contact that dialogues are held with, over all of them. Where a dialogue has no contact, it counts
+    /// alone.
     Contact = 3,
     /// The agent.
     Agent = 4,
@@ -343,6 +344,28 @@ pub struct Agent {
     /// reason `fallback`. Default: STAY_SILENT.
     #[prost(enumeration = "OnFailure", tag = "21")]
     pub on_budget_exhausted: i32,
+    /// What it may see of its customer in the CRM. Not set: nothing.
+    #[prost(message, optional, tag = "22")]
+    pub crm_context: ::core::option::Option<CrmContext>,
+}
+/// What an agent may see of its customer in the CRM. In dialogues with a lead or contact there (`Dialogue.crm`) the model is told
+/// exactly these fields after its instructions, as they were at most 30 s ago, each record with its age; of what the CRM keeps
+/// beside nothing reaches it. Where the CRM can't be read within 5 s the turn goes on: the model is told values that are up to
+/// 24 hours old, with their age, or that there are none.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CrmContext {
+    /// The CRM whose fields they are. Empty: whichever the dialogue belongs to. Dialogues of another CRM are told nothing.
+    #[prost(string, tag = "1")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// Fields of leads, up to 50, in the order in which the model is told: `name`, `price`, `pipeline`, `stage`, `tags`,
+    /// `create_time`, `update_time`, `close_time`, `code:<a field's code>`, or, with an `integration_id`, `id:<a field's id>`. See
+    /// CrmService.ListFields.
+    #[prost(string, repeated, tag = "2")]
+    pub lead_fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Fields of contacts likewise: `name`, `tags`, `create_time`, `update_time`, `code:…` (such as `code:PHONE`), `id:…`. It is the
+    /// dialogue's contact; where only a lead is known, that lead's main one.
+    #[prost(string, repeated, tag = "3")]
+    pub contact_fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// How much of a dialogue an engine is given. The newest messages stay. What a turn answers stays whatever it takes, and so do
 /// the calls of tools of the turn with their results. Where the engine finds all of it too long, it is asked once more with
@@ -574,6 +597,11 @@ pub struct Price {
     /// For output, 0 to 1,000,000,000,000.
     #[prost(int64, tag = "4")]
     pub output_micros: i64,
+    /// For one of the vendor's credits, where it counts those in place of tokens (`manus`), in millionths of the currency's unit:
+    /// 10,000 is USD 0.01. 0 to 1,000,000,000,000. Budgets of cost reserve what the engine's setting `max_credits` estimates, 500
+    /// credits where it is not set.
+    #[prost(int64, tag = "5")]
+    pub credit_micros: i64,
 }
 /// Asks what engines used and cost.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -675,7 +703,7 @@ pub struct UpdateAgentRequest {
     #[prost(message, optional, tag = "1")]
     pub agent: ::core::option::Option<Agent>,
     /// Required. Which fields to change: `display_name`, `instructions`, `active`, `time_zone`, `on_budget_exhausted`, and as a
-    /// whole `engine`, `reply_policy`, `budgets`, `history`, `languages`, `schedule`, `toolbox`, `fallback_engine`; the last five
+    /// whole `engine`, `reply_policy`, `budgets`, `history`, `languages`, `schedule`, `toolbox`, `fallback_engine`, `crm_context`; the last six
     /// may be left out, which takes them back to what they are when not set.
     #[prost(message, optional, tag = "2")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
@@ -729,6 +757,9 @@ pub struct PreviewReplyRequest {
     /// How long it may take, 1 s to 600 s. Not set: 60 s.
     #[prost(message, optional, tag = "4")]
     pub timeout: ::core::option::Option<::prost_types::Duration>,
+    /// When the customer writes: what the agent's schedule and the time in its instructions go by. Not set: now.
+    #[prost(message, optional, tag = "5")]
+    pub at_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// A message that was never sent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -746,7 +777,9 @@ pub struct PreviewReplyResponse {
     /// What it would say. Empty: nothing, see `reason`.
     #[prost(string, tag = "1")]
     pub text: ::prost::alloc::string::String,
-    /// Why it would say nothing, as of a turn: `empty_answer`, `engine_failed`, `budget_exhausted`. Empty: it answers.
+    /// Why it would say nothing, as of a turn: `empty_answer`, `engine_failed`, `budget_exhausted`, `handed_over`. Outside of the
+    /// agent's hours it is `outside_hours`, also beside the text that is said then, and the engine is not asked. Empty: it
+    /// answers.
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
     /// What went wrong, for `engine_failed` and `budget_exhausted`. Empty otherwise.
@@ -7304,6 +7337,16 @@ pub struct ReleaseControlResponse {
     #[prost(message, optional, tag = "1")]
     pub dialogue: ::core::option::Option<Dialogue>,
 }
+/// Asks for the deletion of a dialogue.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteDialogueRequest {
+    /// Required. The dialogue's id.
+    #[prost(string, tag = "1")]
+    pub dialogue_id: ::prost::alloc::string::String,
+}
+/// The dialogue is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteDialogueResponse {}
 /// Asks for a change of a dialogue.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UpdateDialogueRequest {
@@ -8262,6 +8305,39 @@ pub mod dialogues_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Deletes a dialogue with all that was said in it: its messages, turns with their manifests, deliveries, notes, and its contact
+        /// where that has no other dialogue. A turn that runs ends without a reply; an attempt that is under way can't be called back.
+        /// Within minutes jobs delete the rest: the raw calls that it was received by, the content of its events, and the conversation
+        /// that an engine keeps (`dify`, `manus`), which is tried for 30 days; the event `dialogue.forgotten` tells the end of it. The
+        /// log keeps its events as bare numbers, with `dialogue.deleted` behind them, and ListUsage what it cost. A repeat within 30
+        /// days is answered like the first. A later message of the same chat begins the dialogue anew, under the same id. Needs
+        /// `dialogues:admin`. Reasons: DIALOGUE_NOT_FOUND.
+        pub async fn delete_dialogue(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteDialogueRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteDialogueResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.DialoguesService/DeleteDialogue",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.DialoguesService", "DeleteDialogue"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Lists contacts: the customers that dialogues are held with, newest first. ListDialogues gives the dialogues of one.
         /// Reasons: PAGE_TOKEN_INVALID, FIELD_INVALID.
         pub async fn list_contacts(
@@ -8443,6 +8519,20 @@ pub mod dialogues_service_server {
             request: tonic::Request<super::UpdateDialogueRequest>,
         ) -> std::result::Result<
             tonic::Response<super::UpdateDialogueResponse>,
+            tonic::Status,
+        >;
+        /// Deletes a dialogue with all that was said in it: its messages, turns with their manifests, deliveries, notes, and its contact
+        /// where that has no other dialogue. A turn that runs ends without a reply; an attempt that is under way can't be called back.
+        /// Within minutes jobs delete the rest: the raw calls that it was received by, the content of its events, and the conversation
+        /// that an engine keeps (`dify`, `manus`), which is tried for 30 days; the event `dialogue.forgotten` tells the end of it. The
+        /// log keeps its events as bare numbers, with `dialogue.deleted` behind them, and ListUsage what it cost. A repeat within 30
+        /// days is answered like the first. A later message of the same chat begins the dialogue anew, under the same id. Needs
+        /// `dialogues:admin`. Reasons: DIALOGUE_NOT_FOUND.
+        async fn delete_dialogue(
+            &self,
+            request: tonic::Request<super::DeleteDialogueRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteDialogueResponse>,
             tonic::Status,
         >;
         /// Lists contacts: the customers that dialogues are held with, newest first. ListDialogues gives the dialogues of one.
@@ -9137,6 +9227,52 @@ pub mod dialogues_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/switchboard.v1.DialoguesService/DeleteDialogue" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteDialogueSvc<T: DialoguesService>(pub Arc<T>);
+                    impl<
+                        T: DialoguesService,
+                    > tonic::server::UnaryService<super::DeleteDialogueRequest>
+                    for DeleteDialogueSvc<T> {
+                        type Response = super::DeleteDialogueResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteDialogueRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DialoguesService>::delete_dialogue(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteDialogueSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/switchboard.v1.DialoguesService/ListContacts" => {
                     #[allow(non_camel_case_types)]
                     struct ListContactsSvc<T: DialoguesService>(pub Arc<T>);
@@ -9289,7 +9425,7 @@ pub enum ErrorReason {
     /// The update mask is empty or names a field that can't be changed.
     ///
     /// ```text,json
-    /// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "FIELD_MASK_INVALID", "detail": "update_mask: nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, budgets, on_budget_exhausted, time_zone, history, languages, schedule, toolbox, fallback_engine", "errors": \[{"field": "update_mask", "detail": "nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, budgets, on_budget_exhausted, time_zone, history, languages, schedule, toolbox, fallback_engine"}\]}
+    /// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "FIELD_MASK_INVALID", "detail": "update_mask: nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, budgets, on_budget_exhausted, time_zone, history, languages, schedule, toolbox, fallback_engine, crm_context", "errors": \[{"field": "update_mask", "detail": "nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, budgets, on_budget_exhausted, time_zone, history, languages, schedule, toolbox, fallback_engine, crm_context"}\]}
     /// ```
     FieldMaskInvalid = 2,
     /// The page token is not one of ours, or belongs to a list with other filters. Ask for the first page again.
@@ -9481,6 +9617,12 @@ pub enum ErrorReason {
     /// {"type": "about:blank", "title": "Not Implemented", "status": 501, "reason": "CAPABILITY_MISSING", "detail": "acme is not authorized by a person; give it its credentials", "metadata": {"vendor": "acme"}}
     /// ```
     CapabilityMissing = 57,
+    /// The clock can be moved only where the database holds nothing but a simulation.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "CLOCK_NOT_SIMULATED", "detail": "this server's database is no simulation; its clock is the machine's. Start one on an empty database with SWITCHBOARD_SIMULATION=on"}
+    /// ```
+    ClockNotSimulated = 80,
     /// No route of the HTTP shim has this path.
     ///
     /// ```text,json
@@ -9619,6 +9761,7 @@ impl ErrorReason {
             Self::CrmLeadNotFound => "ERROR_REASON_CRM_LEAD_NOT_FOUND",
             Self::CrmContactNotFound => "ERROR_REASON_CRM_CONTACT_NOT_FOUND",
             Self::CapabilityMissing => "ERROR_REASON_CAPABILITY_MISSING",
+            Self::ClockNotSimulated => "ERROR_REASON_CLOCK_NOT_SIMULATED",
             Self::RouteNotFound => "ERROR_REASON_ROUTE_NOT_FOUND",
             Self::MethodNotAllowed => "ERROR_REASON_METHOD_NOT_ALLOWED",
             Self::AgentInUse => "ERROR_REASON_AGENT_IN_USE",
@@ -9676,6 +9819,7 @@ impl ErrorReason {
             "ERROR_REASON_CRM_LEAD_NOT_FOUND" => Some(Self::CrmLeadNotFound),
             "ERROR_REASON_CRM_CONTACT_NOT_FOUND" => Some(Self::CrmContactNotFound),
             "ERROR_REASON_CAPABILITY_MISSING" => Some(Self::CapabilityMissing),
+            "ERROR_REASON_CLOCK_NOT_SIMULATED" => Some(Self::ClockNotSimulated),
             "ERROR_REASON_ROUTE_NOT_FOUND" => Some(Self::RouteNotFound),
             "ERROR_REASON_METHOD_NOT_ALLOWED" => Some(Self::MethodNotAllowed),
             "ERROR_REASON_AGENT_IN_USE" => Some(Self::AgentInUse),
@@ -9704,7 +9848,9 @@ pub struct Event {
     pub id: ::prost::alloc::string::String,
     /// Output only. What happened: `agent.created`, `agent.updated`, `agent.deleted`, `channel.created`, `channel.updated`,
     /// `channel.deleted`, `dialogue.created`, `dialogue.updated` (`data.attributes`, or `data.contact_id` and `data.crm` when a message told of them),
-    /// `dialogue.imported` (`data.messages`: how many), `contact.created`, `contact.updated`, `dialogue.attribute_set`, `dialogue.control_changed`
+    /// `dialogue.imported` (`data.messages`: how many), `dialogue.deleted` (`data`: how many `messages`, `turns`, `deliveries`),
+    /// `dialogue.forgotten` (the rest of it is gone too; `data.left_behind`: engines that could not be told to forget it),
+    /// `contact.created`, `contact.updated`, `contact.deleted` (with its last dialogue), `dialogue.attribute_set`, `dialogue.control_changed`
     /// (`data`: `from`, `to`, `reason`, `by`), `message.received`, `message.conflict`, `message.replied`, `message.sent` (by a
     /// person, a program or Switchboard), `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.receipt` (the vendor told that it was sent on,
     /// arrived, was read or failed), `delivery.failed` (an attempt
@@ -12573,6 +12719,23 @@ pub struct Stats {
     #[prost(message, optional, tag = "16")]
     pub uptime: ::core::option::Option<::prost_types::Duration>,
 }
+/// Asks for another time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AdvanceClockRequest {
+    /// Required. How much later it is to be, 0.001 s to 366 days.
+    #[prost(message, optional, tag = "1")]
+    pub duration: ::core::option::Option<::prost_types::Duration>,
+}
+/// The clock was moved.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AdvanceClockResponse {
+    /// Output only. What time it is now.
+    #[prost(message, optional, tag = "1")]
+    pub time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. How far that is ahead of the machine's clock.
+    #[prost(message, optional, tag = "2")]
+    pub ahead: ::core::option::Option<::prost_types::Duration>,
+}
 /// Generated client implementations.
 #[cfg(feature = "client")]
 pub mod workspaces_service_client {
@@ -12933,6 +13096,36 @@ pub mod workspaces_service_client {
                 .insert(GrpcMethod::new("switchboard.v1.WorkspacesService", "GetStats"));
             self.inner.unary(req, path, codec).await
         }
+        /// Moves the clock of a simulation ahead: for all server processes on its database it is so much later at once, and what is
+        /// due by then happens. It never goes back. Only a database that was empty when a server first started on it with
+        /// `SWITCHBOARD_SIMULATION=on` is a simulation; how long processes keep work that they fell silent with is not counted by
+        /// this clock. Needs an operator key. Reasons: CLOCK_NOT_SIMULATED, FIELD_INVALID.
+        pub async fn advance_clock(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AdvanceClockRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AdvanceClockResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.WorkspacesService/AdvanceClock",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.WorkspacesService", "AdvanceClock"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -13032,6 +13225,17 @@ pub mod workspaces_service_server {
             request: tonic::Request<super::GetStatsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetStatsResponse>,
+            tonic::Status,
+        >;
+        /// Moves the clock of a simulation ahead: for all server processes on its database it is so much later at once, and what is
+        /// due by then happens. It never goes back. Only a database that was empty when a server first started on it with
+        /// `SWITCHBOARD_SIMULATION=on` is a simulation; how long processes keep work that they fell silent with is not counted by
+        /// this clock. Needs an operator key. Reasons: CLOCK_NOT_SIMULATED, FIELD_INVALID.
+        async fn advance_clock(
+            &self,
+            request: tonic::Request<super::AdvanceClockRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AdvanceClockResponse>,
             tonic::Status,
         >;
     }
@@ -13514,6 +13718,52 @@ pub mod workspaces_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetStatsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.WorkspacesService/AdvanceClock" => {
+                    #[allow(non_camel_case_types)]
+                    struct AdvanceClockSvc<T: WorkspacesService>(pub Arc<T>);
+                    impl<
+                        T: WorkspacesService,
+                    > tonic::server::UnaryService<super::AdvanceClockRequest>
+                    for AdvanceClockSvc<T> {
+                        type Response = super::AdvanceClockResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AdvanceClockRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WorkspacesService>::advance_clock(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AdvanceClockSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

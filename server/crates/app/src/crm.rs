@@ -29,7 +29,7 @@ const MOST_LEADS: usize = 250;
 const MAX_ID_CHARS: usize = 100;
 
 /// Whose lists they are: workspace, and integration with the state of its settings and credentials.
-type Key = (WorkspaceId, IntegrationId, i64);
+pub(crate) type Key = (WorkspaceId, IntegrationId, i64);
 
 /// The lists that are kept.
 pub(crate) type CrmCache = Cache<Key, Arc<Shelves>>;
@@ -63,8 +63,13 @@ pub(crate) struct Office {
 }
 
 impl Office {
-    fn id(&self) -> IntegrationId {
+    pub(crate) fn id(&self) -> IntegrationId {
         self.held.sealed.integration.id
+    }
+
+    /// Whose it is, and which state of its settings and credentials.
+    pub(crate) fn key(&self) -> Key {
+        (self.workspace, self.id(), self.held.sealed.integration.generation)
     }
 
     /// Makes one call, and keeps what it tells of the integration.
@@ -87,8 +92,7 @@ impl Office {
     }
 
     fn shelves(&self) -> Arc<Shelves> {
-        let generation = self.held.sealed.integration.generation;
-        self.app.inner.crm.get_with((self.workspace, self.id(), generation), Arc::default)
+        self.app.inner.crm.get_with(self.key(), Arc::default)
     }
 
     async fn list<T: Send + Sync + 'static>(
@@ -357,7 +361,11 @@ impl App {
         violations.finish()?;
         let office = self.office(workspace, integration).await?;
         let changes = &changes;
-        let answers = office.call(|crm, at| async move { crm.update_leads(&at, changes).await }).await?;
+        let answers = office.call(|crm, at| async move { crm.update_leads(&at, changes).await }).await;
+        for (id, _) in changes {
+            self.forget_lead(&office, id);
+        }
+        let answers = answers?;
         let told = |(number, answer): (usize, Result<(), CrmError>)| {
             answer.map_err(|error| told(error, &format!("changes[{number}].patch.")).to_domain())
         };
@@ -415,11 +423,15 @@ impl Office {
     pub(crate) async fn update_lead(&self, id: String, patch: LeadPatch) -> Result<(), Error> {
         let tags = !patch.tags_added.is_empty();
         let changes = &[(id, patch)];
-        self.call(|crm, at| async move {
-            let answers = crm.update_leads(&at, changes).await?;
-            answers.into_iter().next().unwrap_or(Ok(()))
-        })
-        .await?;
+        let changed = self
+            .call(|crm, at| async move {
+                let answers = crm.update_leads(&at, changes).await?;
+                answers.into_iter().next().unwrap_or(Ok(()))
+            })
+            .await;
+        // Also where nobody knows what came of it.
+        self.app.forget_lead(self, &changes[0].0);
+        changed?;
         if tags {
             self.app.forget_lists(Some((self.workspace, self.id())));
             self.app.tell_crm(self.workspace, self.id()).await;

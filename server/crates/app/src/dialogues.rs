@@ -26,7 +26,7 @@ use tokio::time::Instant;
 
 use crate::{App, Caller, Error, Page, PageRequest};
 
-fn not_found(id: DialogueId) -> Refusal {
+pub(crate) fn not_found(id: DialogueId) -> Refusal {
     Refusal::not_found(Reason::DialogueNotFound, "dialogue", id)
 }
 

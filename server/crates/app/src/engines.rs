@@ -144,9 +144,19 @@ impl App {
         workspace: WorkspaceId,
         engine: &Engine,
     ) -> Result<Result<Account, VendorError>, Error> {
-        match engine.integration {
-            None => Ok(self.operators(&engine.vendor)),
-            Some(id) => self.integration_account(workspace, id, &engine.vendor, "agent").await,
+        self.account_at(workspace, &engine.vendor, engine.integration).await
+    }
+
+    /// Gives the account at an engine's vendor: an integration's, or the operator's own.
+    pub(crate) async fn account_at(
+        &self,
+        workspace: WorkspaceId,
+        vendor: &str,
+        integration: Option<IntegrationId>,
+    ) -> Result<Result<Account, VendorError>, Error> {
+        match integration {
+            None => Ok(self.operators(vendor)),
+            Some(id) => self.integration_account(workspace, id, vendor, "agent").await,
         }
     }
 

@@ -65,6 +65,7 @@ pub struct Running {
     rewrapper: JoinHandle<()>,
     renewer: JoinHandle<()>,
     subscriber: JoinHandle<()>,
+    eraser: JoinHandle<()>,
     tasks: TaskTracker,
     give_up: CancellationToken,
     app: App,
@@ -87,6 +88,7 @@ impl Running {
         let _ = self.rewrapper.await;
         let _ = self.renewer.await;
         let _ = self.subscriber.await;
+        let _ = self.eraser.await;
         if let Err(error) =
             store::queue::retire(self.app.store().pool(), self.app.inner.worker, self.app.now()).await
         {
@@ -368,6 +370,7 @@ pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
         feeder: tokio::spawn(feeder::run(app.clone())),
         renewer: tokio::spawn(jobs::renew_grants::run(app.clone())),
         subscriber: tokio::spawn(jobs::keep_subscriptions::run(app.clone())),
+        eraser: tokio::spawn(jobs::erase::run(app.clone())),
         rewrapper: tokio::spawn(jobs::rewrap_secrets::run(app.clone())),
         tasks,
         give_up,
@@ -395,6 +398,9 @@ impl Worker {
                 }
                 if let Err(error) = budgets::sweep(&self.app, self.app.now()).await {
                     tracing::warn!(error = %error, "old budgets could not be swept; it is tried again");
+                }
+                if let Err(error) = store::erasures::sweep(self.app.store().pool(), self.app.now()).await {
+                    tracing::warn!(error = %error, "old deletions could not be swept; it is tried again");
                 }
             }
         }

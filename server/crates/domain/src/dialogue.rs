@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    ChannelId, ContactId, DialogueId, MessageId, Timestamp, TurnId, contact::CrmReferences, part::Part,
+    ChannelId, ContactId, DialogueId, MessageId, Timestamp, TurnId, contact::CrmReferences,
+    crm_context::CrmFacts, part::Part,
 };
 
 macro_rules! stored_enum {
@@ -151,4 +152,7 @@ pub struct DialogueFacts {
     pub chat: String,
     /// What was noted of the dialogue, an object.
     pub attributes: Value,
+    /// What the agent may see of the customer in the CRM. `None`: nothing, or the CRM knows nobody here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crm: Option<CrmFacts>,
 }

@@ -89,6 +89,7 @@ reasons! {
     CrmLeadNotFound = "CRM_LEAD_NOT_FOUND", NotFound;
     CrmContactNotFound = "CRM_CONTACT_NOT_FOUND", NotFound;
     CapabilityMissing = "CAPABILITY_MISSING", Unimplemented;
+    ClockNotSimulated = "CLOCK_NOT_SIMULATED", FailedPrecondition;
     RouteNotFound = "ROUTE_NOT_FOUND", NotFound;
     MethodNotAllowed = "METHOD_NOT_ALLOWED", Unimplemented;
     AgentInUse = "AGENT_IN_USE", FailedPrecondition;

@@ -14,6 +14,7 @@ pub mod connection;
 pub mod contact;
 pub mod cost;
 pub mod crm;
+pub mod crm_context;
 pub mod crm_event;
 pub mod decide;
 pub mod delivery;
@@ -46,7 +47,7 @@ pub mod window;
 pub mod workspace;
 pub mod zone;
 
-pub use clock::{Clock, Ids, ManualClock, SystemClock, Timestamp};
+pub use clock::{AheadClock, Clock, Ids, ManualClock, SystemClock, Timestamp};
 pub use error::{Error, FieldViolation, Kind, Reason};
 pub use ids::{
     AgentId, ApiKeyId, ChannelId, ContactId, DeliveryId, DialogueId, DispatchId, EndpointId, EventId,

@@ -31,7 +31,9 @@ type Event struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Output only. What happened: `agent.created`, `agent.updated`, `agent.deleted`, `channel.created`, `channel.updated`,
 	// `channel.deleted`, `dialogue.created`, `dialogue.updated` (`data.attributes`, or `data.contact_id` and `data.crm` when a message told of them),
-	// `dialogue.imported` (`data.messages`: how many), `contact.created`, `contact.updated`, `dialogue.attribute_set`, `dialogue.control_changed`
+	// `dialogue.imported` (`data.messages`: how many), `dialogue.deleted` (`data`: how many `messages`, `turns`, `deliveries`),
+	// `dialogue.forgotten` (the rest of it is gone too; `data.left_behind`: engines that could not be told to forget it),
+	// `contact.created`, `contact.updated`, `contact.deleted` (with its last dialogue), `dialogue.attribute_set`, `dialogue.control_changed`
 	// (`data`: `from`, `to`, `reason`, `by`), `message.received`, `message.conflict`, `message.replied`, `message.sent` (by a
 	// person, a program or Switchboard), `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.receipt` (the vendor told that it was sent on,
 	// arrived, was read or failed), `delivery.failed` (an attempt

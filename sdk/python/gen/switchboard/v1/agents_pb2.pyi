@@ -100,7 +100,7 @@ USAGE_PURPOSE_PREVIEW: UsagePurpose
 USAGE_PURPOSE_REPLAY: UsagePurpose
 
 class Agent(_message.Message):
-    __slots__ = ("id", "display_name", "instructions", "engine", "active", "token_suffix", "create_time", "update_time", "reply_policy", "time_zone", "history", "languages", "schedule", "toolbox", "fallback_engine", "budgets", "on_budget_exhausted")
+    __slots__ = ("id", "display_name", "instructions", "engine", "active", "token_suffix", "create_time", "update_time", "reply_policy", "time_zone", "history", "languages", "schedule", "toolbox", "fallback_engine", "budgets", "on_budget_exhausted", "crm_context")
     ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     INSTRUCTIONS_FIELD_NUMBER: _ClassVar[int]
@@ -118,6 +118,7 @@ class Agent(_message.Message):
     FALLBACK_ENGINE_FIELD_NUMBER: _ClassVar[int]
     BUDGETS_FIELD_NUMBER: _ClassVar[int]
     ON_BUDGET_EXHAUSTED_FIELD_NUMBER: _ClassVar[int]
+    CRM_CONTEXT_FIELD_NUMBER: _ClassVar[int]
     id: str
     display_name: str
     instructions: str
@@ -135,7 +136,18 @@ class Agent(_message.Message):
     fallback_engine: Engine
     budgets: _containers.RepeatedCompositeFieldContainer[_common_pb2.Budget]
     on_budget_exhausted: OnFailure
-    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., instructions: _Optional[str] = ..., engine: _Optional[_Union[Engine, _Mapping]] = ..., active: _Optional[bool] = ..., token_suffix: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reply_policy: _Optional[_Union[ReplyPolicy, _Mapping]] = ..., time_zone: _Optional[str] = ..., history: _Optional[_Union[HistoryWindow, _Mapping]] = ..., languages: _Optional[_Union[Languages, _Mapping]] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., toolbox: _Optional[_Union[Toolbox, _Mapping]] = ..., fallback_engine: _Optional[_Union[Engine, _Mapping]] = ..., budgets: _Optional[_Iterable[_Union[_common_pb2.Budget, _Mapping]]] = ..., on_budget_exhausted: _Optional[_Union[OnFailure, str]] = ...) -> None: ...
+    crm_context: CrmContext
+    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., instructions: _Optional[str] = ..., engine: _Optional[_Union[Engine, _Mapping]] = ..., active: _Optional[bool] = ..., token_suffix: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reply_policy: _Optional[_Union[ReplyPolicy, _Mapping]] = ..., time_zone: _Optional[str] = ..., history: _Optional[_Union[HistoryWindow, _Mapping]] = ..., languages: _Optional[_Union[Languages, _Mapping]] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., toolbox: _Optional[_Union[Toolbox, _Mapping]] = ..., fallback_engine: _Optional[_Union[Engine, _Mapping]] = ..., budgets: _Optional[_Iterable[_Union[_common_pb2.Budget, _Mapping]]] = ..., on_budget_exhausted: _Optional[_Union[OnFailure, str]] = ..., crm_context: _Optional[_Union[CrmContext, _Mapping]] = ...) -> None: ...
+
+class CrmContext(_message.Message):
+    __slots__ = ("integration_id", "lead_fields", "contact_fields")
+    INTEGRATION_ID_FIELD_NUMBER: _ClassVar[int]
+    LEAD_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    CONTACT_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    integration_id: str
+    lead_fields: _containers.RepeatedScalarFieldContainer[str]
+    contact_fields: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, integration_id: _Optional[str] = ..., lead_fields: _Optional[_Iterable[str]] = ..., contact_fields: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class HistoryWindow(_message.Message):
     __slots__ = ("max_messages", "max_tokens")
@@ -278,16 +290,18 @@ class Engine(_message.Message):
     def __init__(self, vendor: _Optional[str] = ..., model: _Optional[str] = ..., temperature: _Optional[float] = ..., max_output_tokens: _Optional[int] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., integration_id: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ...) -> None: ...
 
 class Price(_message.Message):
-    __slots__ = ("currency", "input_micros", "cached_input_micros", "output_micros")
+    __slots__ = ("currency", "input_micros", "cached_input_micros", "output_micros", "credit_micros")
     CURRENCY_FIELD_NUMBER: _ClassVar[int]
     INPUT_MICROS_FIELD_NUMBER: _ClassVar[int]
     CACHED_INPUT_MICROS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_MICROS_FIELD_NUMBER: _ClassVar[int]
+    CREDIT_MICROS_FIELD_NUMBER: _ClassVar[int]
     currency: str
     input_micros: int
     cached_input_micros: int
     output_micros: int
-    def __init__(self, currency: _Optional[str] = ..., input_micros: _Optional[int] = ..., cached_input_micros: _Optional[int] = ..., output_micros: _Optional[int] = ...) -> None: ...
+    credit_micros: int
+    def __init__(self, currency: _Optional[str] = ..., input_micros: _Optional[int] = ..., cached_input_micros: _Optional[int] = ..., output_micros: _Optional[int] = ..., credit_micros: _Optional[int] = ...) -> None: ...
 
 class ListUsageRequest(_message.Message):
     __slots__ = ("agent_id", "start_time", "end_time")
@@ -402,16 +416,18 @@ class RotateAgentTokenResponse(_message.Message):
     def __init__(self, agent: _Optional[_Union[Agent, _Mapping]] = ..., token: _Optional[str] = ...) -> None: ...
 
 class PreviewReplyRequest(_message.Message):
-    __slots__ = ("agent_id", "agent", "messages", "timeout")
+    __slots__ = ("agent_id", "agent", "messages", "timeout", "at_time")
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_FIELD_NUMBER: _ClassVar[int]
     MESSAGES_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    AT_TIME_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     agent: Agent
     messages: _containers.RepeatedCompositeFieldContainer[PreviewMessage]
     timeout: _duration_pb2.Duration
-    def __init__(self, agent_id: _Optional[str] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ..., messages: _Optional[_Iterable[_Union[PreviewMessage, _Mapping]]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    at_time: _timestamp_pb2.Timestamp
+    def __init__(self, agent_id: _Optional[str] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ..., messages: _Optional[_Iterable[_Union[PreviewMessage, _Mapping]]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., at_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class PreviewMessage(_message.Message):
     __slots__ = ("role", "text")

@@ -492,6 +492,16 @@ class ReleaseControlResponse(_message.Message):
     dialogue: Dialogue
     def __init__(self, dialogue: _Optional[_Union[Dialogue, _Mapping]] = ...) -> None: ...
 
+class DeleteDialogueRequest(_message.Message):
+    __slots__ = ("dialogue_id",)
+    DIALOGUE_ID_FIELD_NUMBER: _ClassVar[int]
+    dialogue_id: str
+    def __init__(self, dialogue_id: _Optional[str] = ...) -> None: ...
+
+class DeleteDialogueResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class UpdateDialogueRequest(_message.Message):
     __slots__ = ("dialogue", "update_mask")
     DIALOGUE_FIELD_NUMBER: _ClassVar[int]

@@ -3,6 +3,7 @@
 pub(crate) mod ask_engine;
 pub(crate) mod deliver;
 pub(crate) mod dispatch_event;
+pub(crate) mod erase;
 mod history;
 pub(crate) mod keep_subscriptions;
 pub(crate) mod renew_grants;

@@ -84,10 +84,15 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
         Ended::Lost => Ok(()),
         Ended::Failed(error) => fail(worker, claim, begun, &error, record).await,
         Ended::Exhausted(why) => exhausted(worker, claim, begun, why, record).await,
-        Ended::Waiting { notes, pause } => {
+        Ended::Waiting { notes, pause, begun: new } => {
             let run_at = worker.app.now() + pause;
             let engine = engines::notes_key(&begun.engine);
-            worker.wait.write(Wait { claim, run: begun.run, engine, notes, run_at }).await?;
+            let waiting =
+                Wait { claim, run: begun.run, engine: engine.clone(), notes: notes.clone(), run_at };
+            // Nobody else knows of what was just begun.
+            if !worker.wait.write(waiting).await? && new {
+                worker.app.leave_conversation(claim.workspace, claim.dialogue, &engine, &notes).await?;
+            }
             Ok(())
         }
         Ended::Superseded => {
