@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// An account with something of everything.
-async fn seeded() -> AmoCrm {
+pub(crate) async fn seeded() -> AmoCrm {
     let at = amocrm().await;
     let field = |id: u64, name: &str, kind: &str| json!({ "id": id, "name": name, "code": null, "type": kind, "sort": id, "is_required": false, "enums": null });
     let mut products = field(88_002, "Products", "multiselect");
@@ -70,7 +70,7 @@ async fn seeded() -> AmoCrm {
     at
 }
 
-async fn grpc_of(server: &switchboard_server::start::Server, key: &str) -> Grpc {
+pub(crate) async fn grpc_of(server: &switchboard_server::start::Server, key: &str) -> Grpc {
     let endpoint = format!("http://{}", server.grpc.unwrap());
     Grpc::over(Channel::from_shared(endpoint).unwrap().connect().await.unwrap(), key)
 }
@@ -81,7 +81,7 @@ async fn lead_fields(grpc: &Grpc, refresh: bool) -> Result<v1::ListFieldsRespons
     grpc.crm().list_fields(request).await.map(tonic::Response::into_inner)
 }
 
-async fn get_lead(grpc: &Grpc, id: &str) -> Result<v1::CrmLead, Status> {
+pub(crate) async fn get_lead(grpc: &Grpc, id: &str) -> Result<v1::CrmLead, Status> {
     let request = v1::GetLeadRequest { integration_id: String::new(), lead_id: id.to_owned() };
     grpc.crm().get_lead(request).await.map(|answer| answer.into_inner().lead.unwrap())
 }
@@ -97,7 +97,7 @@ fn text(text: &str) -> v1::CrmValue {
     v1::CrmValue { value: Some(value), ..v1::CrmValue::default() }
 }
 
-fn kind_of(status: &Status) -> String {
+pub(crate) fn kind_of(status: &Status) -> String {
     use tonic_types::StatusExt as _;
     status.get_error_details().error_info().unwrap().metadata["kind"].clone()
 }

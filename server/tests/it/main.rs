@@ -33,6 +33,7 @@ mod programs;
 mod readme;
 mod replay;
 mod restart;
+mod sources;
 mod stats;
 mod streams;
 mod tenants;

@@ -37,6 +37,7 @@ pub mod replays;
 mod requests;
 pub mod sealing;
 pub mod shelf;
+pub mod sources;
 mod tools;
 mod usage;
 pub mod worker;

@@ -65,6 +65,7 @@ pub struct Running {
     rewrapper: JoinHandle<()>,
     renewer: JoinHandle<()>,
     subscriber: JoinHandle<()>,
+    source_keeper: JoinHandle<()>,
     tasks: TaskTracker,
     give_up: CancellationToken,
     app: App,
@@ -87,6 +88,7 @@ impl Running {
         let _ = self.rewrapper.await;
         let _ = self.renewer.await;
         let _ = self.subscriber.await;
+        let _ = self.source_keeper.await;
         if let Err(error) =
             store::queue::retire(self.app.store().pool(), self.app.inner.worker, self.app.now()).await
         {
@@ -368,6 +370,7 @@ pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
         feeder: tokio::spawn(feeder::run(app.clone())),
         renewer: tokio::spawn(jobs::renew_grants::run(app.clone())),
         subscriber: tokio::spawn(jobs::keep_subscriptions::run(app.clone())),
+        source_keeper: tokio::spawn(jobs::keep_sources::run(app.clone())),
         rewrapper: tokio::spawn(jobs::rewrap_secrets::run(app.clone())),
         tasks,
         give_up,

@@ -34,6 +34,7 @@ pub mod record;
 pub mod recordings;
 pub mod request_ids;
 pub mod secrets;
+pub mod sources;
 pub mod stats;
 pub mod turns;
 pub mod usage;

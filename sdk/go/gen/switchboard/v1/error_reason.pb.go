@@ -227,6 +227,12 @@ const (
 	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "CRM_CONTACT_NOT_FOUND", "detail": "the CRM has no contact 5009: it was deleted, merged into another, or never there; look for it in the CRM", "metadata": {"id": "5009"}}
 	// ```
 	ErrorReason_ERROR_REASON_CRM_CONTACT_NOT_FOUND ErrorReason = 71
+	// The CRM has no such source of this integration: it was deleted meanwhile, or never there.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "SOURCE_NOT_FOUND", "detail": "the CRM has no source 5009 of this integration: it was deleted, or never there; list the sources with refresh", "metadata": {"id": "5009"}}
+	// ```
+	ErrorReason_ERROR_REASON_SOURCE_NOT_FOUND ErrorReason = 90
 	// The vendor can't do what was asked.
 	//
 	// ```json
@@ -367,6 +373,7 @@ var (
 		56: "ERROR_REASON_AUTHORIZATION_REFUSED",
 		70: "ERROR_REASON_CRM_LEAD_NOT_FOUND",
 		71: "ERROR_REASON_CRM_CONTACT_NOT_FOUND",
+		90: "ERROR_REASON_SOURCE_NOT_FOUND",
 		57: "ERROR_REASON_CAPABILITY_MISSING",
 		20: "ERROR_REASON_ROUTE_NOT_FOUND",
 		21: "ERROR_REASON_METHOD_NOT_ALLOWED",
@@ -419,6 +426,7 @@ var (
 		"ERROR_REASON_AUTHORIZATION_REFUSED":     56,
 		"ERROR_REASON_CRM_LEAD_NOT_FOUND":        70,
 		"ERROR_REASON_CRM_CONTACT_NOT_FOUND":     71,
+		"ERROR_REASON_SOURCE_NOT_FOUND":          90,
 		"ERROR_REASON_CAPABILITY_MISSING":        57,
 		"ERROR_REASON_ROUTE_NOT_FOUND":           20,
 		"ERROR_REASON_METHOD_NOT_ALLOWED":        21,
@@ -470,7 +478,7 @@ var File_switchboard_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"!switchboard/v1/error_reason.proto\x12\x0eswitchboard.v1*\xeb\r\n" +
+	"!switchboard/v1/error_reason.proto\x12\x0eswitchboard.v1*\x8e\x0e\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_FIELD_INVALID\x10\x01\x12#\n" +
@@ -505,7 +513,8 @@ const file_switchboard_v1_error_reason_proto_rawDesc = "" +
 	"\"ERROR_REASON_AUTHORIZATION_INVALID\x107\x12&\n" +
 	"\"ERROR_REASON_AUTHORIZATION_REFUSED\x108\x12#\n" +
 	"\x1fERROR_REASON_CRM_LEAD_NOT_FOUND\x10F\x12&\n" +
-	"\"ERROR_REASON_CRM_CONTACT_NOT_FOUND\x10G\x12#\n" +
+	"\"ERROR_REASON_CRM_CONTACT_NOT_FOUND\x10G\x12!\n" +
+	"\x1dERROR_REASON_SOURCE_NOT_FOUND\x10Z\x12#\n" +
 	"\x1fERROR_REASON_CAPABILITY_MISSING\x109\x12 \n" +
 	"\x1cERROR_REASON_ROUTE_NOT_FOUND\x10\x14\x12#\n" +
 	"\x1fERROR_REASON_METHOD_NOT_ALLOWED\x10\x15\x12\x1d\n" +

@@ -4,6 +4,7 @@ pub(crate) mod ask_engine;
 pub(crate) mod deliver;
 pub(crate) mod dispatch_event;
 mod history;
+pub(crate) mod keep_sources;
 pub(crate) mod keep_subscriptions;
 pub(crate) mod renew_grants;
 pub(crate) mod rewrap_secrets;

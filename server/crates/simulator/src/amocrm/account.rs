@@ -14,11 +14,25 @@ pub(super) struct Account {
     pub(super) admin: bool,
     /// Whether the account is paid for.
     pub(super) paid: bool,
+    /// Whether "multiple sources" is switched on in the integration.
+    pub(super) multiple_sources: bool,
+    /// The ids of sources that were deleted, by their external id.
+    pub(super) old_sources: BTreeMap<String, u64>,
+    /// The first part of its host.
+    pub(super) subdomain: String,
 }
 
 impl Default for Account {
     fn default() -> Self {
-        Self { things: BTreeMap::new(), next_id: 90_001, admin: true, paid: true }
+        Self {
+            things: BTreeMap::new(),
+            next_id: 90_001,
+            admin: true,
+            paid: true,
+            multiple_sources: true,
+            old_sources: BTreeMap::new(),
+            subdomain: "acme".to_owned(),
+        }
     }
 }
 
