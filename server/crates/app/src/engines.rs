@@ -214,6 +214,12 @@ impl App {
         let vendor = self.inner.vendors.get(&integration.vendor);
         if vendor.is_some_and(|vendor| vendor.oauth.is_some()) {
             let access = self.access(workspace, integration.id, held.grant.as_ref()).await?;
+            // Renewing it may have shown that the account is at another address now.
+            if held.grant.as_ref().is_none_or(|grant| grant.version != access.version)
+                && let Some(held) = self.held(workspace, integration.id).await?
+            {
+                connection.settings.clone_from(&held.sealed.integration.settings);
+            }
             (pair, proven) = (Some(access.version), access.proven);
             connection.credentials.insert(ACCESS_TOKEN.to_owned(), access.token);
         }

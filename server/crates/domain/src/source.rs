@@ -176,7 +176,7 @@ impl SourcePatch {
 /// Finds the source that is asked for: by its name, else by our id of it, which stays when somebody renames it in the CRM.
 pub fn find<'a>(sources: &'a [Source], name: &str, external_id: &str) -> Option<&'a Source> {
     let named = |source: &&Source| source.name.trim() == name.trim();
-    let ours = |source: &&Source| source.external_id == external_id;
+    let ours = |source: &&Source| !external_id.is_empty() && source.external_id == external_id;
     let of_both = sources.iter().find(|source| named(source) && ours(source));
     // One that no chat can name is the last choice.
     let by_name =
@@ -260,6 +260,7 @@ mod tests {
         assert_eq!(id(" Shop ", "b"), Some("1"), "the name comes first");
         assert_eq!(id("Renamed", "b"), Some("3"));
         assert_eq!(id("None", "x"), None);
+        assert_eq!(id("None", ""), None, "one without an id of ours is nobody's");
         assert_eq!(pipeline_of_others(&all), Some("7"));
         let mut all = all;
         all[2].default = true;

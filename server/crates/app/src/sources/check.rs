@@ -95,7 +95,7 @@ impl App {
                 "trial",
                 "not tried: a first source would be the default, which can't be taken away; EnsureSource makes one",
             )),
-            (false, _) if trial => Some(try_one(desk, wish.as_ref(), sources).await?),
+            (false, _) if trial => Some(try_one(desk).await?),
             _ => None,
         };
         let own = own.cloned().or(made);
@@ -191,15 +191,13 @@ async fn pipeline_step(desk: &Desk, wish: Option<&Wish>, own: Option<&Source>) -
 }
 
 /// Makes a source, and takes it away.
-async fn try_one(desk: &Desk, wish: Option<&Wish>, sources: &[Source]) -> Result<CheckStep, Error> {
+async fn try_one(desk: &Desk) -> Result<CheckStep, Error> {
     const NAME: &str = "trial";
     let id = desk.office.app().id::<uuid::Uuid>().simple().to_string();
-    let given = wish.and_then(|wish| wish.pipeline_id.clone());
     let new = NewSource {
         name: "Switchboard trial".to_owned(),
         external_id: format!("sb_trial_{}", &id[20..]),
-        // A pipeline that is not there has its own step.
-        pipeline_id: source::pipeline_of_others(sources).map(str::to_owned).or(given),
+        // In the main pipeline: one that is not there has its own step.
         ..NewSource::default()
     };
     let asked = {
@@ -211,7 +209,9 @@ async fn try_one(desk: &Desk, wish: Option<&Wish>, sources: &[Source]) -> Result
         // It may be there all the same.
         Err(error) if matches!(&error, CrmError::Vendor(error) if error.applied == Applied::Maybe) => {
             let listed = desk.list_now().await?.ok();
-            let found = listed.and_then(|listed| source::find(&listed.items, "", &new.external_id).cloned());
+            let found = listed.and_then(|listed| {
+                listed.items.iter().find(|source| source.external_id == new.external_id).cloned()
+            });
             (found, Some(error))
         }
         Err(error) => (None, Some(error)),
