@@ -3,11 +3,11 @@
 use std::fmt;
 
 use clap::Subcommand;
-use switchboard_sdk::{Client, pages, v1};
+use switchboard_sdk::{Client, v1};
 
 use crate::{
     crm,
-    integrations::{STEP, step},
+    integrations::{STEP, all, step},
     output::{Output, print, short},
 };
 
@@ -99,7 +99,7 @@ pub(crate) async fn run(client: &Client, output: Output, command: Doctor) -> any
         Doctor::Integration { id } => {
             let ids = match id {
                 Some(id) => vec![id],
-                None => all(client).await?,
+                None => all(client).await?.into_iter().map(|integration| integration.id).collect(),
             };
             let mut steps = Vec::new();
             for id in ids {
@@ -114,23 +114,6 @@ pub(crate) async fn run(client: &Client, output: Output, command: Doctor) -> any
             judge(&steps)
         }
     }
-}
-
-async fn all(client: &Client) -> anyhow::Result<Vec<String>> {
-    let client = client.clone();
-    let all = pages(move |page_token| {
-        let mut integrations = client.integrations();
-        async move {
-            let request = v1::ListIntegrationsRequest {
-                page_size: 1_000,
-                page_token,
-                ..v1::ListIntegrationsRequest::default()
-            };
-            let page = integrations.list_integrations(request).await?.into_inner();
-            Ok((page.integrations, page.next_page_token))
-        }
-    });
-    Ok(all.collect().await?.into_iter().map(|integration| integration.id).collect())
 }
 
 #[cfg(test)]

@@ -172,6 +172,11 @@ impl AmoCrm {
         lock(&self.state.account).remove(kind, id);
     }
 
+    /// Somebody merges one lead into another: its contacts and notes go over, and it is gone.
+    pub fn merge_leads(&self, gone: u64, into: u64) {
+        lock(&self.state.account).merge_leads(gone, into);
+    }
+
     /// Whether who consented is an administrator.
     pub fn set_admin(&self, admin: bool) {
         lock(&self.state.account).admin = admin;

@@ -69,6 +69,23 @@ impl Account {
         self.things.remove(kind);
     }
 
+    /// Merges a lead into another.
+    pub(super) fn merge_leads(&mut self, gone: u64, into: u64) {
+        let Some(old) = self.remove("leads", gone) else { return };
+        for note in self.things.entry("leads/notes".to_owned()).or_default().values_mut() {
+            if note["entity_id"].as_u64() == Some(gone) {
+                note["entity_id"] = json!(into);
+            }
+        }
+        let contacts = old["_embedded"]["contacts"].as_array().cloned().unwrap_or_default();
+        let Some(lead) = self.get_mut("leads", into) else { return };
+        if let Some(held) = lead["_embedded"]["contacts"].as_array_mut() {
+            let news = contacts.into_iter().filter(|new| !held.iter().any(|known| known["id"] == new["id"]));
+            let news: Vec<_> = news.map(|new| json!({ "id": new["id"], "is_main": false })).collect();
+            held.extend(news);
+        }
+    }
+
     /// What is wrong with a change of a lead: code and path of each mistake.
     pub(super) fn mistakes(&self, lead: &Value, change: &Value) -> Vec<(&'static str, String)> {
         const CHOICE: &str = "NotSupportedChoice";
