@@ -115,11 +115,17 @@ impl Desk {
         }
     }
 
-    /// Has everybody forget the lists: we have changed them. An integration that asks for a source has it looked after.
-    async fn changed(&self) -> Result<(), Error> {
+    /// Has everybody forget the lists: we have changed them.
+    async fn forget(&self) {
         let (app, workspace, id) = (self.office.app(), self.office.workspace(), self.integration().id);
         app.forget_lists(Some((workspace, id)));
         app.tell_crm(workspace, id).await;
+    }
+
+    /// Has everybody forget the lists, and the integration's own source looked after, if it asks for one.
+    async fn changed(&self) -> Result<(), Error> {
+        self.forget().await;
+        let (app, workspace, id) = (self.office.app(), self.office.workspace(), self.integration().id);
         if self.integration().source.is_some() {
             let mut tx = app.store().workspace(workspace).await?;
             store::sources::hurry(&mut tx, workspace, id, app.now()).await?;
@@ -301,10 +307,7 @@ impl App {
         integration: Option<IntegrationId>,
     ) -> Result<(), Error> {
         let workspace = caller.require(Service::Sources, Level::Write)?;
-        let desk = self.desk(workspace, integration).await?;
-        let id = desk.integration().id;
-        self.forget_lists(Some((workspace, id)));
-        self.tell_crm(workspace, id).await;
+        self.desk(workspace, integration).await?.forget().await;
         Ok(())
     }
 }

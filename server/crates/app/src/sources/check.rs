@@ -69,7 +69,7 @@ impl App {
             }
         };
         let sources = &listed.items;
-        let mut steps = vec![passed(CREDENTIALS_STEP, "the account lets us in"), self.rights(desk).await?];
+        let mut steps = vec![passed(CREDENTIALS_STEP, "the account lets us in"), rights(desk).await?];
         let named = |source: &Source| format!("{} ({})", source.name, shown(&source.external_id));
         let names: Vec<_> = sources.iter().map(named).collect();
         steps.push(match &*names {
@@ -108,18 +108,19 @@ impl App {
         };
         Ok((steps, sources))
     }
+}
 
-    async fn rights(&self, desk: &Desk) -> Result<CheckStep, Error> {
-        Ok(match ensure::is_admin(desk).await? {
-            Ok(true) => passed("rights", "who let us in is an administrator of the account"),
-            Ok(false) => failed(
-                "rights",
-                "who let us in is no administrator of the account, and only those change sources",
-                "have an administrator of the account consent, with StartAuthorization",
-            ),
-            Err(error) => explained(desk.sources.explain(&CrmError::Vendor(error), None)),
-        })
-    }
+/// Whether who let us in may change sources.
+async fn rights(desk: &Desk) -> Result<CheckStep, Error> {
+    Ok(match ensure::is_admin(desk).await? {
+        Ok(true) => passed("rights", "who let us in is an administrator of the account"),
+        Ok(false) => failed(
+            "rights",
+            "who let us in is no administrator of the account, and only those change sources",
+            "have an administrator of the account consent, with StartAuthorization",
+        ),
+        Err(error) => explained(desk.sources.explain(&CrmError::Vendor(error), None)),
+    })
 }
 
 fn shown(external_id: &str) -> &str {

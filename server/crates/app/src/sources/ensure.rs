@@ -59,13 +59,14 @@ impl Failure {
     }
 }
 
-/// Makes a source, and counts it.
+/// Makes a source, and counts it. It is in everybody's lists from then on.
 pub(super) async fn create(desk: &Desk, new: &NewSource) -> Result<Result<Source, CrmError>, Error> {
     let begun = Instant::now();
     let made = desk.ask(|sources, at| async move { sources.create_source(&at, new).await }).await?;
     if made.is_ok() {
         metrics::counter!("switchboard_sources_created_total").increment(1);
         metrics::histogram!("switchboard_source_create_seconds").record(begun.elapsed().as_secs_f64());
+        desk.forget().await;
     }
     Ok(made)
 }

@@ -122,13 +122,12 @@ impl App {
 
     async fn kept_source(&self, workspace: WorkspaceId, id: IntegrationId) -> Result<Kept, Error> {
         let mut tx = self.store().workspace(workspace).await?;
-        let kept = match store::sources::find(&mut tx, workspace, id).await? {
-            Some(kept) => kept,
-            None => {
-                store::sources::hurry(&mut tx, workspace, id, self.now()).await?;
-                let kept = store::sources::find(&mut tx, workspace, id).await?;
-                kept.ok_or_else(|| crate::integrations::not_found(id))?
-            }
+        let kept = if let Some(kept) = store::sources::find(&mut tx, workspace, id).await? {
+            kept
+        } else {
+            store::sources::hurry(&mut tx, workspace, id, self.now()).await?;
+            let kept = store::sources::find(&mut tx, workspace, id).await?;
+            kept.ok_or_else(|| crate::integrations::not_found(id))?
         };
         store::commit(tx).await?;
         Ok(kept)

@@ -74,14 +74,13 @@ impl AmoCrm {
             told =
                 Some(self.ask_where(&base, "current/", HeaderMap::from_iter([(REFRESH_TOKEN, token)])).await);
         }
-        let told = match told {
-            Some(Ok(told)) => told,
+        let told = if let Some(Ok(told)) = told {
+            told
+        } else {
             // By the other token, at the vendor's own host.
-            _ => {
-                let base = shared.unwrap_or_else(|| settings.base_domain.www().to_owned());
-                let token = account::header(ID, OPERATION, "Bearer ", access.expose_secret())?;
-                self.ask_where(&base, "", HeaderMap::from_iter([(AUTHORIZATION, token)])).await?
-            }
+            let base = shared.unwrap_or_else(|| settings.base_domain.www().to_owned());
+            let token = account::header(ID, OPERATION, "Bearer ", access.expose_secret())?;
+            self.ask_where(&base, "", HeaderMap::from_iter([(AUTHORIZATION, token)])).await?
         };
         if !claims.account_id.is_empty() && !told.id.is_empty() && claims.account_id != told.id {
             let detail = "the vendor told the whereabouts of another account";

@@ -221,17 +221,18 @@ impl CrmSources for AmoCrm {
         };
         let (step, remedy) = match (error.kind, admin) {
             (FailureKind::Unauthorized, _) => (CREDENTIALS_STEP, AUTHORIZE),
-            (FailureKind::Forbidden, Some(true)) => ("multiple_sources", MULTIPLE),
+            // Not found, not allowed: what a method is answered with that the integration does not have.
+            _ if error.http_status == Some(405) => ("multiple_sources", MULTIPLE),
+            (FailureKind::Forbidden, Some(true)) | (FailureKind::NotFound, _) => {
+                ("multiple_sources", MULTIPLE)
+            }
             (FailureKind::Forbidden, Some(false)) => ("rights", RIGHTS),
             (FailureKind::Forbidden, None) => ("rights", RIGHTS_OR_MULTIPLE),
-            // Also what a method is answered with that the integration does not have.
-            (FailureKind::NotFound, _) => ("multiple_sources", MULTIPLE),
-            (_, _) if matches!(error.http_status, Some(405)) => ("multiple_sources", MULTIPLE),
             (FailureKind::OutOfQuota, _) => {
                 ("account", "pay for the account, or take a tariff that has this")
             }
             (FailureKind::RateLimited, _) => ("reach", "wait; it is tried again by itself"),
-            (_, _) if matches!(error.http_status, Some(400 | 422)) => (
+            _ if matches!(error.http_status, Some(400 | 422)) => (
                 "data",
                 "the CRM does not say what it dislikes: look at the source's name, its pipeline, and whether the account has a \
                  hundred sources already",
