@@ -280,6 +280,16 @@ impl App {
         let Some(Owner { subject, health, proven }) = account.of else { return };
         let Subject { workspace, id, .. } = subject;
         let refused = result.is_err_and(|error| error.kind == FailureKind::Unauthorized);
+        // Nobody is at the address: where the account is now is asked with the next renewal. The credentials are not refused.
+        let nobody = |error: &VendorError| {
+            error.http_status.is_some_and(|status| status == 404 || (300..400).contains(&status))
+        };
+        if refused && result.is_err_and(nobody) {
+            if let Some(pair) = subject.pair.filter(|_| proven) {
+                self.hurry(workspace, id, pair).await;
+            }
+            return;
+        }
         let remedy = match subject.pair {
             // A pair that used to work may only be revoked: it is renewed before a person is asked.
             Some(pair) if refused && proven => return self.hurry(workspace, id, pair).await,

@@ -145,7 +145,7 @@ impl Connector for AmoCrm {
         };
         match self.account(connection).await {
             Ok(name) => step(CheckOutcome::Passed, format!("the account {name} lets us in"), ""),
-            Err(error) if error.kind == FailureKind::Unauthorized => {
+            Err(error) if error.kind == FailureKind::Unauthorized && error.http_status == Some(401) => {
                 step(CheckOutcome::Failed, error.to_string(), AUTHORIZE)
             }
             Err(error) => vec![CheckStep {
@@ -155,6 +155,10 @@ impl Connector for AmoCrm {
                 remedy: match error.kind {
                     FailureKind::OutOfQuota => "pay for the account",
                     FailureKind::Forbidden => "have an administrator of the account consent",
+                    FailureKind::Unauthorized => {
+                        "where the account has moved to is asked with the next call; if it isn't found, correct the setting \
+                         subdomain"
+                    }
                     FailureKind::NotFound => "correct the setting subdomain",
                     _ => "try again later",
                 }
