@@ -176,7 +176,10 @@ pub async fn build_app(
         events: Arc::new(vendors::event_poster::HttpEventPoster::new(client.clone())),
         tools: Arc::new(vendors::http_tool::HttpToolCaller::new(client.clone())),
     };
-    let vendors = vendors::all(client, vendors::Settings { generic_http: headers });
+    let vendors = vendors::all(
+        client,
+        vendors::Settings { generic_http: headers, amocrm_sources: config.amocrm_sources.clone() },
+    );
     let vendors = Vendors::new(vendors.iter().chain(further).cloned().collect());
     let settings = Settings {
         deliveries: config.deliveries(),

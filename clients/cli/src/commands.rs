@@ -10,7 +10,9 @@ use switchboard_sdk::{Client, pages, v1};
 use crate::{
     Options,
     clock::{self, Clock},
+    crm::{self, Crm},
     deliveries::{self, Deliveries, Person},
+    doctor::{self, Doctor},
     endpoints::{self, Dispatches, Endpoints},
     import::{self, Import},
     integrations::{self, Integrations},
@@ -42,6 +44,12 @@ pub enum Command {
     /// Integrations: the workspace's connections to vendors.
     #[command(subcommand)]
     Integrations(Integrations),
+    /// What the workspace's CRM keeps: fields, pipelines, users, tags, leads, and the sources of its chats.
+    #[command(subcommand)]
+    Crm(Crm),
+    /// Finds out what is wrong, and says what to do about it.
+    #[command(subcommand)]
+    Doctor(Doctor),
     /// Lists the vendors that the server knows, and what each wants to know.
     Vendors,
     /// Lists the models that an engine can be set to.
@@ -264,6 +272,8 @@ pub(crate) async fn run(options: &Options, command: Command) -> anyhow::Result<(
             deliveries::reply(&client, output, id, by, text).await
         }
         Command::Deliveries(command) => deliveries::run(&client, output, command).await,
+        Command::Crm(command) => crm::run(&client, output, command).await,
+        Command::Doctor(command) => doctor::run(&client, output, command).await,
         Command::Endpoints(command) => endpoints::endpoints(&client, output, command).await,
         Command::Dispatches(command) => endpoints::dispatches(&client, output, command).await,
         Command::Integrations(command) => integrations::run(&client, output, command).await,

@@ -13,7 +13,8 @@ use switchboard_sdk::{
         agents_service_server::AgentsServiceServer, channels_service_server::ChannelsServiceServer,
         crm_service_server::CrmServiceServer, dialogues_service_server::DialoguesServiceServer,
         events_service_server::EventsServiceServer, integrations_service_server::IntegrationsServiceServer,
-        webhooks_service_server::WebhooksServiceServer, workspaces_service_server::WorkspacesServiceServer,
+        sources_service_server::SourcesServiceServer, webhooks_service_server::WebhooksServiceServer,
+        workspaces_service_server::WorkspacesServiceServer,
     },
 };
 use tokio::net::TcpListener;
@@ -108,6 +109,7 @@ pub async fn serve(
         DialoguesServiceServer::<Services>::NAME,
         EventsServiceServer::<Services>::NAME,
         IntegrationsServiceServer::<Services>::NAME,
+        SourcesServiceServer::<Services>::NAME,
         WebhooksServiceServer::<Services>::NAME,
         WorkspacesServiceServer::<Services>::NAME,
     ];
@@ -143,6 +145,7 @@ pub async fn serve(
         .add_service(service!(DialoguesServiceServer, services, settings))
         .add_service(service!(EventsServiceServer, services, settings))
         .add_service(service!(IntegrationsServiceServer, services, settings))
+        .add_service(service!(SourcesServiceServer, services, settings))
         .add_service(service!(WebhooksServiceServer, services, settings))
         .add_service(service!(WorkspacesServiceServer, services, settings))
         .add_service(health_service)

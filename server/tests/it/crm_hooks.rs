@@ -27,11 +27,11 @@ pub(crate) async fn rotate(world: &World, id: &str) -> v1::RotateWebhookSecretRe
     world.grpc().await.integrations().rotate_webhook_secret(request).await.unwrap().into_inner()
 }
 
-async fn tell(world: &World, path: &str, body: impl Into<String>) -> Answer {
+pub(crate) async fn tell(world: &World, path: &str, body: impl Into<String>) -> Answer {
     world.call(reqwest::Method::POST, path, &[FORM], Some(body.into().into())).await
 }
 
-fn outcome(answer: &Answer) -> &str {
+pub(crate) fn outcome(answer: &Answer) -> &str {
     assert_eq!(answer.status, 200, "{}", answer.text);
     answer.headers["switchboard-outcome"].to_str().unwrap()
 }

@@ -294,8 +294,10 @@ async fn of_crms(world: &World, said: &mut Said) {
     let (lead_id, contact_id) = ("5009".to_owned(), "5009".to_owned());
     let request = v1::GetLeadRequest { integration_id: integration_id.clone(), lead_id };
     said.refused("CRM_LEAD_NOT_FOUND", grpc.crm().get_lead(request).await);
-    let request = v1::GetContactRequest { integration_id, contact_id };
+    let request = v1::GetContactRequest { integration_id: integration_id.clone(), contact_id };
     said.refused("CRM_CONTACT_NOT_FOUND", grpc.crm().get_contact(request).await);
+    let request = v1::DeleteSourceRequest { integration_id, id: "5009".to_owned() };
+    said.refused("SOURCE_NOT_FOUND", grpc.sources().delete_source(request).await);
 }
 
 async fn of_integrations(world: &World, vendor: &Fake, said: &mut Said) {

@@ -19,7 +19,8 @@ use switchboard_sdk::v1::{
     self, agents_service_client::AgentsServiceClient, channels_service_client::ChannelsServiceClient,
     crm_service_client::CrmServiceClient, dialogues_service_client::DialoguesServiceClient,
     events_service_client::EventsServiceClient, integrations_service_client::IntegrationsServiceClient,
-    webhooks_service_client::WebhooksServiceClient, workspaces_service_client::WorkspacesServiceClient,
+    sources_service_client::SourcesServiceClient, webhooks_service_client::WebhooksServiceClient,
+    workspaces_service_client::WorkspacesServiceClient,
 };
 use switchboard_server::{config::Config, start};
 use tokio::net::{TcpListener, TcpSocket};
@@ -540,6 +541,7 @@ stubs! {
     dialogues: DialoguesServiceClient,
     events: EventsServiceClient,
     integrations: IntegrationsServiceClient,
+    sources: SourcesServiceClient,
     webhooks: WebhooksServiceClient,
     workspaces: WorkspacesServiceClient,
 }

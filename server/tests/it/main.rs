@@ -37,6 +37,7 @@ mod readme;
 mod replay;
 mod restart;
 mod simulation;
+mod sources;
 mod stats;
 mod streams;
 mod tenants;

@@ -224,6 +224,12 @@ impl App {
         let vendor = self.inner.vendors.get(&integration.vendor);
         if vendor.is_some_and(|vendor| vendor.oauth.is_some()) {
             let access = self.access(workspace, integration.id, held.grant.as_ref()).await?;
+            // Renewing it may have shown that the account is at another address now.
+            if held.grant.as_ref().is_none_or(|grant| grant.version != access.version)
+                && let Some(held) = self.held(workspace, integration.id).await?
+            {
+                connection.settings.clone_from(&held.sealed.integration.settings);
+            }
             (pair, proven) = (Some(access.version), access.proven);
             connection.credentials.insert(ACCESS_TOKEN.to_owned(), access.token);
         }
@@ -284,6 +290,16 @@ impl App {
         let Some(Owner { subject, health, proven }) = account.of else { return };
         let Subject { workspace, id, .. } = subject;
         let refused = result.is_err_and(|error| error.kind == FailureKind::Unauthorized);
+        // Nobody is at the address: where the account is now is asked with the next renewal. The credentials are not refused.
+        let nobody = |error: &VendorError| {
+            error.http_status.is_some_and(|status| status == 404 || (300..400).contains(&status))
+        };
+        if refused && result.is_err_and(nobody) {
+            if let Some(pair) = subject.pair.filter(|_| proven) {
+                self.hurry(workspace, id, pair).await;
+            }
+            return;
+        }
         let remedy = match subject.pair {
             // A pair that used to work may only be revoked: it is renewed before a person is asked.
             Some(pair) if refused && proven => return self.hurry(workspace, id, pair).await,

@@ -289,8 +289,17 @@ impl App {
         let channel = &route.sealed.channel;
         let policy = &route.policy;
         let mut violations = Violations::default();
-        let InboundMessage { chat, external_id, text, parts, sender, contact, references, metadata, sent_at } =
-            message;
+        let InboundMessage {
+            chat,
+            external_id,
+            text,
+            parts,
+            sender,
+            contact,
+            mut references,
+            mut metadata,
+            sent_at,
+        } = message;
         violations.require(
             (!text.is_empty() || !parts.is_empty()) && text.len() <= MAX_TEXT_BYTES && !text.contains('\0'),
             "text",
@@ -319,6 +328,7 @@ impl App {
             )
             .into());
         }
+        self.carry_source(workspace, channel.integration, &mut references, &mut metadata).await;
         let now = self.now();
         let id: MessageId = self.id();
         // Without the sender's id there is no telling a repeat; the key is ours then, and no promise is made.

@@ -40,6 +40,7 @@ mod requests;
 pub mod sealing;
 pub mod shelf;
 mod simulation;
+pub mod sources;
 mod tools;
 mod usage;
 pub mod worker;

@@ -202,6 +202,7 @@ impl App {
         if changed {
             self.tell_health(&mut tx, workspace, id, &(Health::Healthy, None)).await?;
         }
+        self.hurry_source(&mut tx, workspace, &sealed.integration).await?;
         self.save_integration(tx, workspace, sealed).await
     }
 

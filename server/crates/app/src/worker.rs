@@ -66,6 +66,7 @@ pub struct Running {
     renewer: JoinHandle<()>,
     subscriber: JoinHandle<()>,
     eraser: JoinHandle<()>,
+    source_keeper: JoinHandle<()>,
     tasks: TaskTracker,
     give_up: CancellationToken,
     app: App,
@@ -89,6 +90,7 @@ impl Running {
         let _ = self.renewer.await;
         let _ = self.subscriber.await;
         let _ = self.eraser.await;
+        let _ = self.source_keeper.await;
         if let Err(error) =
             store::queue::retire(self.app.store().pool(), self.app.inner.worker, self.app.now()).await
         {
@@ -371,6 +373,7 @@ pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
         renewer: tokio::spawn(jobs::renew_grants::run(app.clone())),
         subscriber: tokio::spawn(jobs::keep_subscriptions::run(app.clone())),
         eraser: tokio::spawn(jobs::erase::run(app.clone())),
+        source_keeper: tokio::spawn(jobs::keep_sources::run(app.clone())),
         rewrapper: tokio::spawn(jobs::rewrap_secrets::run(app.clone())),
         tasks,
         give_up,

@@ -88,6 +88,7 @@ reasons! {
     AuthorizationRefused = "AUTHORIZATION_REFUSED", FailedPrecondition;
     CrmLeadNotFound = "CRM_LEAD_NOT_FOUND", NotFound;
     CrmContactNotFound = "CRM_CONTACT_NOT_FOUND", NotFound;
+    SourceNotFound = "SOURCE_NOT_FOUND", NotFound;
     CapabilityMissing = "CAPABILITY_MISSING", Unimplemented;
     ClockNotSimulated = "CLOCK_NOT_SIMULATED", FailedPrecondition;
     RouteNotFound = "ROUTE_NOT_FOUND", NotFound;

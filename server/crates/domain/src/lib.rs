@@ -36,6 +36,7 @@ pub mod part;
 pub mod policy;
 pub mod profile;
 pub mod schedule;
+pub mod source;
 pub mod split;
 pub mod stats;
 pub mod template;

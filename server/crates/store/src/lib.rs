@@ -36,6 +36,7 @@ pub mod recordings;
 pub mod request_ids;
 pub mod secrets;
 pub mod simulation;
+pub mod sources;
 pub mod stats;
 pub mod turns;
 pub mod usage;

@@ -44,6 +44,8 @@ type Event struct {
 	// `last_error`, `remedy`). Dispatches to endpoints leave no events: they would be dispatched in turn.
 	// `integration.subscribed` (`data.reason`: the vendor's calls to us were `missing`, `disabled` or `incomplete` and are not any
 	// more) and `integration.subscription_failed` (`data.last_error`).
+	// `integration.source_ready` (`data`: `external_id`, `source_id`, `display_name`, `created`): chats carry the source that the
+	// integration asks for; and `integration.source_fallback` (`cause`, `last_error`, `remedy`): it can't be had, they go on without.
 	// What a CRM tells of its account, with the integration as the subject and in `data` `integration_id`,
 	// `inbound_webhook_id`, and what was told, ids as numbers and moments in RFC 3339: `lead.added`, `lead.updated`,
 	// `lead.stage_changed` (`pipeline_id`, `status_id`, `old_pipeline_id`, `old_status_id`), `lead.deleted`, `lead.restored`,

@@ -116,7 +116,7 @@ type ApiKey struct {
 	// Required. A name for people, 1 to 200 characters.
 	DisplayName string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// Required. What it may do: `<service>:<level>`, service one of `agents`, `channels`, `dialogues`, `webhooks`,
-	// `events`, `integrations`, `workspaces`, level one of `read`, `write` (includes read), `admin` (includes write). At least one.
+	// `events`, `integrations`, `crm`, `sources`, `workspaces`, level one of `read`, `write` (includes read), `admin` (includes write). At least one.
 	Scopes []string `protobuf:"bytes,4,rep,name=scopes,proto3" json:"scopes,omitempty"`
 	// When it stops working. Not set: never.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`

@@ -94,7 +94,7 @@ export type ApiKey = Message<"switchboard.v1.ApiKey"> & {
 
   /**
    * Required. What it may do: `<service>:<level>`, service one of `agents`, `channels`, `dialogues`, `webhooks`,
-   * `events`, `integrations`, `workspaces`, level one of `read`, `write` (includes read), `admin` (includes write). At least one.
+   * `events`, `integrations`, `crm`, `sources`, `workspaces`, level one of `read`, `write` (includes read), `admin` (includes write). At least one.
    *
    * @generated from field: repeated string scopes = 4;
    */

@@ -5,6 +5,7 @@ pub(crate) mod deliver;
 pub(crate) mod dispatch_event;
 pub(crate) mod erase;
 mod history;
+pub(crate) mod keep_sources;
 pub(crate) mod keep_subscriptions;
 pub(crate) mod renew_grants;
 pub(crate) mod rewrap_secrets;
