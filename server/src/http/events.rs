@@ -15,13 +15,17 @@ use axum::{
 };
 use domain::{Error, Reason, error::Violations, event};
 use futures::{Stream, StreamExt};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
+use tower_http::cors::CorsLayer;
 use utoipa::ToSchema;
 
 use super::{Shim, channels::caller};
-use crate::error::Problem;
+use crate::{
+    cors::{self, Door},
+    error::Problem,
+};
 
 /// Where the browser says after which event it wants to go on.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -31,6 +35,16 @@ const RETRY: Duration = Duration::from_secs(1);
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest frame that we read. Clients have nothing to say but pongs and a goodbye.
 const MAX_FRAME_BYTES: usize = 4_096;
+
+/// Lets scripts of browsers read the stream. A WebSocket needs no such permission.
+pub(super) fn cors(origins: &[String]) -> CorsLayer {
+    let door = Door {
+        method: Method::GET,
+        may_send: &["last-event-id", "x-request-id"],
+        may_read: &["x-request-id"],
+    };
+    cors::layer(origins, door)
+}
 
 /// A recorded fact.
 #[derive(ToSchema)]
@@ -110,7 +124,8 @@ impl Asked {
 
 /// Streams events as they are recorded, as server-sent events: `id` is the cursor after the event, `event` its type,
 /// `data` the event as JSON. A browser that loses the connection comes back with `Last-Event-ID` and misses nothing.
-/// Heartbeats are comments; they carry an `id` as well, so that what the filter passed over is not read again.
+/// Heartbeats are comments; they carry an `id` as well, so that what the filter passed over is not read again. Scripts of
+/// browsers may read it from the origins that the operator has set (`SWITCHBOARD_CORS_ORIGINS`), and from localhost where none is.
 #[utoipa::path(get, path = "/v1/events", tag = "events", security(("api_key" = [])),
     params(("Last-Event-ID" = Option<String>, Header, description = "The last `id` that was read. Goes before `cursor`."),
         ("cursor" = Option<String>, Query, description = "Where to begin: a cursor. Not given: now. `0`: the beginning of the log."),

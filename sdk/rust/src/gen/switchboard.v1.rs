@@ -526,6 +526,26 @@ pub struct ReplyPolicy {
     /// What the customer is told when the agent hands over, up to 4,096 characters. Empty: nothing.
     #[prost(string, tag = "12")]
     pub hand_over_notice: ::prost::alloc::string::String,
+    /// When a dialogue that a person holds goes back to the agent because of what happens in it. Not set: never.
+    #[prost(message, optional, tag = "13")]
+    pub return_rules: ::core::option::Option<ReturnRules>,
+}
+/// When a dialogue that a person holds goes back to the agent because of what happens in it; beside that it goes back by
+/// ReleaseControl, after `return_after`, and, once it is resolved or snoozed, with the customer's next message. Each rule
+/// stands for itself. A return is a change of control like any other: an event, a marker in the history, and its reason. The
+/// agent then answers all that no person has answered.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReturnRules {
+    /// The customer has waited this long for a word of a person: counted from the first of their messages that nobody has
+    /// answered, or from when the person took the dialogue, if that was later. Until then those messages wait in a turn that
+    /// is COLLECTING; a person's message answers them. The reason is `unanswered`. 1 s to 30 days; 0 s: never. Default: 0 s.
+    #[prost(message, optional, tag = "1")]
+    pub unanswered_after: ::core::option::Option<::prost_types::Duration>,
+    /// The customer writes one of these and nothing else, such as `bot`: up to 20, of 1 to 100 characters each, at least one of
+    /// which is no punctuation. Case, and white space and punctuation around it, make no difference. The reason is
+    /// `customer_asked`.
+    #[prost(string, repeated, tag = "2")]
+    pub phrases: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Which engine writes an agent's answers, and how.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -6862,6 +6882,10 @@ pub struct Dialogue {
     /// Output only. What the CRM knows it as. Not set: nothing was told.
     #[prost(message, optional, tag = "21")]
     pub crm: ::core::option::Option<CrmReferences>,
+    /// Whether the customer wants no messages that nobody asked for: those of programs (AUTOMATION) are withheld
+    /// (`opted_out`), while what the customer writes is answered as ever, and people may write. Set by UpdateDialogue.
+    #[prost(bool, tag = "22")]
+    pub opted_out: bool,
 }
 /// Who holds a dialogue: PENDING is the agent's, OPEN a human's, SNOOZED and RESOLVED nobody's.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6873,7 +6897,7 @@ pub struct Control {
     #[prost(message, optional, tag = "2")]
     pub since_time: ::core::option::Option<::prost_types::Timestamp>,
     /// Output only. Why: the caller's words, or `customer_message`, `employee_message`, `operator_message`, `status_set`,
-    /// `engine_failed`, `late`, `timer`. Empty: it was so from the beginning.
+    /// `engine_failed`, `late`, `timer`, or a return rule of the agent's: `unanswered`, `customer_asked`. Empty: it was so from the beginning.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
     /// Output only. Who did it, as the caller said. Empty: not said.
@@ -6976,7 +7000,7 @@ pub struct Delivery {
     #[prost(enumeration = "DeliveryState", tag = "5")]
     pub state: i32,
     /// Output only. Why it was withheld (the guard's verdict: `channel_inactive`, `human_holds`, `nobody_holds`,
-    /// `rate_capped`, `loop`, `quiet_hours`), is held (`maybe_delivered`) or dead (`refused`, `attempts_exhausted`, `discarded`). Empty otherwise.
+    /// `rate_capped`, `loop`, `quiet_hours`, `opted_out`), is held (`maybe_delivered`) or dead (`refused`, `attempts_exhausted`, `discarded`). Empty otherwise.
     #[prost(string, tag = "6")]
     pub reason: ::prost::alloc::string::String,
     /// Output only. How many attempts were begun.
@@ -7310,7 +7334,7 @@ pub struct UpdateDialogueRequest {
     /// Required. The dialogue with its `id` and the new values.
     #[prost(message, optional, tag = "1")]
     pub dialogue: ::core::option::Option<Dialogue>,
-    /// Required. Which fields to change: `status`, `attributes` (as a whole).
+    /// Required. Which fields to change: `status`, `attributes` (as a whole), `opted_out`.
     #[prost(message, optional, tag = "2")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
 }
@@ -8206,7 +8230,8 @@ pub mod dialogues_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered. Reasons:
+        /// Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered, at once what
+        /// waits by a return rule. Reasons:
         /// DIALOGUE_NOT_FOUND, FIELD_INVALID.
         pub async fn release_control(
             &mut self,
@@ -8234,8 +8259,8 @@ pub mod dialogues_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Changes a dialogue's status, and with it who holds it, or its attributes. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
-        /// FIELD_MASK_INVALID.
+        /// Changes a dialogue's status, and with it who holds it, its attributes, or whether its customer has opted out. Reasons:
+        /// DIALOGUE_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
         pub async fn update_dialogue(
             &mut self,
             request: impl tonic::IntoRequest<super::UpdateDialogueRequest>,
@@ -8427,7 +8452,8 @@ pub mod dialogues_service_server {
             tonic::Response<super::TakeControlResponse>,
             tonic::Status,
         >;
-        /// Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered. Reasons:
+        /// Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered, at once what
+        /// waits by a return rule. Reasons:
         /// DIALOGUE_NOT_FOUND, FIELD_INVALID.
         async fn release_control(
             &self,
@@ -8436,8 +8462,8 @@ pub mod dialogues_service_server {
             tonic::Response<super::ReleaseControlResponse>,
             tonic::Status,
         >;
-        /// Changes a dialogue's status, and with it who holds it, or its attributes. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
-        /// FIELD_MASK_INVALID.
+        /// Changes a dialogue's status, and with it who holds it, its attributes, or whether its customer has opted out. Reasons:
+        /// DIALOGUE_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
         async fn update_dialogue(
             &self,
             request: tonic::Request<super::UpdateDialogueRequest>,
@@ -9523,6 +9549,12 @@ pub enum ErrorReason {
     /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "DISPATCH_NOT_DEAD", "detail": "dispatch 0198c0de-0000-7000-8000-00000000000b is not dead; only dead dispatches can be retried"}
     /// ```
     DispatchNotDead = 37,
+    /// The workspace has as many endpoints as the operator lets one have. Delete one that is not needed; inactive ones count.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "ENDPOINT_LIMIT_REACHED", "detail": "the workspace has 100 endpoints, which is the most; delete one that is not needed", "metadata": {"limit": "100"}}
+    /// ```
+    EndpointLimitReached = 58,
     /// The message id is known with another content. Nothing was changed; the conflict was recorded.
     ///
     /// ```text,json
@@ -9626,6 +9658,7 @@ impl ErrorReason {
             Self::DeliveryNotDead => "ERROR_REASON_DELIVERY_NOT_DEAD",
             Self::DeliveryNotHeld => "ERROR_REASON_DELIVERY_NOT_HELD",
             Self::DispatchNotDead => "ERROR_REASON_DISPATCH_NOT_DEAD",
+            Self::EndpointLimitReached => "ERROR_REASON_ENDPOINT_LIMIT_REACHED",
             Self::MessageConflict => "ERROR_REASON_MESSAGE_CONFLICT",
             Self::TargetForbidden => "ERROR_REASON_TARGET_FORBIDDEN",
             Self::BodyTooLarge => "ERROR_REASON_BODY_TOO_LARGE",
@@ -9683,6 +9716,7 @@ impl ErrorReason {
             "ERROR_REASON_DELIVERY_NOT_DEAD" => Some(Self::DeliveryNotDead),
             "ERROR_REASON_DELIVERY_NOT_HELD" => Some(Self::DeliveryNotHeld),
             "ERROR_REASON_DISPATCH_NOT_DEAD" => Some(Self::DispatchNotDead),
+            "ERROR_REASON_ENDPOINT_LIMIT_REACHED" => Some(Self::EndpointLimitReached),
             "ERROR_REASON_MESSAGE_CONFLICT" => Some(Self::MessageConflict),
             "ERROR_REASON_TARGET_FORBIDDEN" => Some(Self::TargetForbidden),
             "ERROR_REASON_BODY_TOO_LARGE" => Some(Self::BodyTooLarge),
@@ -9703,7 +9737,7 @@ pub struct Event {
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
     /// Output only. What happened: `agent.created`, `agent.updated`, `agent.deleted`, `channel.created`, `channel.updated`,
-    /// `channel.deleted`, `dialogue.created`, `dialogue.updated` (`data.attributes`, or `data.contact_id` and `data.crm` when a message told of them),
+    /// `channel.deleted`, `dialogue.created`, `dialogue.updated` (`data.attributes` and `data.opted_out`, or `data.contact_id` and `data.crm` when a message told of them),
     /// `dialogue.imported` (`data.messages`: how many), `contact.created`, `contact.updated`, `dialogue.attribute_set`, `dialogue.control_changed`
     /// (`data`: `from`, `to`, `reason`, `by`), `message.received`, `message.conflict`, `message.replied`, `message.sent` (by a
     /// person, a program or Switchboard), `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.receipt` (the vendor told that it was sent on,
@@ -11028,7 +11062,7 @@ pub mod webhooks_service_client {
         }
         /// Creates an endpoint and shows its secret. It gets what is recorded from now on, beginning with its own
         /// `endpoint.created`. With a `request_id`, a repeat within 24 hours answers like the first call. Reasons: FIELD_INVALID,
-        /// CHANNEL_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+        /// CHANNEL_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED, ENDPOINT_LIMIT_REACHED.
         pub async fn create_endpoint(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateEndpointRequest>,
@@ -11227,7 +11261,8 @@ pub mod webhooks_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Lists an endpoint's dispatches, newest first. Reasons: ENDPOINT_NOT_FOUND, PAGE_TOKEN_INVALID, FIELD_INVALID.
+        /// Lists an endpoint's dispatches, newest first. Those that came to their end are kept for as long as the operator says: for
+        /// ever, unless a retention is set. Reasons: ENDPOINT_NOT_FOUND, PAGE_TOKEN_INVALID, FIELD_INVALID.
         pub async fn list_dispatches(
             &mut self,
             request: impl tonic::IntoRequest<super::ListDispatchesRequest>,
@@ -11392,7 +11427,7 @@ pub mod webhooks_service_server {
         >;
         /// Creates an endpoint and shows its secret. It gets what is recorded from now on, beginning with its own
         /// `endpoint.created`. With a `request_id`, a repeat within 24 hours answers like the first call. Reasons: FIELD_INVALID,
-        /// CHANNEL_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+        /// CHANNEL_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED, ENDPOINT_LIMIT_REACHED.
         async fn create_endpoint(
             &self,
             request: tonic::Request<super::CreateEndpointRequest>,
@@ -11455,7 +11490,8 @@ pub mod webhooks_service_server {
             tonic::Response<super::TestEndpointResponse>,
             tonic::Status,
         >;
-        /// Lists an endpoint's dispatches, newest first. Reasons: ENDPOINT_NOT_FOUND, PAGE_TOKEN_INVALID, FIELD_INVALID.
+        /// Lists an endpoint's dispatches, newest first. Those that came to their end are kept for as long as the operator says: for
+        /// ever, unless a retention is set. Reasons: ENDPOINT_NOT_FOUND, PAGE_TOKEN_INVALID, FIELD_INVALID.
         async fn list_dispatches(
             &self,
             request: tonic::Request<super::ListDispatchesRequest>,

@@ -34,6 +34,7 @@ pub mod oauth;
 pub mod part;
 pub mod policy;
 pub mod profile;
+pub mod returns;
 pub mod schedule;
 pub mod split;
 pub mod stats;
