@@ -12,14 +12,15 @@ use axum::{
         IntoResponse, Response,
         sse::{self, Sse},
     },
+    routing::options,
 };
 use domain::{Error, Reason, error::Violations, event};
 use futures::{Stream, StreamExt};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
-use tower_http::cors::CorsLayer;
 use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Shim, channels::caller};
 use crate::{
@@ -36,14 +37,17 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest frame that we read. Clients have nothing to say but pongs and a goodbye.
 const MAX_FRAME_BYTES: usize = 4_096;
 
-/// Lets scripts of browsers read the stream. A WebSocket needs no such permission.
-pub(super) fn cors(origins: &[String]) -> CorsLayer {
+/// The stream, which scripts of browsers may read from these origins. A WebSocket needs no such permission.
+pub(super) fn router(origins: &[String]) -> OpenApiRouter<Shim> {
     let door = Door {
         method: Method::GET,
         may_send: &["last-event-id", "x-request-id"],
         may_read: &["x-request-id"],
     };
-    cors::layer(origins, door)
+    // A browser asks with OPTIONS first, and the layer answers; it is not asked about methods that a route doesn't have.
+    let asked = options(|| std::future::ready(StatusCode::NO_CONTENT));
+    let router = OpenApiRouter::new().routes(routes!(stream)).route("/v1/events", asked);
+    router.layer(cors::layer(origins, door))
 }
 
 /// A recorded fact.

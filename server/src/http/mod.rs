@@ -95,9 +95,7 @@ fn router(app: App, settings: Settings, sockets: TaskTracker) -> Router {
         .routes(routes!(crm::hook))
         .routes(routes!(crm::open_hook))
         .routes(routes!(crm::only_hook))
-        .merge(
-            OpenApiRouter::new().routes(routes!(events::stream)).layer(events::cors(&settings.cors_origins)),
-        )
+        .merge(events::router(&settings.cors_origins))
         .routes(routes!(events::socket))
         .routes(routes!(oauth::callback))
         .routes(routes!(health::healthz))

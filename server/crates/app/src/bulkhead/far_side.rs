@@ -67,7 +67,7 @@ impl FarSides {
 
     /// Which channels may have no more: those that call what has half as many places, or more, as its workspace may still
     /// get, which is what `room` says. So each of several that hang gets less than the one before, and something is left to
-    /// the others of their workspace.
+    /// the others of their workspace. Where nothing more may be sent no turn begins either: it would go on to send its reply.
     pub(crate) fn full(&self, room: impl Fn(WorkspaceId) -> usize) -> Full {
         let mut state = self.lock();
         let mut counts = HashMap::<(Way, WorkspaceId, FarSide<'_>), usize>::new();
@@ -81,9 +81,9 @@ impl FarSides {
             let known = state.known.iter().map(|(key, (workspace, _))| (*key, *workspace));
             for ((way, channel), workspace) in there.chain(known) {
                 if counts.contains_key(&(way, workspace, state.far_side(way, channel))) {
-                    match way {
-                        Way::Engine => full.turns.push(channel.0),
-                        Way::Receiver => full.outs.push(channel.0),
+                    full.turns.push(channel.0);
+                    if way == Way::Receiver {
+                        full.outs.push(channel.0);
                     }
                 }
             }
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(sides.full(|_| 2), Full { turns, outs: Vec::new() });
         // With its reply in hand a turn is on the way to the receiver.
         first.calls(Way::Receiver, channel(1), "there");
-        assert_eq!(sides.full(|_| 2), Full { turns: Vec::new(), outs: vec![channel(1).0] });
+        assert_eq!(sides.full(|_| 2), Full { turns: vec![channel(1).0], outs: vec![channel(1).0] });
         drop(first);
         assert_eq!(sides.full(|_| 0), Full::default());
         assert!(sides.lock().places.is_empty());
@@ -217,6 +217,6 @@ mod tests {
         ours.calls(Way::Receiver, channel(1), "one.example");
         theirs.calls(Way::Receiver, channel(2), "one.example");
         let full = sides.full(|workspace| if workspace == other { 100 } else { 1 });
-        assert_eq!(full, Full { turns: Vec::new(), outs: vec![channel(1).0] });
+        assert_eq!(full, Full { turns: vec![channel(1).0], outs: vec![channel(1).0] });
     }
 }
