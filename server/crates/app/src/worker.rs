@@ -412,6 +412,7 @@ impl Worker {
     /// Claims work of a kind and has it done, in so many places.
     async fn dispatch(self, kind: Kind, bulkhead: Bulkhead, concurrency: usize, tasks: TaskTracker) {
         const MOST_PER_CLAIM: usize = 128;
+        const MOST_STRANGERS: usize = 64;
         // Behind the notifications.
         let poll = Duration::from_secs(if kind == Kind::Hooks { 3 } else { 1 });
         let places = Arc::new(Semaphore::new(concurrency));
@@ -430,6 +431,13 @@ impl Worker {
             tokio::select! {
                 () = self.app.inner.stop.cancelled() => return,
                 place = places.acquire() => drop(place),
+            }
+            // Of a whole backlog that is new here nobody would be full before all of it was claimed.
+            for _ in 0..20 {
+                if far_sides.strangers() < MOST_STRANGERS {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
             let free = places.available_permits().max(1);
             let (most, busy) = (bulkhead.most(free), bulkhead.full(free));

@@ -65,6 +65,13 @@ impl FarSides {
         OnTheWay { sides: self.clone(), workspace, at: Mutex::new((way, channel)) }
     }
 
+    /// How many places are taken for channels of which it is not known what they call: their turns have not begun yet.
+    pub(crate) fn strangers(&self) -> usize {
+        let state = self.lock();
+        let strange = state.places.iter().filter(|(key, _)| !state.known.contains_key(key));
+        strange.map(|(_, (_, count))| count).sum()
+    }
+
     /// Which channels may have no more: those that call what has half as many places, or more, as its workspace may still
     /// get, which is what `room` says. So each of several that hang gets less than the one before, and something is left to
     /// the others of their workspace. Where nothing more may be sent no turn begins either: it would go on to send its reply.
@@ -189,10 +196,11 @@ mod tests {
         let enter = |number| sides.enter(WORKSPACE, Way::Engine, channel(number));
         let (first, second, other) = (enter(1), enter(2), enter(3));
         // Nothing is known of them: each stands for itself.
-        assert_eq!(sides.full(|_| 4), Full::default());
+        assert_eq!((sides.full(|_| 4), sides.strangers()), (Full::default(), 3));
         first.calls(Way::Engine, channel(1), "slow");
         second.calls(Way::Engine, channel(2), "slow");
         other.calls(Way::Engine, channel(3), "fast");
+        assert_eq!(sides.strangers(), 0);
         let turns = vec![channel(1).0, channel(2).0];
         assert_eq!(sides.full(|_| 4), Full { turns: turns.clone(), outs: Vec::new() });
         drop(other);
