@@ -507,8 +507,9 @@ pub struct ReplyPolicy {
     /// What is sent then under FALLBACK_TEXT, up to 4,096 characters.
     #[prost(string, tag = "6")]
     pub fallback_text: ::prost::alloc::string::String,
-    /// From when on a turn is late, after its first message: 0 s (never), or at least 1 s and `longest_wait` and at most 30 days.
-    /// Late turns are marked. Default: 600 s, or `longest_wait` if that is longer.
+    /// From when on a turn is late, after its first message was written, as its sender says (`send_time`), or else recorded: 0 s
+    /// (never), or at least 1 s and `longest_wait` and at most 30 days. Late turns are marked. Default: 600 s, or `longest_wait`
+    /// if that is longer.
     #[prost(message, optional, tag = "7")]
     pub late_after: ::core::option::Option<::prost_types::Duration>,
     /// What happens to a late turn, as after an outage. Default: ANSWER.
@@ -10316,7 +10317,8 @@ pub struct ReceiveMessageRequest {
     /// What is to be kept with the message, up to 16,384 bytes as JSON. No engine is given it.
     #[prost(message, optional, tag = "22")]
     pub metadata: ::core::option::Option<::prost_types::Struct>,
-    /// When the message was written. Kept and shown; the order of messages is that of their arrival.
+    /// When the message was written. Kept and shown, and what lateness counts from (`ReplyPolicy.late_after`); the order of messages
+    /// is that of their arrival.
     #[prost(message, optional, tag = "23")]
     pub send_time: ::core::option::Option<::prost_types::Timestamp>,
 }

@@ -30,7 +30,7 @@ type Event struct {
 	// Output only. UUIDv7 of the event.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Output only. What happened: `agent.created`, `agent.updated`, `agent.deleted`, `channel.created`, `channel.updated`,
-	// `channel.deleted`, `dialogue.created`, `dialogue.updated` (`data.attributes`, or `data.contact_id` and `data.crm` when a message told of them),
+	// `channel.deleted`, `dialogue.created`, `dialogue.updated` (`data.attributes` and `data.opted_out`, or `data.contact_id` and `data.crm` when a message told of them),
 	// `dialogue.imported` (`data.messages`: how many), `contact.created`, `contact.updated`, `dialogue.attribute_set`, `dialogue.control_changed`
 	// (`data`: `from`, `to`, `reason`, `by`), `message.received`, `message.conflict`, `message.replied`, `message.sent` (by a
 	// person, a program or Switchboard), `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.receipt` (the vendor told that it was sent on,
