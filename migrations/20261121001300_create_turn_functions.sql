@@ -65,7 +65,7 @@ begin
         set state = 'RUNNING', current_run = t.current_run + (w.superseded is not false)::integer,
             restarts = t.restarts + (w.superseded is true)::integer,
             covered_through = case when d.collecting_turn_id = t.id then d.last_customer_seq else t.covered_through end,
-            late = t.late or w.turn_id is null and greatest(t.created_at, t.waited_until)
+            late = t.late or w.turn_id is null and greatest(least(t.created_at, t.sent_at), t.waited_until)
                 + nullif(a.reply_policy ->> 'late_after_ms', '0')::bigint * interval '1 millisecond' < p_at is true
         from input i
         join dialogues d on d.workspace_id = i.workspace_id and d.id = i.dialogue_id

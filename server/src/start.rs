@@ -188,6 +188,8 @@ pub async fn build_app(
         inbox_capacity: config.inbox_capacity,
         concurrency: config.concurrency,
         hook_concurrency: config.hook_concurrency,
+        max_endpoints: config.max_endpoints,
+        dispatch_retention: config.dispatch_retention,
         longest_wait: config.longest_wait,
         engines: config.engines.clone(),
         crm_integration: config.crm_integration,
@@ -309,6 +311,7 @@ pub async fn start_with(
             body_timeout: config.body_timeout,
             inbound_token_header: config.inbound_token_header.clone(),
             new_message_wait: config.new_message_wait,
+            cors_origins: config.cors_origins.clone(),
         };
         server.doors.push(tokio::spawn(http::serve(app.clone(), public, settings, stop.clone())));
         let settings = grpc::ListenerSettings {

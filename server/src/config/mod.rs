@@ -38,8 +38,8 @@ pub struct Config {
     pub grpc_addr: SocketAddr,
     /// `SWITCHBOARD_GRPC_TLS_CERT` and `SWITCHBOARD_GRPC_TLS_KEY`: PEM files. Not set: no TLS.
     pub grpc_tls: Option<(PathBuf, PathBuf)>,
-    /// `SWITCHBOARD_CORS_ORIGINS`: origins of browsers that may call gRPC-web, separated by commas, or `*`. Default: none
-    /// but those on localhost.
+    /// `SWITCHBOARD_CORS_ORIGINS`: origins of browsers that may call gRPC-web and read `/v1/events`, separated by commas, or
+    /// `*`. Default: none but those on localhost.
     pub cors_origins: Vec<String>,
     /// `SWITCHBOARD_ALLOW_PRIVATE_TARGETS`: private addresses that workspaces' URLs may lead to: `none`, `all`, or CIDRs
     /// separated by commas. Default `none`.
@@ -70,11 +70,15 @@ pub struct Config {
     /// `SWITCHBOARD_CONCURRENCY`: how many turns and deliveries a process works on at once. Default 1,024.
     pub concurrency: usize,
     /// `SWITCHBOARD_HOOK_CONCURRENCY`: how many dispatches to endpoints a process works on at once, beside the rest;
-    /// one endpoint gets a quarter of it. Default 512.
+    /// one endpoint alone gets half of it at most. Default 512.
     pub hook_concurrency: usize,
     /// `SWITCHBOARD_SIMULATION`: `on` makes an empty database a simulation, whose clock can be moved; one with other data is
     /// refused. Default `off`.
     pub simulation: bool,
+    /// `SWITCHBOARD_MAX_ENDPOINTS`: how many endpoints a workspace may have. Default 100.
+    pub max_endpoints: i64,
+    /// `SWITCHBOARD_DISPATCH_RETENTION_DAYS`: how long dispatches are kept that were delivered or given up; 0: for ever. Default 0.
+    pub dispatch_retention: Option<Duration>,
     /// `SWITCHBOARD_LEASE_SECONDS`: how long a process that fell silent keeps its work. 1 to 300, default 4.
     pub lease: Duration,
     /// `SWITCHBOARD_SHUTDOWN_SECONDS`: how long work in hand may take to end. Default 20.
@@ -245,6 +249,11 @@ impl Config {
                 "on" => Ok(true),
                 "off" => Ok(false),
                 _ => Err("must be on or off".to_owned()),
+            }),
+            max_endpoints: reader.parse("SWITCHBOARD_MAX_ENDPOINTS", 100, number(1..=100_000)),
+            dispatch_retention: reader.parse("SWITCHBOARD_DISPATCH_RETENTION_DAYS", None, |text| {
+                let days = number(0..=3_650_u64)(text)?;
+                Ok((days > 0).then(|| Duration::from_hours(24 * days)))
             }),
             lease: reader.parse("SWITCHBOARD_LEASE_SECONDS", Duration::from_secs(4), seconds(1..=300)),
             shutdown: reader.parse(

@@ -5,6 +5,7 @@ use domain::{
     Error, agent,
     cost::Price,
     policy::{NewerMessage, OnFailure, OnLate, ReplyPolicy, Takeover},
+    returns::ReturnRules,
     usage::{DailyUsage, Purpose},
 };
 use secrecy::ExposeSecret;
@@ -118,6 +119,10 @@ fn policy_to_wire(policy: ReplyPolicy) -> v1::ReplyPolicy {
         .into(),
         return_after: Some(convert::duration(policy.return_after_ms)),
         hand_over_notice: policy.hand_over_notice,
+        return_rules: (!policy.returns.is_empty()).then(|| v1::ReturnRules {
+            unanswered_after: Some(convert::duration(policy.returns.unanswered_after_ms)),
+            phrases: policy.returns.phrases,
+        }),
     }
 }
 
@@ -160,6 +165,13 @@ fn policy(wire: v1::ReplyPolicy) -> Result<ReplyPolicy, Error> {
         },
         return_after_ms: convert::millis(wire.return_after).unwrap_or(default.return_after_ms),
         hand_over_notice: wire.hand_over_notice,
+        returns: wire
+            .return_rules
+            .map(|rules| ReturnRules {
+                unanswered_after_ms: convert::millis(rules.unanswered_after).unwrap_or_default(),
+                phrases: rules.phrases,
+            })
+            .unwrap_or_default(),
     })
 }
 

@@ -154,6 +154,7 @@ async fn every_reason_answers_as_its_example_says() {
         ("SWITCHBOARD_INBOX_CAPACITY", "2"),
         ("SWITCHBOARD_BODY_TIMEOUT_SECONDS", "1"),
         ("SWITCHBOARD_ALLOW_PRIVATE_TARGETS", "127.0.0.0/8"),
+        ("SWITCHBOARD_MAX_ENDPOINTS", "1"),
     ];
     let vendor = Fake::with_key("good");
     let world = World::with_vendors(&settings, vec![vendor.vendor()]).await;
@@ -273,7 +274,9 @@ async fn of_endpoints(world: &World, said: &mut Said) {
         ..v1::Endpoint::default()
     };
     let request = v1::CreateEndpointRequest { endpoint: Some(endpoint), request_id: String::new() };
-    let endpoint_id = webhooks.create_endpoint(request).await.unwrap().into_inner().endpoint.unwrap().id;
+    let endpoint_id =
+        webhooks.create_endpoint(request.clone()).await.unwrap().into_inner().endpoint.unwrap().id;
+    said.refused("ENDPOINT_LIMIT_REACHED", webhooks.create_endpoint(request).await);
     let request = v1::ReplayEventsRequest {
         endpoint_id: endpoint_id.clone(),
         event_ids: vec![nobody()],

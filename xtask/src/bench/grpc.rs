@@ -181,6 +181,7 @@ impl DialoguesService for Echo {
             attributes: None,
             contact_id: String::new(),
             crm: None,
+            opted_out: false,
             version: 1,
             create_time: time,
             update_time: time,

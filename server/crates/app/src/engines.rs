@@ -73,6 +73,18 @@ pub(crate) fn notes_key(engine: &Engine) -> String {
     }
 }
 
+impl App {
+    /// What an engine is, to those who must not all wait for it: its vendor's account. One that needs no account is what
+    /// it is set to.
+    pub(crate) fn engine_name(&self, engine: &Engine) -> String {
+        let vendor = self.inner.vendors.get(&engine.vendor);
+        if vendor.is_some_and(|vendor| vendor.connector.is_none()) {
+            return format!("{} {} {}", engine.vendor, engine.model, engine.settings);
+        }
+        notes_key(engine)
+    }
+}
+
 /// Says why there is no account, as if the vendor had refused the call.
 fn unreachable(detail: String, retry: Retry) -> VendorError {
     VendorError {

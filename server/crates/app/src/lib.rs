@@ -83,6 +83,10 @@ pub struct Settings {
     pub concurrency: usize,
     /// How many dispatches to endpoints one worker works on at once, beside the rest.
     pub hook_concurrency: usize,
+    /// How many endpoints a workspace may have.
+    pub max_endpoints: i64,
+    /// How long dispatches are kept that came to their end. `None`: for ever.
+    pub dispatch_retention: Option<Duration>,
     /// How long a turn may wait for an engine that answers later.
     pub longest_wait: Duration,
     /// The operator's own accounts at engines, by vendor: for agents that name no integration.

@@ -79,6 +79,8 @@ pub struct Dialogue {
     pub contact: Option<ContactId>,
     /// What the CRM knows it as.
     pub crm: CrmReferences,
+    /// Whether the customer wants no messages that nobody asked for.
+    pub opted_out: bool,
     /// Rises with everything that happens in it.
     pub version: i64,
     /// When its first message was recorded.

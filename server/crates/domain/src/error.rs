@@ -98,6 +98,7 @@ reasons! {
     DeliveryNotDead = "DELIVERY_NOT_DEAD", FailedPrecondition;
     DeliveryNotHeld = "DELIVERY_NOT_HELD", FailedPrecondition;
     DispatchNotDead = "DISPATCH_NOT_DEAD", FailedPrecondition;
+    EndpointLimitReached = "ENDPOINT_LIMIT_REACHED", FailedPrecondition;
     MessageConflict = "MESSAGE_CONFLICT", AlreadyExists;
     TargetForbidden = "TARGET_FORBIDDEN", InvalidArgument;
     BodyTooLarge = "BODY_TOO_LARGE", ResourceExhausted;

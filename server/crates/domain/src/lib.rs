@@ -35,6 +35,7 @@ pub mod oauth;
 pub mod part;
 pub mod policy;
 pub mod profile;
+pub mod returns;
 pub mod schedule;
 pub mod source;
 pub mod split;

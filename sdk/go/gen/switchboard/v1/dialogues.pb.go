@@ -618,7 +618,10 @@ type Dialogue struct {
 	// Output only. The contact it is held with. Empty: not told.
 	ContactId string `protobuf:"bytes,20,opt,name=contact_id,json=contactId,proto3" json:"contact_id,omitempty"`
 	// Output only. What the CRM knows it as. Not set: nothing was told.
-	Crm           *CrmReferences `protobuf:"bytes,21,opt,name=crm,proto3" json:"crm,omitempty"`
+	Crm *CrmReferences `protobuf:"bytes,21,opt,name=crm,proto3" json:"crm,omitempty"`
+	// Whether the customer wants no messages that nobody asked for: those of programs (AUTOMATION) are withheld
+	// (`opted_out`), while what the customer writes is answered as ever, and people may write. Set by UpdateDialogue.
+	OptedOut      bool `protobuf:"varint,22,opt,name=opted_out,json=optedOut,proto3" json:"opted_out,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -737,6 +740,13 @@ func (x *Dialogue) GetCrm() *CrmReferences {
 	return nil
 }
 
+func (x *Dialogue) GetOptedOut() bool {
+	if x != nil {
+		return x.OptedOut
+	}
+	return false
+}
+
 // Who holds a dialogue: PENDING is the agent's, OPEN a human's, SNOOZED and RESOLVED nobody's.
 type Control struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -745,7 +755,7 @@ type Control struct {
 	// Output only. Since when.
 	SinceTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since_time,json=sinceTime,proto3" json:"since_time,omitempty"`
 	// Output only. Why: the caller's words, or `customer_message`, `employee_message`, `operator_message`, `status_set`,
-	// `engine_failed`, `late`, `timer`. Empty: it was so from the beginning.
+	// `engine_failed`, `late`, `timer`, or a return rule of the agent's: `unanswered`, `customer_asked`. Empty: it was so from the beginning.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Output only. Who did it, as the caller said. Empty: not said.
 	By string `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
@@ -1095,7 +1105,7 @@ type Delivery struct {
 	// Output only. Where it stands.
 	State DeliveryState `protobuf:"varint,5,opt,name=state,proto3,enum=switchboard.v1.DeliveryState" json:"state,omitempty"`
 	// Output only. Why it was withheld (the guard's verdict: `channel_inactive`, `human_holds`, `nobody_holds`,
-	// `rate_capped`, `loop`, `quiet_hours`), is held (`maybe_delivered`) or dead (`refused`, `attempts_exhausted`, `discarded`). Empty otherwise.
+	// `rate_capped`, `loop`, `quiet_hours`, `opted_out`), is held (`maybe_delivered`) or dead (`refused`, `attempts_exhausted`, `discarded`). Empty otherwise.
 	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Output only. How many attempts were begun.
 	AttemptCount int32 `protobuf:"varint,7,opt,name=attempt_count,json=attemptCount,proto3" json:"attempt_count,omitempty"`
@@ -2848,7 +2858,7 @@ type UpdateDialogueRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The dialogue with its `id` and the new values.
 	Dialogue *Dialogue `protobuf:"bytes,1,opt,name=dialogue,proto3" json:"dialogue,omitempty"`
-	// Required. Which fields to change: `status`, `attributes` (as a whole).
+	// Required. Which fields to change: `status`, `attributes` (as a whole), `opted_out`.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3441,7 +3451,7 @@ var File_switchboard_v1_dialogues_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\n" +
-	"\x1eswitchboard/v1/dialogues.proto\x12\x0eswitchboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\x1a\x1dswitchboard/v1/contacts.proto\"\xfa\x03\n" +
+	"\x1eswitchboard/v1/dialogues.proto\x12\x0eswitchboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\x1a\x1dswitchboard/v1/contacts.proto\"\x97\x04\n" +
 	"\bDialogue\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -3461,7 +3471,8 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	" \x01(\v2\x17.switchboard.v1.ControlR\acontrol\x12\x1d\n" +
 	"\n" +
 	"contact_id\x18\x14 \x01(\tR\tcontactId\x12/\n" +
-	"\x03crm\x18\x15 \x01(\v2\x1d.switchboard.v1.CrmReferencesR\x03crm\"\xe0\x01\n" +
+	"\x03crm\x18\x15 \x01(\v2\x1d.switchboard.v1.CrmReferencesR\x03crm\x12\x1b\n" +
+	"\topted_out\x18\x16 \x01(\bR\boptedOut\"\xe0\x01\n" +
 	"\aControl\x125\n" +
 	"\x06holder\x18\x01 \x01(\x0e2\x1d.switchboard.v1.ControlHolderR\x06holder\x129\n" +
 	"\n" +

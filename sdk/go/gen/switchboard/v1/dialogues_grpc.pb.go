@@ -71,11 +71,12 @@ type DialoguesServiceClient interface {
 	// Gives the dialogue to a human: its status becomes OPEN, and the agent sends nothing, not even an answer that is being
 	// written. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID.
 	TakeControl(ctx context.Context, in *TakeControlRequest, opts ...grpc.CallOption) (*TakeControlResponse, error)
-	// Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered. Reasons:
+	// Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered, at once what
+	// waits by a return rule. Reasons:
 	// DIALOGUE_NOT_FOUND, FIELD_INVALID.
 	ReleaseControl(ctx context.Context, in *ReleaseControlRequest, opts ...grpc.CallOption) (*ReleaseControlResponse, error)
-	// Changes a dialogue's status, and with it who holds it, or its attributes. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
-	// FIELD_MASK_INVALID.
+	// Changes a dialogue's status, and with it who holds it, its attributes, or whether its customer has opted out. Reasons:
+	// DIALOGUE_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
 	UpdateDialogue(ctx context.Context, in *UpdateDialogueRequest, opts ...grpc.CallOption) (*UpdateDialogueResponse, error)
 	// Deletes a dialogue with all that was said in it: its messages, turns with their manifests, deliveries, notes, and its contact
 	// where that has no other dialogue. A turn that runs ends without a reply; an attempt that is under way can't be called back.
@@ -298,11 +299,12 @@ type DialoguesServiceServer interface {
 	// Gives the dialogue to a human: its status becomes OPEN, and the agent sends nothing, not even an answer that is being
 	// written. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID.
 	TakeControl(context.Context, *TakeControlRequest) (*TakeControlResponse, error)
-	// Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered. Reasons:
+	// Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered, at once what
+	// waits by a return rule. Reasons:
 	// DIALOGUE_NOT_FOUND, FIELD_INVALID.
 	ReleaseControl(context.Context, *ReleaseControlRequest) (*ReleaseControlResponse, error)
-	// Changes a dialogue's status, and with it who holds it, or its attributes. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
-	// FIELD_MASK_INVALID.
+	// Changes a dialogue's status, and with it who holds it, its attributes, or whether its customer has opted out. Reasons:
+	// DIALOGUE_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
 	UpdateDialogue(context.Context, *UpdateDialogueRequest) (*UpdateDialogueResponse, error)
 	// Deletes a dialogue with all that was said in it: its messages, turns with their manifests, deliveries, notes, and its contact
 	// where that has no other dialogue. A turn that runs ends without a reply; an attempt that is under way can't be called back.

@@ -244,7 +244,7 @@ class HttpToolHeader(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
 
 class ReplyPolicy(_message.Message):
-    __slots__ = ("quiet_window", "longest_wait", "newer_message", "max_restarts", "on_failure", "fallback_text", "late_after", "on_late", "apology_text", "takeover", "return_after", "hand_over_notice")
+    __slots__ = ("quiet_window", "longest_wait", "newer_message", "max_restarts", "on_failure", "fallback_text", "late_after", "on_late", "apology_text", "takeover", "return_after", "hand_over_notice", "return_rules")
     QUIET_WINDOW_FIELD_NUMBER: _ClassVar[int]
     LONGEST_WAIT_FIELD_NUMBER: _ClassVar[int]
     NEWER_MESSAGE_FIELD_NUMBER: _ClassVar[int]
@@ -257,6 +257,7 @@ class ReplyPolicy(_message.Message):
     TAKEOVER_FIELD_NUMBER: _ClassVar[int]
     RETURN_AFTER_FIELD_NUMBER: _ClassVar[int]
     HAND_OVER_NOTICE_FIELD_NUMBER: _ClassVar[int]
+    RETURN_RULES_FIELD_NUMBER: _ClassVar[int]
     quiet_window: _duration_pb2.Duration
     longest_wait: _duration_pb2.Duration
     newer_message: NewerMessage
@@ -269,7 +270,16 @@ class ReplyPolicy(_message.Message):
     takeover: Takeover
     return_after: _duration_pb2.Duration
     hand_over_notice: str
-    def __init__(self, quiet_window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., longest_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., newer_message: _Optional[_Union[NewerMessage, str]] = ..., max_restarts: _Optional[int] = ..., on_failure: _Optional[_Union[OnFailure, str]] = ..., fallback_text: _Optional[str] = ..., late_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., on_late: _Optional[_Union[OnLate, str]] = ..., apology_text: _Optional[str] = ..., takeover: _Optional[_Union[Takeover, str]] = ..., return_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., hand_over_notice: _Optional[str] = ...) -> None: ...
+    return_rules: ReturnRules
+    def __init__(self, quiet_window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., longest_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., newer_message: _Optional[_Union[NewerMessage, str]] = ..., max_restarts: _Optional[int] = ..., on_failure: _Optional[_Union[OnFailure, str]] = ..., fallback_text: _Optional[str] = ..., late_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., on_late: _Optional[_Union[OnLate, str]] = ..., apology_text: _Optional[str] = ..., takeover: _Optional[_Union[Takeover, str]] = ..., return_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., hand_over_notice: _Optional[str] = ..., return_rules: _Optional[_Union[ReturnRules, _Mapping]] = ...) -> None: ...
+
+class ReturnRules(_message.Message):
+    __slots__ = ("unanswered_after", "phrases")
+    UNANSWERED_AFTER_FIELD_NUMBER: _ClassVar[int]
+    PHRASES_FIELD_NUMBER: _ClassVar[int]
+    unanswered_after: _duration_pb2.Duration
+    phrases: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, unanswered_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., phrases: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Engine(_message.Message):
     __slots__ = ("vendor", "model", "temperature", "max_output_tokens", "settings", "integration_id", "price")

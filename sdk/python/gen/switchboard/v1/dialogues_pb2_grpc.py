@@ -206,7 +206,8 @@ class DialoguesServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseControl(self, request, context):
-        """Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered. Reasons:
+        """Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered, at once what
+        waits by a return rule. Reasons:
         DIALOGUE_NOT_FOUND, FIELD_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -214,8 +215,8 @@ class DialoguesServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateDialogue(self, request, context):
-        """Changes a dialogue's status, and with it who holds it, or its attributes. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
-        FIELD_MASK_INVALID.
+        """Changes a dialogue's status, and with it who holds it, its attributes, or whether its customer has opted out. Reasons:
+        DIALOGUE_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

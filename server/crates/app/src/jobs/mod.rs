@@ -8,5 +8,7 @@ mod history;
 pub(crate) mod keep_sources;
 pub(crate) mod keep_subscriptions;
 pub(crate) mod renew_grants;
+mod return_control;
 pub(crate) mod rewrap_secrets;
 pub(crate) mod run_turn;
+pub(crate) mod sweep_dispatches;

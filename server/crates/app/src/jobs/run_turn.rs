@@ -22,9 +22,9 @@ use store::{
 
 use super::{
     ask_engine::{Ended, abandon, ask},
-    deliver,
+    deliver, return_control,
 };
-use crate::{Error, budgets, engines, ledger::Ledger, worker::Worker};
+use crate::{Error, budgets, bulkhead::Way, engines, ledger::Ledger, worker::Worker};
 
 /// Why a turn that runs is asked of the agent's other engine.
 const FALLBACK_ENGINE: &str = "fallback_engine";
@@ -32,6 +32,10 @@ const FALLBACK_ENGINE: &str = "fallback_engine";
 /// Works a claimed turn to its end, or to its next run. An error leaves what happened in doubt.
 pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error> {
     let Some(begun) = worker.begin.write(claim).await? else { return Ok(()) };
+    worker.calls(Way::Engine, begun.route.channel, &worker.app.engine_name(&begun.engine));
+    if return_control::by_rule(worker, &claim, &begun).await? {
+        return Ok(());
+    }
     // What was begun in the agent's hours is ended after them.
     let closed = begun.profile.schedule.as_ref().filter(|schedule| {
         begun.steps.is_empty()
@@ -362,7 +366,7 @@ async fn settle(
     Ok(())
 }
 
-fn settlement(
+pub(super) fn settlement(
     worker: &Worker,
     claim: ClaimedTurn,
     run: i32,
