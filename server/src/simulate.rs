@@ -1,10 +1,18 @@
-//! `switchboard simulate`: the vendors of models on loopback, for trying agents without an account anywhere.
+//! `switchboard simulate`: the vendors of models, edna and amoCRM on loopback, for trying agents and channels without an account
+//! anywhere.
 
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use domain::{Clock as _, SystemClock};
-use simulator::{Clock, KEY, Simulator};
+use simulator::{
+    Clock, KEY, Simulator,
+    amocrm::{AmoCrm, CHATS_BOT, CHATS_CHANNEL, CHATS_SECRET, CLIENT_ID},
+    edna::Edna,
+};
+
+/// The secret of the integration at the simulated amoCRM.
+const CLIENT_SECRET: &str = "simulated-client-secret";
 
 /// Where the simulator listens.
 #[derive(Debug, clap::Args)]
@@ -12,6 +20,15 @@ pub struct Options {
     /// The address; port 0 is any free one.
     #[arg(long, default_value = "127.0.0.1:4010")]
     listen: SocketAddr,
+    /// The address of edna.
+    #[arg(long, default_value = "127.0.0.1:4011")]
+    edna: SocketAddr,
+    /// The address of amoCRM: OAuth, REST and the Chats API.
+    #[arg(long, default_value = "127.0.0.1:4012")]
+    amocrm: SocketAddr,
+    /// Where amoCRM sends people back who consented: the server's `/oauth/callback`.
+    #[arg(long, default_value = "http://127.0.0.1:8000/oauth/callback")]
+    redirect_url: String,
     /// Keeps no calls and only counts them, for measurements.
     #[arg(long, hide = true)]
     quiet: bool,
@@ -34,6 +51,26 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         println!("export {name}_BASE_URL={} {name}_API_KEY={KEY}", vendor.base_url());
     }
     println!("export SWITCHBOARD_ALLOW_PRIVATE_TARGETS=127.0.0.0/8");
+    let edna = Edna::start(options.edna, KEY).await.with_context(|| format!("listening on {}", options.edna))?;
+    let amocrm = AmoCrm::start(options.amocrm, CLIENT_SECRET, &options.redirect_url)
+        .await
+        .with_context(|| format!("listening on {}", options.amocrm))?;
+    println!("# edna is at {}, with the key {KEY}.", edna.base_url());
+    println!(
+        "#   POST {}/control/customer {{\"from\": \"79990000002\", \"text\": \"Hi\"}} has a customer write.",
+        edna.base_url().trim_end_matches("/api")
+    );
+    println!("# amoCRM is at {0}: base_url and chats_url of an integration, with", amocrm.base_url());
+    println!(
+        "#   subdomain=acme client_id={CLIENT_ID} redirect_url={} client_secret={CLIENT_SECRET} chats_secret={CHATS_SECRET}",
+        options.redirect_url
+    );
+    println!("#   and of a channel chats_channel_id={CHATS_CHANNEL} bot_id={CHATS_BOT}.");
+    println!(
+        "#   PUT {0}/control/chats/hook {{\"url\": \"http://127.0.0.1:8000/hooks/CHANNEL\"}}, then POST \
+         {0}/control/chats/manager {{\"conversation_id\": \"…\", \"text\": \"Hi\"}} has a manager write.",
+        amocrm.base_url()
+    );
     println!("# End with Ctrl-C.");
     tokio::signal::ctrl_c().await?;
     simulator.stop().await;

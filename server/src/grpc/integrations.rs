@@ -124,6 +124,7 @@ fn vendor(vendor: &Vendor) -> v1::Vendor {
         ("crm", vendor.crm.is_some()),
         ("hooks", vendor.hooks.is_some()),
         ("channel", vendor.channel.is_some()),
+        ("mirror", vendor.mirror.is_some()),
     ];
     let connector = vendor.connector.as_ref();
     let fields = connector.map_or(&[][..], |connector| connector.credentials());

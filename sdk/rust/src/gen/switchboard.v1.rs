@@ -2542,7 +2542,8 @@ pub struct Vendor {
     pub docs_url: ::prost::alloc::string::String,
     /// What it can do: `receive` messages, `send` messages, be an `engine`, be connected by an integration (`connect`), be
     /// let into by a person (`authorize`: see StartAuthorization), tell of an account (`hooks`: see RotateWebhookSecret), have
-    /// channels that are reached over an integration (`channel`). Others may come.
+    /// channels that are reached over an integration (`channel`), and shows other channels' dialogues in chats of its own
+    /// (`mirror`). Others may come.
     #[prost(string, repeated, tag = "4")]
     pub capabilities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// JSON Schema (2020-12) of an integration's `settings`: what a form can be drawn from. Not set: it can't be connected.
@@ -3844,8 +3845,25 @@ pub struct Channel {
     #[prost(string, tag = "20")]
     pub integration_id: ::prost::alloc::string::String,
     /// The vendor's own settings, as its `channel_settings_schema` says; an unknown member is an error.
+    /// ConnectChannel may add to them what the vendor told.
     #[prost(message, optional, tag = "21")]
     pub settings: ::core::option::Option<::prost_types::Struct>,
+    /// Where its dialogues are shown beside. Not set: nowhere.
+    #[prost(message, optional, tag = "30")]
+    pub mirror: ::core::option::Option<ChannelMirror>,
+}
+/// Chats of another vendor that show a channel's dialogues, where people read along and answer: what they write there is said in
+/// the dialogue, goes out over the dialogue's own channel, and takes control by the agent's policy. What becomes of messages on
+/// their way to the customer is told there. What was said in the dialogue before is shown, too, up to 100 messages.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChannelMirror {
+    /// Required. The channel whose chats these are. Its vendor can `mirror`.
+    #[prost(string, tag = "1")]
+    pub channel_id: ::prost::alloc::string::String,
+    /// The external id of the source that the chats are of, up to 40 printable ASCII characters, for dialogues that name none in
+    /// `crm.source_external_id`. Empty: the other channel's.
+    #[prost(string, tag = "2")]
+    pub source_external_id: ::prost::alloc::string::String,
 }
 /// What a channel's outgoing messages go by: the guard, which may withhold them, the governor, which keeps to a rate, and
 /// what is done when nobody knows whether one arrived.
@@ -3962,7 +3980,7 @@ pub struct UpdateChannelRequest {
     #[prost(message, optional, tag = "1")]
     pub channel: ::core::option::Option<Channel>,
     /// Required. Which fields to change: `display_name`, `agent_id`, `url`, `active`, `integration_id`,
-    /// `delivery_policy` and `settings` (each as a whole).
+    /// `delivery_policy`, `settings` and `mirror` (each as a whole).
     #[prost(message, optional, tag = "2")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
 }
@@ -4044,6 +4062,23 @@ pub struct ConnectChannelRequest {
 /// What came of it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ConnectChannelResponse {
+    /// The channel.
+    #[prost(message, optional, tag = "1")]
+    pub channel: ::core::option::Option<Channel>,
+    /// What was tried, in order.
+    #[prost(message, repeated, tag = "2")]
+    pub steps: ::prost::alloc::vec::Vec<CheckStep>,
+}
+/// Asks that the channel's vendor forget it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DisconnectChannelRequest {
+    /// Required. The channel's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// What came of it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DisconnectChannelResponse {
     /// The channel.
     #[prost(message, optional, tag = "1")]
     pub channel: ::core::option::Option<Channel>,
@@ -4457,6 +4492,37 @@ pub mod channels_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Has the channel's vendor forget the channel, step by step: the contrary of ConnectChannel. That the vendor knows of none is
+        /// fine. Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING, VENDOR_REFUSED, VENDOR_UNAVAILABLE.
+        pub async fn disconnect_channel(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DisconnectChannelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DisconnectChannelResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.ChannelsService/DisconnectChannel",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.ChannelsService",
+                        "DisconnectChannel",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Reads the messages of the channel's own dialogue (the one whose chat is the channel itself), oldest first. Empty when
         /// nothing was said yet. Needs `dialogues:read`. Reasons: CHANNEL_NOT_FOUND, PAGE_TOKEN_INVALID.
         pub async fn get_channel_dialogue(
@@ -4580,6 +4646,15 @@ pub mod channels_service_server {
             request: tonic::Request<super::ConnectChannelRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ConnectChannelResponse>,
+            tonic::Status,
+        >;
+        /// Has the channel's vendor forget the channel, step by step: the contrary of ConnectChannel. That the vendor knows of none is
+        /// fine. Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING, VENDOR_REFUSED, VENDOR_UNAVAILABLE.
+        async fn disconnect_channel(
+            &self,
+            request: tonic::Request<super::DisconnectChannelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DisconnectChannelResponse>,
             tonic::Status,
         >;
         /// Reads the messages of the channel's own dialogue (the one whose chat is the channel itself), oldest first. Empty when
@@ -5081,6 +5156,52 @@ pub mod channels_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ConnectChannelSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.ChannelsService/DisconnectChannel" => {
+                    #[allow(non_camel_case_types)]
+                    struct DisconnectChannelSvc<T: ChannelsService>(pub Arc<T>);
+                    impl<
+                        T: ChannelsService,
+                    > tonic::server::UnaryService<super::DisconnectChannelRequest>
+                    for DisconnectChannelSvc<T> {
+                        type Response = super::DisconnectChannelResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DisconnectChannelRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ChannelsService>::disconnect_channel(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DisconnectChannelSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -9713,6 +9834,8 @@ pub struct Event {
     /// `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why),
     /// `integration.created`, `integration.updated`, `integration.deleted`, `integration.health_changed` (`data`: `health`,
     /// `last_error`, `remedy`). Dispatches to endpoints leave no events: they would be dispatched in turn.
+    /// `chat.typing` (`data.until`) and `chat.reaction` (`data.emoji`) of what happens in chats, with the channel as the subject;
+    /// `mirror.failed` of a message that a mirror can't show (`data`: `channel_id`, `error`; the message is the subject).
     /// `integration.subscribed` (`data.reason`: the vendor's calls to us were `missing`, `disabled` or `incomplete` and are not any
     /// more) and `integration.subscription_failed` (`data.last_error`).
     /// What a CRM tells of its account, with the integration as the subject and in `data` `integration_id`,
@@ -9725,6 +9848,7 @@ pub struct Event {
     /// `talk.added`, `talk.updated`; `unsorted.added`, `unsorted.updated`, `unsorted.accepted`, `unsorted.declined`,
     /// `unsorted.deleted` (`uid`); `message.received` and `message.sent` of chats that are no channel's (`crm_message_id`,
     /// `text`, without `message`); and `crm.unknown` of all that there is no word for (`entity`, `action`, `item` as it came).
+    /// `message.echoed` is such a message that we wrote ourselves, or that is shown in a chat of a mirror.
     /// They are hints: nobody signed them, and a repeat of one that tells no moment is told from it for two hours only.
     /// `budget.exhausted` tells, once for each budget and day, of a call that did not fit (`data`: `scope`,
     /// `period`, `unit`, `most`, `used`, `reserved`, `asked`; the subject is the dialogue, agent or workspace), `agent.previewed` and `agent.replayed` of what PreviewReply and ReplayDialogues cost (`data.usage`).

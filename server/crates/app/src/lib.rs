@@ -33,6 +33,7 @@ mod oauth;
 pub mod previews;
 mod prompt;
 pub mod rehearsals;
+mod relays;
 pub mod replays;
 mod requests;
 pub mod sealing;

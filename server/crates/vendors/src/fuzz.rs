@@ -238,6 +238,7 @@ fn channel() -> Channel {
         integration: None,
         settings: json!({ "subject_id": 234, "kind": "WHATSAPP", "cascade_id": 77 }),
         delivery_policy: DeliveryPolicy::default(),
+        mirror: None,
         active: true,
         token_suffix: String::new(),
         created_at: Timestamp::UNIX_EPOCH,

@@ -71,6 +71,7 @@ fn channel(settings: Value) -> Channel {
         integration: None,
         settings,
         delivery_policy: DeliveryPolicy::default(),
+        mirror: None,
         active: true,
         token_suffix: String::new(),
         created_at: Timestamp::UNIX_EPOCH,
@@ -288,6 +289,7 @@ fn outbound() -> OutboundMessage {
         text: "Guten Tag, “Ä”".into(),
         parts: Vec::new(),
         template: None,
+        answers: serde_json::Map::new(),
         now: datetime!(2026-11-21 12:00:00 UTC),
     }
 }

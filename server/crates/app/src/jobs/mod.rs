@@ -5,6 +5,7 @@ pub(crate) mod deliver;
 pub(crate) mod dispatch_event;
 mod history;
 pub(crate) mod keep_subscriptions;
+pub(crate) mod mirror_dialogue;
 pub(crate) mod renew_grants;
 pub(crate) mod rewrap_secrets;
 pub(crate) mod run_turn;

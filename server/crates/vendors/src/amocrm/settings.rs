@@ -21,6 +21,9 @@ pub(super) struct Settings {
     /// In the place of `https://{subdomain}.{base_domain}`: a proxy, or the simulator.
     #[serde(default)]
     pub(super) base_url: Option<String>,
+    /// In the place of the Chats API's own address: a proxy, or the simulator.
+    #[serde(default)]
+    pub(super) chats_url: Option<String>,
     /// The channel that messages of the account's chats belong to. `None`: they are events only.
     #[serde(default)]
     chat_channel_id: Option<String>,
@@ -43,6 +46,15 @@ impl BaseDomain {
             Self::AmoCrmRu => "amocrm.ru",
             Self::AmoCrmCom => "amocrm.com",
             Self::KommoCom => "kommo.com",
+        }
+    }
+
+    /// Where the Chats API is.
+    const fn chats_url(self) -> &'static str {
+        match self {
+            Self::AmoCrmRu => "https://amojo.amocrm.ru",
+            Self::AmoCrmCom => "https://amojo.amocrm.com",
+            Self::KommoCom => "https://amojo.kommo.com",
         }
     }
 
@@ -77,18 +89,18 @@ impl Settings {
                 "client_id" if text.is_none_or(|text| text.is_empty() || text.len() > 100) => {
                     add(name, "must be the integration's id, 1 to 100 characters");
                 }
-                "redirect_url" | "base_url" if !text.is_some_and(is_url) => {
+                "redirect_url" | "base_url" | "chats_url" if !text.is_some_and(is_url) => {
                     add(name, "must be an absolute http or https URL");
                 }
                 "chat_channel_id" if text.is_none_or(|text| text.parse::<ChannelId>().is_err()) => {
                     add(name, "must be a channel's id");
                 }
-                "base_domain" | "subdomain" | "client_id" | "redirect_url" | "base_url"
+                "base_domain" | "subdomain" | "client_id" | "redirect_url" | "base_url" | "chats_url"
                 | "chat_channel_id" => {}
                 _ => add(
                     name,
                     "is not a setting of this vendor; it knows base_domain, subdomain, client_id, redirect_url, \
-                     base_url and chat_channel_id",
+                     base_url, chats_url and chat_channel_id",
                 ),
             }
         }
@@ -112,6 +124,13 @@ impl Settings {
         match &self.base_url {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => format!("https://{}", self.host()),
+        }
+    }
+
+    pub(super) fn chats_url(&self) -> String {
+        match &self.chats_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => self.base_domain.chats_url().to_owned(),
         }
     }
 
