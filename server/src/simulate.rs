@@ -20,18 +20,26 @@ pub struct Options {
     /// The address; port 0 is any free one.
     #[arg(long, default_value = "127.0.0.1:4010")]
     listen: SocketAddr,
-    /// The address of edna.
-    #[arg(long, default_value = "127.0.0.1:4011")]
-    edna: SocketAddr,
-    /// The address of amoCRM: OAuth, REST and the Chats API.
-    #[arg(long, default_value = "127.0.0.1:4012")]
-    amocrm: SocketAddr,
+    /// The address of edna. Default: the next port.
+    #[arg(long)]
+    edna: Option<SocketAddr>,
+    /// The address of amoCRM: OAuth, REST and the Chats API. Default: the port after that.
+    #[arg(long)]
+    amocrm: Option<SocketAddr>,
     /// Where amoCRM sends people back who consented: the server's `/oauth/callback`.
     #[arg(long, default_value = "http://127.0.0.1:8000/oauth/callback")]
     redirect_url: String,
     /// Keeps no calls and only counts them, for measurements.
     #[arg(long, hide = true)]
     quiet: bool,
+}
+
+impl Options {
+    /// The address so many ports further; any free one where the first is.
+    fn next(&self, further: u16) -> SocketAddr {
+        let port = if self.listen.port() == 0 { 0 } else { self.listen.port().wrapping_add(further) };
+        SocketAddr::new(self.listen.ip(), port)
+    }
 }
 
 /// Runs until Ctrl-C.
@@ -51,10 +59,12 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         println!("export {name}_BASE_URL={} {name}_API_KEY={KEY}", vendor.base_url());
     }
     println!("export SWITCHBOARD_ALLOW_PRIVATE_TARGETS=127.0.0.0/8");
-    let edna = Edna::start(options.edna, KEY).await.with_context(|| format!("listening on {}", options.edna))?;
-    let amocrm = AmoCrm::start(options.amocrm, CLIENT_SECRET, &options.redirect_url)
+    let at = options.edna.unwrap_or_else(|| options.next(1));
+    let edna = Edna::start(at, KEY).await.with_context(|| format!("listening on {at}"))?;
+    let at = options.amocrm.unwrap_or_else(|| options.next(2));
+    let amocrm = AmoCrm::start(at, CLIENT_SECRET, &options.redirect_url)
         .await
-        .with_context(|| format!("listening on {}", options.amocrm))?;
+        .with_context(|| format!("listening on {at}"))?;
     println!("# edna is at {}, with the key {KEY}.", edna.base_url());
     println!(
         "#   POST {}/control/customer {{\"from\": \"79990000002\", \"text\": \"Hi\"}} has a customer write.",

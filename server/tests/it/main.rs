@@ -3,9 +3,11 @@
 
 mod agents;
 mod bad_input;
+mod bridge;
 mod budgets;
 mod canaries;
 mod channels;
+mod chats;
 mod contacts;
 mod control;
 mod crm;

@@ -355,8 +355,7 @@ enum Chatted {
 
 /// A message of the CRM's chats, as one of a channel's.
 fn chat_message(integration: &Integration, message: ChatMessage) -> InboundMessage {
-    let ChatMessage { id, text, parts, chat, talk, lead, contact, author, origin, sent_at, writer } =
-        message;
+    let ChatMessage { id, text, parts, chat, talk, lead, contact, author, origin, sent_at, writer } = message;
     let lead = lead.map(|lead| lead.to_string());
     let mut metadata = serde_json::Map::new();
     for (name, value) in [

@@ -70,8 +70,9 @@ impl App {
                 ),
             };
             // Some put their signature into the body, in a token.
-            let signed = ["webhook-signature", "x-signature"].iter().any(|name| raw.headers.contains_key(*name))
-                || raw.body.windows(5).any(|bytes| bytes == b"token");
+            let signed =
+                ["webhook-signature", "x-signature"].iter().any(|name| raw.headers.contains_key(*name))
+                    || raw.body.windows(5).any(|bytes| bytes == b"token");
             let unknown = if signed { VerifyError::Mismatch } else { VerifyError::Missing };
             let Some(workspace) = store::channels::resolve(self.store().pool(), channel).await? else {
                 return Err(refused(unknown).into());
@@ -340,7 +341,8 @@ impl App {
 }
 
 fn unknown_secret() -> Refusal {
-    let detail = "the secret in the path is not this channel's; have the vendor call the channel's present address";
+    let detail =
+        "the secret in the path is not this channel's; have the vendor call the channel's present address";
     Refusal::new(Reason::TokenUnknown, detail)
 }
 

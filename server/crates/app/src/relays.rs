@@ -139,7 +139,8 @@ impl App {
         let channel = route.sealed.channel.id;
         let InboundHappening { kind, chat, mut data } = happening;
         // What was over before it came here is not told of.
-        if data.get("until").and_then(Value::as_i64).is_some_and(|until| until < self.now().unix_timestamp()) {
+        if data.get("until").and_then(Value::as_i64).is_some_and(|until| until < self.now().unix_timestamp())
+        {
             return self.keep_ignored(workspace, route, verified, door, "came too late".to_owned()).await;
         }
         let mut tx = self.store().workspace(workspace).await?;

@@ -26,16 +26,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-pub use self::{
-    chats::{AMOJO_ID, CHATS_BOT, CHATS_CHANNEL, CHATS_SECRET, ChatMessage},
-    salesbot::SALESBOT,
-    webhooks::Webhook,
-};
 use self::{
     account::Account,
     chats::Chats,
     limit::{Limit, Verdict},
     webhooks::Webhooks,
+};
+pub use self::{
+    chats::{AMOJO_ID, CHATS_BOT, CHATS_CHANNEL, CHATS_SECRET, ChatMessage},
+    salesbot::SALESBOT,
+    webhooks::Webhook,
 };
 use crate::{
     Clock,

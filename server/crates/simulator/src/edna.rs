@@ -376,7 +376,8 @@ impl State {
                 ("inMessageCallbackUrl", Edna::incoming(subject, id, &text("from"), &content))
             }
             (&Method::POST, "status") => {
-                let sent = self.taken.borrow().iter().find(|sent| sent.message_id == text("message_id")).cloned();
+                let sent =
+                    self.taken.borrow().iter().find(|sent| sent.message_id == text("message_id")).cloned();
                 let Some(sent) = sent else { return bad("no such message") };
                 ("statusCallbackUrl", status_of(&sent, &text("status"), given["error"].as_str()))
             }
@@ -386,7 +387,9 @@ impl State {
                 );
             }
         };
-        let Some(url) = self.hook(subject, which) else { return bad("no address is registered: connect the channel") };
+        let Some(url) = self.hook(subject, which) else {
+            return bad("no address is registered: connect the channel");
+        };
         match outside::call(&Method::POST, &url, "", &body.to_string()).await {
             Ok(status) => answer(StatusCode::OK, &json!({ "status": status })),
             Err(error) => refuse(StatusCode::BAD_GATEWAY, &error.to_string()),

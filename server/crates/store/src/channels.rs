@@ -238,11 +238,13 @@ pub async fn delete(
     now: Timestamp,
 ) -> Result<bool, Error> {
     // What was mirrored in its chats is mirrored nowhere now.
-    sqlx::query("update channels set mirror_channel_id = null where workspace_id = $1 and mirror_channel_id = $2")
-        .bind(workspace.0)
-        .bind(id.0)
-        .execute(&mut *conn)
-        .await?;
+    sqlx::query(
+        "update channels set mirror_channel_id = null where workspace_id = $1 and mirror_channel_id = $2",
+    )
+    .bind(workspace.0)
+    .bind(id.0)
+    .execute(&mut *conn)
+    .await?;
     let changed = sqlx::query(
         "update channels set deleted_at = $3 where workspace_id = $1 and id = $2 and deleted_at is null",
     )

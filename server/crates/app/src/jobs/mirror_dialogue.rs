@@ -221,7 +221,8 @@ impl Mirroring<'_> {
             let workspace = self.claim.workspace;
             let after = self.chat.through_seq;
             let mut tx = self.app().store().workspace(workspace).await?;
-            let messages = store::dialogues::list_messages(&mut tx, workspace, dialogue.id, after, MOST).await?;
+            let messages =
+                store::dialogues::list_messages(&mut tx, workspace, dialogue.id, after, MOST).await?;
             let shown = store::mirrors::shown(&mut tx, workspace, self.mirror, &messages).await?;
             store::commit(tx).await?;
             if messages.is_empty() {
@@ -307,7 +308,13 @@ impl Mirroring<'_> {
             fail_point::reached("mirror_status", "before");
             let told = self
                 .vendor
-                .tell(&self.account, &status.vendor_message_id, status.status, &status.error, self.app().now())
+                .tell(
+                    &self.account,
+                    &status.vendor_message_id,
+                    status.status,
+                    &status.error,
+                    self.app().now(),
+                )
                 .await;
             fail_point::reached("mirror_status", "after");
             match told {

@@ -108,7 +108,8 @@ fn unsigned(request: &Request<Bytes>, now: i64) -> Option<&'static str> {
     }
     let kind = header(header::CONTENT_TYPE.as_str());
     let lines = [request.method().as_str(), &md5, kind, header("date"), request.uri().path()];
-    (header("x-signature") != hmac(CHATS_SECRET, lines.join("\n").as_bytes())).then_some("the signature is wrong")
+    (header("x-signature") != hmac(CHATS_SECRET, lines.join("\n").as_bytes()))
+        .then_some("the signature is wrong")
 }
 
 impl State {
@@ -151,7 +152,10 @@ impl State {
                 let (Some(conversation), Some(_), Some(_)) =
                     (body["conversation_id"].as_str(), user["id"].as_str(), user["name"].as_str())
                 else {
-                    return refuse(StatusCode::BAD_REQUEST, "conversation_id, user.id and user.name are required");
+                    return refuse(
+                        StatusCode::BAD_REQUEST,
+                        "conversation_id, user.id and user.name are required",
+                    );
                 };
                 let id = chats.open(conversation);
                 answer(StatusCode::OK, &json!({ "id": id, "user": { "id": "u", "client_id": user["id"] } }))
@@ -165,7 +169,11 @@ impl State {
                     let found = said.iter_mut().find(|message| message.id == *id);
                     found.map(|message| message.statuses.push((code, error.clone()))).is_some()
                 });
-                if told { answer(StatusCode::OK, &json!({})) } else { refuse(StatusCode::NOT_FOUND, "no message") }
+                if told {
+                    answer(StatusCode::OK, &json!({}))
+                } else {
+                    refuse(StatusCode::NOT_FOUND, "no message")
+                }
             }
             _ => refuse(StatusCode::NOT_FOUND, "no such route"),
         }
@@ -186,7 +194,10 @@ impl State {
             (payload["sender"]["id"].is_string() && payload["sender"]["name"].is_string(), "sender"),
             (payload["sender"]["ref_id"].is_null() || payload["receiver"]["id"].is_string(), "receiver"),
             (message["type"].is_string(), "message.type"),
-            (message["type"] != "text" || message["text"].as_str().is_some_and(|text| !text.is_empty()), "message.text"),
+            (
+                message["type"] != "text" || message["text"].as_str().is_some_and(|text| !text.is_empty()),
+                "message.text",
+            ),
             (!media || message["media"].is_string() && message["file_name"].is_string(), "message.media"),
             (!message["text"].as_str().unwrap_or_default().contains("[unwanted]"), "message.text"),
         ] {
@@ -271,7 +282,12 @@ impl AmoCrm {
     }
 
     /// A manager writes first, to this number: the channel knows no such chat.
-    pub async fn manager_begins(&self, phone: &str, source: &str, text: &str) -> io::Result<(ChatMessage, u16)> {
+    pub async fn manager_begins(
+        &self,
+        phone: &str,
+        source: &str,
+        text: &str,
+    ) -> io::Result<(ChatMessage, u16)> {
         let mut written = self.state.written("", json!({ "type": "text", "text": text }));
         written.source = source.to_owned();
         let status = self.state.call_chats(&self.state.hook_of(&written, Some(phone)).to_string()).await?;
@@ -354,7 +370,8 @@ impl State {
                 answer(StatusCode::OK, &json!({}))
             }
             (&Method::POST, "manager") if !text("text").is_empty() => {
-                let mut written = self.written(&text("conversation_id"), json!({ "type": "text", "text": text("text") }));
+                let mut written =
+                    self.written(&text("conversation_id"), json!({ "type": "text", "text": text("text") }));
                 written.source = text("source");
                 let phone = text("phone");
                 let told = self.hook_of(&written, Some(phone.as_str()).filter(|phone| !phone.is_empty()));

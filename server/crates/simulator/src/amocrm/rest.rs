@@ -101,7 +101,9 @@ impl State {
             ("GET", ["leads" | "contacts", "custom_fields" | "tags"] | ["leads", "pipelines"]) => {
                 page(&account, path)
             }
-            ("GET", ["leads" | "contacts" | "tasks" | "talks"] | ["contacts", "chats"]) => page(&account, path),
+            ("GET", ["leads" | "contacts" | "tasks" | "talks"] | ["contacts", "chats"]) => {
+                page(&account, path)
+            }
             ("GET", [kind @ ("leads" | "contacts"), id, "notes"]) => {
                 let of = format!("{kind}/notes");
                 let notes = account.all(&of).into_iter();
@@ -129,17 +131,23 @@ impl State {
                     None => problem(StatusCode::NOT_FOUND, "Entity not found"),
                 }
             }
-            ("POST", ["talks", id, "send_message"]) => match number(id).and_then(|id| account.get("talks", id)) {
-                None => problem(StatusCode::NOT_FOUND, "Talk not found"),
-                Some(talk) if talk["is_in_work"] != true => {
-                    problem(StatusCode::UNPROCESSABLE_ENTITY, "Talk is closed")
+            ("POST", ["talks", id, "send_message"]) => {
+                match number(id).and_then(|id| account.get("talks", id)) {
+                    None => problem(StatusCode::NOT_FOUND, "Talk not found"),
+                    Some(talk) if talk["is_in_work"] != true => {
+                        problem(StatusCode::UNPROCESSABLE_ENTITY, "Talk is closed")
+                    }
+                    Some(_) => {
+                        let said: Value = serde_json::from_slice(request.body()).unwrap_or_default();
+                        let id = account
+                            .put("talks/messages", json!({ "talk_id": number(id), "text": said["text"] }));
+                        answer(
+                            StatusCode::ACCEPTED,
+                            &json!({ "id": format!("{id:08x}-5555-4222-8333-444444444444") }),
+                        )
+                    }
                 }
-                Some(_) => {
-                    let said: Value = serde_json::from_slice(request.body()).unwrap_or_default();
-                    let id = account.put("talks/messages", json!({ "talk_id": number(id), "text": said["text"] }));
-                    answer(StatusCode::ACCEPTED, &json!({ "id": format!("{id:08x}-5555-4222-8333-444444444444") }))
-                }
-            },
+            }
             ("POST", ["salesbot", _, "continue", place]) => {
                 match number(place).and_then(|place| account.remove("salesbot/waiting", place)) {
                     None => problem(StatusCode::NOT_FOUND, "Nothing waits here"),
@@ -271,7 +279,10 @@ fn list(request: &Request<Bytes>, all: &[Value], kind: &str, base: &str) -> Resp
         return problem(StatusCode::BAD_REQUEST, "limit must be 1 to 250");
     }
     let given = |name: &str| parameters.iter().find(|(known, _)| known == name).map(|(_, value)| &**value);
-    let mut all: Vec<_> = match given("filter[entity_id][]").or(given("filter[entity_id]")).and_then(|id| id.parse::<u64>().ok()) {
+    let mut all: Vec<_> = match given("filter[entity_id][]")
+        .or(given("filter[entity_id]"))
+        .and_then(|id| id.parse::<u64>().ok())
+    {
         Some(id) => all.iter().filter(|thing| thing["entity_id"].as_u64() == Some(id)).collect(),
         None => all.iter().collect(),
     };

@@ -95,7 +95,10 @@ impl ChannelSettings {
                 ("bot_name", "must have 1 to 100 characters"),
                 ("title", "must have 1 to 100 characters"),
                 ("source_external_id", "must have 1 to 40 printable ASCII characters"),
-                ("scope_id", "must be the channel's id and the account's, with _ between; ConnectChannel sets it"),
+                (
+                    "scope_id",
+                    "must be the channel's id and the account's, with _ between; ConnectChannel sets it",
+                ),
             ],
         )?;
         let mut bad = Vec::new();
@@ -130,9 +133,7 @@ fn step(name: &'static str, outcome: CheckOutcome, detail: String, remedy: &str)
 #[async_trait]
 impl ChannelKind for AmoCrm {
     fn settings_schema(&self) -> Value {
-        let text = |title: &str, description: &str| {
-            json!({ "type": "string", "title": title, "description": description })
-        };
+        let text = |title: &str, description: &str| json!({ "type": "string", "title": title, "description": description });
         json!({
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "type": "object",
@@ -176,7 +177,8 @@ impl ChannelKind for AmoCrm {
         const ADDRESS: &str = "address";
         let Ok(settings) = ChannelSettings::read(&account.settings) else {
             let detail = "The channel's settings are not what they must be.".to_owned();
-            return vec![step(CHANNEL, CheckOutcome::Failed, detail, "Correct the channel's settings.")].into();
+            return vec![step(CHANNEL, CheckOutcome::Failed, detail, "Correct the channel's settings.")]
+                .into();
         };
         if settings.chats_channel_id.is_none() {
             // The account tells its messages to the integration, whichever channel they belong to.
@@ -190,7 +192,9 @@ impl ChannelKind for AmoCrm {
         }
         let failure = |name, error: &VendorError| {
             let remedy = match error.kind {
-                FailureKind::Unauthorized => "Have a person authorize the integration, or correct its credentials.",
+                FailureKind::Unauthorized => {
+                    "Have a person authorize the integration, or correct its credentials."
+                }
                 FailureKind::Forbidden => {
                     "Set the integration's credential chats_secret to the channel's secret, and check this server's clock."
                 }
@@ -203,8 +207,12 @@ impl ChannelKind for AmoCrm {
             Ok(id) => id,
             Err(error) => return vec![failure(ACCOUNT, &error)].into(),
         };
-        let mut steps =
-            vec![step(ACCOUNT, CheckOutcome::Passed, format!("The Chats API knows the account as {amojo_id}."), "")];
+        let mut steps = vec![step(
+            ACCOUNT,
+            CheckOutcome::Passed,
+            format!("The Chats API knows the account as {amojo_id}."),
+            "",
+        )];
         let connected = match Chats::new(&self.http, account, "connect", now) {
             Ok(chats) => chats.connect(&amojo_id).await,
             Err(error) => Err(error),
@@ -241,7 +249,12 @@ impl ChannelKind for AmoCrm {
         };
         Some(match done {
             Ok(()) => Connected {
-                steps: vec![step(CHANNEL, CheckOutcome::Passed, "The account has the channel no more.".to_owned(), "")],
+                steps: vec![step(
+                    CHANNEL,
+                    CheckOutcome::Passed,
+                    "The account has the channel no more.".to_owned(),
+                    "",
+                )],
                 settings: Some(with_scope(&account.settings, None)),
             },
             Err(error) => {
@@ -298,7 +311,11 @@ impl MessageSender for AmoCrm {
 
 impl AmoCrm {
     /// Writes into a chat of our own channel, of which the vendor may hear only now.
-    async fn write_into_chat(&self, account: &VendorAccount, message: &OutboundMessage) -> Result<Receipt, VendorError> {
+    async fn write_into_chat(
+        &self,
+        account: &VendorAccount,
+        message: &OutboundMessage,
+    ) -> Result<Receipt, VendorError> {
         if message.chat.is_empty() || message.chat.starts_with(super::notes::LEAD) {
             let detail = "the chat is none of the Chats API's; answers to the account's other chats go by TALK or NOTE";
             return Err(failed("send", FailureKind::Other, detail, Retry::Never));
@@ -349,7 +366,9 @@ mod tests {
             "answers": "CHAT", "chats_channel_id": "11111111-2222-4333-8444-555555555555", "bot_id": "b-1",
             "source_external_id": "tema_edna 1",
         });
-        for good in [Value::Null, json!({}), json!({ "answers": "NOTE" }), json!({ "answers": "TALK" }), chat.clone()] {
+        for good in
+            [Value::Null, json!({}), json!({ "answers": "NOTE" }), json!({ "answers": "TALK" }), chat.clone()]
+        {
             assert!(ChannelSettings::read(&good).is_ok(), "{good}");
         }
         let bad = |settings: Value| -> Vec<String> {

@@ -110,7 +110,9 @@ impl<'a> Chats<'a> {
     /// The channel in the account.
     fn scope(&self) -> Result<&str, VendorError> {
         let scope = self.settings.scope_id.as_deref();
-        scope.ok_or_else(|| wrong(self.operation, "the channel is not connected to the account; ConnectChannel"))
+        scope.ok_or_else(|| {
+            wrong(self.operation, "the channel is not connected to the account; ConnectChannel")
+        })
     }
 
     async fn call(&self, method: Method, path: &str, body: &Value) -> Result<Bytes, VendorError> {
@@ -119,7 +121,8 @@ impl<'a> Chats<'a> {
         let body = Bytes::from(body.to_string());
         let headers = sign::headers(self.secret, &method, &path, &body, self.now);
         let url = format!("{}{path}", self.base);
-        let call = Call { vendor: ID, operation: self.operation, method, url: &url, headers, body, now: self.now };
+        let call =
+            Call { vendor: ID, operation: self.operation, method, url: &url, headers, body, now: self.now };
         let mut opened = self.http.open(&call, PATIENCE).await?;
         if opened.status.is_success() {
             return opened.whole().await;
@@ -177,12 +180,17 @@ impl<'a> Chats<'a> {
     }
 
     /// Records a message and gives the vendor's id of its first piece. Each piece has an id by which a repeat is known.
-    pub(super) async fn record(&self, chat: &MirroredChat, message: &MirroredMessage) -> Result<String, VendorError> {
+    pub(super) async fn record(
+        &self,
+        chat: &MirroredChat,
+        message: &MirroredMessage,
+    ) -> Result<String, VendorError> {
         let scope = self.scope()?;
         let incoming = message.role == Role::User;
         let mut first = None;
         for (piece, content) in pieces(message).into_iter().enumerate() {
-            let msgid = if piece == 0 { message.id.to_string() } else { format!("{}-{}", message.id, piece + 1) };
+            let msgid =
+                if piece == 0 { message.id.to_string() } else { format!("{}-{}", message.id, piece + 1) };
             let mut payload = json!({
                 "timestamp": message.at.unix_timestamp(),
                 "msec_timestamp": i64::try_from(message.at.unix_timestamp_nanos() / 1_000_000).unwrap_or_default(),
@@ -243,7 +251,9 @@ impl<'a> Chats<'a> {
             body["error_code"] = json!(OTHER);
             body["error"] = json!(if text.is_empty() { "not delivered".to_owned() } else { text });
         }
-        self.call(Method::POST, &format!("{}/{message}/delivery_status", self.scope()?), &body).await.map(drop)
+        self.call(Method::POST, &format!("{}/{message}/delivery_status", self.scope()?), &body)
+            .await
+            .map(drop)
     }
 }
 
@@ -251,7 +261,8 @@ impl<'a> Chats<'a> {
 fn said(body: &[u8]) -> Option<String> {
     const MAX_CHARS: usize = 300;
     let body: Value = serde_json::from_slice(body).ok()?;
-    let text = ["error_description", "detail", "title", "error_type"].iter().find_map(|name| body[name].as_str())?;
+    let text =
+        ["error_description", "detail", "title", "error_type"].iter().find_map(|name| body[name].as_str())?;
     Some(text.chars().filter(|c| !c.is_control()).take(MAX_CHARS).collect())
 }
 

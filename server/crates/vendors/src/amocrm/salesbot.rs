@@ -77,13 +77,16 @@ fn claims(token: &str, secret: &str) -> Option<Claims> {
 
 /// The claims without a look at the signature, which was checked before.
 fn claims_of_verified(token: &str) -> Claims {
-    let payload = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part.trim_end_matches('=')).ok());
+    let payload =
+        token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part.trim_end_matches('=')).ok());
     payload.and_then(|payload| serde_json::from_slice(&payload).ok()).unwrap_or_default()
 }
 
 /// Whether an address is a bot's `continue` in this account: our token is sent there.
 fn is_ours(settings: &Settings, return_url: &str) -> bool {
-    let (Ok(base), Ok(url)) = (Url::parse(&settings.base_url()), Url::parse(return_url)) else { return false };
+    let (Ok(base), Ok(url)) = (Url::parse(&settings.base_url()), Url::parse(return_url)) else {
+        return false;
+    };
     base.origin() == url.origin() && continuation(&url).is_some()
 }
 
@@ -92,7 +95,9 @@ fn continuation(url: &Url) -> Option<(String, String)> {
     let parts: Vec<_> = url.path_segments()?.collect();
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match parts[..] {
-        ["api", "v4", "salesbot" | "marketingbot", bot, "continue", place] if number(bot) && number(place) => {
+        ["api", "v4", "salesbot" | "marketingbot", bot, "continue", place]
+            if number(bot) && number(place) =>
+        {
             Some((bot.to_owned(), place.to_owned()))
         }
         _ => None,
@@ -146,7 +151,8 @@ pub(super) fn read(body: &[u8], channel: &Channel) -> Result<InboundEvent, Norma
     let data = &told["data"];
     let claims = claims_of_verified(told["token"].as_str().unwrap_or_default());
     let number = |text: Option<String>| text.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    let of_kind = |kind: &str| filled(&claims.entity_type).filter(|it| it == kind).and(filled(&claims.entity_id));
+    let of_kind =
+        |kind: &str| filled(&claims.entity_type).filter(|it| it == kind).and(filled(&claims.entity_id));
     let lead = number(filled(&data["lead"])).or_else(|| number(of_kind("2")));
     let contact = number(filled(&data["contact"])).or_else(|| number(of_kind("1")));
     let Some(text) = filled(&data["message"]) else { return Err(fields_of(&["data.message"])) };
@@ -165,7 +171,11 @@ pub(super) fn read(body: &[u8], channel: &Channel) -> Result<InboundEvent, Norma
         text,
         sender: Sender::Customer,
         contact: contact.clone().map(|external_id| NewContact {
-            identities: vec![Identity { vendor: ID.to_owned(), integration: channel.integration, external_id }],
+            identities: vec![Identity {
+                vendor: ID.to_owned(),
+                integration: channel.integration,
+                external_id,
+            }],
             ..NewContact::default()
         }),
         references: CrmReferences {
@@ -280,7 +290,10 @@ mod tests {
         let (_, rest) = HS256.split_once('.').unwrap();
         for alg in ["none", "HS512", "RS256"] {
             let header = URL_SAFE_NO_PAD.encode(json!({ "alg": alg }).to_string());
-            assert!(verify(call(&format!("{header}.{rest}"), RETURN).as_bytes(), &acme, now).is_err(), "{alg}");
+            assert!(
+                verify(call(&format!("{header}.{rest}"), RETURN).as_bytes(), &acme, now).is_err(),
+                "{alg}"
+            );
         }
         for token in ["", ".", "..", "a.b.c"] {
             assert!(verify(call(token, RETURN).as_bytes(), &acme, now).is_err());

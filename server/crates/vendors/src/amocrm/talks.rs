@@ -66,10 +66,7 @@ impl AmoCrm {
         let path = format!("talks/{}/send_message", talk.talk_id);
         let said = rest.send::<Said>(Method::POST, &path, &json!({ "text": text(message) })).await;
         let said = said.map_err(VendorError::from)?.unwrap_or_default();
-        Ok(Receipt {
-            vendor_message_id: Some(said.id).filter(|id| !id.is_empty()),
-            ..Receipt::default()
-        })
+        Ok(Receipt { vendor_message_id: Some(said.id).filter(|id| !id.is_empty()), ..Receipt::default() })
     }
 }
 

@@ -99,7 +99,9 @@ mod tests {
             ("4dff1acf2838e9793d38b6efebb91df905b32a5d", "011f48a3ad4a38f17ceec2e159ff41fda2669a9c");
         assert!(is_signed(SECRET, signature, body.as_bytes()));
         let ended = format!("{body}\n");
-        assert!(is_signed(SECRET, with_end, ended.as_bytes()) && is_signed(SECRET, signature, ended.as_bytes()));
+        assert!(
+            is_signed(SECRET, with_end, ended.as_bytes()) && is_signed(SECRET, signature, ended.as_bytes())
+        );
         assert!(!is_signed(SECRET, signature, body.replace("ok", "no").as_bytes()));
         for wrong in ["", "4DFF", &signature.to_uppercase(), &signature[1..], with_end] {
             assert!(!is_signed(SECRET, wrong, body.as_bytes()), "{wrong}");
