@@ -297,7 +297,7 @@ pub async fn new_statuses(
          where y.workspace_id = $1 and y.dialogue_id = $3 and y.id > uuid_of_moment($4 - interval '7 days')
              and m.state in ('SHOWN', 'THEIRS') and m.vendor_message_id <> '' and m.told <> 'READ'
          group by m.message_id, m.vendor_message_id, m.told
-         order by min(y.id)",
+         order by min(y.created_at)",
     )
     .bind(workspace.0)
     .bind(mirror.0)

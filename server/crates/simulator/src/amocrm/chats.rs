@@ -62,7 +62,7 @@ pub(super) struct Chats {
     /// The address that the channel was registered with, in which `:scope_id` stands for the scope.
     hook: String,
     /// By what the channel calls them: the vendor's id.
-    chats: BTreeMap<String, String>,
+    known: BTreeMap<String, String>,
     made: u64,
     /// How often a message came that was there already.
     pub(super) repeats: usize,
@@ -75,11 +75,11 @@ impl Chats {
     }
 
     fn open(&mut self, conversation: &str) -> String {
-        if let Some(known) = self.chats.get(conversation) {
+        if let Some(known) = self.known.get(conversation) {
             return known.clone();
         }
         let id = self.id();
-        self.chats.insert(conversation.to_owned(), id.clone());
+        self.known.insert(conversation.to_owned(), id.clone());
         id
     }
 }
@@ -210,7 +210,7 @@ impl State {
         }
         let chat = match payload["conversation_ref_id"].as_str() {
             Some(id) => {
-                chats.chats.insert(conversation.clone(), id.to_owned());
+                chats.known.insert(conversation.clone(), id.to_owned());
                 id.to_owned()
             }
             None => chats.open(&conversation),
@@ -255,7 +255,7 @@ impl AmoCrm {
 
     /// What the vendor calls a chat that the channel calls so.
     pub fn chat_id(&self, conversation_id: &str) -> Option<String> {
-        lock(&self.state.chats).chats.get(conversation_id).cloned()
+        lock(&self.state.chats).known.get(conversation_id).cloned()
     }
 
     /// How often a message came that was there already.

@@ -98,12 +98,13 @@ impl State {
                 problem(StatusCode::FORBIDDEN, "Not enough rights")
             }
             ("GET", ["users"]) => page(&account, "users"),
-            ("GET", ["leads" | "contacts", "custom_fields" | "tags"] | ["leads", "pipelines"]) => {
-                page(&account, path)
-            }
-            ("GET", ["leads" | "contacts" | "tasks" | "talks"] | ["contacts", "chats"]) => {
-                page(&account, path)
-            }
+            (
+                "GET",
+                ["leads" | "contacts", "custom_fields" | "tags"]
+                | ["leads", "pipelines"]
+                | ["leads" | "contacts" | "tasks" | "talks"]
+                | ["contacts", "chats"],
+            ) => page(&account, path),
             ("GET", [kind @ ("leads" | "contacts"), id, "notes"]) => {
                 let of = format!("{kind}/notes");
                 let notes = account.all(&of).into_iter();
@@ -149,20 +150,18 @@ impl State {
                 }
             }
             ("POST", ["salesbot", _, "continue", place]) => {
-                match number(place).and_then(|place| account.remove("salesbot/waiting", place)) {
-                    None => problem(StatusCode::NOT_FOUND, "Nothing waits here"),
-                    Some(_) => {
-                        let given: Value = serde_json::from_slice(request.body()).unwrap_or_default();
-                        let handlers = given["execute_handlers"].as_array().map_or(0, Vec::len);
-                        if handlers == 0 || handlers > 10 {
-                            return problem(StatusCode::BAD_REQUEST, "1 to 10 handlers");
-                        }
-                        account.put("salesbot/said", json!({ "place": number(place), "said": given }));
-                        let mut accepted = none();
-                        *accepted.status_mut() = StatusCode::ACCEPTED;
-                        accepted
-                    }
+                if number(place).and_then(|place| account.remove("salesbot/waiting", place)).is_none() {
+                    return problem(StatusCode::NOT_FOUND, "Nothing waits here");
                 }
+                let given: Value = serde_json::from_slice(request.body()).unwrap_or_default();
+                let handlers = given["execute_handlers"].as_array().map_or(0, Vec::len);
+                if handlers == 0 || handlers > 10 {
+                    return problem(StatusCode::BAD_REQUEST, "1 to 10 handlers");
+                }
+                account.put("salesbot/said", json!({ "place": number(place), "said": given }));
+                let mut accepted = none();
+                *accepted.status_mut() = StatusCode::ACCEPTED;
+                accepted
             }
             (_, ["sources", ..]) => sources(&mut account, request, &parts[1..], base),
             (_, ["webhooks"]) => {
