@@ -142,6 +142,7 @@ async fn set_up(
     };
     let (agent, token) = server.app.create_agent(&caller, new, "").await?;
     let new = NewChannel {
+        mirror: None,
         delivery_policy: DeliveryPolicy::default(),
         display_name: "Demo channel".to_owned(),
         agent: Some(agent.id),

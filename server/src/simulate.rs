@@ -1,11 +1,19 @@
-//! `switchboard simulate`: the vendors of models on loopback, for trying agents without an account anywhere.
+//! `switchboard simulate`: the vendors of models, edna and amoCRM on loopback, for trying agents and channels without an account
+//! anywhere.
 
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
 use domain::{Clock as _, SystemClock};
-use simulator::{Clock, KEY, Simulator};
+use simulator::{
+    Clock, KEY, Simulator,
+    amocrm::{AmoCrm, CHATS_BOT, CHATS_CHANNEL, CHATS_SECRET, CLIENT_ID},
+    edna::Edna,
+};
 use switchboard_sdk::{Client, v1};
+
+/// The secret of the integration at the simulated amoCRM.
+const CLIENT_SECRET: &str = "simulated-client-secret";
 
 /// Where the simulator listens.
 #[derive(Debug, clap::Args)]
@@ -20,9 +28,26 @@ pub struct Options {
     /// The operator key that its clock is moved with.
     #[arg(long, env = "SWITCHBOARD_OPERATOR_KEY", hide_env_values = true)]
     operator_key: Option<String>,
+    /// The address of edna. Default: the next port.
+    #[arg(long)]
+    edna: Option<SocketAddr>,
+    /// The address of amoCRM: OAuth, REST and the Chats API. Default: the port after that.
+    #[arg(long)]
+    amocrm: Option<SocketAddr>,
+    /// Where amoCRM sends people back who consented: the server's `/oauth/callback`.
+    #[arg(long, default_value = "http://127.0.0.1:8000/oauth/callback")]
+    redirect_url: String,
     /// Keeps no calls and only counts them, for measurements.
     #[arg(long, hide = true)]
     quiet: bool,
+}
+
+impl Options {
+    /// The address so many ports further; any free one where the first is.
+    fn next(&self, further: u16) -> SocketAddr {
+        let port = if self.listen.port() == 0 { 0 } else { self.listen.port().wrapping_add(further) };
+        SocketAddr::new(self.listen.ip(), port)
+    }
 }
 
 /// Runs until Ctrl-C.
@@ -42,6 +67,28 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         println!("export {name}_BASE_URL={} {name}_API_KEY={KEY}", vendor.base_url());
     }
     println!("export SWITCHBOARD_ALLOW_PRIVATE_TARGETS=127.0.0.0/8");
+    let at = options.edna.unwrap_or_else(|| options.next(1));
+    let edna = Edna::start(at, KEY).await.with_context(|| format!("listening on {at}"))?;
+    let at = options.amocrm.unwrap_or_else(|| options.next(2));
+    let amocrm = AmoCrm::start(at, CLIENT_SECRET, &options.redirect_url)
+        .await
+        .with_context(|| format!("listening on {at}"))?;
+    println!("# edna is at {}, with the key {KEY}.", edna.base_url());
+    println!(
+        "#   POST {}/control/customer {{\"from\": \"79990000002\", \"text\": \"Hi\"}} has a customer write.",
+        edna.base_url().trim_end_matches("/api")
+    );
+    println!("# amoCRM is at {0}: base_url and chats_url of an integration, with", amocrm.base_url());
+    println!(
+        "#   subdomain=acme client_id={CLIENT_ID} redirect_url={} client_secret={CLIENT_SECRET} chats_secret={CHATS_SECRET}",
+        options.redirect_url
+    );
+    println!("#   and of a channel chats_channel_id={CHATS_CHANNEL} bot_id={CHATS_BOT}.");
+    println!(
+        "#   PUT {0}/control/chats/hook {{\"url\": \"http://127.0.0.1:8000/hooks/CHANNEL\"}}, then POST \
+         {0}/control/chats/manager {{\"conversation_id\": \"…\", \"text\": \"Hi\"}} has a manager write.",
+        amocrm.base_url()
+    );
     println!("# End with Ctrl-C.");
     let moved = follow(options, simulator.clock());
     tokio::select! {

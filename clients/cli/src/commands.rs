@@ -167,9 +167,20 @@ pub enum Channels {
         /// A setting of the vendor's channels, as `name=value`.
         #[arg(long = "setting", value_parser = integrations::pair)]
         settings: Vec<(String, String)>,
+        /// The id of the channel whose chats show this one's dialogues.
+        #[arg(long, default_value = "")]
+        mirror: String,
+        /// The source that those chats are of.
+        #[arg(long, default_value = "", requires = "mirror")]
+        mirror_source: String,
     },
     /// Has the channel's vendor call us about it, and says step by step how it went.
     Connect {
+        /// The channel's id.
+        id: String,
+    },
+    /// Has the channel's vendor forget it.
+    Disconnect {
         /// The channel's id.
         id: String,
     },
@@ -389,7 +400,7 @@ fn channel(channel: &v1::Channel, token: &str) -> Row {
 
 async fn channels(client: &Client, output: Output, command: Channels) -> anyhow::Result<()> {
     match command {
-        Channels::Create { name, agent, url, vendor, integration, settings } => {
+        Channels::Create { name, agent, url, vendor, integration, settings, mirror, mirror_source } => {
             let fields = settings.iter().map(|(name, text)| (name.clone(), integrations::value(text)));
             let new = v1::Channel {
                 display_name: name,
@@ -398,6 +409,8 @@ async fn channels(client: &Client, output: Output, command: Channels) -> anyhow:
                 vendor,
                 integration_id: integration,
                 settings: (!settings.is_empty()).then(|| Struct { fields: fields.collect() }),
+                mirror: (!mirror.is_empty())
+                    .then(|| v1::ChannelMirror { channel_id: mirror, source_external_id: mirror_source }),
                 ..v1::Channel::default()
             };
             let request = v1::CreateChannelRequest { channel: Some(new), request_id: String::new() };
@@ -419,6 +432,12 @@ async fn channels(client: &Client, output: Output, command: Channels) -> anyhow:
         Channels::Connect { id } => {
             let connected = client.channels().connect_channel(v1::ConnectChannelRequest { id }).await?;
             let rows: Vec<Row> = connected.into_inner().steps.iter().map(integrations::step).collect();
+            print(output, &integrations::STEP, &rows);
+        }
+        Channels::Disconnect { id } => {
+            let request = v1::DisconnectChannelRequest { id };
+            let disconnected = client.channels().disconnect_channel(request).await?;
+            let rows: Vec<Row> = disconnected.into_inner().steps.iter().map(integrations::step).collect();
             print(output, &integrations::STEP, &rows);
         }
         Channels::List => {

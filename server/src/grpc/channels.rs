@@ -2,7 +2,8 @@
 
 use app::channels::{ChannelPatch, Filter, NewChannel};
 use domain::{
-    Error, channel,
+    Error,
+    channel::{self, Mirror},
     policy::{DeliveryPolicy, QuietHours, Uncertain},
 };
 use secrecy::ExposeSecret;
@@ -22,6 +23,10 @@ fn to_wire(channel: channel::Channel) -> v1::Channel {
         integration_id: channel.integration.map(|id| id.to_string()).unwrap_or_default(),
         settings: Some(convert::to_struct(&channel.settings)),
         delivery_policy: Some(policy_to_wire(channel.delivery_policy)),
+        mirror: channel.mirror.map(|mirror| v1::ChannelMirror {
+            channel_id: mirror.channel.to_string(),
+            source_external_id: mirror.source,
+        }),
         active: Some(channel.active),
         token_suffix: channel.token_suffix,
         create_time: Some(convert::moment(channel.created_at)),
@@ -70,6 +75,14 @@ fn policy(wire: v1::DeliveryPolicy) -> Result<DeliveryPolicy, Error> {
     })
 }
 
+fn mirror(wire: Option<v1::ChannelMirror>) -> Result<Option<Mirror>, Error> {
+    wire.map(|wire| {
+        let channel = convert::id("channel.mirror.channel_id", &wire.channel_id)?;
+        Ok(Mirror { channel, source: wire.source_external_id })
+    })
+    .transpose()
+}
+
 fn new_channel(wire: Option<v1::Channel>) -> Result<NewChannel, Error> {
     let wire = convert::required("channel", wire)?;
     Ok(NewChannel {
@@ -80,6 +93,7 @@ fn new_channel(wire: Option<v1::Channel>) -> Result<NewChannel, Error> {
         integration: convert::optional_id("channel.integration_id", &wire.integration_id)?,
         settings: convert::from_struct("channel.settings", wire.settings)?,
         delivery_policy: policy(wire.delivery_policy.unwrap_or_default())?,
+        mirror: mirror(wire.mirror)?,
         active: wire.active.unwrap_or(true),
     })
 }
@@ -99,6 +113,9 @@ fn patch(wire: v1::Channel, paths: &[String]) -> Result<ChannelPatch, Error> {
     }
     if named("settings") {
         patch.settings = Some(convert::from_struct("channel.settings", wire.settings)?);
+    }
+    if named("mirror") {
+        patch.mirror = Some(mirror(wire.mirror)?);
     }
     patch.display_name = named("display_name").then_some(wire.display_name);
     patch.url = named("url").then_some(wire.url);
@@ -171,6 +188,7 @@ impl ChannelsService for Services {
                     "active",
                     "integration_id",
                     "settings",
+                    "mirror",
                 ],
             )?;
             Ok((id, patch(wire, &paths)?))
@@ -238,6 +256,19 @@ impl ChannelsService for Services {
         let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
         let (channel, steps) = self.app.connect_channel(&caller, id).await.map_err(to_status)?;
         Ok(Response::new(v1::ConnectChannelResponse {
+            channel: Some(to_wire(channel)),
+            steps: steps.into_iter().map(integrations::step).collect(),
+        }))
+    }
+
+    async fn disconnect_channel(
+        &self,
+        request: Request<v1::DisconnectChannelRequest>,
+    ) -> Result<Response<v1::DisconnectChannelResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = convert::id("id", &request.get_ref().id).map_err(|error| refuse(&error))?;
+        let (channel, steps) = self.app.disconnect_channel(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::DisconnectChannelResponse {
             channel: Some(to_wire(channel)),
             steps: steps.into_iter().map(integrations::step).collect(),
         }))

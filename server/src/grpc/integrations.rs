@@ -126,6 +126,7 @@ fn vendor(vendor: &Vendor) -> v1::Vendor {
         ("hooks", vendor.hooks.is_some()),
         ("channel", vendor.channel.is_some()),
         ("sources", vendor.sources.is_some()),
+        ("mirror", vendor.mirror.is_some()),
     ];
     let connector = vendor.connector.as_ref();
     let fields = connector.map_or(&[][..], |connector| connector.credentials());

@@ -163,6 +163,7 @@ pub(super) async fn create(State(shim): State<Shim>, request: Request) -> Result
     members.finish()?;
     let delivery_policy = DeliveryPolicy::default();
     let new = NewChannel {
+        mirror: None,
         display_name: name,
         agent,
         vendor: String::new(),

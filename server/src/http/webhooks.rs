@@ -129,7 +129,7 @@ pub(super) async fn hook(
     request: Request,
 ) -> Result<Response, Problem> {
     let channel = path_id(channel)?;
-    let raw = body::read(request, &shim.settings).await?;
+    let raw = body::read_any(request, &shim.settings).await?;
     let taken = shim.app.receive_hook(channel, raw).await?;
     Ok(processed(taken.outcome, None))
 }
@@ -158,7 +158,7 @@ pub(super) async fn secret_hook(
     request: Request,
 ) -> Result<Response, Problem> {
     let (channel, secret) = secret_path(path)?;
-    let raw = body::read(request, &shim.settings).await?;
+    let raw = body::read_any(request, &shim.settings).await?;
     let taken = shim.app.receive_secret_hook(channel, &secret, raw).await?;
     Ok(processed(taken.outcome, None))
 }

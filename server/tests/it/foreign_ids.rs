@@ -457,6 +457,32 @@ async fn agents_and_channels(tried: &mut Tried, owned: &Owned, receiver: &Receiv
     });
 
     let channel = owned.channels[0].id.as_str();
+    let in_chats_of =
+        |id: String| Some(v1::ChannelMirror { channel_id: id, source_external_id: String::new() });
+    ask!(
+        tried,
+        "CreateChannel.channel.mirror.channel_id",
+        NotFound,
+        channel,
+        channels.create_channel,
+        |id| {
+            let channel = v1::Channel { mirror: in_chats_of(id), ..template(agent_id.to_owned()) };
+            v1::CreateChannelRequest { channel: Some(channel), request_id: String::new() }
+        }
+    );
+    ask!(
+        tried,
+        "UpdateChannel.channel.mirror.channel_id",
+        NotFound,
+        channel,
+        channels.update_channel,
+        |id| {
+            v1::UpdateChannelRequest {
+                channel: Some(v1::Channel { mirror: in_chats_of(id), ..my_channel.clone() }),
+                update_mask: Some(mask("mirror")),
+            }
+        }
+    );
     ask!(tried, "GetChannel.id", NotFound, channel, channels.get_channel, |id| v1::GetChannelRequest { id });
     ask!(tried, "UpdateChannel.channel.id", NotFound, channel, channels.update_channel, |id| {
         v1::UpdateChannelRequest {
@@ -480,6 +506,9 @@ async fn agents_and_channels(tried: &mut Tried, owned: &Owned, receiver: &Receiv
     });
     ask!(tried, "ConnectChannel.id", NotFound, channel, channels.connect_channel, |id| {
         v1::ConnectChannelRequest { id }
+    });
+    ask!(tried, "DisconnectChannel.id", NotFound, channel, channels.disconnect_channel, |id| {
+        v1::DisconnectChannelRequest { id }
     });
     ask!(tried, "GetChannelDialogue.id", NotFound, channel, channels.get_channel_dialogue, |id| {
         v1::GetChannelDialogueRequest { id, ..v1::GetChannelDialogueRequest::default() }

@@ -3,10 +3,12 @@
 
 mod agents;
 mod bad_input;
+mod bridge;
 mod budgets;
 mod bulkheads;
 mod canaries;
 mod channels;
+mod chats;
 mod contacts;
 mod control;
 mod crm;

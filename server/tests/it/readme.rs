@@ -325,9 +325,14 @@ fn simulate(reader: &Reader, command: &str) {
     child.kill().unwrap();
     child.wait().unwrap();
     let said = said.join("\n");
-    for variable in
-        ["OPENAI_BASE_URL=http://127.0.0.1:", "ANTHROPIC_API_KEY=", "SWITCHBOARD_ALLOW_PRIVATE_TARGETS="]
-    {
+    for variable in [
+        "OPENAI_BASE_URL=http://127.0.0.1:",
+        "ANTHROPIC_API_KEY=",
+        "SWITCHBOARD_ALLOW_PRIVATE_TARGETS=",
+        "edna is at http://127.0.0.1:",
+        "amoCRM is at http://127.0.0.1:",
+        "chats_secret=",
+    ] {
         assert!(said.contains(variable), "{variable} is missing in\n{said}");
     }
 }

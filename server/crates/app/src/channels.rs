@@ -2,12 +2,13 @@
 
 use domain::{
     AgentId, ChannelId, DialogueId, Error as Refusal, IntegrationId, Reason, WorkspaceId,
-    channel::{Channel, GENERIC_HTTP},
-    channel_kind::HookProof,
+    channel::{Channel, GENERIC_HTTP, Mirror},
+    channel_kind::{Connected, HookProof},
     connection::{CheckOutcome, CheckStep},
     dialogue::Message,
     error::Violations,
     integration::MAX_SETTINGS_BYTES,
+    mirror::is_source,
     policy::{DeliveryPolicy, Uncertain},
     token::{self, TokenKind},
     vendor::{Resend, Vendor},
@@ -49,6 +50,8 @@ pub struct NewChannel {
     pub settings: Value,
     /// What its guard, governor and uncertain deliveries go by.
     pub delivery_policy: DeliveryPolicy,
+    /// Where its dialogues are shown beside.
+    pub mirror: Option<Mirror>,
     /// Whether it accepts messages.
     pub active: bool,
 }
@@ -63,6 +66,7 @@ pub struct ChannelPatch {
     pub integration: Option<Option<IntegrationId>>,
     pub settings: Option<Value>,
     pub delivery_policy: Option<DeliveryPolicy>,
+    pub mirror: Option<Option<Mirror>>,
     pub active: Option<bool>,
 }
 
@@ -140,6 +144,15 @@ impl App {
             violations.add("channel.vendor", format!("must be one of {}", known.join(", ")));
         }
         channel.delivery_policy.check(&mut violations, "channel.delivery_policy");
+        if let Some(mirror) = &channel.mirror {
+            violations.require(
+                mirror.source.is_empty() || is_source(&mirror.source),
+                "channel.mirror.source_external_id",
+                "must have up to 40 printable ASCII characters",
+            );
+            let own = mirror.channel == channel.id;
+            violations.require(!own, "channel.mirror.channel_id", "must be another channel");
+        }
         let agent = violations.finish_with(agent)?;
         if let Some(vendor) = vendor
             && let Some(sender) = &vendor.sender
@@ -174,6 +187,23 @@ impl App {
         Ok(())
     }
 
+    /// Checks that a channel is mirrored in one that can do that, and has its dialogues looked at from now on.
+    async fn check_mirror(
+        &self,
+        tx: &mut store::Tx,
+        workspace: WorkspaceId,
+        channel: &Channel,
+    ) -> Result<(), Error> {
+        let Some(Mirror { channel: id, .. }) = channel.mirror else { return Ok(()) };
+        let sealed = store::channels::find(tx, workspace, id, false).await?.ok_or_else(|| not_found(id))?;
+        let vendor = self.inner.vendors.get(&sealed.channel.vendor);
+        if vendor.is_none_or(|vendor| vendor.mirror.is_none()) {
+            let detail = format!("is a channel of {}, whose chats show no other", sealed.channel.vendor);
+            return Err(Refusal::field(Reason::FieldInvalid, "channel.mirror.channel_id", detail).into());
+        }
+        Ok(store::mirrors::begin_reading(tx, workspace).await?)
+    }
+
     /// Creates a channel and gives its secrets.
     pub async fn create_channel(
         &self,
@@ -194,6 +224,7 @@ impl App {
             integration: new.integration,
             settings: new.settings.clone(),
             delivery_policy: new.delivery_policy.clone(),
+            mirror: new.mirror.clone(),
             active: new.active,
             token_suffix: token.suffix.clone(),
             created_at: now,
@@ -213,6 +244,7 @@ impl App {
             .await?
             .ok_or_else(|| agents::not_found(channel.agent))?;
         self.check_integration_of_channel(&mut tx, workspace, &channel).await?;
+        self.check_mirror(&mut tx, workspace, &channel).await?;
         let signing_secret = token::issue_signing_secret();
         let (hook_secret, kept) = if self.called_with_secret(&channel.vendor) {
             let (secret, kept) = self.new_hook_secret(workspace, id)?;
@@ -315,6 +347,9 @@ impl App {
         if let Some(settings) = patch.settings {
             channel.settings = settings;
         }
+        if let Some(mirror) = patch.mirror {
+            channel.mirror = mirror;
+        }
         if let Some(active) = patch.active {
             channel.active = active;
         }
@@ -327,6 +362,7 @@ impl App {
         }
         self.check_channel(Some(channel.agent), channel).await?;
         self.check_integration_of_channel(&mut tx, workspace, channel).await?;
+        self.check_mirror(&mut tx, workspace, channel).await?;
         self.save_channel(tx, workspace, sealed).await
     }
 
@@ -446,8 +482,50 @@ impl App {
             hook_url = format!("{hook_url}/{}", secret.expose_secret());
         }
         let (account, _) = self.channel_account(workspace, &sealed).await?.map_err(Error::Vendor)?;
-        let steps = kind.connect(&account, &hook_url, self.now()).await;
-        Ok((sealed.channel, steps))
+        let connected = kind.connect(&account, &hook_url, self.now()).await;
+        self.keep_connected(workspace, sealed.channel, connected).await
+    }
+
+    /// Has a channel's vendor forget it, step by step.
+    pub async fn disconnect_channel(
+        &self,
+        caller: &Caller,
+        id: ChannelId,
+    ) -> Result<(Channel, Vec<CheckStep>), Error> {
+        let workspace = caller.require(Service::Channels, Level::Write)?;
+        let mut tx = self.store().workspace(workspace).await?;
+        let sealed = store::channels::find(&mut tx, workspace, id, false).await?;
+        store::commit(tx).await?;
+        let sealed = sealed.ok_or_else(|| not_found(id))?;
+        let vendor = sealed.channel.vendor.as_str();
+        let cannot = || {
+            let detail = format!("{vendor} is told of no channel of this kind; delete the channel instead");
+            Refusal::new(Reason::CapabilityMissing, detail).with("vendor", vendor)
+        };
+        let kind = self.inner.vendors.get(vendor).and_then(|vendor| vendor.channel.clone());
+        let kind = kind.ok_or_else(cannot)?;
+        let (account, _) = self.channel_account(workspace, &sealed).await?.map_err(Error::Vendor)?;
+        let connected = kind.disconnect(&account, self.now()).await.ok_or_else(cannot)?;
+        self.keep_connected(workspace, sealed.channel, connected).await
+    }
+
+    /// Keeps what a vendor told of a channel, unless its settings were changed meanwhile.
+    async fn keep_connected(
+        &self,
+        workspace: WorkspaceId,
+        channel: Channel,
+        connected: Connected,
+    ) -> Result<(Channel, Vec<CheckStep>), Error> {
+        let Connected { steps, settings } = connected;
+        let Some(settings) = settings.filter(|settings| *settings != channel.settings) else {
+            return Ok((channel, steps));
+        };
+        let (tx, mut sealed) = self.lock_channel(workspace, channel.id).await?;
+        if sealed.channel.settings != channel.settings {
+            return Ok((sealed.channel, steps));
+        }
+        sealed.channel.settings = settings;
+        Ok((self.save_channel(tx, workspace, sealed).await?, steps))
     }
 
     /// Reads the messages of the channel's own dialogue, oldest first.

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use domain::{
     ChannelId, DialogueId, Error as Refusal, InboundWebhookId, IntegrationId, Reason, WorkspaceId,
     contact::{CrmReferences, Identity, NewContact},
-    crm_event::{AccountHooks, ChatMessage, CrmEvent},
+    crm_event::{AccountHooks, ChatMessage, CrmEvent, Writer},
     inbound::{InboundMessage, InboundWebhook, Outcome, RawRequest, Sender, Verified},
     integration::Integration,
     new_message::NewMessage,
@@ -189,12 +189,14 @@ impl App {
             let (kind, key) = ("webhook.quarantined", format!("quarantined:{call}"));
             events.push(ToldEvent { id: self.id(), kind, subject: call.0, key, lasting: true, data });
         }
-        for CrmEvent { kind, key, lasting, data, message } in told {
-            // A message that belongs to a channel is told of as that channel's: one event for one message.
-            if let Some(message) = message
-                && self.record_chat_message(workspace, integration, message, &raw).await?
-            {
-                continue;
+        for CrmEvent { mut kind, key, lasting, data, message } in told {
+            if let Some(message) = message {
+                match self.record_chat_message(workspace, integration, message, &raw).await? {
+                    // A message that belongs to a channel is told of as that channel's: one event for one message.
+                    Chatted::Recorded => continue,
+                    Chatted::Echo => kind = "message.echoed",
+                    Chatted::Nobodys => {}
+                }
             }
             events.push(ToldEvent { id: self.id(), kind, subject: integration.id.0, key, lasting, data });
         }
@@ -214,22 +216,39 @@ impl App {
         Ok((outcome, call))
     }
 
-    /// Records a customer's message in the channel that the integration names for the CRM's chats: its chat is the lead, and a
-    /// chat of its own until there is one. Answers whether it was. What goes out to customers is none: our own answers come
-    /// back this way, too, and are no turn of anybody's.
+    /// Records what a customer or a person of the company wrote in the channel that the integration names for the CRM's chats:
+    /// its chat is the lead, and a chat of its own until there is one. What we wrote ourselves, or what a chat shows of a
+    /// dialogue of ours, comes back this way, too, and is nobody's turn; what the CRM's own programs write is an event.
     async fn record_chat_message(
         &self,
         workspace: WorkspaceId,
         integration: &Integration,
         message: ChatMessage,
         raw: &RawRequest,
-    ) -> Result<bool, Error> {
-        let named = integration.settings.get("chat_channel_id").and_then(|id| id.as_str());
-        let Some(channel) = named.and_then(|id| id.parse::<ChannelId>().ok()) else { return Ok(false) };
-        if message.outgoing {
-            return Ok(false);
+    ) -> Result<Chatted, Error> {
+        if self.shows_dialogue(workspace, integration, &message).await? {
+            return Ok(Chatted::Echo);
         }
+        let named = integration.settings.get("chat_channel_id").and_then(|id| id.as_str());
+        let Some(channel) = named.and_then(|id| id.parse::<ChannelId>().ok()) else {
+            return Ok(Chatted::Nobodys);
+        };
+        let writer = message.writer;
         let inbound = chat_message(integration, message);
+        if writer != Writer::Customer {
+            let dialogue = DialogueId::derive(workspace, channel, &inbound.chat);
+            let id = inbound.external_id.as_deref().unwrap_or_default();
+            let mut tx = self.store().workspace(workspace).await?;
+            let said = Some((dialogue, inbound.text.as_str()));
+            let ours = store::mirrors::is_ours(&mut tx, workspace, channel, id, said).await?;
+            store::commit(tx).await?;
+            if ours {
+                return Ok(Chatted::Echo);
+            }
+        }
+        if writer == Writer::Program {
+            return Ok(Chatted::Nobodys);
+        }
         // In the words of `new_message`, so that it is replayed like any other of that channel.
         let raw =
             RawRequest { body: NewMessage::body(channel, &inbound).into(), headers: raw.headers.clone() };
@@ -238,17 +257,45 @@ impl App {
             Err(error) => Err(error),
         };
         match accepted {
-            Ok(_) => Ok(true),
+            Ok(_) => Ok(Chatted::Recorded),
             // A channel that is gone or not active, or a message with nothing in it: an event tells of it all the same.
             Err(Error::Refused(refusal)) if refusal.reason.kind() != domain::Kind::Unavailable => {
                 tracing::warn!(
                     workspace.id = %workspace, integration.id = %integration.id, channel.id = %channel,
                     error = %refusal, "a message of the CRM's chats could not be recorded in its channel"
                 );
-                Ok(false)
+                Ok(Chatted::Nobodys)
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether a message is of a chat that shows a dialogue of ours: then it was said there already, or is told by the chat's
+    /// own channel. What is new in it is which lead the chat has become.
+    async fn shows_dialogue(
+        &self,
+        workspace: WorkspaceId,
+        integration: &Integration,
+        message: &ChatMessage,
+    ) -> Result<bool, Error> {
+        let vendor = self.inner.vendors.get(&integration.vendor);
+        let mirrors = vendor.is_some_and(|vendor| vendor.mirror.is_some());
+        let Some(chat) = message.chat.as_deref().filter(|_| mirrors) else { return Ok(false) };
+        let mut tx = self.store().workspace(workspace).await?;
+        let shown = store::mirrors::find_shown_anywhere(&mut tx, workspace, chat).await?;
+        let crm = CrmReferences {
+            integration: Some(integration.id),
+            lead_id: message.lead.map(|lead| lead.to_string()),
+            contact_id: message.contact.map(|contact| contact.to_string()),
+            source_external_id: None,
+        };
+        if let Some(dialogue) = shown
+            && (crm.lead_id.is_some() || crm.contact_id.is_some())
+        {
+            store::mirrors::link(&mut tx, workspace, dialogue, &crm, self.now()).await?;
+        }
+        store::commit(tx).await?;
+        Ok(shown.is_some())
     }
 
     /// Reads a call of a CRM again, from after its verification on.
@@ -296,10 +343,19 @@ impl App {
     }
 }
 
+/// What came of a message of the CRM's chats.
+enum Chatted {
+    /// It is a channel's now.
+    Recorded,
+    /// We wrote it, or it is shown there.
+    Echo,
+    /// An event tells of it.
+    Nobodys,
+}
+
 /// A message of the CRM's chats, as one of a channel's.
 fn chat_message(integration: &Integration, message: ChatMessage) -> InboundMessage {
-    let ChatMessage { id, text, parts, chat, talk, lead, contact, author, origin, sent_at, outgoing: _ } =
-        message;
+    let ChatMessage { id, text, parts, chat, talk, lead, contact, author, origin, sent_at, writer } = message;
     let lead = lead.map(|lead| lead.to_string());
     let mut metadata = serde_json::Map::new();
     for (name, value) in [
@@ -322,14 +378,15 @@ fn chat_message(integration: &Integration, message: ChatMessage) -> InboundMessa
         external_id: Some(id),
         text,
         parts,
-        sender: Sender::Customer,
+        sender: if writer == Writer::Customer { Sender::Customer } else { Sender::Employee },
         contact: contact.clone().map(|external_id| NewContact {
             identities: vec![Identity {
                 vendor: integration.vendor.clone(),
                 integration: Some(integration.id),
                 external_id,
             }],
-            name: author,
+            // Of what goes out it is the person's who wrote it.
+            name: author.filter(|_| writer == Writer::Customer),
             ..NewContact::default()
         }),
         references: CrmReferences {

@@ -197,6 +197,30 @@ impl App {
         Ok(Ok((vendor_account, account)))
     }
 
+    /// Gives what the calls of a channel's vendor are verified with: secrets alone, whether or not anybody let us in there.
+    pub(crate) async fn verifying_account(
+        &self,
+        workspace: WorkspaceId,
+        sealed: &SealedChannel,
+    ) -> Result<VendorAccount, Error> {
+        let channel = &sealed.channel;
+        let mut connection = Connection::default();
+        if let Some(id) = channel.integration
+            && let Some(held) = self.held(workspace, id).await?
+        {
+            connection.settings = held.sealed.integration.settings.clone();
+            connection.credentials = self.open(workspace, &held.sealed)?;
+        }
+        let open = |place, secret| self.inner.sealer.open(workspace, channel.id.0, place, secret);
+        Ok(VendorAccount {
+            url: channel.url.clone(),
+            token: open(channels::TOKEN, &sealed.token)?,
+            signing_secrets: vec![open(channels::SIGNING_SECRET, &sealed.signing_secret)?],
+            connection,
+            settings: channel.settings.clone(),
+        })
+    }
+
     /// Gives the account behind an integration that an agent or a channel names.
     async fn integration_account(
         &self,

@@ -1,4 +1,5 @@
-//! Feeds endpoints: reads the log on for each, and makes a dispatch of every event that its filter lets through.
+//! Feeds endpoints: reads the log on for each, and makes a dispatch of every event that its filter lets through. Feeds mirrors,
+//! too: has the dialogues looked at that something was said in.
 //!
 //! Every process with workers feeds. Which of them reads on for an endpoint is decided by the lock on its place, so an event
 //! is dispatched to it once.
@@ -21,6 +22,14 @@ enum Look {
 impl Look {
     fn at(heard: Option<WorkspaceId>) -> Self {
         heard.map_or(Self::All, |workspace| Self::At(HashSet::from([workspace])))
+    }
+
+    /// Of these, the ones to look at.
+    fn among(&self, workspaces: &HashSet<WorkspaceId>) -> Vec<WorkspaceId> {
+        match self {
+            Self::All => workspaces.iter().copied().collect(),
+            Self::At(some) => some.intersection(workspaces).copied().collect(),
+        }
     }
 
     /// Adds what was said meanwhile.
@@ -52,20 +61,30 @@ pub(crate) async fn run(app: App) {
     let mut configuration = app.inner.hub.configuration();
     // Most workspaces have no endpoint, and their news cost nothing.
     let mut read = HashSet::new();
+    let mut mirrored = HashSet::new();
     let mut look = Look::All;
     while !app.inner.stop.is_cancelled() {
         let pass = async {
             let pool = app.store().pool();
-            let wanted: Vec<WorkspaceId> = match &look {
-                Look::All => {
-                    configuration.borrow_and_update();
-                    read = store::endpoints::fed_workspaces(pool).await?.into_iter().collect();
-                    read.iter().copied().collect()
+            if let Look::All = look {
+                configuration.borrow_and_update();
+                read = store::endpoints::fed_workspaces(pool).await?.into_iter().collect();
+                mirrored = store::mirrors::fed_workspaces(pool).await?.into_iter().collect();
+            }
+            let mirrors = look.among(&mirrored);
+            let mut more = false;
+            if !mirrors.is_empty() {
+                fail_point::reached("feed_mirrors", "before");
+                let fed = store::mirrors::feed(pool, &mirrors, BATCH, app.now()).await?;
+                fail_point::reached("feed_mirrors", "after");
+                if fed.woken > 0 {
+                    app.inner.hub.tell_work();
                 }
-                Look::At(workspaces) => workspaces.intersection(&read).copied().collect(),
-            };
+                more = fed.more;
+            }
+            let wanted = look.among(&read);
             if wanted.is_empty() {
-                return Ok(false);
+                return Ok(more);
             }
             fail_point::reached("feed", "before");
             let fed = store::endpoints::feed(pool, &wanted, BATCH, app.now()).await?;
@@ -73,7 +92,7 @@ pub(crate) async fn run(app: App) {
             if fed.dispatched > 0 {
                 app.inner.hub.tell_hooks();
             }
-            Ok::<_, store::Error>(fed.more)
+            Ok::<_, store::Error>(fed.more || more)
         };
         match pass.await {
             Ok(true) => continue,

@@ -69,8 +69,10 @@ impl App {
                      the current time",
                 ),
             };
+            // Some put their signature into the body, in a token.
             let signed =
-                ["webhook-signature", "x-signature"].iter().any(|name| raw.headers.contains_key(*name));
+                ["webhook-signature", "x-signature"].iter().any(|name| raw.headers.contains_key(*name))
+                    || raw.body.windows(5).any(|bytes| bytes == b"token");
             let unknown = if signed { VerifyError::Mismatch } else { VerifyError::Missing };
             let Some(workspace) = store::channels::resolve(self.store().pool(), channel).await? else {
                 return Err(refused(unknown).into());
@@ -82,8 +84,7 @@ impl App {
                 .get(&route.sealed.channel.vendor)
                 .and_then(|vendor| vendor.receiver.clone())
                 .ok_or_else(|| refused(VerifyError::Mismatch))?;
-            let account = self.channel_account(workspace, &route.sealed).await?;
-            let (account, _) = account.map_err(Error::Vendor)?;
+            let account = self.verifying_account(workspace, &route.sealed).await?;
             let verified = domain::vendor::verify(&*receiver, raw, &account, self.now()).map_err(refused)?;
             (workspace, verified)
         };
@@ -101,10 +102,7 @@ impl App {
         channel: ChannelId,
         secret: &SecretString,
     ) -> Result<WorkspaceId, Error> {
-        let unknown = || {
-            let detail = "the secret in the path is not this channel's; have the vendor call the channel's present address";
-            Error::from(Refusal::new(Reason::TokenUnknown, detail))
-        };
+        let unknown = || Error::from(unknown_secret());
         let workspace = workspace_of(TokenKind::Hook, secret).ok_or_else(unknown)?;
         let route = match self.route(workspace, channel).await {
             Ok(route) => route,
@@ -127,6 +125,16 @@ impl App {
         secret: &SecretString,
         raw: RawRequest,
     ) -> Result<Taken, Error> {
+        // Who signs may have more in its path: its own names, which say nothing that the signed body doesn't.
+        if workspace_of(TokenKind::Hook, secret).is_none() {
+            return match self.receive_hook(channel, raw).await {
+                // Without a signature it is a wrong secret.
+                Err(Error::Refused(refusal)) if refusal.reason == Reason::AuthMissing => {
+                    Err(unknown_secret().into())
+                }
+                taken => taken,
+            };
+        }
         let workspace = self.check_hook_secret(channel, secret).await?;
         let route = self.route(workspace, channel).await?;
         self.take_hook(workspace, &route, &Verified::vouched(raw), HOOKS, None).await
@@ -155,7 +163,20 @@ impl App {
                     if let Some(kept) = again {
                         remember(&mut message, kept);
                     }
-                    match self.accept(workspace, route, message, verified, door).await {
+                    let relayed = match self.relay(workspace, route, &message, verified, door).await {
+                        Ok(Some(taken)) => Some(Ok(taken)),
+                        Ok(None) => None,
+                        Err(error) => Some(Err(error)),
+                    };
+                    let accepted = match relayed {
+                        Some(Ok(next)) => {
+                            taken = Some(Taken::first(taken, next));
+                            continue;
+                        }
+                        Some(Err(error)) => Err(error),
+                        None => self.accept(workspace, route, message, verified, door).await,
+                    };
+                    match accepted {
                         Ok(accepted) => {
                             let refused = kind.is_none() && door == HOOKS;
                             let accepted = if refused { accepted.refuse_conflict()? } else { accepted };
@@ -173,12 +194,11 @@ impl App {
                 InboundEvent::Status(status) => {
                     self.note_status(workspace, route, verified, door, status).await?
                 }
+                InboundEvent::Happened(happening) => {
+                    self.note_happening(workspace, route, verified, door, happening).await?
+                }
                 InboundEvent::Ignored(reason) => {
-                    let webhook = self.webhook(route, verified, door, Outcome::Ignored, Some(reason));
-                    let mut tx = self.store().workspace(workspace).await?;
-                    store::inbound_webhooks::insert(&mut tx, workspace, &webhook).await?;
-                    store::commit(tx).await?;
-                    Taken { outcome: Outcome::Ignored, webhook: webhook.id }
+                    self.keep_ignored(workspace, route, verified, door, reason).await?
                 }
             };
             taken = Some(Taken::first(taken, next));
@@ -190,7 +210,23 @@ impl App {
         self.quarantine(workspace, route, verified, door, kind, refusal).await
     }
 
-    fn webhook(
+    /// Keeps a verified call that there is nothing to do about.
+    pub(crate) async fn keep_ignored(
+        &self,
+        workspace: WorkspaceId,
+        route: &Route,
+        verified: &Verified<RawRequest>,
+        door: &'static str,
+        reason: String,
+    ) -> Result<Taken, Error> {
+        let webhook = self.webhook(route, verified, door, Outcome::Ignored, Some(reason));
+        let mut tx = self.store().workspace(workspace).await?;
+        store::inbound_webhooks::insert(&mut tx, workspace, &webhook).await?;
+        store::commit(tx).await?;
+        Ok(Taken { outcome: Outcome::Ignored, webhook: webhook.id })
+    }
+
+    pub(crate) fn webhook(
         &self,
         route: &Route,
         verified: &Verified<RawRequest>,
@@ -302,6 +338,12 @@ impl App {
         metrics::counter!("switchboard_receipts_total", "receipt" => told.receipt.as_str()).increment(1);
         Ok(Taken { outcome: webhook.outcome, webhook: webhook.id })
     }
+}
+
+fn unknown_secret() -> Refusal {
+    let detail =
+        "the secret in the path is not this channel's; have the vendor call the channel's present address";
+    Refusal::new(Reason::TokenUnknown, detail)
 }
 
 /// Gives a message of a replayed call what its body doesn't tell the receiver.

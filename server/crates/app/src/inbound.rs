@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use domain::{
     AgentId, ChannelId, DialogueId, Error as Refusal, InboundWebhookId, IntegrationId, MessageId, Reason,
     WorkspaceId,
+    channel::Channel,
     contact::{CrmReferences, NewContact},
     dialogue::{MAX_EXTERNAL_ID_CHARS, MAX_TEXT_BYTES, Role},
     error::Violations,
@@ -168,6 +169,16 @@ async fn record_all(kept: &mut Kept, items: &[NewRecord]) -> Result<Vec<Recorded
     answers.into_iter().collect::<Option<Vec<_>>>().ok_or(store::Error::Contended)
 }
 
+/// Whether a person's message takes control. Who writes at a vendor talks to the customer there; what comes by the doors for
+/// programs is a record of what was said elsewhere.
+fn takes(policy: Takeover, door: &str, channel: &Channel) -> bool {
+    match policy {
+        Takeover::TakeControl => true,
+        Takeover::RecordOnly => false,
+        Takeover::ByDoor => door == "crm" || door == "hooks" && channel.integration.is_some(),
+    }
+}
+
 /// What makes a repeat of a message known. The length keeps chat and id apart, whatever they hold.
 pub(crate) fn dedup_key(chat: &str, external_id: &str) -> String {
     format!("{}:{chat}{external_id}", chat.len())
@@ -185,6 +196,33 @@ pub(crate) fn digest(role: Role, text: &str, parts: &[Part]) -> [u8; 32] {
         digest.update(&part.url);
     }
     digest.finalize().into()
+}
+
+/// Names all that is wrong with a message.
+pub(crate) fn check(message: &InboundMessage) -> Result<(), Refusal> {
+    let InboundMessage { chat, external_id, text, parts, contact, references, metadata, .. } = message;
+    let mut violations = Violations::default();
+    violations.require(
+        (!text.is_empty() || !parts.is_empty()) && text.len() <= MAX_TEXT_BYTES && !text.contains('\0'),
+        "text",
+        "is required: 1 to 65,536 bytes, without U+0000",
+    );
+    for bad in domain::part::check(parts) {
+        violations.add(bad.field, bad.detail);
+    }
+    let short = |text: &str| text.chars().count() <= MAX_EXTERNAL_ID_CHARS && !text.contains('\0');
+    violations.require(short(chat), "chat", "may have up to 256 characters, without U+0000");
+    violations.require(
+        external_id.as_deref().is_none_or(short),
+        "message_id",
+        "may have up to 256 characters, without U+0000",
+    );
+    if let Some(contact) = contact {
+        contact.check(&mut violations, "contact");
+    }
+    references.check(&mut violations, "crm");
+    domain::import::check_metadata(&mut violations, metadata);
+    violations.finish()
 }
 
 /// The integrations that are named in what is told of a dialogue.
@@ -288,7 +326,7 @@ impl App {
     ) -> Result<Accepted, Error> {
         let channel = &route.sealed.channel;
         let policy = &route.policy;
-        let mut violations = Violations::default();
+        check(&message)?;
         let InboundMessage {
             chat,
             external_id,
@@ -300,27 +338,6 @@ impl App {
             mut metadata,
             sent_at,
         } = message;
-        violations.require(
-            (!text.is_empty() || !parts.is_empty()) && text.len() <= MAX_TEXT_BYTES && !text.contains('\0'),
-            "text",
-            "is required: 1 to 65,536 bytes, without U+0000",
-        );
-        for bad in domain::part::check(&parts) {
-            violations.add(bad.field, bad.detail);
-        }
-        let short = |text: &str| text.chars().count() <= MAX_EXTERNAL_ID_CHARS && !text.contains('\0');
-        violations.require(short(&chat), "chat", "may have up to 256 characters, without U+0000");
-        violations.require(
-            external_id.as_deref().is_none_or(short),
-            "message_id",
-            "may have up to 256 characters, without U+0000",
-        );
-        if let Some(contact) = &contact {
-            contact.check(&mut violations, "contact");
-        }
-        references.check(&mut violations, "crm");
-        domain::import::check_metadata(&mut violations, &metadata);
-        violations.finish()?;
         if !channel.active {
             return Err(Refusal::new(
                 Reason::ChannelInactive,
@@ -362,7 +379,7 @@ impl App {
             raw: raw.get().body.to_vec(),
             at: now,
             window: policy.window(now).filter(|_| role == Role::User),
-            takes: (role == Role::Employee && policy.takeover == Takeover::TakeControl)
+            takes: (role == Role::Employee && takes(policy.takeover, door, channel))
                 .then(|| Takes { returns_at: policy.returns_at(now) }),
             disturbs: policy.newer_message == NewerMessage::Restart,
             link: (contact.is_some() || !references.is_empty()).then(|| Link {

@@ -35,6 +35,7 @@ mod oauth;
 pub mod previews;
 mod prompt;
 pub mod rehearsals;
+mod relays;
 pub mod replays;
 mod requests;
 pub mod sealing;

@@ -545,6 +545,7 @@ impl Worker {
                 };
                 ended.await.map_err(Error::from)
             }
+            Lane::Mirror => Box::pin(jobs::mirror_dialogue::run(self, &claim)).await,
             Lane::Out => {
                 jobs::deliver::run(
                     self,

@@ -1,11 +1,21 @@
 //! Channels: the routes that messages travel.
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::{AgentId, ChannelId, IntegrationId, Timestamp, policy::DeliveryPolicy};
 
 /// The vendor kind of a channel that posts replies to a URL.
 pub const GENERIC_HTTP: &str = "generic_http";
+
+/// Where a channel's dialogues are shown beside: in chats of another channel, whose vendor can do that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mirror {
+    /// That channel.
+    pub channel: ChannelId,
+    /// The source that the chats are of there, where the dialogue names none. Empty: none.
+    pub source: String,
+}
 
 /// A route for messages.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +36,8 @@ pub struct Channel {
     pub settings: Value,
     /// What its guard, governor and uncertain deliveries go by.
     pub delivery_policy: DeliveryPolicy,
+    /// Where its dialogues are shown beside. `None`: nowhere.
+    pub mirror: Option<Mirror>,
     /// Whether it accepts messages.
     pub active: bool,
     /// The last four characters of its token.

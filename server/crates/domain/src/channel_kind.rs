@@ -30,6 +30,31 @@ pub trait ChannelKind: Send + Sync {
     /// How its calls are known to be its own.
     fn hook_proof(&self) -> HookProof;
 
+    /// Whether answers depend on what the customer's newest message was told with.
+    fn answers_calls(&self) -> bool {
+        false
+    }
+
     /// Has the vendor call this address about the channel, step by step. Doing it again changes nothing.
-    async fn connect(&self, account: &VendorAccount, hook_url: &str, now: Timestamp) -> Vec<CheckStep>;
+    async fn connect(&self, account: &VendorAccount, hook_url: &str, now: Timestamp) -> Connected;
+
+    /// Has the vendor forget the channel. That it knows of none is fine. `None`: there is no such thing there.
+    async fn disconnect(&self, _: &VendorAccount, _: Timestamp) -> Option<Connected> {
+        None
+    }
+}
+
+/// What came of connecting a channel, or of the contrary.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Connected {
+    /// What was tried.
+    pub steps: Vec<CheckStep>,
+    /// The channel's settings from now on, with what the vendor said. `None`: they stay.
+    pub settings: Option<Value>,
+}
+
+impl From<Vec<CheckStep>> for Connected {
+    fn from(steps: Vec<CheckStep>) -> Self {
+        Self { steps, settings: None }
+    }
 }

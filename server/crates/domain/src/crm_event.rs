@@ -47,13 +47,24 @@ pub struct CrmEvent {
     pub message: Option<ChatMessage>,
 }
 
+/// Who wrote a message of a chat in the CRM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    /// The customer.
+    Customer,
+    /// A person of the company.
+    Person,
+    /// A program: a bot of the CRM's own, or one whose kind is not told.
+    Program,
+}
+
 /// A message of a chat in the CRM, of whatever messenger.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatMessage {
     /// The vendor's id of it.
     pub id: String,
-    /// Whether somebody of the company, or a program, wrote it.
-    pub outgoing: bool,
+    /// Who wrote it.
+    pub writer: Writer,
     /// What it says.
     pub text: String,
     /// What it carries.

@@ -92,8 +92,21 @@ pub enum InboundEvent {
     Message(InboundMessage),
     /// The vendor tells what became of a message of ours.
     Status(InboundStatus),
+    /// Something else happened in a chat.
+    Happened(InboundHappening),
     /// There is nothing to do about it, for this reason; the call is kept.
     Ignored(String),
+}
+
+/// What happens in a chat and is no message: an event tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboundHappening {
+    /// The type of the event, such as `chat.typing`.
+    pub kind: &'static str,
+    /// The chat inside the channel.
+    pub chat: String,
+    /// What is told.
+    pub data: Map<String, Value>,
 }
 
 /// What a vendor tells of a message of ours.

@@ -30,6 +30,7 @@ pub mod inbound;
 pub mod integration;
 pub mod language;
 pub mod manifest;
+pub mod mirror;
 pub mod new_message;
 pub mod oauth;
 pub mod part;

@@ -55,6 +55,21 @@ impl Part {
         }
     }
 
+    /// Where a place is, by its `geo:` URI: latitude and longitude.
+    pub fn coordinates(&self) -> Option<(f64, f64)> {
+        let rest = self.url.strip_prefix("geo:")?;
+        let (latitude, rest) = rest.split_once(',')?;
+        let end = rest.find([',', ';', '?']).unwrap_or(rest.len());
+        Some((latitude.parse().ok()?, rest[..end].parse().ok()?))
+    }
+
+    /// The file's name: its own, or the last of its address.
+    pub fn file_name(&self) -> &str {
+        let path = self.url.split(['?', '#']).next().unwrap_or_default();
+        let last = path.rsplit('/').next().filter(|last| !last.is_empty()).unwrap_or("file");
+        if self.name.is_empty() { last } else { &self.name }
+    }
+
     /// What is wrong with it, field by field.
     fn problems(&self) -> Vec<(&'static str, &'static str)> {
         let mut bad = Vec::new();

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     DeliveryId, EventId, MessageId, Reason, Timestamp,
@@ -16,6 +16,7 @@ use crate::{
     dialogue::Role,
     engine::CompletionModel,
     inbound::{InboundEvent, RawRequest, Verified},
+    mirror::ChatMirror,
     oauth::OAuthProvider,
     part::Part,
     source::CrmSources,
@@ -48,6 +49,8 @@ pub struct Vendor {
     pub hooks: Option<Arc<dyn AccountHooks>>,
     /// What its channels are like. `None`: they post to a URL.
     pub channel: Option<Arc<dyn ChannelKind>>,
+    /// Shows what is said on other channels in chats of its own.
+    pub mirror: Option<Arc<dyn ChatMirror>>,
 }
 
 impl Vendor {
@@ -66,6 +69,7 @@ impl Vendor {
             sources: None,
             hooks: None,
             channel: None,
+            mirror: None,
         }
     }
 }
@@ -273,6 +277,9 @@ pub struct OutboundMessage {
     pub parts: Vec<Part>,
     /// What makes it a template of the vendor's, in the vendor's own words; [`ChannelKind::check_template`] has checked it.
     pub template: Option<Value>,
+    /// What was told, beside its words, of the customer's newest message before it: some vendors are answered there. Empty
+    /// where the channel posts to a URL.
+    pub answers: Map<String, Value>,
     /// When this attempt begins.
     pub now: Timestamp,
 }

@@ -6,8 +6,10 @@
 //! `contacts`, and `users`, `tasks`, `sources`.
 
 mod account;
+mod chats;
 mod limit;
 mod rest;
+mod salesbot;
 mod sources;
 mod webhooks;
 
@@ -25,11 +27,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-pub use self::webhooks::Webhook;
 use self::{
     account::Account,
+    chats::Chats,
     limit::{Limit, Verdict},
     webhooks::Webhooks,
+};
+pub use self::{
+    chats::{AMOJO_ID, CHATS_BOT, CHATS_CHANNEL, CHATS_SECRET, ChatMessage},
+    salesbot::SALESBOT,
+    webhooks::Webhook,
 };
 use crate::{
     Clock,
@@ -76,6 +83,12 @@ struct State {
     thinks: Mutex<Duration>,
     renewals: watch::Sender<Vec<Renewal>>,
     webhooks: Mutex<Webhooks>,
+    chats: Mutex<Chats>,
+    /// What was said in chats.
+    said: watch::Sender<Vec<ChatMessage>>,
+    /// When it was started, by the machine's clock and by its own, in Unix seconds.
+    begun_at: i64,
+    clock_began_at: i64,
     /// How often the token endpoint was called, before anything came of it.
     called: watch::Sender<usize>,
 }
@@ -103,12 +116,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl AmoCrm {
     /// Starts an account whose integration has this secret and this redirect address. Port 0 is any free one.
     pub async fn start(address: SocketAddr, client_secret: &str, redirect_url: &str) -> io::Result<Self> {
+        let clock = Clock::default();
         let state = Arc::new(State {
+            chats: Mutex::default(),
+            said: watch::Sender::default(),
+            begun_at: now(),
+            clock_began_at: clock.unix_seconds(),
             client_secret: client_secret.to_owned(),
             redirect_url: redirect_url.to_owned(),
             faults: Faults::default(),
             tokens: Mutex::default(),
-            clock: Clock::default(),
+            clock,
             account: Mutex::default(),
             limit: Mutex::default(),
             thinks: Mutex::default(),
@@ -266,6 +284,11 @@ impl AmoCrm {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "who calls its chats writes the date by its own clock")]
+fn now() -> i64 {
+    time::OffsetDateTime::now_utc().unix_timestamp()
+}
+
 impl Tokens {
     fn make(&mut self, kind: &str) -> String {
         self.made += 1;
@@ -393,6 +416,24 @@ impl State {
         response
     }
 
+    /// A person who opens this page has consented, and is sent back with a code.
+    fn consent_page(&self, request: &Request<Bytes>) -> Response<Body> {
+        let query = request.uri().query().unwrap_or_default();
+        let state = query.split('&').find_map(|pair| pair.strip_prefix("state=")).unwrap_or_default();
+        let code = {
+            let mut tokens = lock(&self.tokens);
+            let code = tokens.make("code");
+            tokens.codes.insert(code.clone());
+            code
+        };
+        let back = format!("{}?code={code}&referer=acme.amocrm.ru&state={state}", self.redirect_url);
+        let mut response = plain(StatusCode::FOUND, "consented");
+        if let Ok(back) = header::HeaderValue::from_str(&back) {
+            response.headers_mut().insert(header::LOCATION, back);
+        }
+        response
+    }
+
     /// Shows what the account keeps of a kind, puts there what is sent, or takes everything out.
     fn control(&self, request: &Request<Bytes>, kind: &str) -> Response<Body> {
         let mut account = lock(&self.account);
@@ -420,6 +461,12 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
 impl Handler for State {
     async fn answer(&self, request: Request<Bytes>) -> Result<Response<Body>, Cut> {
         let mut path = request.uri().path().to_owned();
+        if let Some(what) = path.strip_prefix("/control/chats/") {
+            return Ok(self.control_chats(&request, what).await);
+        }
+        if path == "/oauth" {
+            return Ok(self.consent_page(&request));
+        }
         let mut elsewhere = false;
         if let Some((subdomain, rest)) = path.strip_prefix(ACCOUNTS).and_then(|rest| rest.split_once('/')) {
             elsewhere = subdomain != lock(&self.account).subdomain;
@@ -450,6 +497,9 @@ impl Handler for State {
             (&Method::GET, "/oauth2/account/current/subdomain", _) => self.whereabouts(&request, true),
             (&Method::GET, "/oauth2/account/subdomain", _) => self.whereabouts(&request, false),
             (&Method::POST, "/oauth2/access_token", _) => self.token(request.body()).await,
+            (_, path, _) if path.starts_with("/v2/origin/custom/") => {
+                self.chats(&request, path.trim_start_matches("/v2/origin/custom/"))
+            }
             (_, _, Some(path)) => self.api(&request, path),
             _ => refuse(StatusCode::NOT_FOUND, "no such route"),
         };

@@ -68,6 +68,8 @@ struct State {
     taken: watch::Sender<Vec<Sent>>,
     /// Which address is called about a sender; `None`: about all others.
     hooks: Mutex<HashMap<Option<i64>, Value>>,
+    /// How many messages customers wrote from a terminal: their ids.
+    made: Mutex<i64>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -91,6 +93,7 @@ impl Edna {
             clock: Clock::default(),
             taken: watch::Sender::default(),
             hooks: Mutex::default(),
+            made: Mutex::new(555_000),
         });
         let socket = Listener::bind(address).await?;
         Ok(Self { listener: Listener::serve(socket, Arc::clone(&state))?, state })
@@ -162,19 +165,7 @@ impl Edna {
 
     /// Tells what became of a message, and gives the status that the registered address answered with.
     pub async fn tell(&self, sent: &Sent, status: &str, error: Option<&str>) -> io::Result<u16> {
-        let request_id = Some(sent.request_id.as_str()).filter(|id| !id.is_empty());
-        let body = json!({
-            "requestId": request_id,
-            "messageId": sent.message_id,
-            "cascadeId": 77,
-            "subject": name_of(sent.subject_id),
-            "subjectId": sent.subject_id,
-            "status": status,
-            "statusAt": "2026-11-21T12:00:04Z",
-            "error": error,
-            "comment": null,
-            "paymentData": null,
-        });
+        let body = status_of(sent, status, error);
         self.call(sent.subject_id, "statusCallbackUrl", &body).await
     }
 
@@ -364,8 +355,76 @@ impl State {
     }
 }
 
+impl State {
+    /// Steers it from a terminal: shows what was sent, has a customer write, tells what became of a message.
+    async fn control(&self, request: &Request<Bytes>, what: &str) -> Response<Body> {
+        let given: Value = serde_json::from_slice(request.body()).unwrap_or_default();
+        let text = |name: &str| given[name].as_str().unwrap_or_default().to_owned();
+        let subject = given["subject_id"].as_i64().unwrap_or(WHATSAPP);
+        let (which, body) = match (request.method(), what) {
+            (&Method::GET, "sent") => {
+                let sent: Vec<_> = self.taken.borrow().iter().map(shown).collect();
+                return answer(StatusCode::OK, &json!(sent));
+            }
+            (&Method::POST, "customer") if !text("from").is_empty() => {
+                let id = given["id"].as_i64().unwrap_or_else(|| {
+                    let mut made = lock(&self.made);
+                    *made += 1;
+                    *made
+                });
+                let content = json!({ "type": "TEXT", "text": text("text") });
+                ("inMessageCallbackUrl", Edna::incoming(subject, id, &text("from"), &content))
+            }
+            (&Method::POST, "status") => {
+                let sent =
+                    self.taken.borrow().iter().find(|sent| sent.message_id == text("message_id")).cloned();
+                let Some(sent) = sent else { return bad("no such message") };
+                ("statusCallbackUrl", status_of(&sent, &text("status"), given["error"].as_str()))
+            }
+            _ => {
+                return bad(
+                    "GET sent, POST customer with {\"from\", \"text\"}, or POST status with {\"message_id\", \"status\"}",
+                );
+            }
+        };
+        let Some(url) = self.hook(subject, which) else {
+            return bad("no address is registered: connect the channel");
+        };
+        match outside::call(&Method::POST, &url, "", &body.to_string()).await {
+            Ok(status) => answer(StatusCode::OK, &json!({ "status": status })),
+            Err(error) => refuse(StatusCode::BAD_GATEWAY, &error.to_string()),
+        }
+    }
+}
+
+fn shown(sent: &Sent) -> Value {
+    json!({
+        "subject_id": sent.subject_id, "request_id": sent.request_id, "message_id": sent.message_id,
+        "address": sent.address, "content": sent.content, "cancelled": sent.cancelled,
+    })
+}
+
+/// What edna says of a message on its way.
+fn status_of(sent: &Sent, status: &str, error: Option<&str>) -> Value {
+    json!({
+        "requestId": Some(sent.request_id.as_str()).filter(|id| !id.is_empty()),
+        "messageId": sent.message_id,
+        "cascadeId": 77,
+        "subject": name_of(sent.subject_id),
+        "subjectId": sent.subject_id,
+        "status": status,
+        "statusAt": "2026-11-21T12:00:04Z",
+        "error": error,
+        "comment": null,
+        "paymentData": null,
+    })
+}
+
 impl Handler for State {
     async fn answer(&self, request: Request<Bytes>) -> Result<Response<Body>, Cut> {
+        if let Some(what) = request.uri().path().strip_prefix("/control/").map(str::to_owned) {
+            return Ok(self.control(&request, &what).await);
+        }
         let fault = self.faults.next();
         if let Some(pause) = fault.map(Fault::pause).filter(|pause| !pause.is_zero()) {
             tokio::time::sleep(pause).await;

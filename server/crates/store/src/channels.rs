@@ -1,7 +1,10 @@
 //! Channels.
 
 use domain::{
-    AgentId, ChannelId, Timestamp, WorkspaceId, channel::Channel, policy::DeliveryPolicy, token::TokenHash,
+    AgentId, ChannelId, Timestamp, WorkspaceId,
+    channel::{Channel, Mirror},
+    policy::DeliveryPolicy,
+    token::TokenHash,
 };
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgPool, types::Json};
@@ -52,6 +55,8 @@ struct ChannelRow {
     signing_secret_sealed: Vec<u8>,
     integration_id: Option<Uuid>,
     settings: Value,
+    mirror_channel_id: Option<Uuid>,
+    mirror_source: String,
     hook_secret_sealed: Option<Vec<u8>>,
     hook_secret_hash: Option<Vec<u8>>,
     created_at: Timestamp,
@@ -70,6 +75,9 @@ impl From<ChannelRow> for SealedChannel {
                 integration: row.integration_id.map(Into::into),
                 settings: row.settings,
                 delivery_policy: row.delivery_policy.0,
+                mirror: row
+                    .mirror_channel_id
+                    .map(|id| Mirror { channel: id.into(), source: row.mirror_source }),
                 active: row.active,
                 token_suffix: row.token_suffix,
                 created_at: row.created_at,
@@ -87,6 +95,7 @@ impl From<ChannelRow> for SealedChannel {
 
 const CHANNEL: &str = "id, display_name, agent_id, vendor, url, delivery_policy, active, token_sealed, token_suffix, \
                        signing_secret_sealed, integration_id, settings, hook_secret_sealed, hook_secret_hash, \
+                       mirror_channel_id, mirror_source, \
                        created_at, updated_at";
 
 /// What selects channels.
@@ -108,8 +117,8 @@ pub async fn insert(
     sqlx::query(
         "insert into channels (workspace_id, id, display_name, agent_id, vendor, url, active, token_sealed,
              token_suffix, signing_secret_sealed, created_at, updated_at, delivery_policy, integration_id, settings,
-             hook_secret_sealed, hook_secret_hash)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+             hook_secret_sealed, hook_secret_hash, mirror_channel_id, mirror_source)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
     )
     .bind(workspace.0)
     .bind(channel.id.0)
@@ -128,6 +137,8 @@ pub async fn insert(
     .bind(&channel.settings)
     .bind(sealed.hook_secret.as_ref().map(|secret| &secret.sealed))
     .bind(sealed.hook_secret.as_ref().map(|secret| &secret.hash))
+    .bind(channel.mirror.as_ref().map(|mirror| mirror.channel.0))
+    .bind(channel.mirror.as_ref().map_or("", |mirror| &mirror.source))
     .execute(conn)
     .await?;
     Ok(())
@@ -193,7 +204,8 @@ pub async fn update(
         "update channels
          set display_name = $3, agent_id = $4, url = $5, active = $6, token_sealed = $7, token_suffix = $8,
              signing_secret_sealed = $9, updated_at = $10, delivery_policy = $11, integration_id = $12, settings = $13,
-             hook_secret_sealed = $14, hook_secret_hash = $15
+             hook_secret_sealed = $14, hook_secret_hash = $15, mirror_channel_id = $16,
+             mirror_source = $17
          where workspace_id = $1 and id = $2",
     )
     .bind(workspace.0)
@@ -211,6 +223,8 @@ pub async fn update(
     .bind(&channel.settings)
     .bind(sealed.hook_secret.as_ref().map(|secret| &secret.sealed))
     .bind(sealed.hook_secret.as_ref().map(|secret| &secret.hash))
+    .bind(channel.mirror.as_ref().map(|mirror| mirror.channel.0))
+    .bind(channel.mirror.as_ref().map_or("", |mirror| &mirror.source))
     .execute(conn)
     .await?;
     Ok(())
@@ -223,6 +237,14 @@ pub async fn delete(
     id: ChannelId,
     now: Timestamp,
 ) -> Result<bool, Error> {
+    // What was mirrored in its chats is mirrored nowhere now.
+    sqlx::query(
+        "update channels set mirror_channel_id = null where workspace_id = $1 and mirror_channel_id = $2",
+    )
+    .bind(workspace.0)
+    .bind(id.0)
+    .execute(&mut *conn)
+    .await?;
     let changed = sqlx::query(
         "update channels set deleted_at = $3 where workspace_id = $1 and id = $2 and deleted_at is null",
     )

@@ -28,6 +28,7 @@ pub mod grants;
 pub mod imports;
 pub mod inbound_webhooks;
 pub mod integrations;
+pub mod mirrors;
 pub mod numberer;
 pub mod page;
 pub mod queue;

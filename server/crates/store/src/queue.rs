@@ -17,6 +17,8 @@ pub enum Lane {
     Timer,
     /// Dispatches to endpoints.
     Hook,
+    /// Looks at what a mirror is to show.
+    Mirror,
 }
 
 impl Lane {
@@ -26,6 +28,7 @@ impl Lane {
             Self::Out => "out",
             Self::Timer => "timer",
             Self::Hook => "hook",
+            Self::Mirror => "mirror",
         }
     }
 }
@@ -134,6 +137,7 @@ pub async fn claim(
                     "turn" => Lane::Turn,
                     "out" => Lane::Out,
                     "hook" => Lane::Hook,
+                    "mirror" => Lane::Mirror,
                     "timer" => Lane::Timer,
                     _ => return Err(inconsistent()),
                 },

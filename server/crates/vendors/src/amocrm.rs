@@ -19,6 +19,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
 
+mod channel;
+mod chats;
 mod crm;
 mod facts;
 mod form;
@@ -27,9 +29,11 @@ mod lenient;
 mod moved;
 mod notes;
 mod rest;
+mod salesbot;
 mod settings;
 pub mod sources;
 mod subscription;
+mod talks;
 
 use self::{rest::Rest, settings::Settings};
 use crate::http::{Call, HttpClient, Patience};
@@ -42,7 +46,9 @@ pub fn vendor(http: HttpClient, sources: sources::Defaults) -> Vendor {
         oauth: Some(Arc::clone(&amocrm) as _),
         crm: Some(Arc::clone(&amocrm) as _),
         sources: Some(Arc::clone(&amocrm) as _),
+        receiver: Some(Arc::clone(&amocrm) as _),
         sender: Some(Arc::clone(&amocrm) as _),
+        mirror: Some(Arc::clone(&amocrm) as _),
         channel: Some(Arc::clone(&amocrm) as _),
         hooks: Some(amocrm),
         ..Vendor::new(ID, "amoCRM / Kommo", "https://www.amocrm.ru/developers")
@@ -90,6 +96,10 @@ impl Connector for AmoCrm {
                     "type": "string", "format": "uri", "title": "Address",
                     "description": "In the place of the account's own address: a proxy, or a simulator. {subdomain} in its path stands for the account."
                 },
+                "chats_url": {
+                    "type": "string", "format": "uri", "title": "Address of the Chats API",
+                    "description": "In the place of the vendor's own address of it: a proxy, or a simulator."
+                },
                 "chat_channel_id": {
                     "type": "string", "format": "uuid", "title": "Channel of the chats",
                     "description": "The channel that messages of the account's chats belong to: its agent answers them. Without it they are events only."
@@ -117,12 +127,20 @@ impl Connector for AmoCrm {
     }
 
     fn credentials(&self) -> &'static [CredentialField] {
-        const FIELDS: &[CredentialField] = &[CredentialField {
-            name: "client_secret",
-            title: "Secret key",
-            description: "From the integration's page, the tab with keys and scopes.",
-            required: true,
-        }];
+        const FIELDS: &[CredentialField] = &[
+            CredentialField {
+                name: "client_secret",
+                title: "Secret key",
+                description: "From the integration's page, the tab with keys and scopes.",
+                required: true,
+            },
+            CredentialField {
+                name: chats::SECRET,
+                title: "Secret key of the chats",
+                description: "As the vendor gave it when it registered the channel of the Chats API. Without one there are none.",
+                required: false,
+            },
+        ];
         FIELDS
     }
 
@@ -131,8 +149,9 @@ impl Connector for AmoCrm {
     }
 
     fn targets(&self, settings: &Value) -> Vec<(&'static str, String)> {
-        let read = Settings::read(settings).ok();
-        read.and_then(|settings| settings.base_url).map(|url| ("base_url", url)).into_iter().collect()
+        let Ok(Settings { base_url, chats_url, .. }) = Settings::read(settings) else { return Vec::new() };
+        let named = [("base_url", base_url), ("chats_url", chats_url)].into_iter();
+        named.filter_map(|(name, url)| url.map(|url| (name, url))).collect()
     }
 
     async fn check_target(&self, url: &str) -> Result<(), (Reason, String)> {

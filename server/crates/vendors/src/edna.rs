@@ -15,7 +15,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use domain::{
     FieldViolation, Reason, Timestamp,
-    channel_kind::{ChannelKind, HookProof},
+    channel_kind::{ChannelKind, Connected, HookProof},
     connection::{CheckOutcome, CheckStep, Connection, Connector, CredentialField},
     integration::CREDENTIALS_STEP,
     vendor::{FailureKind, Vendor, VendorAccount, VendorError},
@@ -165,19 +165,19 @@ impl ChannelKind for Edna {
         HookProof::PathSecret
     }
 
-    async fn connect(&self, account: &VendorAccount, hook_url: &str, now: Timestamp) -> Vec<CheckStep> {
+    async fn connect(&self, account: &VendorAccount, hook_url: &str, now: Timestamp) -> Connected {
         const SUBJECT: &str = "subject";
         const CALLBACKS: &str = "callbacks";
         let edna = Account::of(&self.http, &account.connection, now);
         let Ok(settings) = ChannelSettings::read(&account.settings) else {
             let detail = "The channel's settings are not what they must be.".to_owned();
-            return vec![failed(SUBJECT, detail, "Correct the channel's settings.")];
+            return vec![failed(SUBJECT, detail, "Correct the channel's settings.")].into();
         };
         let listed = edna.channels().await;
         let mut steps = listing(&listed);
         let Ok(listed) = listed else {
             steps.extend([skipped(SUBJECT), skipped(CALLBACKS)]);
-            return steps;
+            return steps.into();
         };
         let Some(profile) = listed.into_iter().find(|profile| settings.means(profile)) else {
             let detail =
@@ -188,7 +188,7 @@ impl ChannelKind for Edna {
                 "Correct the channel's settings, or activate the channel at edna.",
             ));
             steps.push(skipped(CALLBACKS));
-            return steps;
+            return steps.into();
         };
         steps.push(passed(SUBJECT, format!("It is the channel “{}”.", profile.name)));
         steps.push(match edna.set_callbacks(profile.subject_id, hook_url).await {
@@ -211,6 +211,6 @@ impl ChannelKind for Edna {
             }
             Err(error) => failed(CALLBACKS, format!("{}.", error.detail), "Try again later."),
         });
-        steps
+        steps.into()
     }
 }

@@ -53,6 +53,18 @@ const CALLS: &[&[u8]] = samples!(
     "edna/status_delivered.json",
     "edna/status_failed.json",
 );
+const CHATS: &[&[u8]] = samples!(
+    "amocrm/chat_manager_text.json",
+    "amocrm/chat_manager_first_picture.json",
+    "amocrm/chat_typing.json",
+    "amocrm/chat_reaction.json",
+    "amocrm/chat_unknown.json",
+);
+const SALESBOTS: &[&[u8]] = &[
+    br#"{"token": "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJodHRwczovL2FjbWUua29tbW8uY29tIn0.OQI5", "data": {"message": "Hi",
+        "lead": "5001", "contact": "{{contact.id}}"}, "return_url": "https://acme.kommo.com/api/v4/salesbot/321/continue/123"}"#,
+    b"token=eyJhbGciOiJIUzUxMiJ9.e30.AA&data%5Bmessage%5D=Hi&data%5Blead%5D=5001&return_url=https%3A%2F%2Facme.kommo.com%2Fapi%2Fv4%2Fsalesbot%2F321%2Fcontinue%2F123",
+];
 const MESSAGES: &[&[u8]] = &[
     br#"{"message_id": "m1", "chat_id": "0198c0de-0000-7000-8000-000000000001/a", "text": "hi", "message_sender": "customer"}"#,
     br#"{"chat_id": "0198c0de-0000-7000-8000-000000000001", "text": "", "message_sender": "employee",
@@ -243,6 +255,7 @@ fn channel() -> Channel {
         integration: None,
         settings: json!({ "subject_id": 234, "kind": "WHATSAPP", "cascade_id": 77 }),
         delivery_policy: DeliveryPolicy::default(),
+        mirror: None,
         active: true,
         token_suffix: String::new(),
         created_at: Timestamp::UNIX_EPOCH,
@@ -278,6 +291,33 @@ fn calls_of_edna() {
     let bodies: Vec<_> = bodies.iter().map(Vec::as_slice).collect();
     fuzz(&bodies, |input| {
         let raw = RawRequest { body: input.to_vec().into(), ..RawRequest::default() };
+        let _ = receiver.normalize(&Verified::vouched(raw), &channel);
+    });
+}
+
+#[test]
+fn calls_of_chats_and_salesbots() {
+    let channel = channel();
+    let receiver = crate::amocrm::vendor(HttpClient::new(crate::http::Settings::default())).receiver.unwrap();
+    let body = |sample: &&[u8]| {
+        let sample: Value = serde_json::from_slice(sample).unwrap();
+        sample["body"].as_str().unwrap().as_bytes().to_vec()
+    };
+    let mut bodies: Vec<_> = CHATS.iter().map(body).collect();
+    bodies.extend(SALESBOTS.iter().map(|body| body.to_vec()));
+    let bodies: Vec<_> = bodies.iter().map(Vec::as_slice).collect();
+    let mut account = domain::vendor::VendorAccount::default();
+    account.connection.settings = json!({ "subdomain": "acme", "base_domain": "kommo.com", "client_id": "c",
+        "redirect_url": "https://app.example/oauth/callback" });
+    for name in ["client_secret", "chats_secret"] {
+        account.connection.credentials.insert(name.to_owned(), "another secret".into());
+    }
+    fuzz(&bodies, |input| {
+        let mut raw = RawRequest { body: input.to_vec().into(), ..RawRequest::default() };
+        // Nobody who lacks the secret gets in, with a signature or a token.
+        assert!(receiver.verify(&raw, &account, now()).is_err());
+        raw.headers.insert(HeaderName::from_static("x-signature"), HeaderValue::from_static("4dff1acf"));
+        assert!(receiver.verify(&raw, &account, now()).is_err());
         let _ = receiver.normalize(&Verified::vouched(raw), &channel);
     });
 }

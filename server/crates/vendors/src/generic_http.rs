@@ -203,6 +203,7 @@ mod tests {
             text: "Hi".into(),
             parts: Vec::new(),
             template: None,
+            answers: serde_json::Map::new(),
             now: Timestamp::UNIX_EPOCH,
         };
         for (token, secret, detail) in [

@@ -104,7 +104,10 @@ type Channel struct {
 	// Required for vendors that can `channel`, and for no other. The integration that the vendor is reached over.
 	IntegrationId string `protobuf:"bytes,20,opt,name=integration_id,json=integrationId,proto3" json:"integration_id,omitempty"`
 	// The vendor's own settings, as its `channel_settings_schema` says; an unknown member is an error.
-	Settings      *structpb.Struct `protobuf:"bytes,21,opt,name=settings,proto3" json:"settings,omitempty"`
+	// ConnectChannel may add to them what the vendor told.
+	Settings *structpb.Struct `protobuf:"bytes,21,opt,name=settings,proto3" json:"settings,omitempty"`
+	// Where its dialogues are shown beside. Not set: nowhere.
+	Mirror        *ChannelMirror `protobuf:"bytes,30,opt,name=mirror,proto3" json:"mirror,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -223,6 +226,71 @@ func (x *Channel) GetSettings() *structpb.Struct {
 	return nil
 }
 
+func (x *Channel) GetMirror() *ChannelMirror {
+	if x != nil {
+		return x.Mirror
+	}
+	return nil
+}
+
+// Chats of another vendor that show a channel's dialogues, where people read along and answer: what they write there is said in
+// the dialogue, goes out over the dialogue's own channel, and takes control by the agent's policy. What becomes of messages on
+// their way to the customer is told there. What was said in the dialogue before is shown, too, up to 100 messages.
+type ChannelMirror struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The channel whose chats these are. Its vendor can `mirror`.
+	ChannelId string `protobuf:"bytes,1,opt,name=channel_id,json=channelId,proto3" json:"channel_id,omitempty"`
+	// The external id of the source that the chats are of, up to 40 printable ASCII characters, for dialogues that name none in
+	// `crm.source_external_id`. Empty: the other channel's.
+	SourceExternalId string `protobuf:"bytes,2,opt,name=source_external_id,json=sourceExternalId,proto3" json:"source_external_id,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ChannelMirror) Reset() {
+	*x = ChannelMirror{}
+	mi := &file_switchboard_v1_channels_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChannelMirror) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChannelMirror) ProtoMessage() {}
+
+func (x *ChannelMirror) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_channels_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChannelMirror.ProtoReflect.Descriptor instead.
+func (*ChannelMirror) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ChannelMirror) GetChannelId() string {
+	if x != nil {
+		return x.ChannelId
+	}
+	return ""
+}
+
+func (x *ChannelMirror) GetSourceExternalId() string {
+	if x != nil {
+		return x.SourceExternalId
+	}
+	return ""
+}
+
 // What a channel's outgoing messages go by: the guard, which may withhold them, the governor, which keeps to a rate, and
 // what is done when nobody knows whether one arrived.
 type DeliveryPolicy struct {
@@ -249,7 +317,7 @@ type DeliveryPolicy struct {
 
 func (x *DeliveryPolicy) Reset() {
 	*x = DeliveryPolicy{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[1]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -261,7 +329,7 @@ func (x *DeliveryPolicy) String() string {
 func (*DeliveryPolicy) ProtoMessage() {}
 
 func (x *DeliveryPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[1]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -274,7 +342,7 @@ func (x *DeliveryPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryPolicy.ProtoReflect.Descriptor instead.
 func (*DeliveryPolicy) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{1}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *DeliveryPolicy) GetUncertain() UncertainPolicy {
@@ -334,7 +402,7 @@ type QuietHours struct {
 
 func (x *QuietHours) Reset() {
 	*x = QuietHours{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[2]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -346,7 +414,7 @@ func (x *QuietHours) String() string {
 func (*QuietHours) ProtoMessage() {}
 
 func (x *QuietHours) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[2]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -359,7 +427,7 @@ func (x *QuietHours) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuietHours.ProtoReflect.Descriptor instead.
 func (*QuietHours) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{2}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *QuietHours) GetStart() string {
@@ -396,7 +464,7 @@ type CreateChannelRequest struct {
 
 func (x *CreateChannelRequest) Reset() {
 	*x = CreateChannelRequest{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[3]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -408,7 +476,7 @@ func (x *CreateChannelRequest) String() string {
 func (*CreateChannelRequest) ProtoMessage() {}
 
 func (x *CreateChannelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[3]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -421,7 +489,7 @@ func (x *CreateChannelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateChannelRequest.ProtoReflect.Descriptor instead.
 func (*CreateChannelRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{3}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CreateChannelRequest) GetChannel() *Channel {
@@ -457,7 +525,7 @@ type CreateChannelResponse struct {
 
 func (x *CreateChannelResponse) Reset() {
 	*x = CreateChannelResponse{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[4]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -469,7 +537,7 @@ func (x *CreateChannelResponse) String() string {
 func (*CreateChannelResponse) ProtoMessage() {}
 
 func (x *CreateChannelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[4]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -482,7 +550,7 @@ func (x *CreateChannelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateChannelResponse.ProtoReflect.Descriptor instead.
 func (*CreateChannelResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{4}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CreateChannelResponse) GetChannel() *Channel {
@@ -524,7 +592,7 @@ type GetChannelRequest struct {
 
 func (x *GetChannelRequest) Reset() {
 	*x = GetChannelRequest{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[5]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -536,7 +604,7 @@ func (x *GetChannelRequest) String() string {
 func (*GetChannelRequest) ProtoMessage() {}
 
 func (x *GetChannelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[5]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -549,7 +617,7 @@ func (x *GetChannelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChannelRequest.ProtoReflect.Descriptor instead.
 func (*GetChannelRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{5}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetChannelRequest) GetId() string {
@@ -570,7 +638,7 @@ type GetChannelResponse struct {
 
 func (x *GetChannelResponse) Reset() {
 	*x = GetChannelResponse{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[6]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -582,7 +650,7 @@ func (x *GetChannelResponse) String() string {
 func (*GetChannelResponse) ProtoMessage() {}
 
 func (x *GetChannelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[6]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -595,7 +663,7 @@ func (x *GetChannelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChannelResponse.ProtoReflect.Descriptor instead.
 func (*GetChannelResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{6}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetChannelResponse) GetChannel() *Channel {
@@ -622,7 +690,7 @@ type ListChannelsRequest struct {
 
 func (x *ListChannelsRequest) Reset() {
 	*x = ListChannelsRequest{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[7]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -634,7 +702,7 @@ func (x *ListChannelsRequest) String() string {
 func (*ListChannelsRequest) ProtoMessage() {}
 
 func (x *ListChannelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[7]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -647,7 +715,7 @@ func (x *ListChannelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChannelsRequest.ProtoReflect.Descriptor instead.
 func (*ListChannelsRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{7}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListChannelsRequest) GetPageSize() int32 {
@@ -691,7 +759,7 @@ type ListChannelsResponse struct {
 
 func (x *ListChannelsResponse) Reset() {
 	*x = ListChannelsResponse{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[8]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -703,7 +771,7 @@ func (x *ListChannelsResponse) String() string {
 func (*ListChannelsResponse) ProtoMessage() {}
 
 func (x *ListChannelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[8]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -716,7 +784,7 @@ func (x *ListChannelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChannelsResponse.ProtoReflect.Descriptor instead.
 func (*ListChannelsResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{8}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListChannelsResponse) GetChannels() []*Channel {
@@ -739,7 +807,7 @@ type UpdateChannelRequest struct {
 	// Required. The channel with its `id` and the new values.
 	Channel *Channel `protobuf:"bytes,1,opt,name=channel,proto3" json:"channel,omitempty"`
 	// Required. Which fields to change: `display_name`, `agent_id`, `url`, `active`, `integration_id`,
-	// `delivery_policy` and `settings` (each as a whole).
+	// `delivery_policy`, `settings` and `mirror` (each as a whole).
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -747,7 +815,7 @@ type UpdateChannelRequest struct {
 
 func (x *UpdateChannelRequest) Reset() {
 	*x = UpdateChannelRequest{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[9]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -759,7 +827,7 @@ func (x *UpdateChannelRequest) String() string {
 func (*UpdateChannelRequest) ProtoMessage() {}
 
 func (x *UpdateChannelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[9]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -772,7 +840,7 @@ func (x *UpdateChannelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateChannelRequest.ProtoReflect.Descriptor instead.
 func (*UpdateChannelRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{9}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UpdateChannelRequest) GetChannel() *Channel {
@@ -800,7 +868,7 @@ type UpdateChannelResponse struct {
 
 func (x *UpdateChannelResponse) Reset() {
 	*x = UpdateChannelResponse{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[10]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -812,7 +880,7 @@ func (x *UpdateChannelResponse) String() string {
 func (*UpdateChannelResponse) ProtoMessage() {}
 
 func (x *UpdateChannelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[10]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -825,7 +893,7 @@ func (x *UpdateChannelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateChannelResponse.ProtoReflect.Descriptor instead.
 func (*UpdateChannelResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{10}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UpdateChannelResponse) GetChannel() *Channel {
@@ -846,7 +914,7 @@ type DeleteChannelRequest struct {
 
 func (x *DeleteChannelRequest) Reset() {
 	*x = DeleteChannelRequest{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[11]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -858,7 +926,7 @@ func (x *DeleteChannelRequest) String() string {
 func (*DeleteChannelRequest) ProtoMessage() {}
 
 func (x *DeleteChannelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[11]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -871,7 +939,7 @@ func (x *DeleteChannelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteChannelRequest.ProtoReflect.Descriptor instead.
 func (*DeleteChannelRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{11}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeleteChannelRequest) GetId() string {
@@ -890,7 +958,7 @@ type DeleteChannelResponse struct {
 
 func (x *DeleteChannelResponse) Reset() {
 	*x = DeleteChannelResponse{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[12]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +970,7 @@ func (x *DeleteChannelResponse) String() string {
 func (*DeleteChannelResponse) ProtoMessage() {}
 
 func (x *DeleteChannelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[12]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +983,7 @@ func (x *DeleteChannelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteChannelResponse.ProtoReflect.Descriptor instead.
 func (*DeleteChannelResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{12}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{13}
 }
 
 // Asks for a new channel token.
@@ -929,7 +997,7 @@ type RotateChannelTokenRequest struct {
 
 func (x *RotateChannelTokenRequest) Reset() {
 	*x = RotateChannelTokenRequest{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[13]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -941,7 +1009,7 @@ func (x *RotateChannelTokenRequest) String() string {
 func (*RotateChannelTokenRequest) ProtoMessage() {}
 
 func (x *RotateChannelTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[13]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -954,7 +1022,7 @@ func (x *RotateChannelTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateChannelTokenRequest.ProtoReflect.Descriptor instead.
 func (*RotateChannelTokenRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{13}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RotateChannelTokenRequest) GetId() string {
@@ -977,7 +1045,7 @@ type RotateChannelTokenResponse struct {
 
 func (x *RotateChannelTokenResponse) Reset() {
 	*x = RotateChannelTokenResponse{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[14]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -989,7 +1057,7 @@ func (x *RotateChannelTokenResponse) String() string {
 func (*RotateChannelTokenResponse) ProtoMessage() {}
 
 func (x *RotateChannelTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[14]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1002,7 +1070,7 @@ func (x *RotateChannelTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateChannelTokenResponse.ProtoReflect.Descriptor instead.
 func (*RotateChannelTokenResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{14}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RotateChannelTokenResponse) GetChannel() *Channel {
@@ -1030,7 +1098,7 @@ type RotateChannelSigningSecretRequest struct {
 
 func (x *RotateChannelSigningSecretRequest) Reset() {
 	*x = RotateChannelSigningSecretRequest{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[15]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1042,7 +1110,7 @@ func (x *RotateChannelSigningSecretRequest) String() string {
 func (*RotateChannelSigningSecretRequest) ProtoMessage() {}
 
 func (x *RotateChannelSigningSecretRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[15]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1055,7 +1123,7 @@ func (x *RotateChannelSigningSecretRequest) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use RotateChannelSigningSecretRequest.ProtoReflect.Descriptor instead.
 func (*RotateChannelSigningSecretRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{15}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RotateChannelSigningSecretRequest) GetId() string {
@@ -1078,7 +1146,7 @@ type RotateChannelSigningSecretResponse struct {
 
 func (x *RotateChannelSigningSecretResponse) Reset() {
 	*x = RotateChannelSigningSecretResponse{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[16]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1090,7 +1158,7 @@ func (x *RotateChannelSigningSecretResponse) String() string {
 func (*RotateChannelSigningSecretResponse) ProtoMessage() {}
 
 func (x *RotateChannelSigningSecretResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[16]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1103,7 +1171,7 @@ func (x *RotateChannelSigningSecretResponse) ProtoReflect() protoreflect.Message
 
 // Deprecated: Use RotateChannelSigningSecretResponse.ProtoReflect.Descriptor instead.
 func (*RotateChannelSigningSecretResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{16}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RotateChannelSigningSecretResponse) GetChannel() *Channel {
@@ -1131,7 +1199,7 @@ type RotateChannelHookSecretRequest struct {
 
 func (x *RotateChannelHookSecretRequest) Reset() {
 	*x = RotateChannelHookSecretRequest{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[17]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +1211,7 @@ func (x *RotateChannelHookSecretRequest) String() string {
 func (*RotateChannelHookSecretRequest) ProtoMessage() {}
 
 func (x *RotateChannelHookSecretRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[17]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +1224,7 @@ func (x *RotateChannelHookSecretRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateChannelHookSecretRequest.ProtoReflect.Descriptor instead.
 func (*RotateChannelHookSecretRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{17}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RotateChannelHookSecretRequest) GetId() string {
@@ -1179,7 +1247,7 @@ type RotateChannelHookSecretResponse struct {
 
 func (x *RotateChannelHookSecretResponse) Reset() {
 	*x = RotateChannelHookSecretResponse{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[18]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1191,7 +1259,7 @@ func (x *RotateChannelHookSecretResponse) String() string {
 func (*RotateChannelHookSecretResponse) ProtoMessage() {}
 
 func (x *RotateChannelHookSecretResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[18]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1204,7 +1272,7 @@ func (x *RotateChannelHookSecretResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateChannelHookSecretResponse.ProtoReflect.Descriptor instead.
 func (*RotateChannelHookSecretResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{18}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RotateChannelHookSecretResponse) GetChannel() *Channel {
@@ -1232,7 +1300,7 @@ type ConnectChannelRequest struct {
 
 func (x *ConnectChannelRequest) Reset() {
 	*x = ConnectChannelRequest{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[19]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1244,7 +1312,7 @@ func (x *ConnectChannelRequest) String() string {
 func (*ConnectChannelRequest) ProtoMessage() {}
 
 func (x *ConnectChannelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[19]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1257,7 +1325,7 @@ func (x *ConnectChannelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectChannelRequest.ProtoReflect.Descriptor instead.
 func (*ConnectChannelRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{19}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ConnectChannelRequest) GetId() string {
@@ -1280,7 +1348,7 @@ type ConnectChannelResponse struct {
 
 func (x *ConnectChannelResponse) Reset() {
 	*x = ConnectChannelResponse{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[20]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1292,7 +1360,7 @@ func (x *ConnectChannelResponse) String() string {
 func (*ConnectChannelResponse) ProtoMessage() {}
 
 func (x *ConnectChannelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[20]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1305,7 +1373,7 @@ func (x *ConnectChannelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectChannelResponse.ProtoReflect.Descriptor instead.
 func (*ConnectChannelResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{20}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ConnectChannelResponse) GetChannel() *Channel {
@@ -1316,6 +1384,107 @@ func (x *ConnectChannelResponse) GetChannel() *Channel {
 }
 
 func (x *ConnectChannelResponse) GetSteps() []*CheckStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+// Asks that the channel's vendor forget it.
+type DisconnectChannelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The channel's id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisconnectChannelRequest) Reset() {
+	*x = DisconnectChannelRequest{}
+	mi := &file_switchboard_v1_channels_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisconnectChannelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisconnectChannelRequest) ProtoMessage() {}
+
+func (x *DisconnectChannelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_channels_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisconnectChannelRequest.ProtoReflect.Descriptor instead.
+func (*DisconnectChannelRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *DisconnectChannelRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// What came of it.
+type DisconnectChannelResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The channel.
+	Channel *Channel `protobuf:"bytes,1,opt,name=channel,proto3" json:"channel,omitempty"`
+	// What was tried, in order.
+	Steps         []*CheckStep `protobuf:"bytes,2,rep,name=steps,proto3" json:"steps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisconnectChannelResponse) Reset() {
+	*x = DisconnectChannelResponse{}
+	mi := &file_switchboard_v1_channels_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisconnectChannelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisconnectChannelResponse) ProtoMessage() {}
+
+func (x *DisconnectChannelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_channels_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisconnectChannelResponse.ProtoReflect.Descriptor instead.
+func (*DisconnectChannelResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *DisconnectChannelResponse) GetChannel() *Channel {
+	if x != nil {
+		return x.Channel
+	}
+	return nil
+}
+
+func (x *DisconnectChannelResponse) GetSteps() []*CheckStep {
 	if x != nil {
 		return x.Steps
 	}
@@ -1337,7 +1506,7 @@ type GetChannelDialogueRequest struct {
 
 func (x *GetChannelDialogueRequest) Reset() {
 	*x = GetChannelDialogueRequest{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[21]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1518,7 @@ func (x *GetChannelDialogueRequest) String() string {
 func (*GetChannelDialogueRequest) ProtoMessage() {}
 
 func (x *GetChannelDialogueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[21]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1531,7 @@ func (x *GetChannelDialogueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChannelDialogueRequest.ProtoReflect.Descriptor instead.
 func (*GetChannelDialogueRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{21}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetChannelDialogueRequest) GetId() string {
@@ -1399,7 +1568,7 @@ type GetChannelDialogueResponse struct {
 
 func (x *GetChannelDialogueResponse) Reset() {
 	*x = GetChannelDialogueResponse{}
-	mi := &file_switchboard_v1_channels_proto_msgTypes[22]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1411,7 +1580,7 @@ func (x *GetChannelDialogueResponse) String() string {
 func (*GetChannelDialogueResponse) ProtoMessage() {}
 
 func (x *GetChannelDialogueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_channels_proto_msgTypes[22]
+	mi := &file_switchboard_v1_channels_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1424,7 +1593,7 @@ func (x *GetChannelDialogueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChannelDialogueResponse.ProtoReflect.Descriptor instead.
 func (*GetChannelDialogueResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{22}
+	return file_switchboard_v1_channels_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetChannelDialogueResponse) GetMessages() []*Message {
@@ -1445,7 +1614,7 @@ var File_switchboard_v1_channels_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_channels_proto_rawDesc = "" +
 	"\n" +
-	"\x1dswitchboard/v1/channels.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\x1a!switchboard/v1/integrations.proto\"\xeb\x03\n" +
+	"\x1dswitchboard/v1/channels.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\x1a!switchboard/v1/integrations.proto\"\xa2\x04\n" +
 	"\aChannel\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x19\n" +
@@ -1461,8 +1630,13 @@ const file_switchboard_v1_channels_proto_rawDesc = "" +
 	"\x0fdelivery_policy\x18\n" +
 	" \x01(\v2\x1e.switchboard.v1.DeliveryPolicyR\x0edeliveryPolicy\x12%\n" +
 	"\x0eintegration_id\x18\x14 \x01(\tR\rintegrationId\x123\n" +
-	"\bsettings\x18\x15 \x01(\v2\x17.google.protobuf.StructR\bsettingsB\t\n" +
-	"\a_active\"\xf4\x02\n" +
+	"\bsettings\x18\x15 \x01(\v2\x17.google.protobuf.StructR\bsettings\x125\n" +
+	"\x06mirror\x18\x1e \x01(\v2\x1d.switchboard.v1.ChannelMirrorR\x06mirrorB\t\n" +
+	"\a_active\"\\\n" +
+	"\rChannelMirror\x12\x1d\n" +
+	"\n" +
+	"channel_id\x18\x01 \x01(\tR\tchannelId\x12,\n" +
+	"\x12source_external_id\x18\x02 \x01(\tR\x10sourceExternalId\"\xf4\x02\n" +
 	"\x0eDeliveryPolicy\x12=\n" +
 	"\tuncertain\x18\x01 \x01(\x0e2\x1f.switchboard.v1.UncertainPolicyR\tuncertain\x12)\n" +
 	"\x0emax_per_second\x18\x02 \x01(\x01H\x00R\fmaxPerSecond\x88\x01\x01\x12\"\n" +
@@ -1534,6 +1708,11 @@ const file_switchboard_v1_channels_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"|\n" +
 	"\x16ConnectChannelResponse\x121\n" +
 	"\achannel\x18\x01 \x01(\v2\x17.switchboard.v1.ChannelR\achannel\x12/\n" +
+	"\x05steps\x18\x02 \x03(\v2\x19.switchboard.v1.CheckStepR\x05steps\"*\n" +
+	"\x18DisconnectChannelRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x7f\n" +
+	"\x19DisconnectChannelResponse\x121\n" +
+	"\achannel\x18\x01 \x01(\v2\x17.switchboard.v1.ChannelR\achannel\x12/\n" +
 	"\x05steps\x18\x02 \x03(\v2\x19.switchboard.v1.CheckStepR\x05steps\"g\n" +
 	"\x19GetChannelDialogueRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
@@ -1546,7 +1725,7 @@ const file_switchboard_v1_channels_proto_rawDesc = "" +
 	"\x0fUncertainPolicy\x12 \n" +
 	"\x1cUNCERTAIN_POLICY_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17UNCERTAIN_POLICY_RESEND\x10\x01\x12\x19\n" +
-	"\x15UNCERTAIN_POLICY_HOLD\x10\x022\x98\b\n" +
+	"\x15UNCERTAIN_POLICY_HOLD\x10\x022\x82\t\n" +
 	"\x0fChannelsService\x12\\\n" +
 	"\rCreateChannel\x12$.switchboard.v1.CreateChannelRequest\x1a%.switchboard.v1.CreateChannelResponse\x12S\n" +
 	"\n" +
@@ -1557,7 +1736,8 @@ const file_switchboard_v1_channels_proto_rawDesc = "" +
 	"\x12RotateChannelToken\x12).switchboard.v1.RotateChannelTokenRequest\x1a*.switchboard.v1.RotateChannelTokenResponse\x12\x83\x01\n" +
 	"\x1aRotateChannelSigningSecret\x121.switchboard.v1.RotateChannelSigningSecretRequest\x1a2.switchboard.v1.RotateChannelSigningSecretResponse\x12z\n" +
 	"\x17RotateChannelHookSecret\x12..switchboard.v1.RotateChannelHookSecretRequest\x1a/.switchboard.v1.RotateChannelHookSecretResponse\x12_\n" +
-	"\x0eConnectChannel\x12%.switchboard.v1.ConnectChannelRequest\x1a&.switchboard.v1.ConnectChannelResponse\x12k\n" +
+	"\x0eConnectChannel\x12%.switchboard.v1.ConnectChannelRequest\x1a&.switchboard.v1.ConnectChannelResponse\x12h\n" +
+	"\x11DisconnectChannel\x12(.switchboard.v1.DisconnectChannelRequest\x1a).switchboard.v1.DisconnectChannelResponse\x12k\n" +
 	"\x12GetChannelDialogue\x12).switchboard.v1.GetChannelDialogueRequest\x1a*.switchboard.v1.GetChannelDialogueResponseB\xb5\x01\n" +
 	"\x12com.switchboard.v1B\rChannelsProtoP\x01Z7switchboard.dev/sdk/go/gen/switchboard/v1;switchboardv1\xa2\x02\x03SXX\xaa\x02\x0eSwitchboard.V1\xca\x02\x0eSwitchboard\\V1\xe2\x02\x1aSwitchboard\\V1\\GPBMetadata\xea\x02\x0fSwitchboard::V1b\x06proto3"
 
@@ -1574,83 +1754,91 @@ func file_switchboard_v1_channels_proto_rawDescGZIP() []byte {
 }
 
 var file_switchboard_v1_channels_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_switchboard_v1_channels_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_switchboard_v1_channels_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_switchboard_v1_channels_proto_goTypes = []any{
 	(UncertainPolicy)(0),                       // 0: switchboard.v1.UncertainPolicy
 	(*Channel)(nil),                            // 1: switchboard.v1.Channel
-	(*DeliveryPolicy)(nil),                     // 2: switchboard.v1.DeliveryPolicy
-	(*QuietHours)(nil),                         // 3: switchboard.v1.QuietHours
-	(*CreateChannelRequest)(nil),               // 4: switchboard.v1.CreateChannelRequest
-	(*CreateChannelResponse)(nil),              // 5: switchboard.v1.CreateChannelResponse
-	(*GetChannelRequest)(nil),                  // 6: switchboard.v1.GetChannelRequest
-	(*GetChannelResponse)(nil),                 // 7: switchboard.v1.GetChannelResponse
-	(*ListChannelsRequest)(nil),                // 8: switchboard.v1.ListChannelsRequest
-	(*ListChannelsResponse)(nil),               // 9: switchboard.v1.ListChannelsResponse
-	(*UpdateChannelRequest)(nil),               // 10: switchboard.v1.UpdateChannelRequest
-	(*UpdateChannelResponse)(nil),              // 11: switchboard.v1.UpdateChannelResponse
-	(*DeleteChannelRequest)(nil),               // 12: switchboard.v1.DeleteChannelRequest
-	(*DeleteChannelResponse)(nil),              // 13: switchboard.v1.DeleteChannelResponse
-	(*RotateChannelTokenRequest)(nil),          // 14: switchboard.v1.RotateChannelTokenRequest
-	(*RotateChannelTokenResponse)(nil),         // 15: switchboard.v1.RotateChannelTokenResponse
-	(*RotateChannelSigningSecretRequest)(nil),  // 16: switchboard.v1.RotateChannelSigningSecretRequest
-	(*RotateChannelSigningSecretResponse)(nil), // 17: switchboard.v1.RotateChannelSigningSecretResponse
-	(*RotateChannelHookSecretRequest)(nil),     // 18: switchboard.v1.RotateChannelHookSecretRequest
-	(*RotateChannelHookSecretResponse)(nil),    // 19: switchboard.v1.RotateChannelHookSecretResponse
-	(*ConnectChannelRequest)(nil),              // 20: switchboard.v1.ConnectChannelRequest
-	(*ConnectChannelResponse)(nil),             // 21: switchboard.v1.ConnectChannelResponse
-	(*GetChannelDialogueRequest)(nil),          // 22: switchboard.v1.GetChannelDialogueRequest
-	(*GetChannelDialogueResponse)(nil),         // 23: switchboard.v1.GetChannelDialogueResponse
-	(*timestamppb.Timestamp)(nil),              // 24: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),                    // 25: google.protobuf.Struct
-	(*fieldmaskpb.FieldMask)(nil),              // 26: google.protobuf.FieldMask
-	(*CheckStep)(nil),                          // 27: switchboard.v1.CheckStep
-	(*Message)(nil),                            // 28: switchboard.v1.Message
+	(*ChannelMirror)(nil),                      // 2: switchboard.v1.ChannelMirror
+	(*DeliveryPolicy)(nil),                     // 3: switchboard.v1.DeliveryPolicy
+	(*QuietHours)(nil),                         // 4: switchboard.v1.QuietHours
+	(*CreateChannelRequest)(nil),               // 5: switchboard.v1.CreateChannelRequest
+	(*CreateChannelResponse)(nil),              // 6: switchboard.v1.CreateChannelResponse
+	(*GetChannelRequest)(nil),                  // 7: switchboard.v1.GetChannelRequest
+	(*GetChannelResponse)(nil),                 // 8: switchboard.v1.GetChannelResponse
+	(*ListChannelsRequest)(nil),                // 9: switchboard.v1.ListChannelsRequest
+	(*ListChannelsResponse)(nil),               // 10: switchboard.v1.ListChannelsResponse
+	(*UpdateChannelRequest)(nil),               // 11: switchboard.v1.UpdateChannelRequest
+	(*UpdateChannelResponse)(nil),              // 12: switchboard.v1.UpdateChannelResponse
+	(*DeleteChannelRequest)(nil),               // 13: switchboard.v1.DeleteChannelRequest
+	(*DeleteChannelResponse)(nil),              // 14: switchboard.v1.DeleteChannelResponse
+	(*RotateChannelTokenRequest)(nil),          // 15: switchboard.v1.RotateChannelTokenRequest
+	(*RotateChannelTokenResponse)(nil),         // 16: switchboard.v1.RotateChannelTokenResponse
+	(*RotateChannelSigningSecretRequest)(nil),  // 17: switchboard.v1.RotateChannelSigningSecretRequest
+	(*RotateChannelSigningSecretResponse)(nil), // 18: switchboard.v1.RotateChannelSigningSecretResponse
+	(*RotateChannelHookSecretRequest)(nil),     // 19: switchboard.v1.RotateChannelHookSecretRequest
+	(*RotateChannelHookSecretResponse)(nil),    // 20: switchboard.v1.RotateChannelHookSecretResponse
+	(*ConnectChannelRequest)(nil),              // 21: switchboard.v1.ConnectChannelRequest
+	(*ConnectChannelResponse)(nil),             // 22: switchboard.v1.ConnectChannelResponse
+	(*DisconnectChannelRequest)(nil),           // 23: switchboard.v1.DisconnectChannelRequest
+	(*DisconnectChannelResponse)(nil),          // 24: switchboard.v1.DisconnectChannelResponse
+	(*GetChannelDialogueRequest)(nil),          // 25: switchboard.v1.GetChannelDialogueRequest
+	(*GetChannelDialogueResponse)(nil),         // 26: switchboard.v1.GetChannelDialogueResponse
+	(*timestamppb.Timestamp)(nil),              // 27: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),                    // 28: google.protobuf.Struct
+	(*fieldmaskpb.FieldMask)(nil),              // 29: google.protobuf.FieldMask
+	(*CheckStep)(nil),                          // 30: switchboard.v1.CheckStep
+	(*Message)(nil),                            // 31: switchboard.v1.Message
 }
 var file_switchboard_v1_channels_proto_depIdxs = []int32{
-	24, // 0: switchboard.v1.Channel.create_time:type_name -> google.protobuf.Timestamp
-	24, // 1: switchboard.v1.Channel.update_time:type_name -> google.protobuf.Timestamp
-	2,  // 2: switchboard.v1.Channel.delivery_policy:type_name -> switchboard.v1.DeliveryPolicy
-	25, // 3: switchboard.v1.Channel.settings:type_name -> google.protobuf.Struct
-	0,  // 4: switchboard.v1.DeliveryPolicy.uncertain:type_name -> switchboard.v1.UncertainPolicy
-	3,  // 5: switchboard.v1.DeliveryPolicy.quiet_hours:type_name -> switchboard.v1.QuietHours
-	1,  // 6: switchboard.v1.CreateChannelRequest.channel:type_name -> switchboard.v1.Channel
-	1,  // 7: switchboard.v1.CreateChannelResponse.channel:type_name -> switchboard.v1.Channel
-	1,  // 8: switchboard.v1.GetChannelResponse.channel:type_name -> switchboard.v1.Channel
-	1,  // 9: switchboard.v1.ListChannelsResponse.channels:type_name -> switchboard.v1.Channel
-	1,  // 10: switchboard.v1.UpdateChannelRequest.channel:type_name -> switchboard.v1.Channel
-	26, // 11: switchboard.v1.UpdateChannelRequest.update_mask:type_name -> google.protobuf.FieldMask
-	1,  // 12: switchboard.v1.UpdateChannelResponse.channel:type_name -> switchboard.v1.Channel
-	1,  // 13: switchboard.v1.RotateChannelTokenResponse.channel:type_name -> switchboard.v1.Channel
-	1,  // 14: switchboard.v1.RotateChannelSigningSecretResponse.channel:type_name -> switchboard.v1.Channel
-	1,  // 15: switchboard.v1.RotateChannelHookSecretResponse.channel:type_name -> switchboard.v1.Channel
-	1,  // 16: switchboard.v1.ConnectChannelResponse.channel:type_name -> switchboard.v1.Channel
-	27, // 17: switchboard.v1.ConnectChannelResponse.steps:type_name -> switchboard.v1.CheckStep
-	28, // 18: switchboard.v1.GetChannelDialogueResponse.messages:type_name -> switchboard.v1.Message
-	4,  // 19: switchboard.v1.ChannelsService.CreateChannel:input_type -> switchboard.v1.CreateChannelRequest
-	6,  // 20: switchboard.v1.ChannelsService.GetChannel:input_type -> switchboard.v1.GetChannelRequest
-	8,  // 21: switchboard.v1.ChannelsService.ListChannels:input_type -> switchboard.v1.ListChannelsRequest
-	10, // 22: switchboard.v1.ChannelsService.UpdateChannel:input_type -> switchboard.v1.UpdateChannelRequest
-	12, // 23: switchboard.v1.ChannelsService.DeleteChannel:input_type -> switchboard.v1.DeleteChannelRequest
-	14, // 24: switchboard.v1.ChannelsService.RotateChannelToken:input_type -> switchboard.v1.RotateChannelTokenRequest
-	16, // 25: switchboard.v1.ChannelsService.RotateChannelSigningSecret:input_type -> switchboard.v1.RotateChannelSigningSecretRequest
-	18, // 26: switchboard.v1.ChannelsService.RotateChannelHookSecret:input_type -> switchboard.v1.RotateChannelHookSecretRequest
-	20, // 27: switchboard.v1.ChannelsService.ConnectChannel:input_type -> switchboard.v1.ConnectChannelRequest
-	22, // 28: switchboard.v1.ChannelsService.GetChannelDialogue:input_type -> switchboard.v1.GetChannelDialogueRequest
-	5,  // 29: switchboard.v1.ChannelsService.CreateChannel:output_type -> switchboard.v1.CreateChannelResponse
-	7,  // 30: switchboard.v1.ChannelsService.GetChannel:output_type -> switchboard.v1.GetChannelResponse
-	9,  // 31: switchboard.v1.ChannelsService.ListChannels:output_type -> switchboard.v1.ListChannelsResponse
-	11, // 32: switchboard.v1.ChannelsService.UpdateChannel:output_type -> switchboard.v1.UpdateChannelResponse
-	13, // 33: switchboard.v1.ChannelsService.DeleteChannel:output_type -> switchboard.v1.DeleteChannelResponse
-	15, // 34: switchboard.v1.ChannelsService.RotateChannelToken:output_type -> switchboard.v1.RotateChannelTokenResponse
-	17, // 35: switchboard.v1.ChannelsService.RotateChannelSigningSecret:output_type -> switchboard.v1.RotateChannelSigningSecretResponse
-	19, // 36: switchboard.v1.ChannelsService.RotateChannelHookSecret:output_type -> switchboard.v1.RotateChannelHookSecretResponse
-	21, // 37: switchboard.v1.ChannelsService.ConnectChannel:output_type -> switchboard.v1.ConnectChannelResponse
-	23, // 38: switchboard.v1.ChannelsService.GetChannelDialogue:output_type -> switchboard.v1.GetChannelDialogueResponse
-	29, // [29:39] is the sub-list for method output_type
-	19, // [19:29] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	27, // 0: switchboard.v1.Channel.create_time:type_name -> google.protobuf.Timestamp
+	27, // 1: switchboard.v1.Channel.update_time:type_name -> google.protobuf.Timestamp
+	3,  // 2: switchboard.v1.Channel.delivery_policy:type_name -> switchboard.v1.DeliveryPolicy
+	28, // 3: switchboard.v1.Channel.settings:type_name -> google.protobuf.Struct
+	2,  // 4: switchboard.v1.Channel.mirror:type_name -> switchboard.v1.ChannelMirror
+	0,  // 5: switchboard.v1.DeliveryPolicy.uncertain:type_name -> switchboard.v1.UncertainPolicy
+	4,  // 6: switchboard.v1.DeliveryPolicy.quiet_hours:type_name -> switchboard.v1.QuietHours
+	1,  // 7: switchboard.v1.CreateChannelRequest.channel:type_name -> switchboard.v1.Channel
+	1,  // 8: switchboard.v1.CreateChannelResponse.channel:type_name -> switchboard.v1.Channel
+	1,  // 9: switchboard.v1.GetChannelResponse.channel:type_name -> switchboard.v1.Channel
+	1,  // 10: switchboard.v1.ListChannelsResponse.channels:type_name -> switchboard.v1.Channel
+	1,  // 11: switchboard.v1.UpdateChannelRequest.channel:type_name -> switchboard.v1.Channel
+	29, // 12: switchboard.v1.UpdateChannelRequest.update_mask:type_name -> google.protobuf.FieldMask
+	1,  // 13: switchboard.v1.UpdateChannelResponse.channel:type_name -> switchboard.v1.Channel
+	1,  // 14: switchboard.v1.RotateChannelTokenResponse.channel:type_name -> switchboard.v1.Channel
+	1,  // 15: switchboard.v1.RotateChannelSigningSecretResponse.channel:type_name -> switchboard.v1.Channel
+	1,  // 16: switchboard.v1.RotateChannelHookSecretResponse.channel:type_name -> switchboard.v1.Channel
+	1,  // 17: switchboard.v1.ConnectChannelResponse.channel:type_name -> switchboard.v1.Channel
+	30, // 18: switchboard.v1.ConnectChannelResponse.steps:type_name -> switchboard.v1.CheckStep
+	1,  // 19: switchboard.v1.DisconnectChannelResponse.channel:type_name -> switchboard.v1.Channel
+	30, // 20: switchboard.v1.DisconnectChannelResponse.steps:type_name -> switchboard.v1.CheckStep
+	31, // 21: switchboard.v1.GetChannelDialogueResponse.messages:type_name -> switchboard.v1.Message
+	5,  // 22: switchboard.v1.ChannelsService.CreateChannel:input_type -> switchboard.v1.CreateChannelRequest
+	7,  // 23: switchboard.v1.ChannelsService.GetChannel:input_type -> switchboard.v1.GetChannelRequest
+	9,  // 24: switchboard.v1.ChannelsService.ListChannels:input_type -> switchboard.v1.ListChannelsRequest
+	11, // 25: switchboard.v1.ChannelsService.UpdateChannel:input_type -> switchboard.v1.UpdateChannelRequest
+	13, // 26: switchboard.v1.ChannelsService.DeleteChannel:input_type -> switchboard.v1.DeleteChannelRequest
+	15, // 27: switchboard.v1.ChannelsService.RotateChannelToken:input_type -> switchboard.v1.RotateChannelTokenRequest
+	17, // 28: switchboard.v1.ChannelsService.RotateChannelSigningSecret:input_type -> switchboard.v1.RotateChannelSigningSecretRequest
+	19, // 29: switchboard.v1.ChannelsService.RotateChannelHookSecret:input_type -> switchboard.v1.RotateChannelHookSecretRequest
+	21, // 30: switchboard.v1.ChannelsService.ConnectChannel:input_type -> switchboard.v1.ConnectChannelRequest
+	23, // 31: switchboard.v1.ChannelsService.DisconnectChannel:input_type -> switchboard.v1.DisconnectChannelRequest
+	25, // 32: switchboard.v1.ChannelsService.GetChannelDialogue:input_type -> switchboard.v1.GetChannelDialogueRequest
+	6,  // 33: switchboard.v1.ChannelsService.CreateChannel:output_type -> switchboard.v1.CreateChannelResponse
+	8,  // 34: switchboard.v1.ChannelsService.GetChannel:output_type -> switchboard.v1.GetChannelResponse
+	10, // 35: switchboard.v1.ChannelsService.ListChannels:output_type -> switchboard.v1.ListChannelsResponse
+	12, // 36: switchboard.v1.ChannelsService.UpdateChannel:output_type -> switchboard.v1.UpdateChannelResponse
+	14, // 37: switchboard.v1.ChannelsService.DeleteChannel:output_type -> switchboard.v1.DeleteChannelResponse
+	16, // 38: switchboard.v1.ChannelsService.RotateChannelToken:output_type -> switchboard.v1.RotateChannelTokenResponse
+	18, // 39: switchboard.v1.ChannelsService.RotateChannelSigningSecret:output_type -> switchboard.v1.RotateChannelSigningSecretResponse
+	20, // 40: switchboard.v1.ChannelsService.RotateChannelHookSecret:output_type -> switchboard.v1.RotateChannelHookSecretResponse
+	22, // 41: switchboard.v1.ChannelsService.ConnectChannel:output_type -> switchboard.v1.ConnectChannelResponse
+	24, // 42: switchboard.v1.ChannelsService.DisconnectChannel:output_type -> switchboard.v1.DisconnectChannelResponse
+	26, // 43: switchboard.v1.ChannelsService.GetChannelDialogue:output_type -> switchboard.v1.GetChannelDialogueResponse
+	33, // [33:44] is the sub-list for method output_type
+	22, // [22:33] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_channels_proto_init() }
@@ -1661,15 +1849,15 @@ func file_switchboard_v1_channels_proto_init() {
 	file_switchboard_v1_common_proto_init()
 	file_switchboard_v1_integrations_proto_init()
 	file_switchboard_v1_channels_proto_msgTypes[0].OneofWrappers = []any{}
-	file_switchboard_v1_channels_proto_msgTypes[1].OneofWrappers = []any{}
-	file_switchboard_v1_channels_proto_msgTypes[7].OneofWrappers = []any{}
+	file_switchboard_v1_channels_proto_msgTypes[2].OneofWrappers = []any{}
+	file_switchboard_v1_channels_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_channels_proto_rawDesc), len(file_switchboard_v1_channels_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   23,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

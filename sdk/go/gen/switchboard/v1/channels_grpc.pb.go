@@ -28,6 +28,7 @@ const (
 	ChannelsService_RotateChannelSigningSecret_FullMethodName = "/switchboard.v1.ChannelsService/RotateChannelSigningSecret"
 	ChannelsService_RotateChannelHookSecret_FullMethodName    = "/switchboard.v1.ChannelsService/RotateChannelHookSecret"
 	ChannelsService_ConnectChannel_FullMethodName             = "/switchboard.v1.ChannelsService/ConnectChannel"
+	ChannelsService_DisconnectChannel_FullMethodName          = "/switchboard.v1.ChannelsService/DisconnectChannel"
 	ChannelsService_GetChannelDialogue_FullMethodName         = "/switchboard.v1.ChannelsService/GetChannelDialogue"
 )
 
@@ -62,6 +63,9 @@ type ChannelsServiceClient interface {
 	// Has the channel's vendor call us about it: tells it the channel's address, step by step. May be done again at any time.
 	// Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING, VENDOR_REFUSED, VENDOR_UNAVAILABLE.
 	ConnectChannel(ctx context.Context, in *ConnectChannelRequest, opts ...grpc.CallOption) (*ConnectChannelResponse, error)
+	// Has the channel's vendor forget the channel, step by step: the contrary of ConnectChannel. That the vendor knows of none is
+	// fine. Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING, VENDOR_REFUSED, VENDOR_UNAVAILABLE.
+	DisconnectChannel(ctx context.Context, in *DisconnectChannelRequest, opts ...grpc.CallOption) (*DisconnectChannelResponse, error)
 	// Reads the messages of the channel's own dialogue (the one whose chat is the channel itself), oldest first. Empty when
 	// nothing was said yet. Needs `dialogues:read`. Reasons: CHANNEL_NOT_FOUND, PAGE_TOKEN_INVALID.
 	GetChannelDialogue(ctx context.Context, in *GetChannelDialogueRequest, opts ...grpc.CallOption) (*GetChannelDialogueResponse, error)
@@ -165,6 +169,16 @@ func (c *channelsServiceClient) ConnectChannel(ctx context.Context, in *ConnectC
 	return out, nil
 }
 
+func (c *channelsServiceClient) DisconnectChannel(ctx context.Context, in *DisconnectChannelRequest, opts ...grpc.CallOption) (*DisconnectChannelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DisconnectChannelResponse)
+	err := c.cc.Invoke(ctx, ChannelsService_DisconnectChannel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *channelsServiceClient) GetChannelDialogue(ctx context.Context, in *GetChannelDialogueRequest, opts ...grpc.CallOption) (*GetChannelDialogueResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetChannelDialogueResponse)
@@ -206,6 +220,9 @@ type ChannelsServiceServer interface {
 	// Has the channel's vendor call us about it: tells it the channel's address, step by step. May be done again at any time.
 	// Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING, VENDOR_REFUSED, VENDOR_UNAVAILABLE.
 	ConnectChannel(context.Context, *ConnectChannelRequest) (*ConnectChannelResponse, error)
+	// Has the channel's vendor forget the channel, step by step: the contrary of ConnectChannel. That the vendor knows of none is
+	// fine. Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING, VENDOR_REFUSED, VENDOR_UNAVAILABLE.
+	DisconnectChannel(context.Context, *DisconnectChannelRequest) (*DisconnectChannelResponse, error)
 	// Reads the messages of the channel's own dialogue (the one whose chat is the channel itself), oldest first. Empty when
 	// nothing was said yet. Needs `dialogues:read`. Reasons: CHANNEL_NOT_FOUND, PAGE_TOKEN_INVALID.
 	GetChannelDialogue(context.Context, *GetChannelDialogueRequest) (*GetChannelDialogueResponse, error)
@@ -245,6 +262,9 @@ func (UnimplementedChannelsServiceServer) RotateChannelHookSecret(context.Contex
 }
 func (UnimplementedChannelsServiceServer) ConnectChannel(context.Context, *ConnectChannelRequest) (*ConnectChannelResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ConnectChannel not implemented")
+}
+func (UnimplementedChannelsServiceServer) DisconnectChannel(context.Context, *DisconnectChannelRequest) (*DisconnectChannelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DisconnectChannel not implemented")
 }
 func (UnimplementedChannelsServiceServer) GetChannelDialogue(context.Context, *GetChannelDialogueRequest) (*GetChannelDialogueResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetChannelDialogue not implemented")
@@ -432,6 +452,24 @@ func _ChannelsService_ConnectChannel_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ChannelsService_DisconnectChannel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DisconnectChannelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ChannelsServiceServer).DisconnectChannel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ChannelsService_DisconnectChannel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ChannelsServiceServer).DisconnectChannel(ctx, req.(*DisconnectChannelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ChannelsService_GetChannelDialogue_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetChannelDialogueRequest)
 	if err := dec(in); err != nil {
@@ -492,6 +530,10 @@ var ChannelsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ConnectChannel",
 			Handler:    _ChannelsService_ConnectChannel_Handler,
+		},
+		{
+			MethodName: "DisconnectChannel",
+			Handler:    _ChannelsService_DisconnectChannel_Handler,
 		},
 		{
 			MethodName: "GetChannelDialogue",

@@ -24,7 +24,7 @@ UNCERTAIN_POLICY_RESEND: UncertainPolicy
 UNCERTAIN_POLICY_HOLD: UncertainPolicy
 
 class Channel(_message.Message):
-    __slots__ = ("id", "display_name", "agent_id", "vendor", "url", "active", "token_suffix", "create_time", "update_time", "delivery_policy", "integration_id", "settings")
+    __slots__ = ("id", "display_name", "agent_id", "vendor", "url", "active", "token_suffix", "create_time", "update_time", "delivery_policy", "integration_id", "settings", "mirror")
     ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -37,6 +37,7 @@ class Channel(_message.Message):
     DELIVERY_POLICY_FIELD_NUMBER: _ClassVar[int]
     INTEGRATION_ID_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    MIRROR_FIELD_NUMBER: _ClassVar[int]
     id: str
     display_name: str
     agent_id: str
@@ -49,7 +50,16 @@ class Channel(_message.Message):
     delivery_policy: DeliveryPolicy
     integration_id: str
     settings: _struct_pb2.Struct
-    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., agent_id: _Optional[str] = ..., vendor: _Optional[str] = ..., url: _Optional[str] = ..., active: _Optional[bool] = ..., token_suffix: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delivery_policy: _Optional[_Union[DeliveryPolicy, _Mapping]] = ..., integration_id: _Optional[str] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    mirror: ChannelMirror
+    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., agent_id: _Optional[str] = ..., vendor: _Optional[str] = ..., url: _Optional[str] = ..., active: _Optional[bool] = ..., token_suffix: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delivery_policy: _Optional[_Union[DeliveryPolicy, _Mapping]] = ..., integration_id: _Optional[str] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., mirror: _Optional[_Union[ChannelMirror, _Mapping]] = ...) -> None: ...
+
+class ChannelMirror(_message.Message):
+    __slots__ = ("channel_id", "source_external_id")
+    CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_EXTERNAL_ID_FIELD_NUMBER: _ClassVar[int]
+    channel_id: str
+    source_external_id: str
+    def __init__(self, channel_id: _Optional[str] = ..., source_external_id: _Optional[str] = ...) -> None: ...
 
 class DeliveryPolicy(_message.Message):
     __slots__ = ("uncertain", "max_per_second", "loop_limit", "hourly_limit", "quiet_hours", "max_text_chars")
@@ -202,6 +212,20 @@ class ConnectChannelRequest(_message.Message):
     def __init__(self, id: _Optional[str] = ...) -> None: ...
 
 class ConnectChannelResponse(_message.Message):
+    __slots__ = ("channel", "steps")
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    channel: Channel
+    steps: _containers.RepeatedCompositeFieldContainer[_integrations_pb2.CheckStep]
+    def __init__(self, channel: _Optional[_Union[Channel, _Mapping]] = ..., steps: _Optional[_Iterable[_Union[_integrations_pb2.CheckStep, _Mapping]]] = ...) -> None: ...
+
+class DisconnectChannelRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class DisconnectChannelResponse(_message.Message):
     __slots__ = ("channel", "steps")
     CHANNEL_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]

@@ -81,6 +81,11 @@ class ChannelsServiceStub:
                 request_serializer=switchboard_dot_v1_dot_channels__pb2.ConnectChannelRequest.SerializeToString,
                 response_deserializer=switchboard_dot_v1_dot_channels__pb2.ConnectChannelResponse.FromString,
                 _registered_method=True)
+        self.DisconnectChannel = channel.unary_unary(
+                '/switchboard.v1.ChannelsService/DisconnectChannel',
+                request_serializer=switchboard_dot_v1_dot_channels__pb2.DisconnectChannelRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_channels__pb2.DisconnectChannelResponse.FromString,
+                _registered_method=True)
         self.GetChannelDialogue = channel.unary_unary(
                 '/switchboard.v1.ChannelsService/GetChannelDialogue',
                 request_serializer=switchboard_dot_v1_dot_channels__pb2.GetChannelDialogueRequest.SerializeToString,
@@ -162,6 +167,14 @@ class ChannelsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DisconnectChannel(self, request, context):
+        """Has the channel's vendor forget the channel, step by step: the contrary of ConnectChannel. That the vendor knows of none is
+        fine. Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING, VENDOR_REFUSED, VENDOR_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetChannelDialogue(self, request, context):
         """Reads the messages of the channel's own dialogue (the one whose chat is the channel itself), oldest first. Empty when
         nothing was said yet. Needs `dialogues:read`. Reasons: CHANNEL_NOT_FOUND, PAGE_TOKEN_INVALID.
@@ -217,6 +230,11 @@ def add_ChannelsServiceServicer_to_server(servicer, server):
                     servicer.ConnectChannel,
                     request_deserializer=switchboard_dot_v1_dot_channels__pb2.ConnectChannelRequest.FromString,
                     response_serializer=switchboard_dot_v1_dot_channels__pb2.ConnectChannelResponse.SerializeToString,
+            ),
+            'DisconnectChannel': grpc.unary_unary_rpc_method_handler(
+                    servicer.DisconnectChannel,
+                    request_deserializer=switchboard_dot_v1_dot_channels__pb2.DisconnectChannelRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_channels__pb2.DisconnectChannelResponse.SerializeToString,
             ),
             'GetChannelDialogue': grpc.unary_unary_rpc_method_handler(
                     servicer.GetChannelDialogue,
@@ -469,6 +487,33 @@ class ChannelsService:
             '/switchboard.v1.ChannelsService/ConnectChannel',
             switchboard_dot_v1_dot_channels__pb2.ConnectChannelRequest.SerializeToString,
             switchboard_dot_v1_dot_channels__pb2.ConnectChannelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DisconnectChannel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.ChannelsService/DisconnectChannel',
+            switchboard_dot_v1_dot_channels__pb2.DisconnectChannelRequest.SerializeToString,
+            switchboard_dot_v1_dot_channels__pb2.DisconnectChannelResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -16,7 +16,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file switchboard/v1/channels.proto.
  */
 export const file_switchboard_v1_channels: GenFile = /*@__PURE__*/
-  fileDesc("Ch1zd2l0Y2hib2FyZC92MS9jaGFubmVscy5wcm90bxIOc3dpdGNoYm9hcmQudjEi7gIKB0NoYW5uZWwSCgoCaWQYASABKAkSFAoMZGlzcGxheV9uYW1lGAIgASgJEhAKCGFnZW50X2lkGAMgASgJEg4KBnZlbmRvchgEIAEoCRILCgN1cmwYBSABKAkSEwoGYWN0aXZlGAYgASgISACIAQESFAoMdG9rZW5fc3VmZml4GAcgASgJEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNwoPZGVsaXZlcnlfcG9saWN5GAogASgLMh4uc3dpdGNoYm9hcmQudjEuRGVsaXZlcnlQb2xpY3kSFgoOaW50ZWdyYXRpb25faWQYFCABKAkSKQoIc2V0dGluZ3MYFSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0QgkKB19hY3RpdmUiqQIKDkRlbGl2ZXJ5UG9saWN5EjIKCXVuY2VydGFpbhgBIAEoDjIfLnN3aXRjaGJvYXJkLnYxLlVuY2VydGFpblBvbGljeRIbCg5tYXhfcGVyX3NlY29uZBgCIAEoAUgAiAEBEhcKCmxvb3BfbGltaXQYAyABKAVIAYgBARIZCgxob3VybHlfbGltaXQYBCABKAVIAogBARIvCgtxdWlldF9ob3VycxgFIAEoCzIaLnN3aXRjaGJvYXJkLnYxLlF1aWV0SG91cnMSGwoObWF4X3RleHRfY2hhcnMYBiABKAVIA4gBAUIRCg9fbWF4X3Blcl9zZWNvbmRCDQoLX2xvb3BfbGltaXRCDwoNX2hvdXJseV9saW1pdEIRCg9fbWF4X3RleHRfY2hhcnMiOwoKUXVpZXRIb3VycxINCgVzdGFydBgBIAEoCRILCgNlbmQYAiABKAkSEQoJdGltZV96b25lGAMgASgJIlQKFENyZWF0ZUNoYW5uZWxSZXF1ZXN0EigKB2NoYW5uZWwYASABKAsyFy5zd2l0Y2hib2FyZC52MS5DaGFubmVsEhIKCnJlcXVlc3RfaWQYAiABKAkifQoVQ3JlYXRlQ2hhbm5lbFJlc3BvbnNlEigKB2NoYW5uZWwYASABKAsyFy5zd2l0Y2hib2FyZC52MS5DaGFubmVsEg0KBXRva2VuGAIgASgJEhYKDnNpZ25pbmdfc2VjcmV0GAMgASgJEhMKC2hvb2tfc2VjcmV0GBQgASgJIh8KEUdldENoYW5uZWxSZXF1ZXN0EgoKAmlkGAEgASgJIj4KEkdldENoYW5uZWxSZXNwb25zZRIoCgdjaGFubmVsGAEgASgLMhcuc3dpdGNoYm9hcmQudjEuQ2hhbm5lbCJuChNMaXN0Q2hhbm5lbHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEhAKCGFnZW50X2lkGAMgASgJEhMKBmFjdGl2ZRgEIAEoCEgAiAEBQgkKB19hY3RpdmUiWgoUTGlzdENoYW5uZWxzUmVzcG9uc2USKQoIY2hhbm5lbHMYASADKAsyFy5zd2l0Y2hib2FyZC52MS5DaGFubmVsEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJxChRVcGRhdGVDaGFubmVsUmVxdWVzdBIoCgdjaGFubmVsGAEgASgLMhcuc3dpdGNoYm9hcmQudjEuQ2hhbm5lbBIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2siQQoVVXBkYXRlQ2hhbm5lbFJlc3BvbnNlEigKB2NoYW5uZWwYASABKAsyFy5zd2l0Y2hib2FyZC52MS5DaGFubmVsIiIKFERlbGV0ZUNoYW5uZWxSZXF1ZXN0EgoKAmlkGAEgASgJIhcKFURlbGV0ZUNoYW5uZWxSZXNwb25zZSInChlSb3RhdGVDaGFubmVsVG9rZW5SZXF1ZXN0EgoKAmlkGAEgASgJIlUKGlJvdGF0ZUNoYW5uZWxUb2tlblJlc3BvbnNlEigKB2NoYW5uZWwYASABKAsyFy5zd2l0Y2hib2FyZC52MS5DaGFubmVsEg0KBXRva2VuGAIgASgJIi8KIVJvdGF0ZUNoYW5uZWxTaWduaW5nU2VjcmV0UmVxdWVzdBIKCgJpZBgBIAEoCSJmCiJSb3RhdGVDaGFubmVsU2lnbmluZ1NlY3JldFJlc3BvbnNlEigKB2NoYW5uZWwYASABKAsyFy5zd2l0Y2hib2FyZC52MS5DaGFubmVsEhYKDnNpZ25pbmdfc2VjcmV0GAIgASgJIiwKHlJvdGF0ZUNoYW5uZWxIb29rU2VjcmV0UmVxdWVzdBIKCgJpZBgBIAEoCSJgCh9Sb3RhdGVDaGFubmVsSG9va1NlY3JldFJlc3BvbnNlEigKB2NoYW5uZWwYASABKAsyFy5zd2l0Y2hib2FyZC52MS5DaGFubmVsEhMKC2hvb2tfc2VjcmV0GAIgASgJIiMKFUNvbm5lY3RDaGFubmVsUmVxdWVzdBIKCgJpZBgBIAEoCSJsChZDb25uZWN0Q2hhbm5lbFJlc3BvbnNlEigKB2NoYW5uZWwYASABKAsyFy5zd2l0Y2hib2FyZC52MS5DaGFubmVsEigKBXN0ZXBzGAIgAygLMhkuc3dpdGNoYm9hcmQudjEuQ2hlY2tTdGVwIk4KGUdldENoYW5uZWxEaWFsb2d1ZVJlcXVlc3QSCgoCaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiYAoaR2V0Q2hhbm5lbERpYWxvZ3VlUmVzcG9uc2USKQoIbWVzc2FnZXMYASADKAsyFy5zd2l0Y2hib2FyZC52MS5NZXNzYWdlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSprCg9VbmNlcnRhaW5Qb2xpY3kSIAocVU5DRVJUQUlOX1BPTElDWV9VTlNQRUNJRklFRBAAEhsKF1VOQ0VSVEFJTl9QT0xJQ1lfUkVTRU5EEAESGQoVVU5DRVJUQUlOX1BPTElDWV9IT0xEEAIymAgKD0NoYW5uZWxzU2VydmljZRJcCg1DcmVhdGVDaGFubmVsEiQuc3dpdGNoYm9hcmQudjEuQ3JlYXRlQ2hhbm5lbFJlcXVlc3QaJS5zd2l0Y2hib2FyZC52MS5DcmVhdGVDaGFubmVsUmVzcG9uc2USUwoKR2V0Q2hhbm5lbBIhLnN3aXRjaGJvYXJkLnYxLkdldENoYW5uZWxSZXF1ZXN0GiIuc3dpdGNoYm9hcmQudjEuR2V0Q2hhbm5lbFJlc3BvbnNlElkKDExpc3RDaGFubmVscxIjLnN3aXRjaGJvYXJkLnYxLkxpc3RDaGFubmVsc1JlcXVlc3QaJC5zd2l0Y2hib2FyZC52MS5MaXN0Q2hhbm5lbHNSZXNwb25zZRJcCg1VcGRhdGVDaGFubmVsEiQuc3dpdGNoYm9hcmQudjEuVXBkYXRlQ2hhbm5lbFJlcXVlc3QaJS5zd2l0Y2hib2FyZC52MS5VcGRhdGVDaGFubmVsUmVzcG9uc2USXAoNRGVsZXRlQ2hhbm5lbBIkLnN3aXRjaGJvYXJkLnYxLkRlbGV0ZUNoYW5uZWxSZXF1ZXN0GiUuc3dpdGNoYm9hcmQudjEuRGVsZXRlQ2hhbm5lbFJlc3BvbnNlEmsKElJvdGF0ZUNoYW5uZWxUb2tlbhIpLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUNoYW5uZWxUb2tlblJlcXVlc3QaKi5zd2l0Y2hib2FyZC52MS5Sb3RhdGVDaGFubmVsVG9rZW5SZXNwb25zZRKDAQoaUm90YXRlQ2hhbm5lbFNpZ25pbmdTZWNyZXQSMS5zd2l0Y2hib2FyZC52MS5Sb3RhdGVDaGFubmVsU2lnbmluZ1NlY3JldFJlcXVlc3QaMi5zd2l0Y2hib2FyZC52MS5Sb3RhdGVDaGFubmVsU2lnbmluZ1NlY3JldFJlc3BvbnNlEnoKF1JvdGF0ZUNoYW5uZWxIb29rU2VjcmV0Ei4uc3dpdGNoYm9hcmQudjEuUm90YXRlQ2hhbm5lbEhvb2tTZWNyZXRSZXF1ZXN0Gi8uc3dpdGNoYm9hcmQudjEuUm90YXRlQ2hhbm5lbEhvb2tTZWNyZXRSZXNwb25zZRJfCg5Db25uZWN0Q2hhbm5lbBIlLnN3aXRjaGJvYXJkLnYxLkNvbm5lY3RDaGFubmVsUmVxdWVzdBomLnN3aXRjaGJvYXJkLnYxLkNvbm5lY3RDaGFubmVsUmVzcG9uc2USawoSR2V0Q2hhbm5lbERpYWxvZ3VlEikuc3dpdGNoYm9hcmQudjEuR2V0Q2hhbm5lbERpYWxvZ3VlUmVxdWVzdBoqLnN3aXRjaGJvYXJkLnYxLkdldENoYW5uZWxEaWFsb2d1ZVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp, file_switchboard_v1_common, file_switchboard_v1_integrations]);
+  fileDesc("Ch1zd2l0Y2hib2FyZC92MS9jaGFubmVscy5wcm90bxIOc3dpdGNoYm9hcmQudjEinQMKB0NoYW5uZWwSCgoCaWQYASABKAkSFAoMZGlzcGxheV9uYW1lGAIgASgJEhAKCGFnZW50X2lkGAMgASgJEg4KBnZlbmRvchgEIAEoCRILCgN1cmwYBSABKAkSEwoGYWN0aXZlGAYgASgISACIAQESFAoMdG9rZW5fc3VmZml4GAcgASgJEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNwoPZGVsaXZlcnlfcG9saWN5GAogASgLMh4uc3dpdGNoYm9hcmQudjEuRGVsaXZlcnlQb2xpY3kSFgoOaW50ZWdyYXRpb25faWQYFCABKAkSKQoIc2V0dGluZ3MYFSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Ei0KBm1pcnJvchgeIAEoCzIdLnN3aXRjaGJvYXJkLnYxLkNoYW5uZWxNaXJyb3JCCQoHX2FjdGl2ZSI/Cg1DaGFubmVsTWlycm9yEhIKCmNoYW5uZWxfaWQYASABKAkSGgoSc291cmNlX2V4dGVybmFsX2lkGAIgASgJIqkCCg5EZWxpdmVyeVBvbGljeRIyCgl1bmNlcnRhaW4YASABKA4yHy5zd2l0Y2hib2FyZC52MS5VbmNlcnRhaW5Qb2xpY3kSGwoObWF4X3Blcl9zZWNvbmQYAiABKAFIAIgBARIXCgpsb29wX2xpbWl0GAMgASgFSAGIAQESGQoMaG91cmx5X2xpbWl0GAQgASgFSAKIAQESLwoLcXVpZXRfaG91cnMYBSABKAsyGi5zd2l0Y2hib2FyZC52MS5RdWlldEhvdXJzEhsKDm1heF90ZXh0X2NoYXJzGAYgASgFSAOIAQFCEQoPX21heF9wZXJfc2Vjb25kQg0KC19sb29wX2xpbWl0Qg8KDV9ob3VybHlfbGltaXRCEQoPX21heF90ZXh0X2NoYXJzIjsKClF1aWV0SG91cnMSDQoFc3RhcnQYASABKAkSCwoDZW5kGAIgASgJEhEKCXRpbWVfem9uZRgDIAEoCSJUChRDcmVhdGVDaGFubmVsUmVxdWVzdBIoCgdjaGFubmVsGAEgASgLMhcuc3dpdGNoYm9hcmQudjEuQ2hhbm5lbBISCgpyZXF1ZXN0X2lkGAIgASgJIn0KFUNyZWF0ZUNoYW5uZWxSZXNwb25zZRIoCgdjaGFubmVsGAEgASgLMhcuc3dpdGNoYm9hcmQudjEuQ2hhbm5lbBINCgV0b2tlbhgCIAEoCRIWCg5zaWduaW5nX3NlY3JldBgDIAEoCRITCgtob29rX3NlY3JldBgUIAEoCSIfChFHZXRDaGFubmVsUmVxdWVzdBIKCgJpZBgBIAEoCSI+ChJHZXRDaGFubmVsUmVzcG9uc2USKAoHY2hhbm5lbBgBIAEoCzIXLnN3aXRjaGJvYXJkLnYxLkNoYW5uZWwibgoTTGlzdENoYW5uZWxzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIQCghhZ2VudF9pZBgDIAEoCRITCgZhY3RpdmUYBCABKAhIAIgBAUIJCgdfYWN0aXZlIloKFExpc3RDaGFubmVsc1Jlc3BvbnNlEikKCGNoYW5uZWxzGAEgAygLMhcuc3dpdGNoYm9hcmQudjEuQ2hhbm5lbBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkicQoUVXBkYXRlQ2hhbm5lbFJlcXVlc3QSKAoHY2hhbm5lbBgBIAEoCzIXLnN3aXRjaGJvYXJkLnYxLkNoYW5uZWwSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIkEKFVVwZGF0ZUNoYW5uZWxSZXNwb25zZRIoCgdjaGFubmVsGAEgASgLMhcuc3dpdGNoYm9hcmQudjEuQ2hhbm5lbCIiChREZWxldGVDaGFubmVsUmVxdWVzdBIKCgJpZBgBIAEoCSIXChVEZWxldGVDaGFubmVsUmVzcG9uc2UiJwoZUm90YXRlQ2hhbm5lbFRva2VuUmVxdWVzdBIKCgJpZBgBIAEoCSJVChpSb3RhdGVDaGFubmVsVG9rZW5SZXNwb25zZRIoCgdjaGFubmVsGAEgASgLMhcuc3dpdGNoYm9hcmQudjEuQ2hhbm5lbBINCgV0b2tlbhgCIAEoCSIvCiFSb3RhdGVDaGFubmVsU2lnbmluZ1NlY3JldFJlcXVlc3QSCgoCaWQYASABKAkiZgoiUm90YXRlQ2hhbm5lbFNpZ25pbmdTZWNyZXRSZXNwb25zZRIoCgdjaGFubmVsGAEgASgLMhcuc3dpdGNoYm9hcmQudjEuQ2hhbm5lbBIWCg5zaWduaW5nX3NlY3JldBgCIAEoCSIsCh5Sb3RhdGVDaGFubmVsSG9va1NlY3JldFJlcXVlc3QSCgoCaWQYASABKAkiYAofUm90YXRlQ2hhbm5lbEhvb2tTZWNyZXRSZXNwb25zZRIoCgdjaGFubmVsGAEgASgLMhcuc3dpdGNoYm9hcmQudjEuQ2hhbm5lbBITCgtob29rX3NlY3JldBgCIAEoCSIjChVDb25uZWN0Q2hhbm5lbFJlcXVlc3QSCgoCaWQYASABKAkibAoWQ29ubmVjdENoYW5uZWxSZXNwb25zZRIoCgdjaGFubmVsGAEgASgLMhcuc3dpdGNoYm9hcmQudjEuQ2hhbm5lbBIoCgVzdGVwcxgCIAMoCzIZLnN3aXRjaGJvYXJkLnYxLkNoZWNrU3RlcCImChhEaXNjb25uZWN0Q2hhbm5lbFJlcXVlc3QSCgoCaWQYASABKAkibwoZRGlzY29ubmVjdENoYW5uZWxSZXNwb25zZRIoCgdjaGFubmVsGAEgASgLMhcuc3dpdGNoYm9hcmQudjEuQ2hhbm5lbBIoCgVzdGVwcxgCIAMoCzIZLnN3aXRjaGJvYXJkLnYxLkNoZWNrU3RlcCJOChlHZXRDaGFubmVsRGlhbG9ndWVSZXF1ZXN0EgoKAmlkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJImAKGkdldENoYW5uZWxEaWFsb2d1ZVJlc3BvbnNlEikKCG1lc3NhZ2VzGAEgAygLMhcuc3dpdGNoYm9hcmQudjEuTWVzc2FnZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkqawoPVW5jZXJ0YWluUG9saWN5EiAKHFVOQ0VSVEFJTl9QT0xJQ1lfVU5TUEVDSUZJRUQQABIbChdVTkNFUlRBSU5fUE9MSUNZX1JFU0VORBABEhkKFVVOQ0VSVEFJTl9QT0xJQ1lfSE9MRBACMoIJCg9DaGFubmVsc1NlcnZpY2USXAoNQ3JlYXRlQ2hhbm5lbBIkLnN3aXRjaGJvYXJkLnYxLkNyZWF0ZUNoYW5uZWxSZXF1ZXN0GiUuc3dpdGNoYm9hcmQudjEuQ3JlYXRlQ2hhbm5lbFJlc3BvbnNlElMKCkdldENoYW5uZWwSIS5zd2l0Y2hib2FyZC52MS5HZXRDaGFubmVsUmVxdWVzdBoiLnN3aXRjaGJvYXJkLnYxLkdldENoYW5uZWxSZXNwb25zZRJZCgxMaXN0Q2hhbm5lbHMSIy5zd2l0Y2hib2FyZC52MS5MaXN0Q2hhbm5lbHNSZXF1ZXN0GiQuc3dpdGNoYm9hcmQudjEuTGlzdENoYW5uZWxzUmVzcG9uc2USXAoNVXBkYXRlQ2hhbm5lbBIkLnN3aXRjaGJvYXJkLnYxLlVwZGF0ZUNoYW5uZWxSZXF1ZXN0GiUuc3dpdGNoYm9hcmQudjEuVXBkYXRlQ2hhbm5lbFJlc3BvbnNlElwKDURlbGV0ZUNoYW5uZWwSJC5zd2l0Y2hib2FyZC52MS5EZWxldGVDaGFubmVsUmVxdWVzdBolLnN3aXRjaGJvYXJkLnYxLkRlbGV0ZUNoYW5uZWxSZXNwb25zZRJrChJSb3RhdGVDaGFubmVsVG9rZW4SKS5zd2l0Y2hib2FyZC52MS5Sb3RhdGVDaGFubmVsVG9rZW5SZXF1ZXN0Giouc3dpdGNoYm9hcmQudjEuUm90YXRlQ2hhbm5lbFRva2VuUmVzcG9uc2USgwEKGlJvdGF0ZUNoYW5uZWxTaWduaW5nU2VjcmV0EjEuc3dpdGNoYm9hcmQudjEuUm90YXRlQ2hhbm5lbFNpZ25pbmdTZWNyZXRSZXF1ZXN0GjIuc3dpdGNoYm9hcmQudjEuUm90YXRlQ2hhbm5lbFNpZ25pbmdTZWNyZXRSZXNwb25zZRJ6ChdSb3RhdGVDaGFubmVsSG9va1NlY3JldBIuLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUNoYW5uZWxIb29rU2VjcmV0UmVxdWVzdBovLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUNoYW5uZWxIb29rU2VjcmV0UmVzcG9uc2USXwoOQ29ubmVjdENoYW5uZWwSJS5zd2l0Y2hib2FyZC52MS5Db25uZWN0Q2hhbm5lbFJlcXVlc3QaJi5zd2l0Y2hib2FyZC52MS5Db25uZWN0Q2hhbm5lbFJlc3BvbnNlEmgKEURpc2Nvbm5lY3RDaGFubmVsEiguc3dpdGNoYm9hcmQudjEuRGlzY29ubmVjdENoYW5uZWxSZXF1ZXN0Gikuc3dpdGNoYm9hcmQudjEuRGlzY29ubmVjdENoYW5uZWxSZXNwb25zZRJrChJHZXRDaGFubmVsRGlhbG9ndWUSKS5zd2l0Y2hib2FyZC52MS5HZXRDaGFubmVsRGlhbG9ndWVSZXF1ZXN0Giouc3dpdGNoYm9hcmQudjEuR2V0Q2hhbm5lbERpYWxvZ3VlUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp, file_switchboard_v1_common, file_switchboard_v1_integrations]);
 
 /**
  * A route for messages: one agent, one vendor kind, its settings.
@@ -104,10 +104,18 @@ export type Channel = Message<"switchboard.v1.Channel"> & {
 
   /**
    * The vendor's own settings, as its `channel_settings_schema` says; an unknown member is an error.
+   * ConnectChannel may add to them what the vendor told.
    *
    * @generated from field: google.protobuf.Struct settings = 21;
    */
   settings?: JsonObject | undefined;
+
+  /**
+   * Where its dialogues are shown beside. Not set: nowhere.
+   *
+   * @generated from field: switchboard.v1.ChannelMirror mirror = 30;
+   */
+  mirror?: ChannelMirror | undefined;
 };
 
 /**
@@ -116,6 +124,37 @@ export type Channel = Message<"switchboard.v1.Channel"> & {
  */
 export const ChannelSchema: GenMessage<Channel> = /*@__PURE__*/
   messageDesc(file_switchboard_v1_channels, 0);
+
+/**
+ * Chats of another vendor that show a channel's dialogues, where people read along and answer: what they write there is said in
+ * the dialogue, goes out over the dialogue's own channel, and takes control by the agent's policy. What becomes of messages on
+ * their way to the customer is told there. What was said in the dialogue before is shown, too, up to 100 messages.
+ *
+ * @generated from message switchboard.v1.ChannelMirror
+ */
+export type ChannelMirror = Message<"switchboard.v1.ChannelMirror"> & {
+  /**
+   * Required. The channel whose chats these are. Its vendor can `mirror`.
+   *
+   * @generated from field: string channel_id = 1;
+   */
+  channelId: string;
+
+  /**
+   * The external id of the source that the chats are of, up to 40 printable ASCII characters, for dialogues that name none in
+   * `crm.source_external_id`. Empty: the other channel's.
+   *
+   * @generated from field: string source_external_id = 2;
+   */
+  sourceExternalId: string;
+};
+
+/**
+ * Describes the message switchboard.v1.ChannelMirror.
+ * Use `create(ChannelMirrorSchema)` to create a new message.
+ */
+export const ChannelMirrorSchema: GenMessage<ChannelMirror> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_channels, 1);
 
 /**
  * What a channel's outgoing messages go by: the guard, which may withhold them, the governor, which keeps to a rate, and
@@ -176,7 +215,7 @@ export type DeliveryPolicy = Message<"switchboard.v1.DeliveryPolicy"> & {
  * Use `create(DeliveryPolicySchema)` to create a new message.
  */
 export const DeliveryPolicySchema: GenMessage<DeliveryPolicy> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 1);
+  messageDesc(file_switchboard_v1_channels, 2);
 
 /**
  * A daily span of time.
@@ -211,7 +250,7 @@ export type QuietHours = Message<"switchboard.v1.QuietHours"> & {
  * Use `create(QuietHoursSchema)` to create a new message.
  */
 export const QuietHoursSchema: GenMessage<QuietHours> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 2);
+  messageDesc(file_switchboard_v1_channels, 3);
 
 /**
  * Asks for a new channel.
@@ -239,7 +278,7 @@ export type CreateChannelRequest = Message<"switchboard.v1.CreateChannelRequest"
  * Use `create(CreateChannelRequestSchema)` to create a new message.
  */
 export const CreateChannelRequestSchema: GenMessage<CreateChannelRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 3);
+  messageDesc(file_switchboard_v1_channels, 4);
 
 /**
  * The new channel, with its secrets.
@@ -283,7 +322,7 @@ export type CreateChannelResponse = Message<"switchboard.v1.CreateChannelRespons
  * Use `create(CreateChannelResponseSchema)` to create a new message.
  */
 export const CreateChannelResponseSchema: GenMessage<CreateChannelResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 4);
+  messageDesc(file_switchboard_v1_channels, 5);
 
 /**
  * Asks for one channel.
@@ -304,7 +343,7 @@ export type GetChannelRequest = Message<"switchboard.v1.GetChannelRequest"> & {
  * Use `create(GetChannelRequestSchema)` to create a new message.
  */
 export const GetChannelRequestSchema: GenMessage<GetChannelRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 5);
+  messageDesc(file_switchboard_v1_channels, 6);
 
 /**
  * One channel.
@@ -325,7 +364,7 @@ export type GetChannelResponse = Message<"switchboard.v1.GetChannelResponse"> & 
  * Use `create(GetChannelResponseSchema)` to create a new message.
  */
 export const GetChannelResponseSchema: GenMessage<GetChannelResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 6);
+  messageDesc(file_switchboard_v1_channels, 7);
 
 /**
  * Asks for a page of channels.
@@ -367,7 +406,7 @@ export type ListChannelsRequest = Message<"switchboard.v1.ListChannelsRequest"> 
  * Use `create(ListChannelsRequestSchema)` to create a new message.
  */
 export const ListChannelsRequestSchema: GenMessage<ListChannelsRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 7);
+  messageDesc(file_switchboard_v1_channels, 8);
 
 /**
  * A page of channels.
@@ -395,7 +434,7 @@ export type ListChannelsResponse = Message<"switchboard.v1.ListChannelsResponse"
  * Use `create(ListChannelsResponseSchema)` to create a new message.
  */
 export const ListChannelsResponseSchema: GenMessage<ListChannelsResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 8);
+  messageDesc(file_switchboard_v1_channels, 9);
 
 /**
  * Asks for a change of a channel.
@@ -412,7 +451,7 @@ export type UpdateChannelRequest = Message<"switchboard.v1.UpdateChannelRequest"
 
   /**
    * Required. Which fields to change: `display_name`, `agent_id`, `url`, `active`, `integration_id`,
-   * `delivery_policy` and `settings` (each as a whole).
+   * `delivery_policy`, `settings` and `mirror` (each as a whole).
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -424,7 +463,7 @@ export type UpdateChannelRequest = Message<"switchboard.v1.UpdateChannelRequest"
  * Use `create(UpdateChannelRequestSchema)` to create a new message.
  */
 export const UpdateChannelRequestSchema: GenMessage<UpdateChannelRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 9);
+  messageDesc(file_switchboard_v1_channels, 10);
 
 /**
  * The changed channel.
@@ -445,7 +484,7 @@ export type UpdateChannelResponse = Message<"switchboard.v1.UpdateChannelRespons
  * Use `create(UpdateChannelResponseSchema)` to create a new message.
  */
 export const UpdateChannelResponseSchema: GenMessage<UpdateChannelResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 10);
+  messageDesc(file_switchboard_v1_channels, 11);
 
 /**
  * Asks for the deletion of a channel.
@@ -466,7 +505,7 @@ export type DeleteChannelRequest = Message<"switchboard.v1.DeleteChannelRequest"
  * Use `create(DeleteChannelRequestSchema)` to create a new message.
  */
 export const DeleteChannelRequestSchema: GenMessage<DeleteChannelRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 11);
+  messageDesc(file_switchboard_v1_channels, 12);
 
 /**
  * The channel is gone.
@@ -481,7 +520,7 @@ export type DeleteChannelResponse = Message<"switchboard.v1.DeleteChannelRespons
  * Use `create(DeleteChannelResponseSchema)` to create a new message.
  */
 export const DeleteChannelResponseSchema: GenMessage<DeleteChannelResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 12);
+  messageDesc(file_switchboard_v1_channels, 13);
 
 /**
  * Asks for a new channel token.
@@ -502,7 +541,7 @@ export type RotateChannelTokenRequest = Message<"switchboard.v1.RotateChannelTok
  * Use `create(RotateChannelTokenRequestSchema)` to create a new message.
  */
 export const RotateChannelTokenRequestSchema: GenMessage<RotateChannelTokenRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 13);
+  messageDesc(file_switchboard_v1_channels, 14);
 
 /**
  * The new token.
@@ -530,7 +569,7 @@ export type RotateChannelTokenResponse = Message<"switchboard.v1.RotateChannelTo
  * Use `create(RotateChannelTokenResponseSchema)` to create a new message.
  */
 export const RotateChannelTokenResponseSchema: GenMessage<RotateChannelTokenResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 14);
+  messageDesc(file_switchboard_v1_channels, 15);
 
 /**
  * Asks for a new signing secret.
@@ -551,7 +590,7 @@ export type RotateChannelSigningSecretRequest = Message<"switchboard.v1.RotateCh
  * Use `create(RotateChannelSigningSecretRequestSchema)` to create a new message.
  */
 export const RotateChannelSigningSecretRequestSchema: GenMessage<RotateChannelSigningSecretRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 15);
+  messageDesc(file_switchboard_v1_channels, 16);
 
 /**
  * The new signing secret.
@@ -579,7 +618,7 @@ export type RotateChannelSigningSecretResponse = Message<"switchboard.v1.RotateC
  * Use `create(RotateChannelSigningSecretResponseSchema)` to create a new message.
  */
 export const RotateChannelSigningSecretResponseSchema: GenMessage<RotateChannelSigningSecretResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 16);
+  messageDesc(file_switchboard_v1_channels, 17);
 
 /**
  * Asks for a new secret in the channel's address.
@@ -600,7 +639,7 @@ export type RotateChannelHookSecretRequest = Message<"switchboard.v1.RotateChann
  * Use `create(RotateChannelHookSecretRequestSchema)` to create a new message.
  */
 export const RotateChannelHookSecretRequestSchema: GenMessage<RotateChannelHookSecretRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 17);
+  messageDesc(file_switchboard_v1_channels, 18);
 
 /**
  * The new secret.
@@ -628,7 +667,7 @@ export type RotateChannelHookSecretResponse = Message<"switchboard.v1.RotateChan
  * Use `create(RotateChannelHookSecretResponseSchema)` to create a new message.
  */
 export const RotateChannelHookSecretResponseSchema: GenMessage<RotateChannelHookSecretResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 18);
+  messageDesc(file_switchboard_v1_channels, 19);
 
 /**
  * Asks that the channel's vendor be told its address.
@@ -649,7 +688,7 @@ export type ConnectChannelRequest = Message<"switchboard.v1.ConnectChannelReques
  * Use `create(ConnectChannelRequestSchema)` to create a new message.
  */
 export const ConnectChannelRequestSchema: GenMessage<ConnectChannelRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 19);
+  messageDesc(file_switchboard_v1_channels, 20);
 
 /**
  * What came of it.
@@ -677,7 +716,56 @@ export type ConnectChannelResponse = Message<"switchboard.v1.ConnectChannelRespo
  * Use `create(ConnectChannelResponseSchema)` to create a new message.
  */
 export const ConnectChannelResponseSchema: GenMessage<ConnectChannelResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 20);
+  messageDesc(file_switchboard_v1_channels, 21);
+
+/**
+ * Asks that the channel's vendor forget it.
+ *
+ * @generated from message switchboard.v1.DisconnectChannelRequest
+ */
+export type DisconnectChannelRequest = Message<"switchboard.v1.DisconnectChannelRequest"> & {
+  /**
+   * Required. The channel's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message switchboard.v1.DisconnectChannelRequest.
+ * Use `create(DisconnectChannelRequestSchema)` to create a new message.
+ */
+export const DisconnectChannelRequestSchema: GenMessage<DisconnectChannelRequest> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_channels, 22);
+
+/**
+ * What came of it.
+ *
+ * @generated from message switchboard.v1.DisconnectChannelResponse
+ */
+export type DisconnectChannelResponse = Message<"switchboard.v1.DisconnectChannelResponse"> & {
+  /**
+   * The channel.
+   *
+   * @generated from field: switchboard.v1.Channel channel = 1;
+   */
+  channel?: Channel | undefined;
+
+  /**
+   * What was tried, in order.
+   *
+   * @generated from field: repeated switchboard.v1.CheckStep steps = 2;
+   */
+  steps: CheckStep[];
+};
+
+/**
+ * Describes the message switchboard.v1.DisconnectChannelResponse.
+ * Use `create(DisconnectChannelResponseSchema)` to create a new message.
+ */
+export const DisconnectChannelResponseSchema: GenMessage<DisconnectChannelResponse> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_channels, 23);
 
 /**
  * Asks for a page of the channel's own dialogue.
@@ -712,7 +800,7 @@ export type GetChannelDialogueRequest = Message<"switchboard.v1.GetChannelDialog
  * Use `create(GetChannelDialogueRequestSchema)` to create a new message.
  */
 export const GetChannelDialogueRequestSchema: GenMessage<GetChannelDialogueRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 21);
+  messageDesc(file_switchboard_v1_channels, 24);
 
 /**
  * A page of the channel's own dialogue.
@@ -740,7 +828,7 @@ export type GetChannelDialogueResponse = Message<"switchboard.v1.GetChannelDialo
  * Use `create(GetChannelDialogueResponseSchema)` to create a new message.
  */
 export const GetChannelDialogueResponseSchema: GenMessage<GetChannelDialogueResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_channels, 22);
+  messageDesc(file_switchboard_v1_channels, 25);
 
 /**
  * What happens to a message of which nobody knows whether it arrived: a timeout, a cut connection, a process that went away.
@@ -878,6 +966,17 @@ export const ChannelsService: GenService<{
     methodKind: "unary";
     input: typeof ConnectChannelRequestSchema;
     output: typeof ConnectChannelResponseSchema;
+  },
+  /**
+   * Has the channel's vendor forget the channel, step by step: the contrary of ConnectChannel. That the vendor knows of none is
+   * fine. Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING, VENDOR_REFUSED, VENDOR_UNAVAILABLE.
+   *
+   * @generated from rpc switchboard.v1.ChannelsService.DisconnectChannel
+   */
+  disconnectChannel: {
+    methodKind: "unary";
+    input: typeof DisconnectChannelRequestSchema;
+    output: typeof DisconnectChannelResponseSchema;
   },
   /**
    * Reads the messages of the channel's own dialogue (the one whose chat is the channel itself), oldest first. Empty when

@@ -43,6 +43,8 @@ export type Event = Message<"switchboard.v1.Event"> & {
    * `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why),
    * `integration.created`, `integration.updated`, `integration.deleted`, `integration.health_changed` (`data`: `health`,
    * `last_error`, `remedy`). Dispatches to endpoints leave no events: they would be dispatched in turn.
+   * `chat.typing` (`data.until`) and `chat.reaction` (`data.emoji`) of what happens in chats, with the channel as the subject;
+   * `mirror.failed` of a message that a mirror can't show (`data`: `channel_id`, `error`; the message is the subject).
    * `integration.subscribed` (`data.reason`: the vendor's calls to us were `missing`, `disabled` or `incomplete` and are not any
    * more) and `integration.subscription_failed` (`data.last_error`).
    * `integration.source_ready` (`data`: `external_id`, `source_id`, `display_name`, `created`): chats carry the source that the
@@ -57,6 +59,7 @@ export type Event = Message<"switchboard.v1.Event"> & {
    * `talk.added`, `talk.updated`; `unsorted.added`, `unsorted.updated`, `unsorted.accepted`, `unsorted.declined`,
    * `unsorted.deleted` (`uid`); `message.received` and `message.sent` of chats that are no channel's (`crm_message_id`,
    * `text`, without `message`); and `crm.unknown` of all that there is no word for (`entity`, `action`, `item` as it came).
+   * `message.echoed` is such a message that we wrote ourselves, or that is shown in a chat of a mirror.
    * They are hints: nobody signed them, and a repeat of one that tells no moment is told from it for two hours only.
    * `budget.exhausted` tells, once for each budget and day, of a call that did not fit (`data`: `scope`,
    * `period`, `unit`, `most`, `used`, `reserved`, `asked`; the subject is the dialogue, agent or workspace), `agent.previewed` and `agent.replayed` of what PreviewReply and ReplayDialogues cost (`data.usage`).

@@ -11,7 +11,7 @@ use domain::{
     vendor::{Applied, FailureKind, OutboundMessage, Receipt, Resend, Retry, VendorAccount, VendorError},
 };
 use rand::RngExt;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use store::{
     deliveries::{ClaimedDelivery, Settlement},
     turns::Route,
@@ -217,6 +217,13 @@ async fn call(
         // A ring without the key is mended by the operator, not by the customer: try again by the schedule.
         Err(error) => return Err((broken(error.to_string(), Retry::Backoff), Resend::ByOurId)),
     };
+    let answers = match &vendor.channel {
+        Some(kind) if kind.answers_calls() => match told_before(app, claim).await {
+            Ok(told) => told,
+            Err(error) => return Err((broken(error.to_string(), Retry::Backoff), Resend::ByOurId)),
+        },
+        _ => Map::new(),
+    };
     let message = OutboundMessage {
         delivery: claim.delivery,
         message: sending.message,
@@ -225,6 +232,7 @@ async fn call(
         text: sending.text,
         parts: sending.parts,
         template: sending.template,
+        answers,
         now: app.now(),
     };
     fail_point::reached("send", "before");
@@ -234,6 +242,14 @@ async fn call(
         Box::pin(app.note_call(&of, sent.as_ref().map(drop))).await;
     }
     sent.map_err(|error| (error, sender.resend(&account.settings)))
+}
+
+/// What was told with the message that is answered.
+async fn told_before(app: &App, claim: &ClaimedDelivery) -> Result<Map<String, Value>, store::Error> {
+    let mut tx = app.store().workspace(claim.workspace).await?;
+    let told = store::mirrors::newest_metadata(&mut tx, claim.workspace, claim.dialogue).await?;
+    store::commit(tx).await?;
+    Ok(told)
 }
 
 /// What a channel is called with that is reached over an integration, and whose that is.

@@ -7,6 +7,7 @@ pub(crate) mod erase;
 mod history;
 pub(crate) mod keep_sources;
 pub(crate) mod keep_subscriptions;
+pub(crate) mod mirror_dialogue;
 pub(crate) mod renew_grants;
 mod return_control;
 pub(crate) mod rewrap_secrets;

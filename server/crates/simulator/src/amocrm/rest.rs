@@ -88,7 +88,7 @@ impl State {
         let number = |text: &str| text.parse::<u64>().ok();
         match (request.method().as_str(), parts.as_slice()) {
             ("GET", ["account"]) => {
-                let amojo = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee";
+                let amojo = super::AMOJO_ID;
                 let body = json!({
                     "id": super::ACCOUNT_ID, "name": "Acme", "subdomain": account.subdomain, "amojo_id": amojo, "version": 11,
                 });
@@ -98,10 +98,13 @@ impl State {
                 problem(StatusCode::FORBIDDEN, "Not enough rights")
             }
             ("GET", ["users"]) => page(&account, "users"),
-            ("GET", ["leads" | "contacts", "custom_fields" | "tags"] | ["leads", "pipelines"]) => {
-                page(&account, path)
-            }
-            ("GET", ["leads" | "contacts" | "tasks"]) => page(&account, path),
+            (
+                "GET",
+                ["leads" | "contacts", "custom_fields" | "tags"]
+                | ["leads", "pipelines"]
+                | ["leads" | "contacts" | "tasks" | "talks"]
+                | ["contacts", "chats"],
+            ) => page(&account, path),
             ("GET", [kind @ ("leads" | "contacts"), id, "notes"]) => {
                 let of = format!("{kind}/notes");
                 let notes = account.all(&of).into_iter();
@@ -128,6 +131,37 @@ impl State {
                     }
                     None => problem(StatusCode::NOT_FOUND, "Entity not found"),
                 }
+            }
+            ("POST", ["talks", id, "send_message"]) => {
+                match number(id).and_then(|id| account.get("talks", id)) {
+                    None => problem(StatusCode::NOT_FOUND, "Talk not found"),
+                    Some(talk) if talk["is_in_work"] != true => {
+                        problem(StatusCode::UNPROCESSABLE_ENTITY, "Talk is closed")
+                    }
+                    Some(_) => {
+                        let said: Value = serde_json::from_slice(request.body()).unwrap_or_default();
+                        let id = account
+                            .put("talks/messages", json!({ "talk_id": number(id), "text": said["text"] }));
+                        answer(
+                            StatusCode::ACCEPTED,
+                            &json!({ "id": format!("{id:08x}-5555-4222-8333-444444444444") }),
+                        )
+                    }
+                }
+            }
+            ("POST", ["salesbot", _, "continue", place]) => {
+                if number(place).and_then(|place| account.remove("salesbot/waiting", place)).is_none() {
+                    return problem(StatusCode::NOT_FOUND, "Nothing waits here");
+                }
+                let given: Value = serde_json::from_slice(request.body()).unwrap_or_default();
+                let handlers = given["execute_handlers"].as_array().map_or(0, Vec::len);
+                if handlers == 0 || handlers > 10 {
+                    return problem(StatusCode::BAD_REQUEST, "1 to 10 handlers");
+                }
+                account.put("salesbot/said", json!({ "place": number(place), "said": given }));
+                let mut accepted = none();
+                *accepted.status_mut() = StatusCode::ACCEPTED;
+                accepted
             }
             (_, ["sources", ..]) => super::sources::answer(&mut account, request, &parts[1..], base),
             (_, ["webhooks"]) => {
@@ -156,7 +190,10 @@ pub(super) fn list(request: &Request<Bytes>, all: &[Value], kind: &str, base: &s
         return problem(StatusCode::BAD_REQUEST, "limit must be 1 to 250");
     }
     let given = |name: &str| parameters.iter().find(|(known, _)| known == name).map(|(_, value)| &**value);
-    let mut all: Vec<_> = match given("filter[entity_id][]").and_then(|id| id.parse::<u64>().ok()) {
+    let mut all: Vec<_> = match given("filter[entity_id][]")
+        .or(given("filter[entity_id]"))
+        .and_then(|id| id.parse::<u64>().ok())
+    {
         Some(id) => all.iter().filter(|thing| thing["entity_id"].as_u64() == Some(id)).collect(),
         None => all.iter().collect(),
     };

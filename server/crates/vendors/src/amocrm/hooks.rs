@@ -4,7 +4,7 @@
 
 use domain::{
     FieldViolation,
-    crm_event::{ChatMessage, CrmAccount, CrmEvent, CrmHook, UNKNOWN},
+    crm_event::{ChatMessage, CrmAccount, CrmEvent, CrmHook, UNKNOWN, Writer},
     part::{MAX_PARTS, Part, PartKind},
     vendor::NormalizeError,
 };
@@ -358,7 +358,12 @@ fn message(item: &Value, outgoing: bool) -> Option<Known> {
     let whole = |name: &str| data.get(name).and_then(Value::as_str).map(str::to_owned);
     let message = ChatMessage {
         id: id.clone(),
-        outgoing,
+        // A bot is never taken for a person, and nor is a writer of whom nothing is told.
+        writer: match (outgoing, whole("author_type").as_deref()) {
+            (false, _) => Writer::Customer,
+            (true, Some("bot") | None) => Writer::Program,
+            (true, Some(_)) => Writer::Person,
+        },
         text: whole("text").unwrap_or_default(),
         parts: parts.into_iter().take(MAX_PARTS).collect(),
         chat: whole("chat_id"),
@@ -531,14 +536,18 @@ mod tests {
         assert_eq!(event.key, "message.add:0d4c2b1a-1111-4222-8333-444444444444");
         let message = event.message.as_ref().unwrap();
         assert_eq!((message.lead, message.contact, message.talk), (Some(5001), Some(6001), Some(412)));
-        assert_eq!((message.text.as_str(), message.outgoing), ("Смотрите фото", false));
+        assert_eq!((message.text.as_str(), message.writer), ("Смотрите фото", Writer::Customer));
         assert_eq!(message.parts[0].kind, PartKind::Image);
         assert_eq!(message.sent_at.unwrap().unix_timestamp(), 1_772_533_100);
         let back = String::from_utf8_lossy(sample!("message_add"))
-            .replace("%5Btype%5D=incoming", "%5Btype%5D=outgoing");
+            .replace("%5Btype%5D=incoming", "%5Btype%5D=outgoing")
+            .replace("%5Btype%5D=external", "%5Btype%5D=internal");
         let hook = read(back.as_bytes()).unwrap();
         assert_eq!(hook.events[0].kind, "message.sent");
-        assert!(hook.events[0].message.as_ref().unwrap().outgoing);
+        assert_eq!(hook.events[0].message.as_ref().unwrap().writer, Writer::Person);
+        let bot = back.replace("%5Btype%5D=internal", "%5Btype%5D=bot");
+        let hook = read(bot.as_bytes()).unwrap();
+        assert_eq!(hook.events[0].message.as_ref().unwrap().writer, Writer::Program);
     }
 
     #[test]

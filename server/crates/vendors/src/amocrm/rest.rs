@@ -214,6 +214,11 @@ impl<'a> Rest<'a> {
         })
     }
 
+    /// Sends a body to what answers nothing that is read.
+    pub(super) async fn tell(&self, method: Method, path: &str, body: &Value) -> Result<(), Refusal> {
+        self.call(method, path, "", body.to_string().into()).await.map(drop)
+    }
+
     fn read<T: DeserializeOwned>(&self, body: &Bytes) -> Result<Option<T>, Refusal> {
         if body.is_empty() {
             return Ok(None);

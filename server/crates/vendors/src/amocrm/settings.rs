@@ -27,6 +27,9 @@ pub(super) struct Settings {
     /// account.
     #[serde(default)]
     pub(super) base_url: Option<String>,
+    /// In the place of the Chats API's own address: a proxy, or the simulator.
+    #[serde(default)]
+    pub(super) chats_url: Option<String>,
     /// The channel that messages of the account's chats belong to. `None`: they are events only.
     #[serde(default)]
     chat_channel_id: Option<String>,
@@ -85,6 +88,15 @@ impl BaseDomain {
         }
     }
 
+    /// Where the Chats API is.
+    const fn chats_url(self) -> &'static str {
+        match self {
+            Self::AmoCrmRu => "https://amojo.amocrm.ru",
+            Self::AmoCrmCom => "https://amojo.amocrm.com",
+            Self::KommoCom => "https://amojo.kommo.com",
+        }
+    }
+
     /// The vendor's own host, whoever's account it is about.
     pub(super) const fn www(self) -> &'static str {
         match self {
@@ -116,7 +128,7 @@ impl Settings {
                 "client_id" if text.is_none_or(|text| text.is_empty() || text.len() > 100) => {
                     add(name, "must be the integration's id, 1 to 100 characters");
                 }
-                "redirect_url" | "base_url" if !text.is_some_and(is_url) => {
+                "redirect_url" | "base_url" | "chats_url" if !text.is_some_and(is_url) => {
                     add(name, "must be an absolute http or https URL");
                 }
                 "base_url" if !text.is_some_and(names_its_server) => {
@@ -142,6 +154,7 @@ impl Settings {
                 | "client_id"
                 | "redirect_url"
                 | "base_url"
+                | "chats_url"
                 | "chat_channel_id"
                 | "auto_source"
                 | "source_name"
@@ -150,7 +163,7 @@ impl Settings {
                 _ => add(
                     name,
                     "is not a setting of this vendor; it knows base_domain, subdomain, client_id, redirect_url, \
-                     base_url, chat_channel_id, auto_source, source_name, source_pipeline_id and source_external_id_prefix",
+                     base_url, chats_url, chat_channel_id, auto_source, source_name, source_pipeline_id and source_external_id_prefix",
                 ),
             }
         }
@@ -185,6 +198,13 @@ impl Settings {
         };
         let origin = Url::parse(before).map(|url| url.origin().ascii_serialization());
         Some(origin.unwrap_or_else(|_| before.trim_end_matches('/').to_owned()))
+    }
+
+    pub(super) fn chats_url(&self) -> String {
+        match &self.chats_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => self.base_domain.chats_url().to_owned(),
+        }
     }
 
     pub(super) fn consent_url(&self) -> String {

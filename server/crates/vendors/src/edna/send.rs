@@ -90,20 +90,9 @@ pub(super) fn delivery_of(request_id: &str) -> Option<DeliveryId> {
     if ours { id.parse().ok() } else { None }
 }
 
-/// Where a place is, of a `geo:` URI.
-fn coordinates(part: &Part) -> Option<(f64, f64)> {
-    let rest = part.url.strip_prefix("geo:")?;
-    let (latitude, rest) = rest.split_once(',')?;
-    let end = rest.find([',', ';', '?']).unwrap_or(rest.len());
-    Some((latitude.parse().ok()?, rest[..end].parse().ok()?))
-}
-
-/// A file's name: its own, or the last of its address.
+/// A file's name, as long as edna takes it.
 fn name_of(part: &Part) -> String {
-    let path = part.url.split(['?', '#']).next().unwrap_or_default();
-    let last = path.rsplit('/').next().filter(|last| !last.is_empty()).unwrap_or("file");
-    let name = if part.name.is_empty() { last } else { &part.name };
-    name.chars().take(MAX_NAME_CHARS).collect()
+    part.file_name().chars().take(MAX_NAME_CHARS).collect()
 }
 
 /// Whether a text can stand under a part instead of before it.
@@ -154,7 +143,7 @@ fn whatsapp(text: &str, part: Option<&Part>, template: Option<&Value>) -> Value 
         PartKind::Video => attached("VIDEO"),
         PartKind::File => attached("DOCUMENT"),
         PartKind::Audio => json!({ "contentType": "AUDIO", "attachment": { "url": part.url } }),
-        PartKind::Location => match coordinates(part) {
+        PartKind::Location => match part.coordinates() {
             Some((latitude, longitude)) => json!({
                 "contentType": "LOCATION",
                 "location": with(json!({ "latitude": latitude, "longitude": longitude }), "address", &part.name),
@@ -174,7 +163,7 @@ fn max(text: &str, part: Option<&Part>) -> Value {
         PartKind::Video => attached("VIDEO"),
         PartKind::File => attached("DOCUMENT"),
         PartKind::Audio => attached("AUDIO"),
-        PartKind::Location => match coordinates(part) {
+        PartKind::Location => match part.coordinates() {
             Some((latitude, longitude)) => with(
                 json!({ "type": "LOCATION", "latitude": latitude, "longitude": longitude }),
                 "text",
@@ -387,6 +376,7 @@ mod tests {
             text: text.to_owned(),
             parts,
             template: None,
+            answers: Map::new(),
             now: Timestamp::UNIX_EPOCH,
         }
     }
