@@ -401,7 +401,7 @@ async fn keys_are_made_listed_and_revoked_without_a_server() {
         let (good, lines, stderr) =
             keys(&["keys", "list", "--workspace", &workspace, "--output", "json"]).await;
         assert!(good, "{stderr}");
-        let keys = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let keys = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         let keys: Vec<_> = keys.collect();
         assert_eq!(keys.len(), 2, "the first start's, and this: {lines}");
         keys.into_iter().find(|key| key["displayName"] == "reader").unwrap()
@@ -415,7 +415,7 @@ async fn keys_are_made_listed_and_revoked_without_a_server() {
     let (revoked, line, stderr) =
         keys(&["keys", "revoke", "--workspace", &workspace, id, "--output", "json"]).await;
     assert!(revoked, "{stderr}");
-    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let line: Value = serde_json::from_str(&line).unwrap();
     assert_eq!((&line["id"], &line["state"]), (&json!(id), &json!("revoked")));
     assert_eq!(listed().await, line);
     // The running server learns of it by notification.
@@ -427,7 +427,7 @@ async fn keys_are_made_listed_and_revoked_without_a_server() {
 
     let (made, line, stderr) = keys(&["--output", "json", "keys", "create"]).await;
     assert!(made, "{stderr}");
-    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let line: Value = serde_json::from_str(&line).unwrap();
     assert!(line["secret"].as_str().unwrap().starts_with("sbo_"), "without a workspace, an operator's");
 
     let (made, _, stderr) =

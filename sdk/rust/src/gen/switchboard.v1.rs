@@ -530,8 +530,9 @@ pub struct ReplyPolicy {
     /// What is sent then under FALLBACK_TEXT, up to 4,096 characters.
     #[prost(string, tag = "6")]
     pub fallback_text: ::prost::alloc::string::String,
-    /// From when on a turn is late, after its first message: 0 s (never), or at least 1 s and `longest_wait` and at most 30 days.
-    /// Late turns are marked. Default: 600 s, or `longest_wait` if that is longer.
+    /// From when on a turn is late, after its first message was written, as its sender says (`send_time`), or else recorded: 0 s
+    /// (never), or at least 1 s and `longest_wait` and at most 30 days. Late turns are marked. Default: 600 s, or `longest_wait`
+    /// if that is longer.
     #[prost(message, optional, tag = "7")]
     pub late_after: ::core::option::Option<::prost_types::Duration>,
     /// What happens to a late turn, as after an outage. Default: ANSWER.
@@ -549,6 +550,26 @@ pub struct ReplyPolicy {
     /// What the customer is told when the agent hands over, up to 4,096 characters. Empty: nothing.
     #[prost(string, tag = "12")]
     pub hand_over_notice: ::prost::alloc::string::String,
+    /// When a dialogue that a person holds goes back to the agent because of what happens in it. Not set: never.
+    #[prost(message, optional, tag = "13")]
+    pub return_rules: ::core::option::Option<ReturnRules>,
+}
+/// When a dialogue that a person holds goes back to the agent because of what happens in it; beside that it goes back by
+/// ReleaseControl, after `return_after`, and, once it is resolved or snoozed, with the customer's next message. Each rule
+/// stands for itself. A return is a change of control like any other: an event, a marker in the history, and its reason. The
+/// agent then answers all that no person has answered.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReturnRules {
+    /// The customer has waited this long for a word of a person: counted from the first of their messages that nobody has
+    /// answered, or from when the person took the dialogue, if that was later. Until then those messages wait in a turn that
+    /// is COLLECTING; a person's message answers them. The reason is `unanswered`. 1 s to 30 days; 0 s: never. Default: 0 s.
+    #[prost(message, optional, tag = "1")]
+    pub unanswered_after: ::core::option::Option<::prost_types::Duration>,
+    /// The customer writes one of these and nothing else, such as `bot`: up to 20, of 1 to 100 characters each, at least one of
+    /// which is no punctuation. Case, and white space and punctuation around it, make no difference. The reason is
+    /// `customer_asked`.
+    #[prost(string, repeated, tag = "2")]
+    pub phrases: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Which engine writes an agent's answers, and how.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2603,7 +2624,8 @@ pub struct Vendor {
     pub docs_url: ::prost::alloc::string::String,
     /// What it can do: `receive` messages, `send` messages, be an `engine`, be connected by an integration (`connect`), be
     /// let into by a person (`authorize`: see StartAuthorization), tell of an account (`hooks`: see RotateWebhookSecret), have
-    /// channels that are reached over an integration (`channel`), file chats by their sources (`sources`). Others may come.
+    /// channels that are reached over an integration (`channel`), file chats by their sources (`sources`), show other channels'
+    /// dialogues in chats of its own (`mirror`). Others may come.
     #[prost(string, repeated, tag = "4")]
     pub capabilities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// JSON Schema (2020-12) of an integration's `settings`: what a form can be drawn from. Not set: it can't be connected.
@@ -3942,8 +3964,25 @@ pub struct Channel {
     #[prost(string, tag = "20")]
     pub integration_id: ::prost::alloc::string::String,
     /// The vendor's own settings, as its `channel_settings_schema` says; an unknown member is an error.
+    /// ConnectChannel may add to them what the vendor told.
     #[prost(message, optional, tag = "21")]
     pub settings: ::core::option::Option<::prost_types::Struct>,
+    /// Where its dialogues are shown beside. Not set: nowhere.
+    #[prost(message, optional, tag = "30")]
+    pub mirror: ::core::option::Option<ChannelMirror>,
+}
+/// Chats of another vendor that show a channel's dialogues, where people read along and answer: what they write there is said in
+/// the dialogue, goes out over the dialogue's own channel, and takes control by the agent's policy. What becomes of messages on
+/// their way to the customer is told there. What was said in the dialogue before is shown, too, up to 100 messages.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChannelMirror {
+    /// Required. The channel whose chats these are. Its vendor can `mirror`.
+    #[prost(string, tag = "1")]
+    pub channel_id: ::prost::alloc::string::String,
+    /// The external id of the source that the chats are of, up to 40 printable ASCII characters, for dialogues that name none in
+    /// `crm.source_external_id`. Empty: the other channel's.
+    #[prost(string, tag = "2")]
+    pub source_external_id: ::prost::alloc::string::String,
 }
 /// What a channel's outgoing messages go by: the guard, which may withhold them, the governor, which keeps to a rate, and
 /// what is done when nobody knows whether one arrived.
@@ -4060,7 +4099,7 @@ pub struct UpdateChannelRequest {
     #[prost(message, optional, tag = "1")]
     pub channel: ::core::option::Option<Channel>,
     /// Required. Which fields to change: `display_name`, `agent_id`, `url`, `active`, `integration_id`,
-    /// `delivery_policy` and `settings` (each as a whole).
+    /// `delivery_policy`, `settings` and `mirror` (each as a whole).
     #[prost(message, optional, tag = "2")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
 }
@@ -4142,6 +4181,23 @@ pub struct ConnectChannelRequest {
 /// What came of it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ConnectChannelResponse {
+    /// The channel.
+    #[prost(message, optional, tag = "1")]
+    pub channel: ::core::option::Option<Channel>,
+    /// What was tried, in order.
+    #[prost(message, repeated, tag = "2")]
+    pub steps: ::prost::alloc::vec::Vec<CheckStep>,
+}
+/// Asks that the channel's vendor forget it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DisconnectChannelRequest {
+    /// Required. The channel's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// What came of it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DisconnectChannelResponse {
     /// The channel.
     #[prost(message, optional, tag = "1")]
     pub channel: ::core::option::Option<Channel>,
@@ -4555,6 +4611,37 @@ pub mod channels_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Has the channel's vendor forget the channel, step by step: the contrary of ConnectChannel. That the vendor knows of none is
+        /// fine. Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING, VENDOR_REFUSED, VENDOR_UNAVAILABLE.
+        pub async fn disconnect_channel(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DisconnectChannelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DisconnectChannelResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.ChannelsService/DisconnectChannel",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "switchboard.v1.ChannelsService",
+                        "DisconnectChannel",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Reads the messages of the channel's own dialogue (the one whose chat is the channel itself), oldest first. Empty when
         /// nothing was said yet. Needs `dialogues:read`. Reasons: CHANNEL_NOT_FOUND, PAGE_TOKEN_INVALID.
         pub async fn get_channel_dialogue(
@@ -4678,6 +4765,15 @@ pub mod channels_service_server {
             request: tonic::Request<super::ConnectChannelRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ConnectChannelResponse>,
+            tonic::Status,
+        >;
+        /// Has the channel's vendor forget the channel, step by step: the contrary of ConnectChannel. That the vendor knows of none is
+        /// fine. Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING, VENDOR_REFUSED, VENDOR_UNAVAILABLE.
+        async fn disconnect_channel(
+            &self,
+            request: tonic::Request<super::DisconnectChannelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DisconnectChannelResponse>,
             tonic::Status,
         >;
         /// Reads the messages of the channel's own dialogue (the one whose chat is the channel itself), oldest first. Empty when
@@ -5179,6 +5275,52 @@ pub mod channels_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ConnectChannelSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.ChannelsService/DisconnectChannel" => {
+                    #[allow(non_camel_case_types)]
+                    struct DisconnectChannelSvc<T: ChannelsService>(pub Arc<T>);
+                    impl<
+                        T: ChannelsService,
+                    > tonic::server::UnaryService<super::DisconnectChannelRequest>
+                    for DisconnectChannelSvc<T> {
+                        type Response = super::DisconnectChannelResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DisconnectChannelRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ChannelsService>::disconnect_channel(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DisconnectChannelSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -6960,6 +7102,10 @@ pub struct Dialogue {
     /// Output only. What the CRM knows it as. Not set: nothing was told.
     #[prost(message, optional, tag = "21")]
     pub crm: ::core::option::Option<CrmReferences>,
+    /// Whether the customer wants no messages that nobody asked for: those of programs (AUTOMATION) are withheld
+    /// (`opted_out`), while what the customer writes is answered as ever, and people may write. Set by UpdateDialogue.
+    #[prost(bool, tag = "22")]
+    pub opted_out: bool,
 }
 /// Who holds a dialogue: PENDING is the agent's, OPEN a human's, SNOOZED and RESOLVED nobody's.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6971,7 +7117,7 @@ pub struct Control {
     #[prost(message, optional, tag = "2")]
     pub since_time: ::core::option::Option<::prost_types::Timestamp>,
     /// Output only. Why: the caller's words, or `customer_message`, `employee_message`, `operator_message`, `status_set`,
-    /// `engine_failed`, `late`, `timer`. Empty: it was so from the beginning.
+    /// `engine_failed`, `late`, `timer`, or a return rule of the agent's: `unanswered`, `customer_asked`. Empty: it was so from the beginning.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
     /// Output only. Who did it, as the caller said. Empty: not said.
@@ -7074,7 +7220,7 @@ pub struct Delivery {
     #[prost(enumeration = "DeliveryState", tag = "5")]
     pub state: i32,
     /// Output only. Why it was withheld (the guard's verdict: `channel_inactive`, `human_holds`, `nobody_holds`,
-    /// `rate_capped`, `loop`, `quiet_hours`), is held (`maybe_delivered`) or dead (`refused`, `attempts_exhausted`, `discarded`). Empty otherwise.
+    /// `rate_capped`, `loop`, `quiet_hours`, `opted_out`), is held (`maybe_delivered`) or dead (`refused`, `attempts_exhausted`, `discarded`). Empty otherwise.
     #[prost(string, tag = "6")]
     pub reason: ::prost::alloc::string::String,
     /// Output only. How many attempts were begun.
@@ -7418,7 +7564,7 @@ pub struct UpdateDialogueRequest {
     /// Required. The dialogue with its `id` and the new values.
     #[prost(message, optional, tag = "1")]
     pub dialogue: ::core::option::Option<Dialogue>,
-    /// Required. Which fields to change: `status`, `attributes` (as a whole).
+    /// Required. Which fields to change: `status`, `attributes` (as a whole), `opted_out`.
     #[prost(message, optional, tag = "2")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
 }
@@ -8314,7 +8460,8 @@ pub mod dialogues_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered. Reasons:
+        /// Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered, at once what
+        /// waits by a return rule. Reasons:
         /// DIALOGUE_NOT_FOUND, FIELD_INVALID.
         pub async fn release_control(
             &mut self,
@@ -8342,8 +8489,8 @@ pub mod dialogues_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Changes a dialogue's status, and with it who holds it, or its attributes. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
-        /// FIELD_MASK_INVALID.
+        /// Changes a dialogue's status, and with it who holds it, its attributes, or whether its customer has opted out. Reasons:
+        /// DIALOGUE_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
         pub async fn update_dialogue(
             &mut self,
             request: impl tonic::IntoRequest<super::UpdateDialogueRequest>,
@@ -8568,7 +8715,8 @@ pub mod dialogues_service_server {
             tonic::Response<super::TakeControlResponse>,
             tonic::Status,
         >;
-        /// Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered. Reasons:
+        /// Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered, at once what
+        /// waits by a return rule. Reasons:
         /// DIALOGUE_NOT_FOUND, FIELD_INVALID.
         async fn release_control(
             &self,
@@ -8577,8 +8725,8 @@ pub mod dialogues_service_server {
             tonic::Response<super::ReleaseControlResponse>,
             tonic::Status,
         >;
-        /// Changes a dialogue's status, and with it who holds it, or its attributes. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
-        /// FIELD_MASK_INVALID.
+        /// Changes a dialogue's status, and with it who holds it, its attributes, or whether its customer has opted out. Reasons:
+        /// DIALOGUE_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
         async fn update_dialogue(
             &self,
             request: tonic::Request<super::UpdateDialogueRequest>,
@@ -9736,6 +9884,12 @@ pub enum ErrorReason {
     /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "DISPATCH_NOT_DEAD", "detail": "dispatch 0198c0de-0000-7000-8000-00000000000b is not dead; only dead dispatches can be retried"}
     /// ```
     DispatchNotDead = 37,
+    /// The workspace has as many endpoints as the operator lets one have. Delete one that is not needed; inactive ones count.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "ENDPOINT_LIMIT_REACHED", "detail": "the workspace has 100 endpoints, which is the most; delete one that is not needed", "metadata": {"limit": "100"}}
+    /// ```
+    EndpointLimitReached = 58,
     /// The message id is known with another content. Nothing was changed; the conflict was recorded.
     ///
     /// ```text,json
@@ -9841,6 +9995,7 @@ impl ErrorReason {
             Self::DeliveryNotDead => "ERROR_REASON_DELIVERY_NOT_DEAD",
             Self::DeliveryNotHeld => "ERROR_REASON_DELIVERY_NOT_HELD",
             Self::DispatchNotDead => "ERROR_REASON_DISPATCH_NOT_DEAD",
+            Self::EndpointLimitReached => "ERROR_REASON_ENDPOINT_LIMIT_REACHED",
             Self::MessageConflict => "ERROR_REASON_MESSAGE_CONFLICT",
             Self::TargetForbidden => "ERROR_REASON_TARGET_FORBIDDEN",
             Self::BodyTooLarge => "ERROR_REASON_BODY_TOO_LARGE",
@@ -9900,6 +10055,7 @@ impl ErrorReason {
             "ERROR_REASON_DELIVERY_NOT_DEAD" => Some(Self::DeliveryNotDead),
             "ERROR_REASON_DELIVERY_NOT_HELD" => Some(Self::DeliveryNotHeld),
             "ERROR_REASON_DISPATCH_NOT_DEAD" => Some(Self::DispatchNotDead),
+            "ERROR_REASON_ENDPOINT_LIMIT_REACHED" => Some(Self::EndpointLimitReached),
             "ERROR_REASON_MESSAGE_CONFLICT" => Some(Self::MessageConflict),
             "ERROR_REASON_TARGET_FORBIDDEN" => Some(Self::TargetForbidden),
             "ERROR_REASON_BODY_TOO_LARGE" => Some(Self::BodyTooLarge),
@@ -9920,7 +10076,7 @@ pub struct Event {
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
     /// Output only. What happened: `agent.created`, `agent.updated`, `agent.deleted`, `channel.created`, `channel.updated`,
-    /// `channel.deleted`, `dialogue.created`, `dialogue.updated` (`data.attributes`, or `data.contact_id` and `data.crm` when a message told of them),
+    /// `channel.deleted`, `dialogue.created`, `dialogue.updated` (`data.attributes` and `data.opted_out`, or `data.contact_id` and `data.crm` when a message told of them),
     /// `dialogue.imported` (`data.messages`: how many), `dialogue.deleted` (`data`: how many `messages`, `turns`, `deliveries`),
     /// `dialogue.forgotten` (the rest of it is gone too; `data.left_behind`: engines that could not be told to forget it),
     /// `contact.created`, `contact.updated`, `contact.deleted` (with its last dialogue), `dialogue.attribute_set`, `dialogue.control_changed`
@@ -9932,6 +10088,8 @@ pub struct Event {
     /// `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why),
     /// `integration.created`, `integration.updated`, `integration.deleted`, `integration.health_changed` (`data`: `health`,
     /// `last_error`, `remedy`). Dispatches to endpoints leave no events: they would be dispatched in turn.
+    /// `chat.typing` (`data.until`) and `chat.reaction` (`data.emoji`) of what happens in chats, with the channel as the subject;
+    /// `mirror.failed` of a message that a mirror can't show (`data`: `channel_id`, `error`; the message is the subject).
     /// `integration.subscribed` (`data.reason`: the vendor's calls to us were `missing`, `disabled` or `incomplete` and are not any
     /// more) and `integration.subscription_failed` (`data.last_error`).
     /// `integration.source_ready` (`data`: `external_id`, `source_id`, `display_name`, `created`): chats carry the source that the
@@ -9946,6 +10104,7 @@ pub struct Event {
     /// `talk.added`, `talk.updated`; `unsorted.added`, `unsorted.updated`, `unsorted.accepted`, `unsorted.declined`,
     /// `unsorted.deleted` (`uid`); `message.received` and `message.sent` of chats that are no channel's (`crm_message_id`,
     /// `text`, without `message`); and `crm.unknown` of all that there is no word for (`entity`, `action`, `item` as it came).
+    /// `message.echoed` is such a message that we wrote ourselves, or that is shown in a chat of a mirror.
     /// They are hints: nobody signed them, and a repeat of one that tells no moment is told from it for two hours only.
     /// `budget.exhausted` tells, once for each budget and day, of a call that did not fit (`data`: `scope`,
     /// `period`, `unit`, `most`, `used`, `reserved`, `asked`; the subject is the dialogue, agent or workspace), `agent.previewed` and `agent.replayed` of what PreviewReply and ReplayDialogues cost (`data.usage`).
@@ -11610,7 +11769,8 @@ pub struct ReceiveMessageRequest {
     /// What is to be kept with the message, up to 16,384 bytes as JSON. No engine is given it.
     #[prost(message, optional, tag = "22")]
     pub metadata: ::core::option::Option<::prost_types::Struct>,
-    /// When the message was written. Kept and shown; the order of messages is that of their arrival.
+    /// When the message was written. Kept and shown, and what lateness counts from (`ReplyPolicy.late_after`); the order of messages
+    /// is that of their arrival.
     #[prost(message, optional, tag = "23")]
     pub send_time: ::core::option::Option<::prost_types::Timestamp>,
 }
@@ -12356,7 +12516,7 @@ pub mod webhooks_service_client {
         }
         /// Creates an endpoint and shows its secret. It gets what is recorded from now on, beginning with its own
         /// `endpoint.created`. With a `request_id`, a repeat within 24 hours answers like the first call. Reasons: FIELD_INVALID,
-        /// CHANNEL_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+        /// CHANNEL_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED, ENDPOINT_LIMIT_REACHED.
         pub async fn create_endpoint(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateEndpointRequest>,
@@ -12555,7 +12715,8 @@ pub mod webhooks_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Lists an endpoint's dispatches, newest first. Reasons: ENDPOINT_NOT_FOUND, PAGE_TOKEN_INVALID, FIELD_INVALID.
+        /// Lists an endpoint's dispatches, newest first. Those that came to their end are kept for as long as the operator says: for
+        /// ever, unless a retention is set. Reasons: ENDPOINT_NOT_FOUND, PAGE_TOKEN_INVALID, FIELD_INVALID.
         pub async fn list_dispatches(
             &mut self,
             request: impl tonic::IntoRequest<super::ListDispatchesRequest>,
@@ -12720,7 +12881,7 @@ pub mod webhooks_service_server {
         >;
         /// Creates an endpoint and shows its secret. It gets what is recorded from now on, beginning with its own
         /// `endpoint.created`. With a `request_id`, a repeat within 24 hours answers like the first call. Reasons: FIELD_INVALID,
-        /// CHANNEL_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+        /// CHANNEL_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED, ENDPOINT_LIMIT_REACHED.
         async fn create_endpoint(
             &self,
             request: tonic::Request<super::CreateEndpointRequest>,
@@ -12783,7 +12944,8 @@ pub mod webhooks_service_server {
             tonic::Response<super::TestEndpointResponse>,
             tonic::Status,
         >;
-        /// Lists an endpoint's dispatches, newest first. Reasons: ENDPOINT_NOT_FOUND, PAGE_TOKEN_INVALID, FIELD_INVALID.
+        /// Lists an endpoint's dispatches, newest first. Those that came to their end are kept for as long as the operator says: for
+        /// ever, unless a retention is set. Reasons: ENDPOINT_NOT_FOUND, PAGE_TOKEN_INVALID, FIELD_INVALID.
         async fn list_dispatches(
             &self,
             request: tonic::Request<super::ListDispatchesRequest>,

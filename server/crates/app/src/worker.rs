@@ -486,7 +486,7 @@ impl Worker {
                 let way = match claim.lane {
                     Lane::Turn => Some(Way::Engine),
                     Lane::Out => Some(Way::Receiver),
-                    Lane::Timer | Lane::Hook => None,
+                    Lane::Timer | Lane::Hook | Lane::Mirror => None,
                 };
                 let mut worker = self.clone();
                 worker.on_the_way = way

@@ -298,7 +298,8 @@ fn calls_of_edna() {
 #[test]
 fn calls_of_chats_and_salesbots() {
     let channel = channel();
-    let receiver = crate::amocrm::vendor(HttpClient::new(crate::http::Settings::default())).receiver.unwrap();
+    let http = HttpClient::new(crate::http::Settings::default());
+    let receiver = crate::amocrm::vendor(http, crate::amocrm::sources::Defaults::default()).receiver.unwrap();
     let body = |sample: &&[u8]| {
         let sample: Value = serde_json::from_slice(sample).unwrap();
         sample["body"].as_str().unwrap().as_bytes().to_vec()

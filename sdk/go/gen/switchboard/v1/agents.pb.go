@@ -1348,8 +1348,9 @@ type ReplyPolicy struct {
 	OnFailure OnFailure `protobuf:"varint,5,opt,name=on_failure,json=onFailure,proto3,enum=switchboard.v1.OnFailure" json:"on_failure,omitempty"`
 	// What is sent then under FALLBACK_TEXT, up to 4,096 characters.
 	FallbackText string `protobuf:"bytes,6,opt,name=fallback_text,json=fallbackText,proto3" json:"fallback_text,omitempty"`
-	// From when on a turn is late, after its first message: 0 s (never), or at least 1 s and `longest_wait` and at most 30 days.
-	// Late turns are marked. Default: 600 s, or `longest_wait` if that is longer.
+	// From when on a turn is late, after its first message was written, as its sender says (`send_time`), or else recorded: 0 s
+	// (never), or at least 1 s and `longest_wait` and at most 30 days. Late turns are marked. Default: 600 s, or `longest_wait`
+	// if that is longer.
 	LateAfter *durationpb.Duration `protobuf:"bytes,7,opt,name=late_after,json=lateAfter,proto3" json:"late_after,omitempty"`
 	// What happens to a late turn, as after an outage. Default: ANSWER.
 	OnLate OnLate `protobuf:"varint,8,opt,name=on_late,json=onLate,proto3,enum=switchboard.v1.OnLate" json:"on_late,omitempty"`
@@ -1361,8 +1362,10 @@ type ReplyPolicy struct {
 	ReturnAfter *durationpb.Duration `protobuf:"bytes,11,opt,name=return_after,json=returnAfter,proto3" json:"return_after,omitempty"`
 	// What the customer is told when the agent hands over, up to 4,096 characters. Empty: nothing.
 	HandOverNotice string `protobuf:"bytes,12,opt,name=hand_over_notice,json=handOverNotice,proto3" json:"hand_over_notice,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// When a dialogue that a person holds goes back to the agent because of what happens in it. Not set: never.
+	ReturnRules   *ReturnRules `protobuf:"bytes,13,opt,name=return_rules,json=returnRules,proto3" json:"return_rules,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReplyPolicy) Reset() {
@@ -1479,6 +1482,75 @@ func (x *ReplyPolicy) GetHandOverNotice() string {
 	return ""
 }
 
+func (x *ReplyPolicy) GetReturnRules() *ReturnRules {
+	if x != nil {
+		return x.ReturnRules
+	}
+	return nil
+}
+
+// When a dialogue that a person holds goes back to the agent because of what happens in it; beside that it goes back by
+// ReleaseControl, after `return_after`, and, once it is resolved or snoozed, with the customer's next message. Each rule
+// stands for itself. A return is a change of control like any other: an event, a marker in the history, and its reason. The
+// agent then answers all that no person has answered.
+type ReturnRules struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer has waited this long for a word of a person: counted from the first of their messages that nobody has
+	// answered, or from when the person took the dialogue, if that was later. Until then those messages wait in a turn that
+	// is COLLECTING; a person's message answers them. The reason is `unanswered`. 1 s to 30 days; 0 s: never. Default: 0 s.
+	UnansweredAfter *durationpb.Duration `protobuf:"bytes,1,opt,name=unanswered_after,json=unansweredAfter,proto3" json:"unanswered_after,omitempty"`
+	// The customer writes one of these and nothing else, such as `bot`: up to 20, of 1 to 100 characters each, at least one of
+	// which is no punctuation. Case, and white space and punctuation around it, make no difference. The reason is
+	// `customer_asked`.
+	Phrases       []string `protobuf:"bytes,2,rep,name=phrases,proto3" json:"phrases,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReturnRules) Reset() {
+	*x = ReturnRules{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReturnRules) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReturnRules) ProtoMessage() {}
+
+func (x *ReturnRules) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReturnRules.ProtoReflect.Descriptor instead.
+func (*ReturnRules) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ReturnRules) GetUnansweredAfter() *durationpb.Duration {
+	if x != nil {
+		return x.UnansweredAfter
+	}
+	return nil
+}
+
+func (x *ReturnRules) GetPhrases() []string {
+	if x != nil {
+		return x.Phrases
+	}
+	return nil
+}
+
 // Which engine writes an agent's answers, and how.
 type Engine struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1509,7 +1581,7 @@ type Engine struct {
 
 func (x *Engine) Reset() {
 	*x = Engine{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1521,7 +1593,7 @@ func (x *Engine) String() string {
 func (*Engine) ProtoMessage() {}
 
 func (x *Engine) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1534,7 +1606,7 @@ func (x *Engine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Engine.ProtoReflect.Descriptor instead.
 func (*Engine) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{12}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Engine) GetVendor() string {
@@ -1607,7 +1679,7 @@ type Price struct {
 
 func (x *Price) Reset() {
 	*x = Price{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1619,7 +1691,7 @@ func (x *Price) String() string {
 func (*Price) ProtoMessage() {}
 
 func (x *Price) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1632,7 +1704,7 @@ func (x *Price) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Price.ProtoReflect.Descriptor instead.
 func (*Price) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{13}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Price) GetCurrency() string {
@@ -1685,7 +1757,7 @@ type ListUsageRequest struct {
 
 func (x *ListUsageRequest) Reset() {
 	*x = ListUsageRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[14]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1697,7 +1769,7 @@ func (x *ListUsageRequest) String() string {
 func (*ListUsageRequest) ProtoMessage() {}
 
 func (x *ListUsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[14]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1710,7 +1782,7 @@ func (x *ListUsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsageRequest.ProtoReflect.Descriptor instead.
 func (*ListUsageRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{14}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListUsageRequest) GetAgentId() string {
@@ -1745,7 +1817,7 @@ type ListUsageResponse struct {
 
 func (x *ListUsageResponse) Reset() {
 	*x = ListUsageResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[15]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1757,7 +1829,7 @@ func (x *ListUsageResponse) String() string {
 func (*ListUsageResponse) ProtoMessage() {}
 
 func (x *ListUsageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[15]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1770,7 +1842,7 @@ func (x *ListUsageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsageResponse.ProtoReflect.Descriptor instead.
 func (*ListUsageResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{15}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListUsageResponse) GetDays() []*DailyUsage {
@@ -1799,7 +1871,7 @@ type DailyUsage struct {
 
 func (x *DailyUsage) Reset() {
 	*x = DailyUsage{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[16]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1811,7 +1883,7 @@ func (x *DailyUsage) String() string {
 func (*DailyUsage) ProtoMessage() {}
 
 func (x *DailyUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[16]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1824,7 +1896,7 @@ func (x *DailyUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DailyUsage.ProtoReflect.Descriptor instead.
 func (*DailyUsage) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{16}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DailyUsage) GetDay() *timestamppb.Timestamp {
@@ -1875,7 +1947,7 @@ type CreateAgentRequest struct {
 
 func (x *CreateAgentRequest) Reset() {
 	*x = CreateAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[17]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1887,7 +1959,7 @@ func (x *CreateAgentRequest) String() string {
 func (*CreateAgentRequest) ProtoMessage() {}
 
 func (x *CreateAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[17]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1900,7 +1972,7 @@ func (x *CreateAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAgentRequest.ProtoReflect.Descriptor instead.
 func (*CreateAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{17}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CreateAgentRequest) GetAgent() *Agent {
@@ -1930,7 +2002,7 @@ type CreateAgentResponse struct {
 
 func (x *CreateAgentResponse) Reset() {
 	*x = CreateAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[18]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1942,7 +2014,7 @@ func (x *CreateAgentResponse) String() string {
 func (*CreateAgentResponse) ProtoMessage() {}
 
 func (x *CreateAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[18]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1955,7 +2027,7 @@ func (x *CreateAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAgentResponse.ProtoReflect.Descriptor instead.
 func (*CreateAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{18}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CreateAgentResponse) GetAgent() *Agent {
@@ -1983,7 +2055,7 @@ type GetAgentRequest struct {
 
 func (x *GetAgentRequest) Reset() {
 	*x = GetAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[19]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1995,7 +2067,7 @@ func (x *GetAgentRequest) String() string {
 func (*GetAgentRequest) ProtoMessage() {}
 
 func (x *GetAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[19]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2008,7 +2080,7 @@ func (x *GetAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentRequest.ProtoReflect.Descriptor instead.
 func (*GetAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{19}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetAgentRequest) GetId() string {
@@ -2029,7 +2101,7 @@ type GetAgentResponse struct {
 
 func (x *GetAgentResponse) Reset() {
 	*x = GetAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[20]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2041,7 +2113,7 @@ func (x *GetAgentResponse) String() string {
 func (*GetAgentResponse) ProtoMessage() {}
 
 func (x *GetAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[20]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2054,7 +2126,7 @@ func (x *GetAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentResponse.ProtoReflect.Descriptor instead.
 func (*GetAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{20}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetAgentResponse) GetAgent() *Agent {
@@ -2077,7 +2149,7 @@ type ListAgentsRequest struct {
 
 func (x *ListAgentsRequest) Reset() {
 	*x = ListAgentsRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[21]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2089,7 +2161,7 @@ func (x *ListAgentsRequest) String() string {
 func (*ListAgentsRequest) ProtoMessage() {}
 
 func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[21]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2102,7 +2174,7 @@ func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsRequest.ProtoReflect.Descriptor instead.
 func (*ListAgentsRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{21}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListAgentsRequest) GetPageSize() int32 {
@@ -2132,7 +2204,7 @@ type ListAgentsResponse struct {
 
 func (x *ListAgentsResponse) Reset() {
 	*x = ListAgentsResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[22]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2144,7 +2216,7 @@ func (x *ListAgentsResponse) String() string {
 func (*ListAgentsResponse) ProtoMessage() {}
 
 func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[22]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2157,7 +2229,7 @@ func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsResponse.ProtoReflect.Descriptor instead.
 func (*ListAgentsResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{22}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListAgentsResponse) GetAgents() []*Agent {
@@ -2189,7 +2261,7 @@ type UpdateAgentRequest struct {
 
 func (x *UpdateAgentRequest) Reset() {
 	*x = UpdateAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[23]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2201,7 +2273,7 @@ func (x *UpdateAgentRequest) String() string {
 func (*UpdateAgentRequest) ProtoMessage() {}
 
 func (x *UpdateAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[23]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2214,7 +2286,7 @@ func (x *UpdateAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAgentRequest.ProtoReflect.Descriptor instead.
 func (*UpdateAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{23}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UpdateAgentRequest) GetAgent() *Agent {
@@ -2242,7 +2314,7 @@ type UpdateAgentResponse struct {
 
 func (x *UpdateAgentResponse) Reset() {
 	*x = UpdateAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[24]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2254,7 +2326,7 @@ func (x *UpdateAgentResponse) String() string {
 func (*UpdateAgentResponse) ProtoMessage() {}
 
 func (x *UpdateAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[24]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2267,7 +2339,7 @@ func (x *UpdateAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAgentResponse.ProtoReflect.Descriptor instead.
 func (*UpdateAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{24}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UpdateAgentResponse) GetAgent() *Agent {
@@ -2288,7 +2360,7 @@ type DeleteAgentRequest struct {
 
 func (x *DeleteAgentRequest) Reset() {
 	*x = DeleteAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[25]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2300,7 +2372,7 @@ func (x *DeleteAgentRequest) String() string {
 func (*DeleteAgentRequest) ProtoMessage() {}
 
 func (x *DeleteAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[25]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2313,7 +2385,7 @@ func (x *DeleteAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAgentRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{25}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DeleteAgentRequest) GetId() string {
@@ -2332,7 +2404,7 @@ type DeleteAgentResponse struct {
 
 func (x *DeleteAgentResponse) Reset() {
 	*x = DeleteAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[26]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2344,7 +2416,7 @@ func (x *DeleteAgentResponse) String() string {
 func (*DeleteAgentResponse) ProtoMessage() {}
 
 func (x *DeleteAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[26]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2357,7 +2429,7 @@ func (x *DeleteAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAgentResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{26}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{27}
 }
 
 // Asks for a new token.
@@ -2371,7 +2443,7 @@ type RotateAgentTokenRequest struct {
 
 func (x *RotateAgentTokenRequest) Reset() {
 	*x = RotateAgentTokenRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[27]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2383,7 +2455,7 @@ func (x *RotateAgentTokenRequest) String() string {
 func (*RotateAgentTokenRequest) ProtoMessage() {}
 
 func (x *RotateAgentTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[27]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2396,7 +2468,7 @@ func (x *RotateAgentTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateAgentTokenRequest.ProtoReflect.Descriptor instead.
 func (*RotateAgentTokenRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{27}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RotateAgentTokenRequest) GetId() string {
@@ -2419,7 +2491,7 @@ type RotateAgentTokenResponse struct {
 
 func (x *RotateAgentTokenResponse) Reset() {
 	*x = RotateAgentTokenResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[28]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2431,7 +2503,7 @@ func (x *RotateAgentTokenResponse) String() string {
 func (*RotateAgentTokenResponse) ProtoMessage() {}
 
 func (x *RotateAgentTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[28]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2444,7 +2516,7 @@ func (x *RotateAgentTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateAgentTokenResponse.ProtoReflect.Descriptor instead.
 func (*RotateAgentTokenResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{28}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RotateAgentTokenResponse) GetAgent() *Agent {
@@ -2480,7 +2552,7 @@ type PreviewReplyRequest struct {
 
 func (x *PreviewReplyRequest) Reset() {
 	*x = PreviewReplyRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[29]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2492,7 +2564,7 @@ func (x *PreviewReplyRequest) String() string {
 func (*PreviewReplyRequest) ProtoMessage() {}
 
 func (x *PreviewReplyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[29]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2505,7 +2577,7 @@ func (x *PreviewReplyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewReplyRequest.ProtoReflect.Descriptor instead.
 func (*PreviewReplyRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{29}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PreviewReplyRequest) GetAgentId() string {
@@ -2556,7 +2628,7 @@ type PreviewMessage struct {
 
 func (x *PreviewMessage) Reset() {
 	*x = PreviewMessage{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[30]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2568,7 +2640,7 @@ func (x *PreviewMessage) String() string {
 func (*PreviewMessage) ProtoMessage() {}
 
 func (x *PreviewMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[30]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2581,7 +2653,7 @@ func (x *PreviewMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewMessage.ProtoReflect.Descriptor instead.
 func (*PreviewMessage) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{30}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PreviewMessage) GetRole() MessageRole {
@@ -2623,7 +2695,7 @@ type PreviewReplyResponse struct {
 
 func (x *PreviewReplyResponse) Reset() {
 	*x = PreviewReplyResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[31]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2635,7 +2707,7 @@ func (x *PreviewReplyResponse) String() string {
 func (*PreviewReplyResponse) ProtoMessage() {}
 
 func (x *PreviewReplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[31]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2648,7 +2720,7 @@ func (x *PreviewReplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewReplyResponse.ProtoReflect.Descriptor instead.
 func (*PreviewReplyResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{31}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PreviewReplyResponse) GetText() string {
@@ -2717,7 +2789,7 @@ type RehearsedCall struct {
 
 func (x *RehearsedCall) Reset() {
 	*x = RehearsedCall{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[32]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2729,7 +2801,7 @@ func (x *RehearsedCall) String() string {
 func (*RehearsedCall) ProtoMessage() {}
 
 func (x *RehearsedCall) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[32]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2742,7 +2814,7 @@ func (x *RehearsedCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RehearsedCall.ProtoReflect.Descriptor instead.
 func (*RehearsedCall) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{32}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RehearsedCall) GetTool() string {
@@ -2794,7 +2866,7 @@ type ReplayDialoguesRequest struct {
 
 func (x *ReplayDialoguesRequest) Reset() {
 	*x = ReplayDialoguesRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[33]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2806,7 +2878,7 @@ func (x *ReplayDialoguesRequest) String() string {
 func (*ReplayDialoguesRequest) ProtoMessage() {}
 
 func (x *ReplayDialoguesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[33]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2819,7 +2891,7 @@ func (x *ReplayDialoguesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayDialoguesRequest.ProtoReflect.Descriptor instead.
 func (*ReplayDialoguesRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{33}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReplayDialoguesRequest) GetAgentId() string {
@@ -2880,7 +2952,7 @@ type ReplayDialoguesResponse struct {
 
 func (x *ReplayDialoguesResponse) Reset() {
 	*x = ReplayDialoguesResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[34]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2892,7 +2964,7 @@ func (x *ReplayDialoguesResponse) String() string {
 func (*ReplayDialoguesResponse) ProtoMessage() {}
 
 func (x *ReplayDialoguesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[34]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2905,7 +2977,7 @@ func (x *ReplayDialoguesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayDialoguesResponse.ProtoReflect.Descriptor instead.
 func (*ReplayDialoguesResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{34}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReplayDialoguesResponse) GetItem() isReplayDialoguesResponse_Item {
@@ -2977,7 +3049,7 @@ type ReplayedTurn struct {
 
 func (x *ReplayedTurn) Reset() {
 	*x = ReplayedTurn{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[35]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2989,7 +3061,7 @@ func (x *ReplayedTurn) String() string {
 func (*ReplayedTurn) ProtoMessage() {}
 
 func (x *ReplayedTurn) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[35]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3002,7 +3074,7 @@ func (x *ReplayedTurn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayedTurn.ProtoReflect.Descriptor instead.
 func (*ReplayedTurn) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{35}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ReplayedTurn) GetTurnId() string {
@@ -3078,7 +3150,7 @@ type ReplayedAnswer struct {
 
 func (x *ReplayedAnswer) Reset() {
 	*x = ReplayedAnswer{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[36]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3090,7 +3162,7 @@ func (x *ReplayedAnswer) String() string {
 func (*ReplayedAnswer) ProtoMessage() {}
 
 func (x *ReplayedAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[36]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3103,7 +3175,7 @@ func (x *ReplayedAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayedAnswer.ProtoReflect.Descriptor instead.
 func (*ReplayedAnswer) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{36}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ReplayedAnswer) GetText() string {
@@ -3153,7 +3225,7 @@ type ReplaySummary struct {
 
 func (x *ReplaySummary) Reset() {
 	*x = ReplaySummary{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[37]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3165,7 +3237,7 @@ func (x *ReplaySummary) String() string {
 func (*ReplaySummary) ProtoMessage() {}
 
 func (x *ReplaySummary) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[37]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3178,7 +3250,7 @@ func (x *ReplaySummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaySummary.ProtoReflect.Descriptor instead.
 func (*ReplaySummary) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{37}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ReplaySummary) GetTurns() int32 {
@@ -3231,7 +3303,7 @@ type ListModelsRequest struct {
 
 func (x *ListModelsRequest) Reset() {
 	*x = ListModelsRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[38]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3243,7 +3315,7 @@ func (x *ListModelsRequest) String() string {
 func (*ListModelsRequest) ProtoMessage() {}
 
 func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[38]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3256,7 +3328,7 @@ func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelsRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{38}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListModelsRequest) GetVendor() string {
@@ -3293,7 +3365,7 @@ type ListModelsResponse struct {
 
 func (x *ListModelsResponse) Reset() {
 	*x = ListModelsResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[39]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3305,7 +3377,7 @@ func (x *ListModelsResponse) String() string {
 func (*ListModelsResponse) ProtoMessage() {}
 
 func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[39]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3318,7 +3390,7 @@ func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelsResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{39}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListModelsResponse) GetModels() []*Model {
@@ -3352,7 +3424,7 @@ type Model struct {
 
 func (x *Model) Reset() {
 	*x = Model{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[40]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3364,7 +3436,7 @@ func (x *Model) String() string {
 func (*Model) ProtoMessage() {}
 
 func (x *Model) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[40]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3377,7 +3449,7 @@ func (x *Model) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Model.ProtoReflect.Descriptor instead.
 func (*Model) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{40}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Model) GetId() string {
@@ -3487,7 +3559,7 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\a_effect\":\n" +
 	"\x0eHttpToolHeader\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\x90\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xd0\x05\n" +
 	"\vReplyPolicy\x12<\n" +
 	"\fquiet_window\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\vquietWindow\x12<\n" +
 	"\flongest_wait\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\vlongestWait\x12A\n" +
@@ -3503,8 +3575,12 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\btakeover\x18\n" +
 	" \x01(\x0e2\x18.switchboard.v1.TakeoverR\btakeover\x12<\n" +
 	"\freturn_after\x18\v \x01(\v2\x19.google.protobuf.DurationR\vreturnAfter\x12(\n" +
-	"\x10hand_over_notice\x18\f \x01(\tR\x0ehandOverNoticeB\x0f\n" +
-	"\r_max_restarts\"\xbd\x02\n" +
+	"\x10hand_over_notice\x18\f \x01(\tR\x0ehandOverNotice\x12>\n" +
+	"\freturn_rules\x18\r \x01(\v2\x1b.switchboard.v1.ReturnRulesR\vreturnRulesB\x0f\n" +
+	"\r_max_restarts\"m\n" +
+	"\vReturnRules\x12D\n" +
+	"\x10unanswered_after\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x0funansweredAfter\x12\x18\n" +
+	"\aphrases\x18\x02 \x03(\tR\aphrases\"\xbd\x02\n" +
 	"\x06Engine\x12\x16\n" +
 	"\x06vendor\x18\x01 \x01(\tR\x06vendor\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12%\n" +
@@ -3707,7 +3783,7 @@ func file_switchboard_v1_agents_proto_rawDescGZIP() []byte {
 }
 
 var file_switchboard_v1_agents_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_switchboard_v1_agents_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_switchboard_v1_agents_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_switchboard_v1_agents_proto_goTypes = []any{
 	(Weekday)(0),                     // 0: switchboard.v1.Weekday
 	(OutsideHours)(0),                // 1: switchboard.v1.OutsideHours
@@ -3728,55 +3804,56 @@ var file_switchboard_v1_agents_proto_goTypes = []any{
 	(*HttpTool)(nil),                 // 16: switchboard.v1.HttpTool
 	(*HttpToolHeader)(nil),           // 17: switchboard.v1.HttpToolHeader
 	(*ReplyPolicy)(nil),              // 18: switchboard.v1.ReplyPolicy
-	(*Engine)(nil),                   // 19: switchboard.v1.Engine
-	(*Price)(nil),                    // 20: switchboard.v1.Price
-	(*ListUsageRequest)(nil),         // 21: switchboard.v1.ListUsageRequest
-	(*ListUsageResponse)(nil),        // 22: switchboard.v1.ListUsageResponse
-	(*DailyUsage)(nil),               // 23: switchboard.v1.DailyUsage
-	(*CreateAgentRequest)(nil),       // 24: switchboard.v1.CreateAgentRequest
-	(*CreateAgentResponse)(nil),      // 25: switchboard.v1.CreateAgentResponse
-	(*GetAgentRequest)(nil),          // 26: switchboard.v1.GetAgentRequest
-	(*GetAgentResponse)(nil),         // 27: switchboard.v1.GetAgentResponse
-	(*ListAgentsRequest)(nil),        // 28: switchboard.v1.ListAgentsRequest
-	(*ListAgentsResponse)(nil),       // 29: switchboard.v1.ListAgentsResponse
-	(*UpdateAgentRequest)(nil),       // 30: switchboard.v1.UpdateAgentRequest
-	(*UpdateAgentResponse)(nil),      // 31: switchboard.v1.UpdateAgentResponse
-	(*DeleteAgentRequest)(nil),       // 32: switchboard.v1.DeleteAgentRequest
-	(*DeleteAgentResponse)(nil),      // 33: switchboard.v1.DeleteAgentResponse
-	(*RotateAgentTokenRequest)(nil),  // 34: switchboard.v1.RotateAgentTokenRequest
-	(*RotateAgentTokenResponse)(nil), // 35: switchboard.v1.RotateAgentTokenResponse
-	(*PreviewReplyRequest)(nil),      // 36: switchboard.v1.PreviewReplyRequest
-	(*PreviewMessage)(nil),           // 37: switchboard.v1.PreviewMessage
-	(*PreviewReplyResponse)(nil),     // 38: switchboard.v1.PreviewReplyResponse
-	(*RehearsedCall)(nil),            // 39: switchboard.v1.RehearsedCall
-	(*ReplayDialoguesRequest)(nil),   // 40: switchboard.v1.ReplayDialoguesRequest
-	(*ReplayDialoguesResponse)(nil),  // 41: switchboard.v1.ReplayDialoguesResponse
-	(*ReplayedTurn)(nil),             // 42: switchboard.v1.ReplayedTurn
-	(*ReplayedAnswer)(nil),           // 43: switchboard.v1.ReplayedAnswer
-	(*ReplaySummary)(nil),            // 44: switchboard.v1.ReplaySummary
-	(*ListModelsRequest)(nil),        // 45: switchboard.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),       // 46: switchboard.v1.ListModelsResponse
-	(*Model)(nil),                    // 47: switchboard.v1.Model
-	(*timestamppb.Timestamp)(nil),    // 48: google.protobuf.Timestamp
-	(*Budget)(nil),                   // 49: switchboard.v1.Budget
-	(*structpb.Struct)(nil),          // 50: google.protobuf.Struct
-	(*durationpb.Duration)(nil),      // 51: google.protobuf.Duration
-	(*Usage)(nil),                    // 52: switchboard.v1.Usage
-	(*fieldmaskpb.FieldMask)(nil),    // 53: google.protobuf.FieldMask
-	(MessageRole)(0),                 // 54: switchboard.v1.MessageRole
-	(*structpb.Value)(nil),           // 55: google.protobuf.Value
+	(*ReturnRules)(nil),              // 19: switchboard.v1.ReturnRules
+	(*Engine)(nil),                   // 20: switchboard.v1.Engine
+	(*Price)(nil),                    // 21: switchboard.v1.Price
+	(*ListUsageRequest)(nil),         // 22: switchboard.v1.ListUsageRequest
+	(*ListUsageResponse)(nil),        // 23: switchboard.v1.ListUsageResponse
+	(*DailyUsage)(nil),               // 24: switchboard.v1.DailyUsage
+	(*CreateAgentRequest)(nil),       // 25: switchboard.v1.CreateAgentRequest
+	(*CreateAgentResponse)(nil),      // 26: switchboard.v1.CreateAgentResponse
+	(*GetAgentRequest)(nil),          // 27: switchboard.v1.GetAgentRequest
+	(*GetAgentResponse)(nil),         // 28: switchboard.v1.GetAgentResponse
+	(*ListAgentsRequest)(nil),        // 29: switchboard.v1.ListAgentsRequest
+	(*ListAgentsResponse)(nil),       // 30: switchboard.v1.ListAgentsResponse
+	(*UpdateAgentRequest)(nil),       // 31: switchboard.v1.UpdateAgentRequest
+	(*UpdateAgentResponse)(nil),      // 32: switchboard.v1.UpdateAgentResponse
+	(*DeleteAgentRequest)(nil),       // 33: switchboard.v1.DeleteAgentRequest
+	(*DeleteAgentResponse)(nil),      // 34: switchboard.v1.DeleteAgentResponse
+	(*RotateAgentTokenRequest)(nil),  // 35: switchboard.v1.RotateAgentTokenRequest
+	(*RotateAgentTokenResponse)(nil), // 36: switchboard.v1.RotateAgentTokenResponse
+	(*PreviewReplyRequest)(nil),      // 37: switchboard.v1.PreviewReplyRequest
+	(*PreviewMessage)(nil),           // 38: switchboard.v1.PreviewMessage
+	(*PreviewReplyResponse)(nil),     // 39: switchboard.v1.PreviewReplyResponse
+	(*RehearsedCall)(nil),            // 40: switchboard.v1.RehearsedCall
+	(*ReplayDialoguesRequest)(nil),   // 41: switchboard.v1.ReplayDialoguesRequest
+	(*ReplayDialoguesResponse)(nil),  // 42: switchboard.v1.ReplayDialoguesResponse
+	(*ReplayedTurn)(nil),             // 43: switchboard.v1.ReplayedTurn
+	(*ReplayedAnswer)(nil),           // 44: switchboard.v1.ReplayedAnswer
+	(*ReplaySummary)(nil),            // 45: switchboard.v1.ReplaySummary
+	(*ListModelsRequest)(nil),        // 46: switchboard.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),       // 47: switchboard.v1.ListModelsResponse
+	(*Model)(nil),                    // 48: switchboard.v1.Model
+	(*timestamppb.Timestamp)(nil),    // 49: google.protobuf.Timestamp
+	(*Budget)(nil),                   // 50: switchboard.v1.Budget
+	(*structpb.Struct)(nil),          // 51: google.protobuf.Struct
+	(*durationpb.Duration)(nil),      // 52: google.protobuf.Duration
+	(*Usage)(nil),                    // 53: switchboard.v1.Usage
+	(*fieldmaskpb.FieldMask)(nil),    // 54: google.protobuf.FieldMask
+	(MessageRole)(0),                 // 55: switchboard.v1.MessageRole
+	(*structpb.Value)(nil),           // 56: google.protobuf.Value
 }
 var file_switchboard_v1_agents_proto_depIdxs = []int32{
-	19, // 0: switchboard.v1.Agent.engine:type_name -> switchboard.v1.Engine
-	48, // 1: switchboard.v1.Agent.create_time:type_name -> google.protobuf.Timestamp
-	48, // 2: switchboard.v1.Agent.update_time:type_name -> google.protobuf.Timestamp
+	20, // 0: switchboard.v1.Agent.engine:type_name -> switchboard.v1.Engine
+	49, // 1: switchboard.v1.Agent.create_time:type_name -> google.protobuf.Timestamp
+	49, // 2: switchboard.v1.Agent.update_time:type_name -> google.protobuf.Timestamp
 	18, // 3: switchboard.v1.Agent.reply_policy:type_name -> switchboard.v1.ReplyPolicy
 	9,  // 4: switchboard.v1.Agent.history:type_name -> switchboard.v1.HistoryWindow
 	10, // 5: switchboard.v1.Agent.languages:type_name -> switchboard.v1.Languages
 	11, // 6: switchboard.v1.Agent.schedule:type_name -> switchboard.v1.Schedule
 	14, // 7: switchboard.v1.Agent.toolbox:type_name -> switchboard.v1.Toolbox
-	19, // 8: switchboard.v1.Agent.fallback_engine:type_name -> switchboard.v1.Engine
-	49, // 9: switchboard.v1.Agent.budgets:type_name -> switchboard.v1.Budget
+	20, // 8: switchboard.v1.Agent.fallback_engine:type_name -> switchboard.v1.Engine
+	50, // 9: switchboard.v1.Agent.budgets:type_name -> switchboard.v1.Budget
 	3,  // 10: switchboard.v1.Agent.on_budget_exhausted:type_name -> switchboard.v1.OnFailure
 	8,  // 11: switchboard.v1.Agent.crm_context:type_name -> switchboard.v1.CrmContext
 	12, // 12: switchboard.v1.Schedule.hours:type_name -> switchboard.v1.WeeklyHours
@@ -3785,80 +3862,82 @@ var file_switchboard_v1_agents_proto_depIdxs = []int32{
 	0,  // 15: switchboard.v1.WeeklyHours.day:type_name -> switchboard.v1.Weekday
 	15, // 16: switchboard.v1.Toolbox.tools:type_name -> switchboard.v1.Tool
 	16, // 17: switchboard.v1.Toolbox.http:type_name -> switchboard.v1.HttpTool
-	50, // 18: switchboard.v1.Tool.settings:type_name -> google.protobuf.Struct
-	50, // 19: switchboard.v1.HttpTool.parameters:type_name -> google.protobuf.Struct
+	51, // 18: switchboard.v1.Tool.settings:type_name -> google.protobuf.Struct
+	51, // 19: switchboard.v1.HttpTool.parameters:type_name -> google.protobuf.Struct
 	17, // 20: switchboard.v1.HttpTool.headers:type_name -> switchboard.v1.HttpToolHeader
-	51, // 21: switchboard.v1.HttpTool.timeout:type_name -> google.protobuf.Duration
-	51, // 22: switchboard.v1.ReplyPolicy.quiet_window:type_name -> google.protobuf.Duration
-	51, // 23: switchboard.v1.ReplyPolicy.longest_wait:type_name -> google.protobuf.Duration
+	52, // 21: switchboard.v1.HttpTool.timeout:type_name -> google.protobuf.Duration
+	52, // 22: switchboard.v1.ReplyPolicy.quiet_window:type_name -> google.protobuf.Duration
+	52, // 23: switchboard.v1.ReplyPolicy.longest_wait:type_name -> google.protobuf.Duration
 	2,  // 24: switchboard.v1.ReplyPolicy.newer_message:type_name -> switchboard.v1.NewerMessage
 	3,  // 25: switchboard.v1.ReplyPolicy.on_failure:type_name -> switchboard.v1.OnFailure
-	51, // 26: switchboard.v1.ReplyPolicy.late_after:type_name -> google.protobuf.Duration
+	52, // 26: switchboard.v1.ReplyPolicy.late_after:type_name -> google.protobuf.Duration
 	4,  // 27: switchboard.v1.ReplyPolicy.on_late:type_name -> switchboard.v1.OnLate
 	5,  // 28: switchboard.v1.ReplyPolicy.takeover:type_name -> switchboard.v1.Takeover
-	51, // 29: switchboard.v1.ReplyPolicy.return_after:type_name -> google.protobuf.Duration
-	50, // 30: switchboard.v1.Engine.settings:type_name -> google.protobuf.Struct
-	20, // 31: switchboard.v1.Engine.price:type_name -> switchboard.v1.Price
-	48, // 32: switchboard.v1.ListUsageRequest.start_time:type_name -> google.protobuf.Timestamp
-	48, // 33: switchboard.v1.ListUsageRequest.end_time:type_name -> google.protobuf.Timestamp
-	23, // 34: switchboard.v1.ListUsageResponse.days:type_name -> switchboard.v1.DailyUsage
-	48, // 35: switchboard.v1.DailyUsage.day:type_name -> google.protobuf.Timestamp
-	6,  // 36: switchboard.v1.DailyUsage.purpose:type_name -> switchboard.v1.UsagePurpose
-	52, // 37: switchboard.v1.DailyUsage.usage:type_name -> switchboard.v1.Usage
-	7,  // 38: switchboard.v1.CreateAgentRequest.agent:type_name -> switchboard.v1.Agent
-	7,  // 39: switchboard.v1.CreateAgentResponse.agent:type_name -> switchboard.v1.Agent
-	7,  // 40: switchboard.v1.GetAgentResponse.agent:type_name -> switchboard.v1.Agent
-	7,  // 41: switchboard.v1.ListAgentsResponse.agents:type_name -> switchboard.v1.Agent
-	7,  // 42: switchboard.v1.UpdateAgentRequest.agent:type_name -> switchboard.v1.Agent
-	53, // 43: switchboard.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
-	7,  // 44: switchboard.v1.UpdateAgentResponse.agent:type_name -> switchboard.v1.Agent
-	7,  // 45: switchboard.v1.RotateAgentTokenResponse.agent:type_name -> switchboard.v1.Agent
-	7,  // 46: switchboard.v1.PreviewReplyRequest.agent:type_name -> switchboard.v1.Agent
-	37, // 47: switchboard.v1.PreviewReplyRequest.messages:type_name -> switchboard.v1.PreviewMessage
-	51, // 48: switchboard.v1.PreviewReplyRequest.timeout:type_name -> google.protobuf.Duration
-	48, // 49: switchboard.v1.PreviewReplyRequest.at_time:type_name -> google.protobuf.Timestamp
-	54, // 50: switchboard.v1.PreviewMessage.role:type_name -> switchboard.v1.MessageRole
-	39, // 51: switchboard.v1.PreviewReplyResponse.calls:type_name -> switchboard.v1.RehearsedCall
-	50, // 52: switchboard.v1.PreviewReplyResponse.manifest:type_name -> google.protobuf.Struct
-	52, // 53: switchboard.v1.PreviewReplyResponse.usage:type_name -> switchboard.v1.Usage
-	55, // 54: switchboard.v1.RehearsedCall.arguments:type_name -> google.protobuf.Value
-	55, // 55: switchboard.v1.RehearsedCall.result:type_name -> google.protobuf.Value
-	7,  // 56: switchboard.v1.ReplayDialoguesRequest.agent:type_name -> switchboard.v1.Agent
-	51, // 57: switchboard.v1.ReplayDialoguesRequest.timeout:type_name -> google.protobuf.Duration
-	42, // 58: switchboard.v1.ReplayDialoguesResponse.turn:type_name -> switchboard.v1.ReplayedTurn
-	44, // 59: switchboard.v1.ReplayDialoguesResponse.summary:type_name -> switchboard.v1.ReplaySummary
-	43, // 60: switchboard.v1.ReplayedTurn.before:type_name -> switchboard.v1.ReplayedAnswer
-	43, // 61: switchboard.v1.ReplayedTurn.after:type_name -> switchboard.v1.ReplayedAnswer
-	39, // 62: switchboard.v1.ReplayedAnswer.calls:type_name -> switchboard.v1.RehearsedCall
-	52, // 63: switchboard.v1.ReplayedAnswer.usage:type_name -> switchboard.v1.Usage
-	52, // 64: switchboard.v1.ReplaySummary.usage:type_name -> switchboard.v1.Usage
-	47, // 65: switchboard.v1.ListModelsResponse.models:type_name -> switchboard.v1.Model
-	48, // 66: switchboard.v1.ListModelsResponse.fetch_time:type_name -> google.protobuf.Timestamp
-	24, // 67: switchboard.v1.AgentsService.CreateAgent:input_type -> switchboard.v1.CreateAgentRequest
-	26, // 68: switchboard.v1.AgentsService.GetAgent:input_type -> switchboard.v1.GetAgentRequest
-	28, // 69: switchboard.v1.AgentsService.ListAgents:input_type -> switchboard.v1.ListAgentsRequest
-	30, // 70: switchboard.v1.AgentsService.UpdateAgent:input_type -> switchboard.v1.UpdateAgentRequest
-	32, // 71: switchboard.v1.AgentsService.DeleteAgent:input_type -> switchboard.v1.DeleteAgentRequest
-	34, // 72: switchboard.v1.AgentsService.RotateAgentToken:input_type -> switchboard.v1.RotateAgentTokenRequest
-	21, // 73: switchboard.v1.AgentsService.ListUsage:input_type -> switchboard.v1.ListUsageRequest
-	36, // 74: switchboard.v1.AgentsService.PreviewReply:input_type -> switchboard.v1.PreviewReplyRequest
-	40, // 75: switchboard.v1.AgentsService.ReplayDialogues:input_type -> switchboard.v1.ReplayDialoguesRequest
-	45, // 76: switchboard.v1.AgentsService.ListModels:input_type -> switchboard.v1.ListModelsRequest
-	25, // 77: switchboard.v1.AgentsService.CreateAgent:output_type -> switchboard.v1.CreateAgentResponse
-	27, // 78: switchboard.v1.AgentsService.GetAgent:output_type -> switchboard.v1.GetAgentResponse
-	29, // 79: switchboard.v1.AgentsService.ListAgents:output_type -> switchboard.v1.ListAgentsResponse
-	31, // 80: switchboard.v1.AgentsService.UpdateAgent:output_type -> switchboard.v1.UpdateAgentResponse
-	33, // 81: switchboard.v1.AgentsService.DeleteAgent:output_type -> switchboard.v1.DeleteAgentResponse
-	35, // 82: switchboard.v1.AgentsService.RotateAgentToken:output_type -> switchboard.v1.RotateAgentTokenResponse
-	22, // 83: switchboard.v1.AgentsService.ListUsage:output_type -> switchboard.v1.ListUsageResponse
-	38, // 84: switchboard.v1.AgentsService.PreviewReply:output_type -> switchboard.v1.PreviewReplyResponse
-	41, // 85: switchboard.v1.AgentsService.ReplayDialogues:output_type -> switchboard.v1.ReplayDialoguesResponse
-	46, // 86: switchboard.v1.AgentsService.ListModels:output_type -> switchboard.v1.ListModelsResponse
-	77, // [77:87] is the sub-list for method output_type
-	67, // [67:77] is the sub-list for method input_type
-	67, // [67:67] is the sub-list for extension type_name
-	67, // [67:67] is the sub-list for extension extendee
-	0,  // [0:67] is the sub-list for field type_name
+	52, // 29: switchboard.v1.ReplyPolicy.return_after:type_name -> google.protobuf.Duration
+	19, // 30: switchboard.v1.ReplyPolicy.return_rules:type_name -> switchboard.v1.ReturnRules
+	52, // 31: switchboard.v1.ReturnRules.unanswered_after:type_name -> google.protobuf.Duration
+	51, // 32: switchboard.v1.Engine.settings:type_name -> google.protobuf.Struct
+	21, // 33: switchboard.v1.Engine.price:type_name -> switchboard.v1.Price
+	49, // 34: switchboard.v1.ListUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	49, // 35: switchboard.v1.ListUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	24, // 36: switchboard.v1.ListUsageResponse.days:type_name -> switchboard.v1.DailyUsage
+	49, // 37: switchboard.v1.DailyUsage.day:type_name -> google.protobuf.Timestamp
+	6,  // 38: switchboard.v1.DailyUsage.purpose:type_name -> switchboard.v1.UsagePurpose
+	53, // 39: switchboard.v1.DailyUsage.usage:type_name -> switchboard.v1.Usage
+	7,  // 40: switchboard.v1.CreateAgentRequest.agent:type_name -> switchboard.v1.Agent
+	7,  // 41: switchboard.v1.CreateAgentResponse.agent:type_name -> switchboard.v1.Agent
+	7,  // 42: switchboard.v1.GetAgentResponse.agent:type_name -> switchboard.v1.Agent
+	7,  // 43: switchboard.v1.ListAgentsResponse.agents:type_name -> switchboard.v1.Agent
+	7,  // 44: switchboard.v1.UpdateAgentRequest.agent:type_name -> switchboard.v1.Agent
+	54, // 45: switchboard.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
+	7,  // 46: switchboard.v1.UpdateAgentResponse.agent:type_name -> switchboard.v1.Agent
+	7,  // 47: switchboard.v1.RotateAgentTokenResponse.agent:type_name -> switchboard.v1.Agent
+	7,  // 48: switchboard.v1.PreviewReplyRequest.agent:type_name -> switchboard.v1.Agent
+	38, // 49: switchboard.v1.PreviewReplyRequest.messages:type_name -> switchboard.v1.PreviewMessage
+	52, // 50: switchboard.v1.PreviewReplyRequest.timeout:type_name -> google.protobuf.Duration
+	49, // 51: switchboard.v1.PreviewReplyRequest.at_time:type_name -> google.protobuf.Timestamp
+	55, // 52: switchboard.v1.PreviewMessage.role:type_name -> switchboard.v1.MessageRole
+	40, // 53: switchboard.v1.PreviewReplyResponse.calls:type_name -> switchboard.v1.RehearsedCall
+	51, // 54: switchboard.v1.PreviewReplyResponse.manifest:type_name -> google.protobuf.Struct
+	53, // 55: switchboard.v1.PreviewReplyResponse.usage:type_name -> switchboard.v1.Usage
+	56, // 56: switchboard.v1.RehearsedCall.arguments:type_name -> google.protobuf.Value
+	56, // 57: switchboard.v1.RehearsedCall.result:type_name -> google.protobuf.Value
+	7,  // 58: switchboard.v1.ReplayDialoguesRequest.agent:type_name -> switchboard.v1.Agent
+	52, // 59: switchboard.v1.ReplayDialoguesRequest.timeout:type_name -> google.protobuf.Duration
+	43, // 60: switchboard.v1.ReplayDialoguesResponse.turn:type_name -> switchboard.v1.ReplayedTurn
+	45, // 61: switchboard.v1.ReplayDialoguesResponse.summary:type_name -> switchboard.v1.ReplaySummary
+	44, // 62: switchboard.v1.ReplayedTurn.before:type_name -> switchboard.v1.ReplayedAnswer
+	44, // 63: switchboard.v1.ReplayedTurn.after:type_name -> switchboard.v1.ReplayedAnswer
+	40, // 64: switchboard.v1.ReplayedAnswer.calls:type_name -> switchboard.v1.RehearsedCall
+	53, // 65: switchboard.v1.ReplayedAnswer.usage:type_name -> switchboard.v1.Usage
+	53, // 66: switchboard.v1.ReplaySummary.usage:type_name -> switchboard.v1.Usage
+	48, // 67: switchboard.v1.ListModelsResponse.models:type_name -> switchboard.v1.Model
+	49, // 68: switchboard.v1.ListModelsResponse.fetch_time:type_name -> google.protobuf.Timestamp
+	25, // 69: switchboard.v1.AgentsService.CreateAgent:input_type -> switchboard.v1.CreateAgentRequest
+	27, // 70: switchboard.v1.AgentsService.GetAgent:input_type -> switchboard.v1.GetAgentRequest
+	29, // 71: switchboard.v1.AgentsService.ListAgents:input_type -> switchboard.v1.ListAgentsRequest
+	31, // 72: switchboard.v1.AgentsService.UpdateAgent:input_type -> switchboard.v1.UpdateAgentRequest
+	33, // 73: switchboard.v1.AgentsService.DeleteAgent:input_type -> switchboard.v1.DeleteAgentRequest
+	35, // 74: switchboard.v1.AgentsService.RotateAgentToken:input_type -> switchboard.v1.RotateAgentTokenRequest
+	22, // 75: switchboard.v1.AgentsService.ListUsage:input_type -> switchboard.v1.ListUsageRequest
+	37, // 76: switchboard.v1.AgentsService.PreviewReply:input_type -> switchboard.v1.PreviewReplyRequest
+	41, // 77: switchboard.v1.AgentsService.ReplayDialogues:input_type -> switchboard.v1.ReplayDialoguesRequest
+	46, // 78: switchboard.v1.AgentsService.ListModels:input_type -> switchboard.v1.ListModelsRequest
+	26, // 79: switchboard.v1.AgentsService.CreateAgent:output_type -> switchboard.v1.CreateAgentResponse
+	28, // 80: switchboard.v1.AgentsService.GetAgent:output_type -> switchboard.v1.GetAgentResponse
+	30, // 81: switchboard.v1.AgentsService.ListAgents:output_type -> switchboard.v1.ListAgentsResponse
+	32, // 82: switchboard.v1.AgentsService.UpdateAgent:output_type -> switchboard.v1.UpdateAgentResponse
+	34, // 83: switchboard.v1.AgentsService.DeleteAgent:output_type -> switchboard.v1.DeleteAgentResponse
+	36, // 84: switchboard.v1.AgentsService.RotateAgentToken:output_type -> switchboard.v1.RotateAgentTokenResponse
+	23, // 85: switchboard.v1.AgentsService.ListUsage:output_type -> switchboard.v1.ListUsageResponse
+	39, // 86: switchboard.v1.AgentsService.PreviewReply:output_type -> switchboard.v1.PreviewReplyResponse
+	42, // 87: switchboard.v1.AgentsService.ReplayDialogues:output_type -> switchboard.v1.ReplayDialoguesResponse
+	47, // 88: switchboard.v1.AgentsService.ListModels:output_type -> switchboard.v1.ListModelsResponse
+	79, // [79:89] is the sub-list for method output_type
+	69, // [69:79] is the sub-list for method input_type
+	69, // [69:69] is the sub-list for extension type_name
+	69, // [69:69] is the sub-list for extension extendee
+	0,  // [0:69] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_agents_proto_init() }
@@ -3871,20 +3950,20 @@ func file_switchboard_v1_agents_proto_init() {
 	file_switchboard_v1_agents_proto_msgTypes[2].OneofWrappers = []any{}
 	file_switchboard_v1_agents_proto_msgTypes[9].OneofWrappers = []any{}
 	file_switchboard_v1_agents_proto_msgTypes[11].OneofWrappers = []any{}
-	file_switchboard_v1_agents_proto_msgTypes[12].OneofWrappers = []any{}
 	file_switchboard_v1_agents_proto_msgTypes[13].OneofWrappers = []any{}
-	file_switchboard_v1_agents_proto_msgTypes[34].OneofWrappers = []any{
+	file_switchboard_v1_agents_proto_msgTypes[14].OneofWrappers = []any{}
+	file_switchboard_v1_agents_proto_msgTypes[35].OneofWrappers = []any{
 		(*ReplayDialoguesResponse_Turn)(nil),
 		(*ReplayDialoguesResponse_Summary)(nil),
 	}
-	file_switchboard_v1_agents_proto_msgTypes[40].OneofWrappers = []any{}
+	file_switchboard_v1_agents_proto_msgTypes[41].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_agents_proto_rawDesc), len(file_switchboard_v1_agents_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   41,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -227,6 +227,12 @@ const (
 	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "CRM_CONTACT_NOT_FOUND", "detail": "the CRM has no contact 5009: it was deleted, merged into another, or never there; look for it in the CRM", "metadata": {"id": "5009"}}
 	// ```
 	ErrorReason_ERROR_REASON_CRM_CONTACT_NOT_FOUND ErrorReason = 71
+	// The CRM has no such source of this integration: it was deleted meanwhile, or never there.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "SOURCE_NOT_FOUND", "detail": "the CRM has no source 5009 of this integration: it was deleted, or never there; list the sources with refresh", "metadata": {"id": "5009"}}
+	// ```
+	ErrorReason_ERROR_REASON_SOURCE_NOT_FOUND ErrorReason = 90
 	// The vendor can't do what was asked.
 	//
 	// ```json
@@ -281,6 +287,12 @@ const (
 	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "DISPATCH_NOT_DEAD", "detail": "dispatch 0198c0de-0000-7000-8000-00000000000b is not dead; only dead dispatches can be retried"}
 	// ```
 	ErrorReason_ERROR_REASON_DISPATCH_NOT_DEAD ErrorReason = 37
+	// The workspace has as many endpoints as the operator lets one have. Delete one that is not needed; inactive ones count.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "ENDPOINT_LIMIT_REACHED", "detail": "the workspace has 100 endpoints, which is the most; delete one that is not needed", "metadata": {"limit": "100"}}
+	// ```
+	ErrorReason_ERROR_REASON_ENDPOINT_LIMIT_REACHED ErrorReason = 58
 	// The message id is known with another content. Nothing was changed; the conflict was recorded.
 	//
 	// ```json
@@ -373,6 +385,7 @@ var (
 		56: "ERROR_REASON_AUTHORIZATION_REFUSED",
 		70: "ERROR_REASON_CRM_LEAD_NOT_FOUND",
 		71: "ERROR_REASON_CRM_CONTACT_NOT_FOUND",
+		90: "ERROR_REASON_SOURCE_NOT_FOUND",
 		57: "ERROR_REASON_CAPABILITY_MISSING",
 		80: "ERROR_REASON_CLOCK_NOT_SIMULATED",
 		20: "ERROR_REASON_ROUTE_NOT_FOUND",
@@ -382,6 +395,7 @@ var (
 		24: "ERROR_REASON_DELIVERY_NOT_DEAD",
 		34: "ERROR_REASON_DELIVERY_NOT_HELD",
 		37: "ERROR_REASON_DISPATCH_NOT_DEAD",
+		58: "ERROR_REASON_ENDPOINT_LIMIT_REACHED",
 		25: "ERROR_REASON_MESSAGE_CONFLICT",
 		26: "ERROR_REASON_TARGET_FORBIDDEN",
 		27: "ERROR_REASON_BODY_TOO_LARGE",
@@ -426,6 +440,7 @@ var (
 		"ERROR_REASON_AUTHORIZATION_REFUSED":     56,
 		"ERROR_REASON_CRM_LEAD_NOT_FOUND":        70,
 		"ERROR_REASON_CRM_CONTACT_NOT_FOUND":     71,
+		"ERROR_REASON_SOURCE_NOT_FOUND":          90,
 		"ERROR_REASON_CAPABILITY_MISSING":        57,
 		"ERROR_REASON_CLOCK_NOT_SIMULATED":       80,
 		"ERROR_REASON_ROUTE_NOT_FOUND":           20,
@@ -435,6 +450,7 @@ var (
 		"ERROR_REASON_DELIVERY_NOT_DEAD":         24,
 		"ERROR_REASON_DELIVERY_NOT_HELD":         34,
 		"ERROR_REASON_DISPATCH_NOT_DEAD":         37,
+		"ERROR_REASON_ENDPOINT_LIMIT_REACHED":    58,
 		"ERROR_REASON_MESSAGE_CONFLICT":          25,
 		"ERROR_REASON_TARGET_FORBIDDEN":          26,
 		"ERROR_REASON_BODY_TOO_LARGE":            27,
@@ -478,7 +494,7 @@ var File_switchboard_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"!switchboard/v1/error_reason.proto\x12\x0eswitchboard.v1*\x91\x0e\n" +
+	"!switchboard/v1/error_reason.proto\x12\x0eswitchboard.v1*\xdd\x0e\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_FIELD_INVALID\x10\x01\x12#\n" +
@@ -513,7 +529,8 @@ const file_switchboard_v1_error_reason_proto_rawDesc = "" +
 	"\"ERROR_REASON_AUTHORIZATION_INVALID\x107\x12&\n" +
 	"\"ERROR_REASON_AUTHORIZATION_REFUSED\x108\x12#\n" +
 	"\x1fERROR_REASON_CRM_LEAD_NOT_FOUND\x10F\x12&\n" +
-	"\"ERROR_REASON_CRM_CONTACT_NOT_FOUND\x10G\x12#\n" +
+	"\"ERROR_REASON_CRM_CONTACT_NOT_FOUND\x10G\x12!\n" +
+	"\x1dERROR_REASON_SOURCE_NOT_FOUND\x10Z\x12#\n" +
 	"\x1fERROR_REASON_CAPABILITY_MISSING\x109\x12$\n" +
 	" ERROR_REASON_CLOCK_NOT_SIMULATED\x10P\x12 \n" +
 	"\x1cERROR_REASON_ROUTE_NOT_FOUND\x10\x14\x12#\n" +
@@ -522,7 +539,8 @@ const file_switchboard_v1_error_reason_proto_rawDesc = "" +
 	"\x1dERROR_REASON_CHANNEL_INACTIVE\x10\x17\x12\"\n" +
 	"\x1eERROR_REASON_DELIVERY_NOT_DEAD\x10\x18\x12\"\n" +
 	"\x1eERROR_REASON_DELIVERY_NOT_HELD\x10\"\x12\"\n" +
-	"\x1eERROR_REASON_DISPATCH_NOT_DEAD\x10%\x12!\n" +
+	"\x1eERROR_REASON_DISPATCH_NOT_DEAD\x10%\x12'\n" +
+	"#ERROR_REASON_ENDPOINT_LIMIT_REACHED\x10:\x12!\n" +
 	"\x1dERROR_REASON_MESSAGE_CONFLICT\x10\x19\x12!\n" +
 	"\x1dERROR_REASON_TARGET_FORBIDDEN\x10\x1a\x12\x1f\n" +
 	"\x1bERROR_REASON_BODY_TOO_LARGE\x10\x1b\x12\x1d\n" +

@@ -30,7 +30,7 @@ type Event struct {
 	// Output only. UUIDv7 of the event.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Output only. What happened: `agent.created`, `agent.updated`, `agent.deleted`, `channel.created`, `channel.updated`,
-	// `channel.deleted`, `dialogue.created`, `dialogue.updated` (`data.attributes`, or `data.contact_id` and `data.crm` when a message told of them),
+	// `channel.deleted`, `dialogue.created`, `dialogue.updated` (`data.attributes` and `data.opted_out`, or `data.contact_id` and `data.crm` when a message told of them),
 	// `dialogue.imported` (`data.messages`: how many), `dialogue.deleted` (`data`: how many `messages`, `turns`, `deliveries`),
 	// `dialogue.forgotten` (the rest of it is gone too; `data.left_behind`: engines that could not be told to forget it),
 	// `contact.created`, `contact.updated`, `contact.deleted` (with its last dialogue), `dialogue.attribute_set`, `dialogue.control_changed`

@@ -1816,7 +1816,8 @@ type Vendor struct {
 	DocsUrl string `protobuf:"bytes,3,opt,name=docs_url,json=docsUrl,proto3" json:"docs_url,omitempty"`
 	// What it can do: `receive` messages, `send` messages, be an `engine`, be connected by an integration (`connect`), be
 	// let into by a person (`authorize`: see StartAuthorization), tell of an account (`hooks`: see RotateWebhookSecret), have
-	// channels that are reached over an integration (`channel`), file chats by their sources (`sources`). Others may come.
+	// channels that are reached over an integration (`channel`), file chats by their sources (`sources`), show other channels'
+	// dialogues in chats of its own (`mirror`). Others may come.
 	Capabilities []string `protobuf:"bytes,4,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	// JSON Schema (2020-12) of an integration's `settings`: what a form can be drawn from. Not set: it can't be connected.
 	SettingsSchema *structpb.Struct `protobuf:"bytes,5,opt,name=settings_schema,json=settingsSchema,proto3" json:"settings_schema,omitempty"`

@@ -867,7 +867,8 @@ export type Vendor = Message<"switchboard.v1.Vendor"> & {
   /**
    * What it can do: `receive` messages, `send` messages, be an `engine`, be connected by an integration (`connect`), be
    * let into by a person (`authorize`: see StartAuthorization), tell of an account (`hooks`: see RotateWebhookSecret), have
-   * channels that are reached over an integration (`channel`), file chats by their sources (`sources`). Others may come.
+   * channels that are reached over an integration (`channel`), file chats by their sources (`sources`), show other channels'
+   * dialogues in chats of its own (`mirror`). Others may come.
    *
    * @generated from field: repeated string capabilities = 4;
    */
