@@ -134,11 +134,14 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::http::{HttpClient, Settings};
+    use crate::{
+        amocrm::sources::Defaults,
+        http::{HttpClient, Settings},
+    };
 
     #[tokio::test]
     async fn a_chat_without_a_lead_has_nothing_to_leave_a_note_on() {
-        let amocrm = AmoCrm { http: HttpClient::new(Settings::default()) };
+        let amocrm = AmoCrm { http: HttpClient::new(Settings::default()), sources: Defaults::default() };
         let message = OutboundMessage {
             delivery: DeliveryId(Uuid::from_u128(1)),
             message: MessageId(Uuid::from_u128(2)),
