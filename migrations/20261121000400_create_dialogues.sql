@@ -20,6 +20,7 @@ create table dialogues (
     crm_lead_id text,
     crm_contact_id text,
     crm_source_id text,
+    opted_out boolean not null default false,
     created_at timestamptz not null,
     updated_at timestamptz not null,
     primary key (workspace_id, id),
@@ -44,6 +45,7 @@ comment on column dialogues.crm_integration_id is 'The CRM that knows it; NULL: 
 comment on column dialogues.crm_lead_id is 'The lead (the deal) that it is about.';
 comment on column dialogues.crm_contact_id is 'The customer, as the CRM numbers them.';
 comment on column dialogues.crm_source_id is 'The external id of the source that the chat came from.';
+comment on column dialogues.opted_out is 'Whether the customer wants no messages that nobody asked for.';
 comment on column dialogues.updated_at is 'Never goes back: events of the dialogue take their order from it.';
 create index dialogues_created_at_idx on dialogues (workspace_id, created_at, id);
 create index dialogues_channel_idx on dialogues (workspace_id, channel_id, created_at, id);

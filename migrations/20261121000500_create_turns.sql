@@ -10,6 +10,7 @@ create table turns (
     restarts integer not null default 0,
     late boolean not null default false,
     waited_until timestamptz,
+    sent_at timestamptz,
     reply_message_id uuid,
     created_at timestamptz not null,
     closed_at timestamptz,
@@ -23,8 +24,9 @@ comment on column turns.reason is 'Why it stayed silent or failed, or what its r
 comment on column turns.covered_through is 'The highest customer message that it covers; 0 while it collects.';
 comment on column turns.current_run is 'The number of its newest run; 0: none. Only that run may commit.';
 comment on column turns.restarts is 'How often a run was superseded by a newer message.';
+comment on column turns.sent_at is 'When the first of its messages was written, as its sender says, where that was more than a second before it was recorded; NULL: none was.';
 comment on column turns.late is 'Whether it began so long after its first message that the agent''s policy for late messages applies.';
-comment on column turns.waited_until is 'When the agent''s hours began that it waited for: from then on it may be late; NULL: it did not wait.';
+comment on column turns.waited_until is 'Until when it waited for the agent''s hours, or for the person who holds the dialogue: from then on it may be late; NULL: it did not wait.';
 comment on column turns.reply_message_id is 'Its reply; NULL: none.';
 create index turns_dialogue_idx on turns (workspace_id, dialogue_id, id);
 call protect_table('turns');

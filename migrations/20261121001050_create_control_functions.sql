@@ -113,6 +113,21 @@ begin
     if v_was = p_status then
         return false;
     end if;
+    -- What waited for the person who held it is the agent's now. A turn that waits for the agent's hours is looked at, and
+    -- waits on.
+    if p_status = 'PENDING' then
+        update jobs j set run_at = p_at
+        from turns t
+        where j.workspace_id = p_workspace and j.subject_id = p_dialogue and j.lane = 'turn' and j.run_at > p_at
+            and t.workspace_id = j.workspace_id and t.id = j.target_id and t.state = 'COLLECTING' and t.waited_until > p_at;
+        if found then
+            update job_keys k set next_run_at = (
+                select j.run_at from jobs j
+                where j.workspace_id = k.workspace_id and j.subject_id = k.subject_id and j.lane = k.lane
+                order by j.place, j.id limit 1)
+            where k.workspace_id = p_workspace and k.subject_id = p_dialogue and k.lane = 'turn' and k.locked_by is null;
+        end if;
+    end if;
 
     v_marker := new_id(p_at);
     perform add_message(p_workspace, p_dialogue, v_marker, 'SYSTEM',

@@ -180,6 +180,19 @@ begin
             next_run_at = case when k.next_run_at = 'infinity' then excluded.next_run_at else k.next_run_at end;
     end if;
 
+    -- What was written long before it came, as after an outage, may make its turn late.
+    if p_sent_at is not null then
+        update turns t set sent_at = least(t.sent_at, i.sent_at)
+        from (
+            select p_workspace[f] as workspace_id, p_dialogue[f] as dialogue_id, min(p_sent_at[f]) as sent_at
+            from unnest(v_fresh) f
+            where p_role[f] = 'USER' and p_sent_at[f] < p_at[f] - interval '1 second'
+            group by 1, 2
+        ) i
+        join dialogues d on d.workspace_id = i.workspace_id and d.id = i.dialogue_id
+        where t.workspace_id = i.workspace_id and t.id = d.collecting_turn_id;
+    end if;
+
     -- The quiet window begins anew with each message, up to the longest wait. A key that is held learns of it when it is
     -- given back; where another turn is ahead, that one decides when the key is due.
     if p_due is not null and v_extending is not null then

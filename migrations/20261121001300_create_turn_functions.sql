@@ -14,7 +14,7 @@ returns table (
     agent_active boolean, engine jsonb, instructions text, reply_policy jsonb,
     channel_id uuid, channel_active boolean, vendor text, url text, uncertain text, token_sealed bytea, signing_secret_sealed bytea,
     history jsonb, steps jsonb, waiting_since timestamptz,
-    agent_id uuid, profile jsonb, facts jsonb, fallback boolean, max_text_chars integer)
+    agent_id uuid, profile jsonb, facts jsonb, fallback boolean, max_text_chars integer, contact_id uuid)
 language plpgsql security definer
 set search_path = public, pg_temp
 set lock_timeout = '50ms'
@@ -65,7 +65,7 @@ begin
         set state = 'RUNNING', current_run = t.current_run + (w.superseded is not false)::integer,
             restarts = t.restarts + (w.superseded is true)::integer,
             covered_through = case when d.collecting_turn_id = t.id then d.last_customer_seq else t.covered_through end,
-            late = t.late or w.turn_id is null and greatest(t.created_at, t.waited_until)
+            late = t.late or w.turn_id is null and greatest(least(t.created_at, t.sent_at), t.waited_until)
                 + nullif(a.reply_policy ->> 'late_after_ms', '0')::bigint * interval '1 millisecond' < p_at is true
         from input i
         join dialogues d on d.workspace_id = i.workspace_id and d.id = i.dialogue_id
@@ -88,7 +88,7 @@ begin
     ),
     known as materialized (
         select b.*, case when agent_may_speak(d.status, d.control_reason, d.control_by) then 'PENDING' else d.status end as status,
-               d.chat, d.channel_id, c.deleted_at is null and c.active as channel_active, c.vendor, c.url,
+               d.chat, d.contact_id, d.channel_id, c.deleted_at is null and c.active as channel_active, c.vendor, c.url,
                c.delivery_policy ->> 'uncertain' as uncertain, c.token_sealed, c.signing_secret_sealed, case when a.deleted_at is null then a.active end as agent_active,
                case when b.fallback then coalesce(nullif(a.profile -> 'fallback_engine', 'null'), a.engine) else a.engine end
                    as engine,
@@ -143,7 +143,7 @@ begin
                          'vendor', (select r.request #>> '{engine,vendor}' from runs r
                              where r.workspace_id = s.workspace_id and r.turn_id = s.turn_id and r.number = s.run)) order by s.step)
                      from run_steps s where s.workspace_id = k.workspace_id and s.turn_id = k.id), '[]'),
-           k.waiting_since, k.agent_id, k.profile, k.facts, k.fallback, k.max_text_chars
+           k.waiting_since, k.agent_id, k.profile, k.facts, k.fallback, k.max_text_chars, k.contact_id
     from known k;
 end
 $$;

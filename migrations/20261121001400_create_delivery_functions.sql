@@ -56,6 +56,11 @@ begin
     then
         return 'rate_capped';
     end if;
+    if p_author = 'AUTOMATION' and exists (
+        select 1 from dialogues d where d.workspace_id = p_workspace and d.id = p_dialogue and d.opted_out)
+    then
+        return 'opted_out';
+    end if;
     if v_quiet is not null and p_author = 'AUTOMATION' then
         v_clock := (p_at at time zone (v_quiet ->> 'time_zone'))::time;
         v_begun := v_clock >= (v_quiet ->> 'start')::time;

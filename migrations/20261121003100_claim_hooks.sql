@@ -2,15 +2,18 @@
 -- claim evenly, so that one with a long backlog slows nobody; what they leave is for the next claim. The walk over workspaces
 -- begins behind `p_after`, which callers move on, and anew where nobody is left; it serves 256 workspaces at most and looks at
 -- 10,000. None gets more than `p_most` of it, and those in `p_busy` get nothing now: a workspace whose engine hangs does not
--- fill the worker.
+-- fill the worker. Nor does one engine, or one receiver, fill its workspace: the channels in `p_turns` get no turn now, and
+-- those in `p_outs` no delivery. Their backlog is walked past, which costs nothing to anybody else while there is none.
 --
 -- Only a worker that is known claims: the keys of any other would be swept by nobody. Heads are read by a statement of their
 -- own, when the keys are locked: the one that locks them may still see jobs that their last holder has done.
 create function system_claim(
-    p_worker uuid, p_after uuid, p_limit integer, p_most integer, p_busy uuid[], p_at timestamptz
+    p_worker uuid, p_after uuid, p_limit integer, p_most integer, p_busy uuid[], p_turns uuid[], p_outs uuid[],
+    p_at timestamptz
 )
 returns table (
-    workspace_id uuid, subject_id uuid, lane text, fence bigint, job_id uuid, target_id uuid, failures integer)
+    workspace_id uuid, subject_id uuid, lane text, fence bigint, job_id uuid, target_id uuid, failures integer,
+    channel_id uuid)
 language plpgsql security definer
 set search_path = public, pg_temp
 -- Planning this statement anew would cost more than running it.
@@ -28,6 +31,7 @@ declare
     v_lane text[];
     v_fence bigint[];
     v_count integer;
+    v_all boolean := p_turns = '{}' and p_outs = '{}';
 begin
     perform 1 from workers where id = p_worker for key share;
     if not found then
@@ -64,6 +68,10 @@ begin
                 where j.workspace_id = s.workspace_id and j.locked_by is null and j.next_run_at < 'infinity'
                     and j.lane <> 'hook'
                     and j.next_run_at <= p_at
+                    and (v_all or coalesce((
+                        select d.channel_id from dialogues d
+                        where d.workspace_id = j.workspace_id and d.id = j.subject_id), j.subject_id)
+                        <> all (case j.lane when 'turn' then p_turns when 'out' then p_outs else '{}' end))
                 order by j.next_run_at
                 limit s.share
                 for update skip locked
@@ -85,7 +93,8 @@ begin
     end loop;
 
     return query
-    select l.workspace_id, l.subject_id, l.lane, l.fence, j.id, j.target_id, j.failures
+    select l.workspace_id, l.subject_id, l.lane, l.fence, j.id, j.target_id, j.failures,
+           (select d.channel_id from dialogues d where d.workspace_id = l.workspace_id and d.id = l.subject_id)
     from unnest(v_workspace, v_subject, v_lane, v_fence) as l (workspace_id, subject_id, lane, fence)
     cross join lateral (
         select h.id, h.target_id, h.failures from jobs h
@@ -103,7 +112,7 @@ begin
     end if;
 end
 $$;
-call hand_to_system('system_claim(uuid, uuid, integer, integer, uuid[], timestamptz)');
+call hand_to_system('system_claim(uuid, uuid, integer, integer, uuid[], uuid[], uuid[], timestamptz)');
 
 -- Claims due keys of the lane hook, each with its head job, and raises their fences. Endpoints with due keys share the claim
 -- evenly, and none gets more than `p_most` of it; those in `p_busy` get nothing now. So neither an endpoint's backlog nor one
@@ -210,16 +219,17 @@ end
 $$;
 call hand_to_system('system_claim_hooks(uuid, uuid, integer, integer, uuid[], timestamptz)');
 
--- When the next key of a dialogue falls due, but for workspaces in `p_busy`; NULL: none waits.
-create function system_next_due(p_busy uuid[])
+-- When the next key of a dialogue falls due, after `p_after` where that is not NULL, but for workspaces in `p_busy`; NULL: none waits.
+create function system_next_due(p_busy uuid[], p_after timestamptz)
 returns timestamptz
 language sql stable security definer
 set search_path = public, pg_temp
 begin atomic
     select min(next_run_at) from job_keys
-    where locked_by is null and next_run_at < 'infinity' and lane <> 'hook' and workspace_id <> all (p_busy);
+    where locked_by is null and next_run_at < 'infinity' and lane <> 'hook' and workspace_id <> all (p_busy)
+        and (p_after is null or next_run_at > p_after);
 end;
-call hand_to_system('system_next_due(uuid[])');
+call hand_to_system('system_next_due(uuid[], timestamptz)');
 
 -- When the next key of the lane hook falls due, but for endpoints in `p_busy`; NULL: none waits.
 create function system_next_due_hook(p_busy uuid[])

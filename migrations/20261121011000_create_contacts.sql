@@ -77,7 +77,8 @@ begin
         select k.contact_id into v_owner from contact_identities k
         where k.workspace_id = p_workspace and k.vendor = v_one.vendor and k.integration_id = v_one.integration_id
             and k.external_id = v_one.external_id;
-        perform from contacts c where c.workspace_id = p_workspace and c.id = v_owner;
+        -- Held until the dialogue names it: a contact is deleted with its last dialogue.
+        perform from contacts c where c.workspace_id = p_workspace and c.id = v_owner for key share;
         if found then
             v_contact := v_owner;
             exit;

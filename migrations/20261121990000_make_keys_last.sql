@@ -1,6 +1,7 @@
 -- On a young table every index seems equally good, and gathered statements are planned once. Among equals the planner takes
 -- the index that was made last, so the keys by which rows are found are made last. A later index on one of these tables is
--- followed by the same.
+-- followed by the same. After the keys come the indexes that can be taken for no other question than their own: those of few
+-- rows, and those that begin with something else than the workspace.
 do $$
 declare
     v_key record;
@@ -17,3 +18,7 @@ begin
     end loop;
 end
 $$;
+
+drop index deliveries_withheld_idx, deliveries_dialogue_idx;
+create index deliveries_dialogue_idx on deliveries (dialogue_id, workspace_id, id);
+create index deliveries_withheld_idx on deliveries (workspace_id, message_id) where state = 'WITHHELD';

@@ -42,6 +42,10 @@ type Client struct {
 	Events v1.EventsServiceClient
 	// Integrations are the workspace's connections to vendors.
 	Integrations v1.IntegrationsServiceClient
+	// Crm is what the workspace's CRM keeps of customers and deals.
+	Crm v1.CrmServiceClient
+	// Sources are where a CRM's chats come from.
+	Sources v1.SourcesServiceClient
 	// Workspaces are tenants and their keys.
 	Workspaces v1.WorkspacesServiceClient
 
@@ -103,6 +107,8 @@ func New(endpoint, apiKey string, options ...Option) (*Client, error) {
 		Webhooks:     v1.NewWebhooksServiceClient(connection),
 		Events:       v1.NewEventsServiceClient(connection),
 		Integrations: v1.NewIntegrationsServiceClient(connection),
+		Crm:          v1.NewCrmServiceClient(connection),
+		Sources:      v1.NewSourcesServiceClient(connection),
 		Workspaces:   v1.NewWorkspacesServiceClient(connection),
 		connection:   connection,
 	}, nil

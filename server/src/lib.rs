@@ -4,6 +4,7 @@
 //! status or a problem+json; `config` is the only place that reads the environment. No SQL and no decisions here.
 
 pub mod config;
+mod cors;
 pub mod demo;
 pub mod error;
 pub mod grpc;

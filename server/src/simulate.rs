@@ -1,7 +1,7 @@
 //! `switchboard simulate`: the vendors of models, edna and amoCRM on loopback, for trying agents and channels without an account
 //! anywhere.
 
-use std::net::SocketAddr;
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
 use domain::{Clock as _, SystemClock};
@@ -10,6 +10,7 @@ use simulator::{
     amocrm::{AmoCrm, CHATS_BOT, CHATS_CHANNEL, CHATS_SECRET, CLIENT_ID},
     edna::Edna,
 };
+use switchboard_sdk::{Client, v1};
 
 /// The secret of the integration at the simulated amoCRM.
 const CLIENT_SECRET: &str = "simulated-client-secret";
@@ -20,6 +21,13 @@ pub struct Options {
     /// The address; port 0 is any free one.
     #[arg(long, default_value = "127.0.0.1:4010")]
     listen: SocketAddr,
+    /// A server, such as `http://127.0.0.1:50051`, whose clock is moved with the simulator's. It must be a simulation itself
+    /// (`SWITCHBOARD_SIMULATION=on`).
+    #[arg(long, requires = "operator_key")]
+    server: Option<String>,
+    /// The operator key that its clock is moved with.
+    #[arg(long, env = "SWITCHBOARD_OPERATOR_KEY", hide_env_values = true)]
+    operator_key: Option<String>,
     /// The address of edna. Default: the next port.
     #[arg(long)]
     edna: Option<SocketAddr>,
@@ -82,7 +90,36 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         amocrm.base_url()
     );
     println!("# End with Ctrl-C.");
-    tokio::signal::ctrl_c().await?;
+    let moved = follow(options, simulator.clock());
+    tokio::select! {
+        ended = tokio::signal::ctrl_c() => ended?,
+        error = moved => return Err(error),
+    }
     simulator.stop().await;
     Ok(())
+}
+
+/// Moves the server's clock whenever the simulator's was moved. Ends only when it can't.
+async fn follow(options: &Options, clock: &Clock) -> anyhow::Error {
+    let (Some(server), Some(key)) = (&options.server, &options.operator_key) else {
+        return std::future::pending().await;
+    };
+    match move_along(server, key, clock).await {
+        Ok(never) => match never {},
+        Err(error) => error.context("moving the server's clock"),
+    }
+}
+
+async fn move_along(server: &str, key: &str, clock: &Clock) -> anyhow::Result<Infallible> {
+    let client = Client::builder(server).api_key(key).connect_lazy()?;
+    let mut told = Duration::ZERO;
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let by = clock.advanced().saturating_sub(told);
+        if !by.is_zero() {
+            let request = v1::AdvanceClockRequest { duration: Some(by.try_into()?) };
+            client.workspaces().advance_clock(request).await?;
+            told += by;
+        }
+    }
 }

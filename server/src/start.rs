@@ -176,7 +176,10 @@ pub async fn build_app(
         events: Arc::new(vendors::event_poster::HttpEventPoster::new(client.clone())),
         tools: Arc::new(vendors::http_tool::HttpToolCaller::new(client.clone())),
     };
-    let vendors = vendors::all(client, vendors::Settings { generic_http: headers });
+    let vendors = vendors::all(
+        client,
+        vendors::Settings { generic_http: headers, amocrm_sources: config.amocrm_sources.clone() },
+    );
     let vendors = Vendors::new(vendors.iter().chain(further).cloned().collect());
     let settings = Settings {
         deliveries: config.deliveries(),
@@ -185,6 +188,8 @@ pub async fn build_app(
         inbox_capacity: config.inbox_capacity,
         concurrency: config.concurrency,
         hook_concurrency: config.hook_concurrency,
+        max_endpoints: config.max_endpoints,
+        dispatch_retention: config.dispatch_retention,
         longest_wait: config.longest_wait,
         engines: config.engines.clone(),
         crm_integration: config.crm_integration,
@@ -266,6 +271,15 @@ pub async fn start_with(
     let database = Database::open(config).await?;
     let stop = CancellationToken::new();
     let app = build_app(config, &database, clock, further, stop.clone()).await?;
+    if config.simulation && !app.begin_simulation().await? {
+        stop.cancel();
+        app.close(config.shutdown).await;
+        database.close().await?;
+        bail!(
+            "SWITCHBOARD_SIMULATION=on needs an empty database, or one that was a simulation from the beginning; this one holds \
+             other data"
+        );
+    }
     let dir = config.data_dir()?;
     let worker =
         if config.roles.worker { Some(worker::start(&app, database.is_private()).await?) } else { None };
@@ -297,6 +311,7 @@ pub async fn start_with(
             body_timeout: config.body_timeout,
             inbound_token_header: config.inbound_token_header.clone(),
             new_message_wait: config.new_message_wait,
+            cors_origins: config.cors_origins.clone(),
         };
         server.doors.push(tokio::spawn(http::serve(app.clone(), public, settings, stop.clone())));
         let settings = grpc::ListenerSettings {

@@ -9,7 +9,10 @@ use switchboard_sdk::{Client, pages, v1};
 
 use crate::{
     Options,
+    clock::{self, Clock},
+    crm::{self, Crm},
     deliveries::{self, Deliveries, Person},
+    doctor::{self, Doctor},
     endpoints::{self, Dispatches, Endpoints},
     import::{self, Import},
     integrations::{self, Integrations},
@@ -41,6 +44,12 @@ pub enum Command {
     /// Integrations: the workspace's connections to vendors.
     #[command(subcommand)]
     Integrations(Integrations),
+    /// What the workspace's CRM keeps: fields, pipelines, users, tags, leads, and the sources of its chats.
+    #[command(subcommand)]
+    Crm(Crm),
+    /// Finds out what is wrong, and says what to do about it.
+    #[command(subcommand)]
+    Doctor(Doctor),
     /// Lists the vendors that the server knows, and what each wants to know.
     Vendors,
     /// Lists the models that an engine can be set to.
@@ -56,6 +65,9 @@ pub enum Command {
     },
     /// Tells what the workspace has done so far.
     Stats,
+    /// The clock of a simulation.
+    #[command(subcommand)]
+    Clock(Clock),
     /// Takes over what another program has kept.
     #[command(subcommand)]
     Import(Import),
@@ -219,6 +231,11 @@ pub enum Dialogues {
     },
     /// Gives a dialogue back to the agent.
     Release(Person),
+    /// Deletes a dialogue with all that was said in it, here and at the engine. Nothing brings it back.
+    Delete {
+        /// The dialogue's id.
+        id: String,
+    },
     /// Writes to the customer as a person, and so takes the dialogue.
     Reply {
         /// The dialogue's id.
@@ -232,9 +249,13 @@ pub enum Dialogues {
 }
 
 pub(crate) async fn run(options: &Options, command: Command) -> anyhow::Result<()> {
-    let client = options.connection.client()?;
     let output = options.output;
+    if let Command::Clock(command) = command {
+        return clock::run(&options.connection.operator()?, output, command).await;
+    }
+    let client = options.connection.client()?;
     match command {
+        Command::Clock(_) => unreachable!("it was dealt with above"),
         Command::Agents(command) => agents(&client, output, command).await,
         Command::Channels(command) => channels(&client, output, command).await,
         Command::Dialogues(Dialogues::List { channel, lead, contact, status }) => {
@@ -253,10 +274,17 @@ pub(crate) async fn run(options: &Options, command: Command) -> anyhow::Result<(
             deliveries::take(&client, output, person, return_after).await
         }
         Command::Dialogues(Dialogues::Release(person)) => deliveries::release(&client, output, person).await,
+        Command::Dialogues(Dialogues::Delete { id }) => {
+            let request = v1::DeleteDialogueRequest { dialogue_id: id };
+            client.dialogues().delete_dialogue(request).await?;
+            Ok(())
+        }
         Command::Dialogues(Dialogues::Reply { id, by, text }) => {
             deliveries::reply(&client, output, id, by, text).await
         }
         Command::Deliveries(command) => deliveries::run(&client, output, command).await,
+        Command::Crm(command) => crm::run(&client, output, command).await,
+        Command::Doctor(command) => doctor::run(&client, output, command).await,
         Command::Endpoints(command) => endpoints::endpoints(&client, output, command).await,
         Command::Dispatches(command) => endpoints::dispatches(&client, output, command).await,
         Command::Integrations(command) => integrations::run(&client, output, command).await,

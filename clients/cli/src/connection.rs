@@ -13,7 +13,7 @@ pub struct Connection {
     /// The server's gRPC address. Default: the one in the data directory, else `http://127.0.0.1:50051`.
     #[arg(long, env = "SWITCHBOARD_ENDPOINT", global = true)]
     endpoint: Option<String>,
-    /// The workspace's API key. Default: the one in the data directory.
+    /// The workspace's API key, or an operator's where one is needed. Default: the one in the data directory.
     #[arg(long, env = "SWITCHBOARD_API_KEY", hide_env_values = true, global = true)]
     api_key: Option<String>,
     /// The data directory of a server on this machine.
@@ -24,10 +24,19 @@ pub struct Connection {
 impl Connection {
     /// Makes the client. Nothing is called yet.
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
+        self.client_with("workspace_key")
+    }
+
+    /// Makes the client of an operator.
+    pub(crate) fn operator(&self) -> anyhow::Result<Client> {
+        self.client_with("operator_key")
+    }
+
+    fn client_with(&self, key: &str) -> anyhow::Result<Client> {
         let dir = self.data_dir.clone().unwrap_or_else(default_data_dir);
         let key = match &self.api_key {
             Some(key) => key.clone(),
-            None => value(&dir.join("credentials"), "workspace_key").with_context(|| {
+            None => value(&dir.join("credentials"), key).with_context(|| {
                 format!("no API key: give --api-key, or start a server with its data in {}", dir.display())
             })?,
         };

@@ -139,6 +139,24 @@ pub(crate) fn step(step: &v1::CheckStep) -> Row {
     }
 }
 
+/// All integrations of the workspace, oldest first.
+pub(crate) async fn all(client: &Client) -> anyhow::Result<Vec<v1::Integration>> {
+    let client = client.clone();
+    let all = pages(move |page_token| {
+        let mut integrations = client.integrations();
+        async move {
+            let request = v1::ListIntegrationsRequest {
+                page_size: 1_000,
+                page_token,
+                ..v1::ListIntegrationsRequest::default()
+            };
+            let page = integrations.list_integrations(request).await?.into_inner();
+            Ok((page.integrations, page.next_page_token))
+        }
+    });
+    Ok(all.collect().await?)
+}
+
 pub(crate) async fn run(client: &Client, output: Output, command: Integrations) -> anyhow::Result<()> {
     let show = |integration: Option<v1::Integration>| {
         print(output, &INTEGRATION, &[row(&integration.unwrap_or_default())]);
@@ -146,20 +164,7 @@ pub(crate) async fn run(client: &Client, output: Output, command: Integrations) 
     let mut integrations = client.integrations();
     match command {
         Integrations::List => {
-            let client = client.clone();
-            let all = pages(move |page_token| {
-                let mut integrations = client.integrations();
-                async move {
-                    let request = v1::ListIntegrationsRequest {
-                        page_size: 1_000,
-                        page_token,
-                        ..v1::ListIntegrationsRequest::default()
-                    };
-                    let page = integrations.list_integrations(request).await?.into_inner();
-                    Ok((page.integrations, page.next_page_token))
-                }
-            });
-            let rows: Vec<Row> = all.collect().await?.iter().map(row).collect();
+            let rows: Vec<Row> = all(client).await?.iter().map(row).collect();
             print(output, &INTEGRATION, &rows);
         }
         Integrations::Get { id } => {

@@ -4,9 +4,12 @@
 #![warn(missing_docs)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "commands print their results for a living")]
 
+mod clock;
 mod commands;
 mod connection;
+mod crm;
 mod deliveries;
+mod doctor;
 mod endpoints;
 mod import;
 mod integrations;
@@ -48,6 +51,10 @@ pub async fn run(options: &Options, command: Command) -> ExitCode {
 }
 
 fn explain(error: &anyhow::Error) -> ExitCode {
+    if let Some(unwell) = error.downcast_ref::<doctor::Unwell>() {
+        eprintln!("{unwell}");
+        return ExitCode::from(unwell.exit_code());
+    }
     let refused = error.downcast_ref::<tonic::Status>().map(|status| Error::from(status.clone()));
     let Some(refused) = refused.as_ref().or_else(|| error.downcast_ref::<Error>()) else {
         eprintln!("{error:#}");

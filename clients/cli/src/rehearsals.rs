@@ -17,6 +17,9 @@ pub struct Preview {
     /// Other instructions than the saved ones.
     #[arg(long)]
     instructions: Option<String>,
+    /// When the customer writes, RFC 3339: the agent's hours go by it. Default: now.
+    #[arg(long)]
+    at: Option<prost_types::Timestamp>,
     /// What the customer says; several are several messages.
     #[arg(required = true)]
     texts: Vec<String>,
@@ -72,11 +75,13 @@ pub(crate) async fn preview(client: &Client, output: Output, command: Preview) -
         agent,
         messages: messages.collect(),
         timeout: None,
+        at_time: command.at,
     };
     let preview = client.agents().preview_reply(request).await?.into_inner();
     let mut cells: Vec<Vec<String>> = preview.calls.iter().map(|each| vec![called(each)]).collect();
     let last = match preview.reason.as_str() {
         "" => preview.text.clone(),
+        reason if !preview.text.is_empty() => format!("{} ({reason})", preview.text),
         reason => format!("nothing: {reason} {}", preview.error).trim_end().to_owned(),
     };
     cells.push(vec![last]);

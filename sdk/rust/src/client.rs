@@ -18,9 +18,11 @@ use tonic::{Code, Status, TimeoutExpired};
 use crate::Error;
 use crate::v1::agents_service_client::AgentsServiceClient;
 use crate::v1::channels_service_client::ChannelsServiceClient;
+use crate::v1::crm_service_client::CrmServiceClient;
 use crate::v1::dialogues_service_client::DialoguesServiceClient;
 use crate::v1::events_service_client::EventsServiceClient;
 use crate::v1::integrations_service_client::IntegrationsServiceClient;
+use crate::v1::sources_service_client::SourcesServiceClient;
 use crate::v1::webhooks_service_client::WebhooksServiceClient;
 use crate::v1::workspaces_service_client::WorkspacesServiceClient;
 
@@ -103,6 +105,20 @@ impl Client {
     /// The workspace's connections to vendors.
     pub fn integrations(&self) -> IntegrationsServiceClient<Transport> {
         IntegrationsServiceClient::new(self.transport.clone())
+            .accept_compressed(CompressionEncoding::Gzip)
+            .max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// What the workspace's CRM keeps of customers and deals.
+    pub fn crm(&self) -> CrmServiceClient<Transport> {
+        CrmServiceClient::new(self.transport.clone())
+            .accept_compressed(CompressionEncoding::Gzip)
+            .max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// Sources: where a CRM's chats come from.
+    pub fn sources(&self) -> SourcesServiceClient<Transport> {
+        SourcesServiceClient::new(self.transport.clone())
             .accept_compressed(CompressionEncoding::Gzip)
             .max_decoding_message_size(MAX_ANSWER_BYTES)
     }

@@ -9,9 +9,11 @@ import { createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect
 
 import { AgentsService } from "../gen/switchboard/v1/agents_pb.js";
 import { ChannelsService } from "../gen/switchboard/v1/channels_pb.js";
+import { CrmService } from "../gen/switchboard/v1/crm_pb.js";
 import { DialoguesService } from "../gen/switchboard/v1/dialogues_pb.js";
 import { EventsService } from "../gen/switchboard/v1/events_pb.js";
 import { IntegrationsService } from "../gen/switchboard/v1/integrations_pb.js";
+import { SourcesService } from "../gen/switchboard/v1/sources_pb.js";
 import { WebhooksService } from "../gen/switchboard/v1/webhooks_pb.js";
 import { WorkspacesService } from "../gen/switchboard/v1/workspaces_pb.js";
 
@@ -34,9 +36,11 @@ export interface ClientOptions {
 export interface Client {
   readonly agents: ServiceClient<typeof AgentsService>;
   readonly channels: ServiceClient<typeof ChannelsService>;
+  readonly crm: ServiceClient<typeof CrmService>;
   readonly dialogues: ServiceClient<typeof DialoguesService>;
   readonly events: ServiceClient<typeof EventsService>;
   readonly integrations: ServiceClient<typeof IntegrationsService>;
+  readonly sources: ServiceClient<typeof SourcesService>;
   readonly webhooks: ServiceClient<typeof WebhooksService>;
   readonly workspaces: ServiceClient<typeof WorkspacesService>;
 }
@@ -56,12 +60,14 @@ export function createClientOn(transport: Transport, timeoutMs = 30_000): Client
   return {
     agents: createServiceClient(AgentsService, limited),
     channels: createServiceClient(ChannelsService, limited),
+    crm: createServiceClient(CrmService, limited),
     dialogues: createServiceClient(DialoguesService, limited),
     events: {
       ...events,
       watch: (request, options) => closing((closable) => events.watch(request, closable), options),
     },
     integrations: createServiceClient(IntegrationsService, limited),
+    sources: createServiceClient(SourcesService, limited),
     webhooks: createServiceClient(WebhooksService, limited),
     workspaces: createServiceClient(WorkspacesService, limited),
   };

@@ -38,8 +38,8 @@ pub struct Config {
     pub grpc_addr: SocketAddr,
     /// `SWITCHBOARD_GRPC_TLS_CERT` and `SWITCHBOARD_GRPC_TLS_KEY`: PEM files. Not set: no TLS.
     pub grpc_tls: Option<(PathBuf, PathBuf)>,
-    /// `SWITCHBOARD_CORS_ORIGINS`: origins of browsers that may call gRPC-web, separated by commas, or `*`. Default: none
-    /// but those on localhost.
+    /// `SWITCHBOARD_CORS_ORIGINS`: origins of browsers that may call gRPC-web and read `/v1/events`, separated by commas, or
+    /// `*`. Default: none but those on localhost.
     pub cors_origins: Vec<String>,
     /// `SWITCHBOARD_ALLOW_PRIVATE_TARGETS`: private addresses that workspaces' URLs may lead to: `none`, `all`, or CIDRs
     /// separated by commas. Default `none`.
@@ -70,8 +70,15 @@ pub struct Config {
     /// `SWITCHBOARD_CONCURRENCY`: how many turns and deliveries a process works on at once. Default 1,024.
     pub concurrency: usize,
     /// `SWITCHBOARD_HOOK_CONCURRENCY`: how many dispatches to endpoints a process works on at once, beside the rest;
-    /// one endpoint gets a quarter of it. Default 512.
+    /// one endpoint alone gets half of it at most. Default 512.
     pub hook_concurrency: usize,
+    /// `SWITCHBOARD_SIMULATION`: `on` makes an empty database a simulation, whose clock can be moved; one with other data is
+    /// refused. Default `off`.
+    pub simulation: bool,
+    /// `SWITCHBOARD_MAX_ENDPOINTS`: how many endpoints a workspace may have. Default 100.
+    pub max_endpoints: i64,
+    /// `SWITCHBOARD_DISPATCH_RETENTION_DAYS`: how long dispatches are kept that were delivered or given up; 0: for ever. Default 0.
+    pub dispatch_retention: Option<Duration>,
     /// `SWITCHBOARD_LEASE_SECONDS`: how long a process that fell silent keeps its work. 1 to 300, default 4.
     pub lease: Duration,
     /// `SWITCHBOARD_SHUTDOWN_SECONDS`: how long work in hand may take to end. Default 20.
@@ -86,6 +93,15 @@ pub struct Config {
     /// `SWITCHBOARD_CRM_INTEGRATION`: the id of the one integration whose CRM may call `/api/webhooks/crm` without a secret in
     /// the path. Default: none may.
     pub crm_integration: Option<IntegrationId>,
+    /// The chat sources of amoCRM's integrations, where their own settings say nothing of them.
+    /// `AMOCRM_AUTO_CREATE_SOURCES`: whether a source that isn't found is made. Default `true`.
+    /// `AMOCRM_TEMA_EDNA_SOURCE_NAME`: its name. Default `TeMa Edna`.
+    /// `AMOCRM_SOURCE_PIPELINE_ID`: the pipeline that it is made with. Not set: that of a source that is there, else the main one.
+    /// `AMOCRM_SOURCE_EXTERNAL_ID_PREFIX`: what its external id begins with, up to 27 printable ASCII characters. Default
+    /// `tema_edna`.
+    /// With any of them set, integrations that don't say whether they want one (`auto_source`) have one, unless the first is
+    /// `false`: for a server with one workspace.
+    pub amocrm_sources: vendors::amocrm::sources::Defaults,
     /// `SWITCHBOARD_ROLES`: `api`, `worker`, or both, separated by a comma. Default both.
     pub roles: Roles,
     /// `SWITCHBOARD_LOG`: the level, per target if wanted, as in `info,store=debug`. Default `info`, without Postgres's notices.
@@ -229,6 +245,16 @@ impl Config {
             inbox_capacity: reader.parse("SWITCHBOARD_INBOX_CAPACITY", 4_096, number(1..=1_000_000)),
             concurrency: reader.parse("SWITCHBOARD_CONCURRENCY", 1_024, number(1..=100_000)),
             hook_concurrency: reader.parse("SWITCHBOARD_HOOK_CONCURRENCY", 512, number(1..=100_000)),
+            simulation: reader.parse("SWITCHBOARD_SIMULATION", false, |text| match text {
+                "on" => Ok(true),
+                "off" => Ok(false),
+                _ => Err("must be on or off".to_owned()),
+            }),
+            max_endpoints: reader.parse("SWITCHBOARD_MAX_ENDPOINTS", 100, number(1..=100_000)),
+            dispatch_retention: reader.parse("SWITCHBOARD_DISPATCH_RETENTION_DAYS", None, |text| {
+                let days = number(0..=3_650_u64)(text)?;
+                Ok((days > 0).then(|| Duration::from_hours(24 * days)))
+            }),
             lease: reader.parse("SWITCHBOARD_LEASE_SECONDS", Duration::from_secs(4), seconds(1..=300)),
             shutdown: reader.parse(
                 "SWITCHBOARD_SHUTDOWN_SECONDS",
@@ -247,6 +273,7 @@ impl Config {
             crm_integration: reader.parse("SWITCHBOARD_CRM_INTEGRATION", None, |text| {
                 text.parse().map(Some).map_err(|_| "must be the id of an integration".to_owned())
             }),
+            amocrm_sources: reader.amocrm_sources(),
             roles: reader.parse("SWITCHBOARD_ROLES", Roles { api: true, worker: true }, Roles::parse),
             log: reader.parse("SWITCHBOARD_LOG", "info,sqlx::postgres::notice=warn".to_owned(), |text| {
                 text.parse::<tracing_subscriber::EnvFilter>()
@@ -305,6 +332,40 @@ struct Reader<'a, G> {
 impl<G: Fn(&str) -> Option<String>> Reader<'_, G> {
     fn text(&self, name: &str) -> Option<String> {
         (self.get)(name).filter(|text| !text.is_empty())
+    }
+
+    fn amocrm_sources(&mut self) -> vendors::amocrm::sources::Defaults {
+        const NAMES: [&str; 4] = [
+            "AMOCRM_AUTO_CREATE_SOURCES",
+            "AMOCRM_TEMA_EDNA_SOURCE_NAME",
+            "AMOCRM_SOURCE_PIPELINE_ID",
+            "AMOCRM_SOURCE_EXTERNAL_ID_PREFIX",
+        ];
+        let usual = vendors::amocrm::sources::Defaults::default();
+        let said = NAMES.into_iter().any(|name| self.text(name).is_some());
+        let [create, name, pipeline, prefix] = NAMES;
+        let create = self.parse(create, usual.create, |text| match text {
+            "true" | "1" => Ok(true),
+            "false" | "0" => Ok(false),
+            _ => Err("must be true or false".to_owned()),
+        });
+        vendors::amocrm::sources::Defaults {
+            asked: said && create,
+            create,
+            name: self.parse(name, usual.name, |text| {
+                let fits = !text.trim().is_empty() && text.chars().count() <= domain::source::MAX_NAME_CHARS;
+                fits.then(|| text.to_owned()).ok_or_else(|| "must be 1 to 200 characters".to_owned())
+            }),
+            pipeline_id: self.parse(pipeline, usual.pipeline_id, |text| {
+                let good = text.parse::<u64>().is_ok_and(|id| id > 0);
+                good.then(|| Some(text.to_owned())).ok_or_else(|| "must be the id of a pipeline".to_owned())
+            }),
+            prefix: self.parse(prefix, usual.prefix, |text| {
+                let good = vendors::amocrm::sources::Defaults::is_prefix(text);
+                good.then(|| text.to_owned())
+                    .ok_or_else(|| "must be 1 to 27 printable ASCII characters".to_owned())
+            }),
+        }
     }
 
     fn engine(&self, vendor: &str) -> Option<Connection> {
@@ -384,6 +445,29 @@ mod tests {
         })
         .unwrap_err();
         assert_eq!(mistakes.lines().count(), 5, "{mistakes}");
+    }
+
+    #[test]
+    fn sources_are_as_the_operator_says() {
+        let read = |name: &'static str, value: &'static str| {
+            Config::read(move |asked| (asked == name).then(|| value.to_owned()))
+                .map(|config| config.amocrm_sources)
+        };
+        let usual = read("SWITCHBOARD_LOG", "info").unwrap();
+        assert_eq!((usual.asked, usual.create), (false, true));
+        assert_eq!((usual.name.as_str(), usual.prefix.as_str()), ("TeMa Edna", "tema_edna"));
+        let named = read("AMOCRM_TEMA_EDNA_SOURCE_NAME", "Shop").unwrap();
+        assert_eq!((named.asked, named.name.as_str()), (true, "Shop"));
+        let off = read("AMOCRM_AUTO_CREATE_SOURCES", "false").unwrap();
+        assert_eq!((off.asked, off.create), (false, false));
+        assert!(read("AMOCRM_AUTO_CREATE_SOURCES", "true").unwrap().asked);
+        for (name, value) in [
+            ("AMOCRM_AUTO_CREATE_SOURCES", "maybe"),
+            ("AMOCRM_SOURCE_PIPELINE_ID", "main"),
+            ("AMOCRM_SOURCE_EXTERNAL_ID_PREFIX", "источник"),
+        ] {
+            assert!(read(name, value).unwrap_err().contains(name));
+        }
     }
 
     #[test]

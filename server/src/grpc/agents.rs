@@ -5,6 +5,7 @@ use domain::{
     Error, agent,
     cost::Price,
     policy::{NewerMessage, OnFailure, OnLate, ReplyPolicy, Takeover},
+    returns::ReturnRules,
     usage::{DailyUsage, Purpose},
 };
 use secrecy::ExposeSecret;
@@ -32,6 +33,7 @@ pub(super) fn to_wire(agent: agent::Agent) -> v1::Agent {
         schedule: agent.profile.schedule.map(profiles::schedule_to_wire),
         toolbox: profiles::toolbox_to_wire(agent.profile.tools, agent.profile.http_tools),
         fallback_engine: agent.profile.fallback_engine.map(engine_to_wire),
+        crm_context: profiles::crm_context_to_wire(agent.profile.crm),
         time_zone: agent.profile.time_zone,
     }
 }
@@ -49,6 +51,7 @@ fn engine_to_wire(engine: agent::Engine) -> v1::Engine {
             input_micros: price.input,
             cached_input_micros: Some(price.cached_input),
             output_micros: price.output,
+            credit_micros: price.credit,
         }),
     }
 }
@@ -66,6 +69,7 @@ pub(super) fn engine(at: &str, wire: v1::Engine) -> Result<agent::Engine, Error>
             input: price.input_micros,
             cached_input: price.cached_input_micros.unwrap_or(price.input_micros),
             output: price.output_micros,
+            credit: price.credit_micros,
         }),
     })
 }
@@ -115,6 +119,10 @@ fn policy_to_wire(policy: ReplyPolicy) -> v1::ReplyPolicy {
         .into(),
         return_after: Some(convert::duration(policy.return_after_ms)),
         hand_over_notice: policy.hand_over_notice,
+        return_rules: (!policy.returns.is_empty()).then(|| v1::ReturnRules {
+            unanswered_after: Some(convert::duration(policy.returns.unanswered_after_ms)),
+            phrases: policy.returns.phrases,
+        }),
     }
 }
 
@@ -157,6 +165,13 @@ fn policy(wire: v1::ReplyPolicy) -> Result<ReplyPolicy, Error> {
         },
         return_after_ms: convert::millis(wire.return_after).unwrap_or(default.return_after_ms),
         hand_over_notice: wire.hand_over_notice,
+        returns: wire
+            .return_rules
+            .map(|rules| ReturnRules {
+                unanswered_after_ms: convert::millis(rules.unanswered_after).unwrap_or_default(),
+                phrases: rules.phrases,
+            })
+            .unwrap_or_default(),
     })
 }
 

@@ -108,6 +108,7 @@ fn dialogue(dialogue: dialogue::Dialogue) -> v1::Dialogue {
         contact_id: dialogue.contact.map(|id| id.to_string()).unwrap_or_default(),
         crm: contacts::references_to_wire(dialogue.crm),
         attributes: Some(convert::to_struct(&dialogue.attributes)),
+        opted_out: dialogue.opted_out,
         version: dialogue.version,
         create_time: Some(convert::moment(dialogue.created_at)),
         update_time: Some(convert::moment(dialogue.updated_at)),
@@ -412,6 +413,17 @@ impl DialoguesService for Services {
         Ok(Response::new(v1::TakeControlResponse { dialogue: Some(dialogue(taken.map_err(to_status)?)) }))
     }
 
+    async fn delete_dialogue(
+        &self,
+        request: Request<v1::DeleteDialogueRequest>,
+    ) -> Result<Response<v1::DeleteDialogueResponse>, Status> {
+        let caller = caller(&request)?;
+        let id =
+            convert::id("dialogue_id", &request.into_inner().dialogue_id).map_err(|error| refuse(&error))?;
+        self.app.delete_dialogue(&caller, id).await.map_err(to_status)?;
+        Ok(Response::new(v1::DeleteDialogueResponse {}))
+    }
+
     async fn release_control(
         &self,
         request: Request<v1::ReleaseControlRequest>,
@@ -434,7 +446,7 @@ impl DialoguesService for Services {
         let read = || {
             let wire = convert::required("dialogue", request.dialogue)?;
             let id = convert::id("dialogue.id", &wire.id)?;
-            let paths = convert::mask(request.update_mask, &["status", "attributes"])?;
+            let paths = convert::mask(request.update_mask, &["status", "attributes", "opted_out"])?;
             let mut patch = DialoguePatch::default();
             if paths.iter().any(|path| path == "status") {
                 let status = status_filter("dialogue.status", wire.status)?;
@@ -442,6 +454,9 @@ impl DialoguesService for Services {
             }
             if paths.iter().any(|path| path == "attributes") {
                 patch.attributes = Some(convert::from_struct("dialogue.attributes", wire.attributes)?);
+            }
+            if paths.iter().any(|path| path == "opted_out") {
+                patch.opted_out = Some(wire.opted_out);
             }
             Ok((id, patch))
         };

@@ -20,7 +20,7 @@ use super::{Services, caller, convert, refuse};
 use crate::error::to_status;
 
 /// Writes an integration, with the state of every credential that its vendor wants.
-fn to_wire(integration: Integration, vendors: &Vendors) -> v1::Integration {
+pub(super) fn to_wire(integration: Integration, vendors: &Vendors) -> v1::Integration {
     let connector = vendors.get(&integration.vendor).and_then(|vendor| vendor.connector.as_ref());
     let wanted =
         connector.map_or(&[][..], |connector| connector.credentials()).iter().map(|field| field.name);
@@ -69,6 +69,7 @@ fn to_wire(integration: Integration, vendors: &Vendors) -> v1::Integration {
             last_error: hook.last_error.unwrap_or_default(),
             check_time: hook.checked_at.map(convert::moment),
         }),
+        source: integration.source.map(super::sources::own),
         check_time: integration.checked_at.map(convert::moment),
         create_time: Some(convert::moment(integration.created_at)),
         update_time: Some(convert::moment(integration.updated_at)),
@@ -124,6 +125,7 @@ fn vendor(vendor: &Vendor) -> v1::Vendor {
         ("crm", vendor.crm.is_some()),
         ("hooks", vendor.hooks.is_some()),
         ("channel", vendor.channel.is_some()),
+        ("sources", vendor.sources.is_some()),
         ("mirror", vendor.mirror.is_some()),
     ];
     let connector = vendor.connector.as_ref();

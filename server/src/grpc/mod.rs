@@ -14,6 +14,7 @@ mod integrations;
 mod profiles;
 mod rehearsals;
 mod server;
+mod sources;
 mod webhooks;
 mod workspaces;
 

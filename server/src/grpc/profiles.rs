@@ -3,6 +3,7 @@
 use app::agents::{HeaderValue, ProfilePatch};
 use domain::{
     Error, Reason,
+    crm_context::CrmContext,
     profile::{HttpTool, Profile, ToolChoice},
     schedule::{Day, Holiday, Hours, Outside, Schedule},
     window::HistoryWindow,
@@ -14,7 +15,7 @@ use super::{agents, convert};
 
 /// The agent's fields that are its profile.
 pub(super) const FIELDS: &[&str] =
-    &["time_zone", "history", "languages", "schedule", "toolbox", "fallback_engine"];
+    &["time_zone", "history", "languages", "schedule", "toolbox", "fallback_engine", "crm_context"];
 
 const DAYS: &[(Day, v1::Weekday)] = &[
     (Day::Monday, v1::Weekday::Monday),
@@ -71,6 +72,7 @@ pub(super) fn read(wire: &mut v1::Agent) -> Result<(Profile, Vec<HeaderValue>), 
             .take()
             .map(|engine| agents::engine("agent.fallback_engine", engine))
             .transpose()?,
+        crm: crm_context(wire.crm_context.take().unwrap_or_default())?,
     };
     Ok((profile, header_values))
 }
@@ -88,6 +90,7 @@ pub(super) fn patch(
         schedule: named("schedule").then_some(profile.schedule),
         toolbox: named("toolbox").then_some((profile.tools, profile.http_tools)),
         fallback_engine: named("fallback_engine").then_some(profile.fallback_engine),
+        crm: named("crm_context").then_some(profile.crm),
         header_values: if named("toolbox") { header_values } else { Vec::new() },
     }
 }
@@ -112,6 +115,19 @@ fn schedule(wire: v1::Schedule) -> Result<Schedule, Error> {
             .ok_or_else(|| required(&at("outside")))?
             .0,
         outside_text: wire.outside_text,
+    })
+}
+
+fn crm_context(wire: v1::CrmContext) -> Result<CrmContext, Error> {
+    let integration = convert::optional_id("agent.crm_context.integration_id", &wire.integration_id)?;
+    Ok(CrmContext { integration, lead_fields: wire.lead_fields, contact_fields: wire.contact_fields })
+}
+
+pub(super) fn crm_context_to_wire(context: CrmContext) -> Option<v1::CrmContext> {
+    (!context.is_empty()).then(|| v1::CrmContext {
+        integration_id: context.integration.map(|id| id.to_string()).unwrap_or_default(),
+        lead_fields: context.lead_fields,
+        contact_fields: context.contact_fields,
     })
 }
 

@@ -61,6 +61,7 @@ pub(super) fn preview_request(wire: v1::PreviewReplyRequest) -> Result<PreviewRe
             .map(|(number, message)| Ok((role(number, message.role)?, message.text)))
             .collect::<Result<_, Error>>()?,
         longest: timeout(wire.timeout, 60, LONGEST_PREVIEW.as_secs())?,
+        at: convert::optional_moment("at_time", wire.at_time)?,
     })
 }
 

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context as _;
 use app::App;
 use axum::{Router, routing::get};
-use http::{HeaderName, Method, header};
+use http::{HeaderName, Method};
 use metrics_exporter_prometheus::PrometheusHandle;
 use switchboard_sdk::{
     FILE_DESCRIPTOR_SET,
@@ -13,7 +13,8 @@ use switchboard_sdk::{
         agents_service_server::AgentsServiceServer, channels_service_server::ChannelsServiceServer,
         crm_service_server::CrmServiceServer, dialogues_service_server::DialoguesServiceServer,
         events_service_server::EventsServiceServer, integrations_service_server::IntegrationsServiceServer,
-        webhooks_service_server::WebhooksServiceServer, workspaces_service_server::WorkspacesServiceServer,
+        sources_service_server::SourcesServiceServer, webhooks_service_server::WebhooksServiceServer,
+        workspaces_service_server::WorkspacesServiceServer,
     },
 };
 use tokio::net::TcpListener;
@@ -28,12 +29,16 @@ use tonic_health::ServingStatus;
 use tower::ServiceBuilder;
 use tower_http::{
     catch_panic::CatchPanicLayer,
-    cors::{AllowOrigin, CorsLayer},
+    cors::CorsLayer,
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
 };
 
 use super::{Services, auth::AuthLayer};
-use crate::{error::refusal_to_status, telemetry::RequestLog};
+use crate::{
+    cors::{self, Door},
+    error::refusal_to_status,
+    telemetry::RequestLog,
+};
 
 /// What the internal listener is set to.
 pub struct ListenerSettings {
@@ -61,29 +66,12 @@ macro_rules! service {
 }
 
 fn cors(origins: &[String]) -> CorsLayer {
-    let names =
-        |names: &[&'static str]| names.iter().copied().map(HeaderName::from_static).collect::<Vec<_>>();
-    let origins = origins.to_vec();
-    let allowed = move |origin: &http::HeaderValue| {
-        let Ok(origin) = origin.to_str() else { return false };
-        if origins.is_empty() {
-            let host = origin.split_once("://").map_or("", |(_, rest)| rest);
-            let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
-            return matches!(host, "localhost" | "127.0.0.1" | "[::1]");
-        }
-        origins.iter().any(|each| each == "*" || each == origin)
+    let door = Door {
+        method: Method::POST,
+        may_send: &["x-grpc-web", "x-user-agent", "grpc-timeout", "x-request-id"],
+        may_read: &["grpc-status", "grpc-message", "grpc-status-details-bin", "x-request-id"],
     };
-    CorsLayer::new()
-        .allow_origin(AllowOrigin::predicate(move |origin, _| allowed(origin)))
-        .allow_methods([Method::POST])
-        .max_age(Duration::from_mins(10))
-        .allow_headers(
-            [header::CONTENT_TYPE, header::AUTHORIZATION]
-                .into_iter()
-                .chain(names(&["x-grpc-web", "x-user-agent", "grpc-timeout", "x-request-id"]))
-                .collect::<Vec<_>>(),
-        )
-        .expose_headers(names(&["grpc-status", "grpc-message", "grpc-status-details-bin", "x-request-id"]))
+    cors::layer(origins, door)
 }
 
 /// Serves until told to stop, then lets calls in hand end.
@@ -108,6 +96,7 @@ pub async fn serve(
         DialoguesServiceServer::<Services>::NAME,
         EventsServiceServer::<Services>::NAME,
         IntegrationsServiceServer::<Services>::NAME,
+        SourcesServiceServer::<Services>::NAME,
         WebhooksServiceServer::<Services>::NAME,
         WorkspacesServiceServer::<Services>::NAME,
     ];
@@ -143,6 +132,7 @@ pub async fn serve(
         .add_service(service!(DialoguesServiceServer, services, settings))
         .add_service(service!(EventsServiceServer, services, settings))
         .add_service(service!(IntegrationsServiceServer, services, settings))
+        .add_service(service!(SourcesServiceServer, services, settings))
         .add_service(service!(WebhooksServiceServer, services, settings))
         .add_service(service!(WorkspacesServiceServer, services, settings))
         .add_service(health_service)

@@ -46,6 +46,19 @@ fn new_api_key(wire: Option<v1::ApiKey>) -> Result<NewApiKey, Error> {
 
 #[tonic::async_trait]
 impl WorkspacesService for Services {
+    async fn advance_clock(
+        &self,
+        request: Request<v1::AdvanceClockRequest>,
+    ) -> Result<Response<v1::AdvanceClockResponse>, Status> {
+        let caller = caller(&request)?;
+        let by = request.into_inner().duration.and_then(|by| by.try_into().ok());
+        let (now, ahead) = self.app.advance_clock(&caller, by).await.map_err(to_status)?;
+        Ok(Response::new(v1::AdvanceClockResponse {
+            time: Some(convert::moment(now)),
+            ahead: ahead.try_into().ok(),
+        }))
+    }
+
     async fn create_workspace(
         &self,
         request: Request<v1::CreateWorkspaceRequest>,

@@ -12,16 +12,21 @@ use axum::{
         IntoResponse, Response,
         sse::{self, Sse},
     },
+    routing::options,
 };
 use domain::{Error, Reason, error::Violations, event};
 use futures::{Stream, StreamExt};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Shim, channels::caller};
-use crate::error::Problem;
+use crate::{
+    cors::{self, Door},
+    error::Problem,
+};
 
 /// Where the browser says after which event it wants to go on.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -31,6 +36,19 @@ const RETRY: Duration = Duration::from_secs(1);
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest frame that we read. Clients have nothing to say but pongs and a goodbye.
 const MAX_FRAME_BYTES: usize = 4_096;
+
+/// The stream, which scripts of browsers may read from these origins. A WebSocket needs no such permission.
+pub(super) fn router(origins: &[String]) -> OpenApiRouter<Shim> {
+    let door = Door {
+        method: Method::GET,
+        may_send: &["last-event-id", "x-request-id"],
+        may_read: &["x-request-id"],
+    };
+    // A browser asks with OPTIONS first, and the layer answers; it is not asked about methods that a route doesn't have.
+    let asked = options(|| std::future::ready(StatusCode::NO_CONTENT));
+    let router = OpenApiRouter::new().routes(routes!(stream)).route("/v1/events", asked);
+    router.layer(cors::layer(origins, door))
+}
 
 /// A recorded fact.
 #[derive(ToSchema)]
@@ -110,7 +128,8 @@ impl Asked {
 
 /// Streams events as they are recorded, as server-sent events: `id` is the cursor after the event, `event` its type,
 /// `data` the event as JSON. A browser that loses the connection comes back with `Last-Event-ID` and misses nothing.
-/// Heartbeats are comments; they carry an `id` as well, so that what the filter passed over is not read again.
+/// Heartbeats are comments; they carry an `id` as well, so that what the filter passed over is not read again. Scripts of
+/// browsers may read it from the origins that the operator has set (`SWITCHBOARD_CORS_ORIGINS`), and from localhost where none is.
 #[utoipa::path(get, path = "/v1/events", tag = "events", security(("api_key" = [])),
     params(("Last-Event-ID" = Option<String>, Header, description = "The last `id` that was read. Goes before `cursor`."),
         ("cursor" = Option<String>, Query, description = "Where to begin: a cursor. Not given: now. `0`: the beginning of the log."),

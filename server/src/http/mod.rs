@@ -46,6 +46,8 @@ pub struct Settings {
     pub inbound_token_header: HeaderName,
     /// How long `new_message` waits for the answer when the caller doesn't say.
     pub new_message_wait: Duration,
+    /// Origins of browsers that may read the stream of events; none: those on localhost.
+    pub cors_origins: Vec<String>,
 }
 
 /// What handlers share.
@@ -93,7 +95,7 @@ fn router(app: App, settings: Settings, sockets: TaskTracker) -> Router {
         .routes(routes!(crm::hook))
         .routes(routes!(crm::open_hook))
         .routes(routes!(crm::only_hook))
-        .routes(routes!(events::stream))
+        .merge(events::router(&settings.cors_origins))
         .routes(routes!(events::socket))
         .routes(routes!(oauth::callback))
         .routes(routes!(health::healthz))

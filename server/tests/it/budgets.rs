@@ -48,6 +48,7 @@ fn priced() -> v1::Engine {
             currency: "USD".to_owned(),
             input_micros: 1_000_000_000_000,
             cached_input_micros: None,
+            credit_micros: 0,
             output_micros: 1_000_000_000_000,
         }),
         ..v1::Engine::default()
@@ -314,5 +315,60 @@ async fn absurd_budgets_and_prices_are_refused_by_field() {
         let refused = change(&world, agent, &[path]).await.unwrap_err();
         assert_eq!(reason(&refused), ("FIELD_INVALID".to_owned(), vec![field.to_owned()]));
     }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_contacts_budget_is_one_over_all_of_its_dialogues() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    let agent = v1::Agent {
+        id: route.agent_id.clone(),
+        engine: Some(priced()),
+        budgets: vec![tokens(v1::BudgetScope::Contact, 320)],
+        ..v1::Agent::default()
+    };
+    change(&world, agent, &["engine", "budgets"]).await.unwrap();
+    let grpc = world.grpc().await;
+    let say = async |chat: &str, customer: Option<&str>| {
+        let identity = |id: &str| v1::ContactIdentity {
+            vendor: "telegram".to_owned(),
+            external_id: id.to_owned(),
+            ..v1::ContactIdentity::default()
+        };
+        let contact = customer
+            .map(|id| v1::ToldContact { identities: vec![identity(id)], ..v1::ToldContact::default() });
+        let request = v1::ReceiveMessageRequest {
+            channel_id: route.channel_id.clone(),
+            chat: chat.to_owned(),
+            message_id: format!("m-{chat}"),
+            text: "/usage 300".to_owned(),
+            sender: v1::MessageSender::Customer.into(),
+            contact,
+            ..v1::ReceiveMessageRequest::default()
+        };
+        let id = grpc.webhooks().receive_message(request).await.unwrap().into_inner().dialogue_id;
+        let request = v1::ListTurnsRequest { dialogue_id: id, ..v1::ListTurnsRequest::default() };
+        until(|| async {
+            let turns = grpc.dialogues().list_turns(request.clone()).await.unwrap().into_inner().turns;
+            turns.into_iter().next().filter(|turn| turn.close_time.is_some())
+        })
+        .await
+    };
+    let outcome = |turn: &v1::Turn| (turn.state(), turn.reason.clone());
+    let replied = (TurnState::Replied, String::new());
+    let exhausted = (TurnState::Silent, "budget_exhausted".to_owned());
+    assert_eq!(outcome(&say("one", Some("anna")).await), replied);
+    // Another chat of the same customer's, and one of somebody else's.
+    assert_eq!(outcome(&say("two", Some("anna")).await), exhausted);
+    assert_eq!(outcome(&say("three", Some("boris")).await), replied);
+    // Whom nobody told of counts for themselves.
+    assert_eq!(outcome(&say("four", None).await), replied);
+    assert_eq!(outcome(&say("five", None).await), replied);
+    let told = until(|| async { events(&grpc, "budget.exhausted").await.into_iter().next() }).await;
+    let contacts = grpc.dialogues().list_contacts(v1::ListContactsRequest::default()).await.unwrap();
+    let anna = contacts.into_inner().contacts.pop().unwrap();
+    assert_eq!(told.subject_id, anna.id, "the notice is about the contact");
     world.stop().await;
 }

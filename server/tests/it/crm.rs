@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// An account with something of everything.
-async fn seeded() -> AmoCrm {
+pub(crate) async fn seeded() -> AmoCrm {
     let at = amocrm().await;
     let field = |id: u64, name: &str, kind: &str| json!({ "id": id, "name": name, "code": null, "type": kind, "sort": id, "is_required": false, "enums": null });
     let mut products = field(88_002, "Products", "multiselect");
@@ -70,7 +70,7 @@ async fn seeded() -> AmoCrm {
     at
 }
 
-async fn grpc_of(server: &switchboard_server::start::Server, key: &str) -> Grpc {
+pub(crate) async fn grpc_of(server: &switchboard_server::start::Server, key: &str) -> Grpc {
     let endpoint = format!("http://{}", server.grpc.unwrap());
     Grpc::over(Channel::from_shared(endpoint).unwrap().connect().await.unwrap(), key)
 }
@@ -81,7 +81,7 @@ async fn lead_fields(grpc: &Grpc, refresh: bool) -> Result<v1::ListFieldsRespons
     grpc.crm().list_fields(request).await.map(tonic::Response::into_inner)
 }
 
-async fn get_lead(grpc: &Grpc, id: &str) -> Result<v1::CrmLead, Status> {
+pub(crate) async fn get_lead(grpc: &Grpc, id: &str) -> Result<v1::CrmLead, Status> {
     let request = v1::GetLeadRequest { integration_id: String::new(), lead_id: id.to_owned() };
     grpc.crm().get_lead(request).await.map(|answer| answer.into_inner().lead.unwrap())
 }
@@ -97,7 +97,7 @@ fn text(text: &str) -> v1::CrmValue {
     v1::CrmValue { value: Some(value), ..v1::CrmValue::default() }
 }
 
-fn kind_of(status: &Status) -> String {
+pub(crate) fn kind_of(status: &Status) -> String {
     use tonic_types::StatusExt as _;
     status.get_error_details().error_info().unwrap().metadata["kind"].clone()
 }
@@ -353,6 +353,42 @@ async fn who_is_shut_out_stays_away_everywhere() {
 }
 
 #[tokio::test]
+async fn a_lead_that_is_merged_into_another_meanwhile_is_gone_and_the_other_has_what_it_had() {
+    let (world, at) = (World::new().await, seeded().await);
+    authorized(&world, &at).await;
+    let grpc = world.grpc().await;
+    let note = |lead: &str| v1::AddNoteRequest {
+        integration_id: String::new(),
+        entity: v1::CrmEntity::Lead.into(),
+        entity_id: lead.to_owned(),
+        text: "Wants a call".to_owned(),
+    };
+    grpc.crm().add_note(note("5001")).await.unwrap();
+    let mut other = at.all("contacts").remove(0);
+    (other["id"], other["name"]) = (json!(6_002), json!("Boris"));
+    at.put("contacts", &[other]);
+    let mut lead = at.all("leads").remove(0);
+    lead["_embedded"]["contacts"] = json!([{ "id": 6_002, "is_main": true }]);
+    at.put("leads", &[lead]);
+    assert_eq!(get_lead(&grpc, "5001").await.unwrap().contact_ids, ["6002"]);
+
+    at.merge_leads(5_001, 5_002);
+    let dear = v1::CrmLeadPatch { price: Some(1), ..v1::CrmLeadPatch::default() };
+    let refused = [
+        get_lead(&grpc, "5001").await.unwrap_err(),
+        update(&grpc, "5001", dear).await.unwrap_err(),
+        grpc.crm().add_note(note("5001")).await.unwrap_err(),
+    ];
+    for refused in refused {
+        assert_eq!(reason(&refused).0, "CRM_LEAD_NOT_FOUND");
+        assert!(refused.message().contains("merged into another"), "{refused}");
+    }
+    assert_eq!(get_lead(&grpc, "5002").await.unwrap().contact_ids, ["6001", "6002"]);
+    assert_eq!(at.all("leads/notes")[0]["entity_id"], json!(5_002));
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn scopes_hold() {
     let (world, at) = (World::new().await, seeded().await);
     authorized(&world, &at).await;
@@ -372,7 +408,13 @@ async fn scopes_hold() {
 }
 
 /// Has the customer of a lead say something, and gives what the agent answered.
-async fn said(world: &World, receiver: &Receiver, route: &Route, text: &str, count: usize) -> String {
+pub(crate) async fn said(
+    world: &World,
+    receiver: &Receiver,
+    route: &Route,
+    text: &str,
+    count: usize,
+) -> String {
     let request = v1::ReceiveMessageRequest {
         channel_id: route.channel_id.clone(),
         chat: "c1".to_owned(),

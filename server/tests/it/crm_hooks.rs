@@ -1,5 +1,7 @@
 //! What a CRM tells of its account: taken once, in our words, from nobody else.
 
+mod notes;
+
 use std::time::Duration;
 
 use prost_types::{Struct, value::Kind};
@@ -27,11 +29,11 @@ pub(crate) async fn rotate(world: &World, id: &str) -> v1::RotateWebhookSecretRe
     world.grpc().await.integrations().rotate_webhook_secret(request).await.unwrap().into_inner()
 }
 
-async fn tell(world: &World, path: &str, body: impl Into<String>) -> Answer {
+pub(crate) async fn tell(world: &World, path: &str, body: impl Into<String>) -> Answer {
     world.call(reqwest::Method::POST, path, &[FORM], Some(body.into().into())).await
 }
 
-fn outcome(answer: &Answer) -> &str {
+pub(crate) fn outcome(answer: &Answer) -> &str {
     assert_eq!(answer.status, 200, "{}", answer.text);
     answer.headers["switchboard-outcome"].to_str().unwrap()
 }
@@ -424,88 +426,6 @@ async fn a_message_of_the_crm_s_chats_is_answered_in_the_dialogue_of_its_lead() 
     let sent: Vec<_> = events(&world, "message.sent").await;
     assert_eq!(sent.iter().filter(|event| event.message.is_none()).count(), 1);
     assert!(events(&world, "message.received").await.iter().all(|event| event.message.is_some()));
-    world.stop().await;
-}
-
-#[tokio::test]
-async fn a_message_of_the_crm_s_chats_is_answered_with_a_note_on_its_lead() {
-    let world = World::new().await;
-    let at = amocrm().await;
-    let lead = at.put("leads", &[json!({ "name": "Deal" })])[0];
-    let made = authorized(&world, &at).await;
-    let grpc = world.grpc().await;
-    let receiver = Receiver::start().await;
-    let agent = world.route(&receiver, json!({})).await.agent_id;
-    let channel = v1::Channel {
-        display_name: "Leads".to_owned(),
-        agent_id: agent,
-        vendor: "amocrm".to_owned(),
-        integration_id: made.id.clone(),
-        ..v1::Channel::default()
-    };
-    let request = v1::CreateChannelRequest { channel: Some(channel), request_id: String::new() };
-    let channel = grpc.channels().create_channel(request).await.unwrap().into_inner().channel.unwrap();
-    let mut settings = account(&at).settings.unwrap();
-    let id = prost_types::Value { kind: Some(Kind::StringValue(channel.id.clone())) };
-    settings.fields.insert("chat_channel_id".to_owned(), id);
-    let integration =
-        v1::Integration { id: made.id.clone(), settings: Some(settings), ..v1::Integration::default() };
-    let request = v1::UpdateIntegrationRequest {
-        integration: Some(integration),
-        update_mask: Some(prost_types::FieldMask { paths: vec!["settings".to_owned()] }),
-    };
-    grpc.integrations().update_integration(request).await.unwrap();
-
-    let path = rotate(&world, &made.id).await.path;
-    let message = |id: &str, lead: u64| {
-        format!(
-            "message[add][0][id]={id}&message[add][0][text]=What+does+it+cost%3F&message[add][0][created_at]=1772533100\
-             &message[add][0][entity_type]=lead&message[add][0][entity_id]={lead}&message[add][0][contact_id]=6001\
-             &message[add][0][type]=incoming&account[subdomain]=acme&account[id]=31000001"
-        )
-    };
-    for _ in 0..2 {
-        outcome(&tell(&world, &path, message("m-1", lead)).await);
-    }
-    let notes = until(|| async {
-        let notes = at.all("leads/notes");
-        (!notes.is_empty()).then_some(notes)
-    })
-    .await;
-    assert_eq!(notes.len(), 1, "{notes:?}");
-    let note = notes[0]["params"]["text"].as_str().unwrap().to_owned();
-    assert!(note.contains("What does it cost?"), "{note}");
-    assert_eq!(notes[0]["entity_id"], lead);
-
-    // The note comes back as an event of the account, and nobody answers it.
-    let id = notes[0]["id"].as_u64().unwrap();
-    let back = format!(
-        "leads[note][0][note][id]={id}&leads[note][0][note][text]=We+said&leads[note][0][note][note_type]=4\
-         &leads[note][0][note][element_id]={lead}&leads[note][0][note][element_type]=2&account[subdomain]=acme\
-         &account[id]=31000001"
-    );
-    outcome(&tell(&world, &path, back).await);
-    // A lead that is gone: the answer is kept, and its delivery says why it is dead.
-    outcome(&tell(&world, &path, message("m-2", 999_999)).await);
-    let dead = until(|| async {
-        let request = v1::ListDeliveriesRequest {
-            state: v1::DeliveryState::Dead.into(),
-            ..v1::ListDeliveriesRequest::default()
-        };
-        grpc.dialogues().list_deliveries(request).await.unwrap().into_inner().deliveries.pop()
-    })
-    .await;
-    let request = v1::GetDeliveryRequest { id: dead.id };
-    let dead = grpc.dialogues().get_delivery(request).await.unwrap().into_inner().delivery.unwrap();
-    let error = &dead.attempts.last().unwrap().error;
-    assert!(error.contains("999999") && error.contains("is not there"), "{error}");
-    assert_eq!(at.all("leads/notes").len(), 1);
-
-    let request =
-        v1::ListDialoguesRequest { lead_id: lead.to_string(), ..v1::ListDialoguesRequest::default() };
-    let dialogues = grpc.dialogues().list_dialogues(request).await.unwrap().into_inner().dialogues;
-    let [dialogue] = &*dialogues else { panic!("{dialogues:?}") };
-    assert_eq!((dialogue.channel_id.as_str(), dialogue.message_count), (channel.id.as_str(), 2));
     world.stop().await;
 }
 

@@ -1,5 +1,6 @@
 //! Events posted to endpoints: signed, filtered, in order, again and again until they are taken.
 
+mod keeping;
 mod managing;
 
 use std::{
@@ -474,7 +475,7 @@ async fn what_waits_for_a_deleted_endpoint_is_buried() {
 }
 
 /// Answers every connection with these bytes, one piece after another with a pause between, and keeps it open.
-async fn raw(pieces: Vec<Vec<u8>>, pause: Duration) -> (String, Arc<AtomicUsize>) {
+pub(crate) async fn raw(pieces: Vec<Vec<u8>>, pause: Duration) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let calls = Arc::new(AtomicUsize::new(0));

@@ -123,6 +123,21 @@ async fn a_superseded_run_is_stopped_there() {
     let stops: Vec<_> = stops.map(|call| call.path).collect();
     assert_eq!(stops.len(), 1);
     assert!(stops[0].contains("/chat-messages/0a1b2c3d-"), "{stops:?}");
+    // Nobody goes on with the conversation that was begun for it.
+    let deleted =
+        until(|| async { vendor(&simulator).calls().into_iter().find(|call| call.method == "DELETE") }).await;
+    assert!(deleted.path.contains("/conversations/9c0d1e2f-"), "{}", deleted.path);
+    until(|| async {
+        let sql = "select count(*) from erasures where kind = 'CONVERSATION' and done_at is not null and deletion_id is null";
+        let done: i64 = sqlx::query_scalar(sql).fetch_one(&mut world.owner().await).await.unwrap();
+        (done == 1).then_some(())
+    })
+    .await;
+    let kept: i64 = sqlx::query_scalar("select count(*) from engine_notes")
+        .fetch_one(&mut world.owner().await)
+        .await
+        .unwrap();
+    assert_eq!(kept, 1, "the answered one is known");
     world.stop().await;
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use simulator::{Call, KEY, Simulator, Vendor};
 use switchboard_sdk::v1::{self, RunState, TurnState};
 
-use crate::harness::{Receiver, Route, World, until};
+use crate::harness::{Receiver, Route, World, to_struct, until};
 
 /// A server whose operator has an account at the simulated vendor.
 async fn world(simulator: &Simulator, settings: &[(&str, &str)]) -> World {
@@ -232,5 +232,60 @@ async fn what_goes_wrong_is_tried_again_where_that_helps() {
         .await;
         assert_eq!((turn.state(), turn.runs.len()), (TurnState::Failed, runs), "{text}");
     }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn credits_cost_what_the_workspace_says_and_count_for_budgets() {
+    let simulator = simulator().await;
+    let world = world(&simulator, &[]).await;
+    let receiver = Receiver::start().await;
+    let route = route(&world, &receiver, 0.1).await;
+    // USD 0.01 for a credit, and a day's budget for one answer of at most 20.
+    let price = v1::Price { currency: "USD".to_owned(), credit_micros: 10_000, ..v1::Price::default() };
+    let budget = v1::Budget {
+        scope: v1::BudgetScope::Agent.into(),
+        period: v1::BudgetPeriod::Day.into(),
+        max_cost_micros: 250_000,
+        currency: "USD".to_owned(),
+        ..v1::Budget::default()
+    };
+    let engine = v1::Engine {
+        vendor: "manus".to_owned(),
+        settings: Some(to_struct(&json!({ "poll_seconds": 0.1, "max_credits": 20 }))),
+        price: Some(price),
+        ..v1::Engine::default()
+    };
+    let agent = v1::Agent {
+        id: route.agent_id.clone(),
+        engine: Some(engine),
+        budgets: vec![budget],
+        ..v1::Agent::default()
+    };
+    let update_mask = Some(prost_types::FieldMask { paths: vec!["engine".to_owned(), "budgets".to_owned()] });
+    let request = v1::UpdateAgentRequest { agent: Some(agent), update_mask };
+    world.grpc().await.agents().update_agent(request).await.unwrap();
+
+    world.new_message(&route, &route.message(Some("m1"), "hello")).await;
+    receiver.wait_for(1).await;
+    let usage = closed_turn(&world).await.usage.unwrap();
+    assert_eq!((usage.calls, usage.unknown_calls, usage.input_tokens), (1, 0, None));
+    assert_eq!((usage.cost_micros, &*usage.currency), (Some(70_000), "USD"), "seven credits");
+    until(|| async { (counted(&world).await == (70_000, 0)).then_some(()) }).await;
+    // What an answer may use at worst no longer fits.
+    world.new_message(&route, &route.message(Some("m2"), "and again")).await;
+    let turn = until(|| async {
+        newest_turn(&world)
+            .await
+            .filter(|turn| turn.close_time.is_some() && turn.state() == TurnState::Silent)
+    })
+    .await;
+    assert_eq!(turn.reason, "budget_exhausted");
+    assert!(
+        turn.runs[0].error.contains("used and 0 reserved; the call may use 200000"),
+        "{}",
+        turn.runs[0].error
+    );
+    assert_eq!(receiver.received().len(), 1);
     world.stop().await;
 }

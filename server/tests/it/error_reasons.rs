@@ -154,6 +154,7 @@ async fn every_reason_answers_as_its_example_says() {
         ("SWITCHBOARD_INBOX_CAPACITY", "2"),
         ("SWITCHBOARD_BODY_TIMEOUT_SECONDS", "1"),
         ("SWITCHBOARD_ALLOW_PRIVATE_TARGETS", "127.0.0.0/8"),
+        ("SWITCHBOARD_MAX_ENDPOINTS", "1"),
     ];
     let vendor = Fake::with_key("good");
     let world = World::with_vendors(&settings, vec![vendor.vendor()]).await;
@@ -191,6 +192,9 @@ async fn over_grpc(world: &World, said: &mut Said) {
         update_mask: Some(prost_types::FieldMask { paths: vec!["nickname".to_owned()] }),
     };
     said.refused("FIELD_MASK_INVALID", agents.update_agent(request).await);
+    let operator = world.grpc_as(&world.operator).await;
+    let request = v1::AdvanceClockRequest { duration: Some(prost_types::Duration { seconds: 1, nanos: 0 }) };
+    said.refused("CLOCK_NOT_SIMULATED", operator.workspaces().advance_clock(request).await);
 
     let channel = v1::Channel {
         display_name: "Second".to_owned(),
@@ -270,7 +274,9 @@ async fn of_endpoints(world: &World, said: &mut Said) {
         ..v1::Endpoint::default()
     };
     let request = v1::CreateEndpointRequest { endpoint: Some(endpoint), request_id: String::new() };
-    let endpoint_id = webhooks.create_endpoint(request).await.unwrap().into_inner().endpoint.unwrap().id;
+    let endpoint_id =
+        webhooks.create_endpoint(request.clone()).await.unwrap().into_inner().endpoint.unwrap().id;
+    said.refused("ENDPOINT_LIMIT_REACHED", webhooks.create_endpoint(request).await);
     let request = v1::ReplayEventsRequest {
         endpoint_id: endpoint_id.clone(),
         event_ids: vec![nobody()],
@@ -291,8 +297,10 @@ async fn of_crms(world: &World, said: &mut Said) {
     let (lead_id, contact_id) = ("5009".to_owned(), "5009".to_owned());
     let request = v1::GetLeadRequest { integration_id: integration_id.clone(), lead_id };
     said.refused("CRM_LEAD_NOT_FOUND", grpc.crm().get_lead(request).await);
-    let request = v1::GetContactRequest { integration_id, contact_id };
+    let request = v1::GetContactRequest { integration_id: integration_id.clone(), contact_id };
     said.refused("CRM_CONTACT_NOT_FOUND", grpc.crm().get_contact(request).await);
+    let request = v1::DeleteSourceRequest { integration_id, id: "5009".to_owned() };
+    said.refused("SOURCE_NOT_FOUND", grpc.sources().delete_source(request).await);
 }
 
 async fn of_integrations(world: &World, vendor: &Fake, said: &mut Said) {

@@ -58,7 +58,8 @@ fn ids_of_the_contract() -> BTreeSet<String> {
                     || !method.name().starts_with("Create")
                     || !["id", "workspace_id"].contains(&field.name());
                 // All other ids there are the CRM's own, of the account that the integration leads to.
-                let ours = service != "CrmService" || field.name() == "integration_id";
+                let ours =
+                    !matches!(service, "CrmService" | "SourcesService") || field.name() == "integration_id";
                 if is_id(field.name()) && given && ours {
                     ids.insert(path.clone());
                 }
@@ -252,6 +253,7 @@ async fn no_rpc_tells_a_foreign_id_from_one_that_does_not_exist() {
     endpoints_and_dispatches(&mut tried, &owned, &receiver).await;
     integrations(&mut tried, &owned).await;
     crm(&mut tried, &owned).await;
+    sources(&mut tried, &owned).await;
     workspaces_and_keys(&mut tried, &owned).await;
 
     let exempt = EXEMPT.iter().map(|what| (*what).to_owned()).collect();
@@ -311,6 +313,77 @@ async fn crm(tried: &mut Tried, owned: &Owned) {
     ask!(tried, "AddNote.integration_id", NotFound, integration, crm.add_note, |integration_id| {
         v1::AddNoteRequest { integration_id, entity, entity_id: one(), text: "Note".to_owned() }
     });
+}
+
+async fn sources(tried: &mut Tried, owned: &Owned) {
+    let integration = owned.integrations[0].id.as_str();
+    let (refresh, id) = (false, || "1".to_owned());
+    ask!(
+        tried,
+        "ListSources.integration_id",
+        NotFound,
+        integration,
+        sources.list_sources,
+        |integration_id| { v1::ListSourcesRequest { integration_id, refresh } }
+    );
+    ask!(tried, "GetSource.integration_id", NotFound, integration, sources.get_source, |integration_id| {
+        v1::GetSourceRequest { integration_id, key: Some(v1::get_source_request::Key::Id(id())), refresh }
+    });
+    let source = || {
+        let (id, display_name) = (id(), "Shop".to_owned());
+        Some(v1::Source { id, display_name, external_id: "shop".to_owned(), ..v1::Source::default() })
+    };
+    ask!(
+        tried,
+        "CreateSource.integration_id",
+        NotFound,
+        integration,
+        sources.create_source,
+        |integration_id| { v1::CreateSourceRequest { integration_id, source: source() } }
+    );
+    ask!(
+        tried,
+        "UpdateSource.integration_id",
+        NotFound,
+        integration,
+        sources.update_source,
+        |integration_id| {
+            let update_mask = Some(mask("display_name"));
+            v1::UpdateSourceRequest { integration_id, source: source(), update_mask }
+        }
+    );
+    ask!(
+        tried,
+        "DeleteSource.integration_id",
+        NotFound,
+        integration,
+        sources.delete_source,
+        |integration_id| { v1::DeleteSourceRequest { integration_id, id: id() } }
+    );
+    ask!(
+        tried,
+        "EnsureSource.integration_id",
+        NotFound,
+        integration,
+        sources.ensure_source,
+        |integration_id| { v1::EnsureSourceRequest { integration_id, ..v1::EnsureSourceRequest::default() } }
+    );
+    ask!(
+        tried,
+        "CheckSources.integration_id",
+        NotFound,
+        integration,
+        sources.check_sources,
+        |integration_id| { v1::CheckSourcesRequest { integration_id, trial: true } }
+    );
+    ask!(
+        tried,
+        "ClearSourceCache.integration_id",
+        NotFound,
+        integration,
+        sources.clear_source_cache,
+        |integration_id| { v1::ClearSourceCacheRequest { integration_id } }
+    );
 }
 
 async fn agents_and_channels(tried: &mut Tried, owned: &Owned, receiver: &Receiver) {
@@ -645,6 +718,9 @@ async fn dialogues_and_webhooks(tried: &mut Tried, owned: &Owned) {
             update_mask: Some(mask("status")),
         }
     });
+    ask!(tried, "DeleteDialogue.dialogue_id", NotFound, dialogue, dialogues.delete_dialogue, |dialogue_id| {
+        v1::DeleteDialogueRequest { dialogue_id }
+    });
     let webhook = owned.webhooks[0].id.as_str();
     ask!(tried, "GetInboundWebhook.id", NotFound, webhook, webhooks.get_inbound_webhook, |id| {
         v1::GetInboundWebhookRequest { id }
@@ -721,13 +797,19 @@ async fn integrations(tried: &mut Tried, owned: &Owned) {
     let request = v1::CreateAgentRequest { agent: Some(mine.clone()), request_id: String::new() };
     let made = tried.grpc.agents().create_agent(request).await.unwrap().into_inner().agent.unwrap();
     let integration = owned.integrations[0].id.as_str();
-    // An agent with an engine over that integration, in either place that it may have one.
+    // An agent that names that integration, in each place where it may.
     let over = |place: &str, id: &str, agent: &v1::Agent| match place {
         "engine" => v1::Agent { engine: Some(engine(id)), ..agent.clone() },
+        "crm_context" => {
+            let lead_fields = vec!["price".to_owned()];
+            let context =
+                v1::CrmContext { integration_id: id.to_owned(), lead_fields, contact_fields: Vec::new() };
+            v1::Agent { crm_context: Some(context), ..agent.clone() }
+        }
         _ => v1::Agent { fallback_engine: Some(engine(id)), ..agent.clone() },
     };
     let said_once = v1::PreviewMessage { role: v1::MessageRole::User.into(), text: "hi".to_owned() };
-    for place in ["engine", "fallback_engine"] {
+    for place in ["engine", "fallback_engine", "crm_context"] {
         let field = |rpc: &str| format!("{rpc}.agent.{place}.integration_id");
         ask!(tried, field("CreateAgent"), NotFound, integration, agents.create_agent, |id: String| {
             v1::CreateAgentRequest { agent: Some(over(place, &id, &mine)), request_id: String::new() }

@@ -19,7 +19,8 @@ use switchboard_sdk::v1::{
     self, agents_service_client::AgentsServiceClient, channels_service_client::ChannelsServiceClient,
     crm_service_client::CrmServiceClient, dialogues_service_client::DialoguesServiceClient,
     events_service_client::EventsServiceClient, integrations_service_client::IntegrationsServiceClient,
-    webhooks_service_client::WebhooksServiceClient, workspaces_service_client::WorkspacesServiceClient,
+    sources_service_client::SourcesServiceClient, webhooks_service_client::WebhooksServiceClient,
+    workspaces_service_client::WorkspacesServiceClient,
 };
 use switchboard_server::{config::Config, start};
 use tokio::net::{TcpListener, TcpSocket};
@@ -220,9 +221,17 @@ impl World {
 
     /// Another process, with other settings.
     pub(crate) async fn another_with(&self, change: impl FnOnce(&mut Config)) -> start::Server {
+        self.try_another(change).await.unwrap()
+    }
+
+    /// Another process with other settings, which may refuse to start.
+    pub(crate) async fn try_another(
+        &self,
+        change: impl FnOnce(&mut Config),
+    ) -> anyhow::Result<start::Server> {
         let mut config = self.config.clone();
         change(&mut config);
-        start::start_with(&config, self.clock.clone(), &self.further).await.unwrap()
+        start::start_with(&config, self.clock.clone(), &self.further).await
     }
 
     /// The clock of all its processes.
@@ -532,6 +541,7 @@ stubs! {
     dialogues: DialoguesServiceClient,
     events: EventsServiceClient,
     integrations: IntegrationsServiceClient,
+    sources: SourcesServiceClient,
     webhooks: WebhooksServiceClient,
     workspaces: WorkspacesServiceClient,
 }

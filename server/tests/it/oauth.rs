@@ -67,11 +67,16 @@ pub(crate) async fn come_back(world: &World, parameters: &[(&str, &str)]) -> Ans
 /// An integration that a person has authorized.
 pub(crate) async fn authorized(world: &World, at: &AmoCrm) -> v1::Integration {
     let made = connect(world, account(at)).await;
-    let state = begin(&world.grpc().await, &made.id).await;
+    authorize(world, at, &made.id).await;
+    made
+}
+
+/// A person lets an integration into the account.
+pub(crate) async fn authorize(world: &World, at: &AmoCrm, id: &str) {
+    let state = begin(&world.grpc().await, id).await;
     let answer =
         come_back(world, &[("state", &state), ("code", &at.consent()), ("referer", "acme.amocrm.ru")]).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
-    made
 }
 
 async fn check(grpc: &Grpc, id: &str) -> v1::IntegrationHealth {

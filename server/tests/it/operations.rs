@@ -8,7 +8,7 @@ use std::{
 use futures::future::join_all;
 use http::HeaderMap;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::Executor as _;
 use switchboard_sdk::v1;
 use tonic::{
@@ -290,13 +290,55 @@ async fn the_keys_that_rows_are_found_by_are_made_last() {
     let late: Vec<String> = sqlx::query_scalar(
         "select i.indexrelid::regclass::text from pg_index i
          join pg_index k on k.indrelid = i.indrelid and k.indisprimary and k.indexrelid < i.indexrelid
-         where i.indrelid in ('dialogues'::regclass, 'messages'::regclass, 'turns'::regclass, 'deliveries'::regclass,
-             'jobs'::regclass)",
+         where i.indpred is null and i.indkey[0] = k.indkey[0] and i.indrelid in ('dialogues'::regclass, 'messages'::regclass, 'turns'::regclass,
+             'deliveries'::regclass, 'jobs'::regclass)",
     )
     .fetch_all(&mut world.owner().await)
     .await
     .unwrap();
     assert!(late.is_empty(), "{late:?} came after the keys; make these last again");
+    world.stop().await;
+}
+
+/// What a turn costs must not grow with what the workspace has, from the first turn on: nobody has statistics then.
+#[tokio::test]
+async fn turns_on_a_young_database_read_only_their_own_rows() {
+    const CHATS: usize = 300;
+    // Of one kind of row a turn reads a few.
+    const MOST_PER_SEARCH: i64 = 10;
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let route = world.route(&receiver, json!({})).await;
+    let bodies: Vec<Value> = (0..CHATS)
+        .map(|chat| {
+            let mut body = route.message(Some("1"), "Hello");
+            body["chat_id"] = json!(format!("{}/{chat}", route.channel_id));
+            body
+        })
+        .collect();
+    for answer in join_all(bodies.iter().map(|body| world.new_message(&route, body))).await {
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    receiver.wait_for(CHATS).await;
+    // Connections tell what they did when they come to rest.
+    let read: Vec<(String, i64, i64)> = until(|| async {
+        let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+            "select indexrelname::text, idx_scan, idx_tup_read from pg_stat_user_indexes
+             where relname ~ '^(dialogues|messages|turns|runs|deliveries|attempts|jobs)' and idx_scan > 0",
+        )
+        .fetch_all(&mut world.owner().await)
+        .await
+        .unwrap();
+        let searches =
+            |name: &str| rows.iter().filter(|row| row.0.starts_with(name)).map(|row| row.1).sum::<i64>();
+        let all = i64::try_from(CHATS).unwrap();
+        (searches("deliveries") >= 2 * all && searches("turns") >= all && searches("runs") >= all)
+            .then_some(rows)
+    })
+    .await;
+    for (index, searches, read) in read {
+        assert!(read <= searches * MOST_PER_SEARCH, "{index}: {read} entries in {searches} searches");
+    }
     world.stop().await;
 }
 

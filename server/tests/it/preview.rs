@@ -155,3 +155,49 @@ async fn absurd_previews_are_refused_by_field() {
     }
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_preview_goes_by_the_agents_hours() {
+    let world = World::new().await;
+    let grpc = world.grpc().await;
+    let ask = async |outside: v1::OutsideHours, at: i64| {
+        let hours = v1::WeeklyHours {
+            day: v1::Weekday::Monday.into(),
+            start: "09:00".to_owned(),
+            end: "17:00".to_owned(),
+        };
+        let schedule = v1::Schedule {
+            hours: vec![hours],
+            outside: outside.into(),
+            outside_text: "We are back soon.".to_owned(),
+            ..v1::Schedule::default()
+        };
+        let request = v1::PreviewReplyRequest {
+            agent: Some(v1::Agent { schedule: Some(schedule), ..draft("It is {{weekday}}, {{time}}.") }),
+            messages: said(&[(MessageRole::User, "/prompt")]),
+            at_time: Some(prost_types::Timestamp { seconds: at, nanos: 0 }),
+            ..Default::default()
+        };
+        grpc.agents().preview_reply(request).await.unwrap().into_inner()
+    };
+    // A Monday at noon, UTC, and the Sunday before.
+    let (monday, sunday) = (1_795_435_200, 1_795_435_200 - 86_400);
+    let open = ask(v1::OutsideHours::StaySilent, monday).await;
+    assert_eq!(open.reason, "");
+    assert!(open.text.contains("It is Monday, 12:00."), "{}", open.text);
+    for (outside, text) in [
+        (v1::OutsideHours::AnswerText, "We are back soon."),
+        (v1::OutsideHours::StaySilent, ""),
+        (v1::OutsideHours::HandOver, ""),
+        (v1::OutsideHours::Wait, ""),
+    ] {
+        let closed = ask(outside, sunday).await;
+        assert_eq!((&*closed.text, &*closed.reason), (text, "outside_hours"));
+        assert_eq!(
+            (closed.usage.unwrap_or_default().calls, &*closed.prompt_hash),
+            (0, ""),
+            "nobody was asked"
+        );
+    }
+    world.stop().await;
+}

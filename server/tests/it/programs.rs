@@ -8,8 +8,10 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
+    crm::seeded,
     fake_engine::Fake,
     harness::{Receiver, World, until},
+    oauth::authorized,
 };
 
 /// Runs a program to its end: whether it succeeded, and what it printed and complained of.
@@ -260,6 +262,80 @@ async fn the_command_line_makes_an_endpoint_and_shows_its_dispatches() {
     world.stop().await;
 }
 
+/// Runs a client command: its exit code, and what it printed and complained of.
+async fn code_of(world: &World, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = command(world, arguments);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test]
+async fn the_command_line_shows_what_a_crm_keeps() {
+    let (world, at) = (World::new().await, seeded().await);
+    authorized(&world, &at).await;
+    let fields = json_of(&world, &["crm", "fields"]).await;
+    assert_eq!((&fields[0]["displayName"], &fields[1]["choices"][0]["value"]), (&json!("City"), &json!("A")));
+    assert_eq!(json_of(&world, &["crm", "fields", "contacts"]).await[0]["code"], "PHONE");
+    let stages = json_of(&world, &["crm", "pipelines"]).await;
+    assert_eq!(
+        (stages.len(), &stages[0]["pipeline"], &stages[0]["main"]),
+        (8, &json!("Sales"), &json!(true))
+    );
+    assert!(stages.iter().any(|stage| stage["kind"] == "WON" && stage["stageId"] == "142"));
+    assert_eq!(json_of(&world, &["crm", "users"]).await[0]["admin"], json!(true));
+    assert_eq!(json_of(&world, &["crm", "tags", "--refresh"]).await[0]["displayName"], "vip");
+    let lead = &json_of(&world, &["crm", "lead", "5001"]).await[0];
+    assert_eq!((&lead["price"], &lead["fields"]["88001"]), (&json!(15_000), &json!(["Tula"])));
+    let table = table_of(&world, &["crm", "lead", "5001"]).await;
+    assert!(table.iter().any(|line| line.starts_with("City") && line.ends_with("Tula")), "{table:?}");
+    let table = table_of(&world, &["crm", "pipelines"]).await;
+    assert_eq!(table.len(), 9, "{table:?}");
+    let first: Vec<_> = table[1].split_whitespace().collect();
+    assert_eq!(first, ["7700001", "Sales", "yes", "64000000", "Incoming", "INCOMING"]);
+    let (code, _, stderr) = code_of(&world, &["crm", "lead", "5999"]).await;
+    assert!(code == 4 && stderr.contains("CRM_LEAD_NOT_FOUND"), "{code}: {stderr}");
+    assert!(json_of(&world, &["crm", "sources"]).await.is_empty());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_doctor_says_what_is_wrong_and_its_exit_code_what_kind_of_thing_it_is() {
+    let (world, at) = (World::new().await, seeded().await);
+    let made = authorized(&world, &at).await;
+    at.put(
+        "sources",
+        &[json!({
+            "id": 7, "name": "Shop", "external_id": "shop", "pipeline_id": 7_700_001, "default": true,
+        })],
+    );
+    let (code, stdout, stderr) = code_of(&world, &["doctor", "sources"]).await;
+    assert!(code == 0 && stdout.contains("made and taken away again"), "{stdout}{stderr}");
+    assert!(
+        stdout.lines().nth(1).is_some_and(|line| line.contains("Shop") && line.contains("shop")),
+        "{stdout}"
+    );
+    let (code, stdout, _) = code_of(&world, &["doctor", "sources", "--no-trial", "--output", "json"]).await;
+    let steps: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(code == 0 && steps.iter().all(|step| step["name"] != "trial"), "{stdout}");
+    let (code, stdout, stderr) = code_of(&world, &["doctor", "integration"]).await;
+    assert!(code == 0 && stdout.contains("HEALTHY"), "{stdout}{stderr}");
+    at.set_multiple_sources(false);
+    let (code, stdout, stderr) = code_of(&world, &["doctor", "sources"]).await;
+    assert!(code == 3 && stdout.contains("switch on \"Multiple sources\""), "{stdout}");
+    assert!(stderr.contains("FAILED"), "{stderr}");
+    at.set_multiple_sources(true);
+    at.faults().add(simulator::Fault::Down, None);
+    let (code, stdout, _) = code_of(&world, &["doctor", "sources"]).await;
+    assert!(code == 6 && stdout.contains("503"), "{code}: {stdout}");
+    at.faults().heal();
+    at.remove("sources", 7);
+    at.revoke();
+    let (code, stdout, _) = code_of(&world, &["doctor", "integration", &made.id]).await;
+    assert!(code == 3 && stdout.contains("StartAuthorization"), "{code}: {stdout}");
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn curl_sends_a_message_and_reads_the_dialogue() {
     let world = World::new().await;
@@ -319,6 +395,11 @@ async fn the_command_line_takes_a_dialogue_writes_in_it_and_gives_it_back() {
     assert!(!good && stderr.contains("DELIVERY_NOT_HELD"), "{stderr}");
     let (good, _, stderr) = run(command(&world, &["deliveries", "retry", &delivery])).await;
     assert!(!good && stderr.contains("DELIVERY_NOT_DEAD"), "{stderr}");
+    // It is gone after that, and deleting it again is no mistake.
+    for _ in 0..2 {
+        assert!(json_of(&world, &["dialogues", "delete", &id]).await.is_empty());
+        assert!(json_of(&world, &["dialogues", "list"]).await.is_empty());
+    }
     world.stop().await;
 }
 

@@ -73,6 +73,7 @@ async fn an_unchanged_agent_answers_as_recorded_and_no_vendor_is_called() {
     agent.engine.as_mut().unwrap().price = Some(v1::Price {
         currency: "USD".to_owned(),
         input_micros: 1_000_000_000_000,
+        credit_micros: 0,
         output_micros: 0,
         cached_input_micros: None,
     });

@@ -315,3 +315,57 @@ async fn who_answers_no_ping_is_cut_off() {
     assert!(all.starts_with(b"HTTP/1.1 101 "));
     world.stop().await;
 }
+
+#[tokio::test]
+async fn scripts_of_browsers_may_read_the_stream_from_the_origins_that_are_set() {
+    let world = World::with(&[("SWITCHBOARD_CORS_ORIGINS", "https://app.example")]).await;
+    let ask = async |method: reqwest::Method, origin: &str, key: &str| {
+        let request = world.http.request(method.clone(), world.url("/v1/events")).header("origin", origin);
+        let request = if method == reqwest::Method::OPTIONS {
+            request
+                .header("access-control-request-method", "GET")
+                .header("access-control-request-headers", "authorization,last-event-id")
+        } else {
+            request.bearer_auth(key)
+        };
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.headers().clone())
+    };
+    let (status, headers) = ask(reqwest::Method::OPTIONS, "https://app.example", "").await;
+    assert_eq!(
+        (status, &headers["access-control-allow-origin"]),
+        (200, &"https://app.example".parse().unwrap())
+    );
+    let allowed = headers["access-control-allow-headers"].to_str().unwrap();
+    assert!(allowed.contains("authorization") && allowed.contains("last-event-id"), "{allowed}");
+    assert!(headers["access-control-allow-methods"].to_str().unwrap().contains("GET"));
+    // The stream itself, and what is said in its place.
+    for (key, expected) in [(world.key.as_str(), 200), ("nobody's", 401)] {
+        let (status, headers) = ask(reqwest::Method::GET, "https://app.example", key).await;
+        assert_eq!(
+            (status, &headers["access-control-allow-origin"]),
+            (expected, &"https://app.example".parse().unwrap())
+        );
+    }
+    for method in [reqwest::Method::OPTIONS, reqwest::Method::GET] {
+        let (_, headers) = ask(method, "http://localhost:3000", &world.key).await;
+        assert!(!headers.contains_key("access-control-allow-origin"));
+    }
+    world.stop().await;
+
+    let world = World::new().await;
+    let response = world
+        .http
+        .get(world.url("/v1/events"))
+        .header("origin", "http://localhost:3000")
+        .bearer_auth(&world.key)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.headers()["access-control-allow-origin"], "http://localhost:3000");
+    // No other route lets them in.
+    let response =
+        world.http.get(world.url("/healthz")).header("origin", "http://localhost:3000").send().await.unwrap();
+    assert!(!response.headers().contains_key("access-control-allow-origin"));
+    world.stop().await;
+}

@@ -226,6 +226,59 @@ async fn late_turns_are_marked_and_follow_their_policy() {
 }
 
 #[tokio::test]
+async fn a_message_that_was_written_long_before_it_came_is_late() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let grpc = world.grpc().await;
+    let route = world.route(&receiver, json!({})).await;
+    let late = v1::ReplyPolicy {
+        late_after: Some(millis(60_000)),
+        on_late: v1::OnLate::Apologise.into(),
+        apology_text: "Sorry for the wait.".to_owned(),
+        ..v1::ReplyPolicy::default()
+    };
+    world.set_policy(&route, late.clone()).await;
+    let now = domain::Clock::now(&domain::SystemClock).unix_timestamp();
+    let receive = async |id: &str, seconds_ago: i64| {
+        let request = v1::ReceiveMessageRequest {
+            channel_id: route.channel_id.clone(),
+            message_id: id.to_owned(),
+            text: format!("{id}, please"),
+            sender: v1::MessageSender::Customer.into(),
+            send_time: Some(prost_types::Timestamp { seconds: now - seconds_ago, nanos: 0 }),
+            ..v1::ReceiveMessageRequest::default()
+        };
+        grpc.webhooks().receive_message(request).await.unwrap();
+    };
+    // As when the messenger tells after an outage what customers wrote during it.
+    receive("m1", 600).await;
+    let text = receiver.wait_for(1).await[0].json()["text"].as_str().unwrap().to_owned();
+    assert!(text.starts_with("Sorry for the wait.\n\n") && text.contains("m1"), "{text}");
+    assert!(closed(&grpc, &route).await.late);
+    // What was written just now is not, nor what claims to come from the future.
+    receive("m2", 5).await;
+    receive("m3", -600).await;
+    receiver.wait_for(2).await;
+    let newest = until(|| async {
+        let all = turns(&grpc, &route).await;
+        Some(all).filter(|all| all.iter().all(|turn| turn.close_time.is_some()))
+    })
+    .await;
+    assert_eq!(newest.iter().filter(|turn| turn.late).count(), 1, "{newest:?}");
+
+    // One old message makes a burst late, however fresh the others are.
+    let quiet =
+        v1::ReplyPolicy { quiet_window: Some(millis(500)), on_late: v1::OnLate::HandOver.into(), ..late };
+    world.set_policy(&route, quiet).await;
+    receive("m4", 0).await;
+    receive("m5", 3_600).await;
+    receive("m6", 1).await;
+    let turn = closed(&grpc, &route).await;
+    assert_eq!((turn.late, turn.state(), turn.reason.as_str()), (true, TurnState::Silent, "late"));
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn absurd_policies_are_refused_by_field() {
     let world = World::new().await;
     let receiver = Receiver::start().await;

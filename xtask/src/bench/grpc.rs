@@ -12,14 +12,14 @@ use switchboard_sdk::v1::agents_service_client::AgentsServiceClient;
 use switchboard_sdk::v1::dialogues_service_client::DialoguesServiceClient;
 use switchboard_sdk::v1::dialogues_service_server::{DialoguesService, DialoguesServiceServer};
 use switchboard_sdk::v1::{
-    Dialogue, DialogueStatus, GetDeliveryRequest, GetDeliveryResponse, GetDialogueRequest,
-    GetDialogueResponse, GetTurnRequest, GetTurnResponse, ImportMessagesRequest, ImportMessagesResponse,
-    ListContactsRequest, ListContactsResponse, ListDeliveriesRequest, ListDeliveriesResponse,
-    ListDialoguesRequest, ListDialoguesResponse, ListMessagesRequest, ListMessagesResponse,
-    ListModelsRequest, ListTurnsRequest, ListTurnsResponse, ReleaseControlRequest, ReleaseControlResponse,
-    ResolveDeliveryRequest, ResolveDeliveryResponse, RetryDeliveryRequest, RetryDeliveryResponse,
-    SendMessageRequest, SendMessageResponse, TakeControlRequest, TakeControlResponse, UpdateDialogueRequest,
-    UpdateDialogueResponse,
+    DeleteDialogueRequest, DeleteDialogueResponse, Dialogue, DialogueStatus, GetDeliveryRequest,
+    GetDeliveryResponse, GetDialogueRequest, GetDialogueResponse, GetTurnRequest, GetTurnResponse,
+    ImportMessagesRequest, ImportMessagesResponse, ListContactsRequest, ListContactsResponse,
+    ListDeliveriesRequest, ListDeliveriesResponse, ListDialoguesRequest, ListDialoguesResponse,
+    ListMessagesRequest, ListMessagesResponse, ListModelsRequest, ListTurnsRequest, ListTurnsResponse,
+    ReleaseControlRequest, ReleaseControlResponse, ResolveDeliveryRequest, ResolveDeliveryResponse,
+    RetryDeliveryRequest, RetryDeliveryResponse, SendMessageRequest, SendMessageResponse, TakeControlRequest,
+    TakeControlResponse, UpdateDialogueRequest, UpdateDialogueResponse,
 };
 use tokio::task::JoinSet;
 
@@ -181,6 +181,7 @@ impl DialoguesService for Echo {
             attributes: None,
             contact_id: String::new(),
             crm: None,
+            opted_out: false,
             version: 1,
             create_time: time,
             update_time: time,
@@ -239,6 +240,12 @@ impl DialoguesService for Echo {
         &self,
         _: Request<TakeControlRequest>,
     ) -> Result<Response<TakeControlResponse>, Status> {
+        unused()
+    }
+    async fn delete_dialogue(
+        &self,
+        _: Request<DeleteDialogueRequest>,
+    ) -> Result<Response<DeleteDialogueResponse>, Status> {
         unused()
     }
     async fn release_control(

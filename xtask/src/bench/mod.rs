@@ -72,6 +72,9 @@ pub struct Arguments {
     /// Writes the rows as JSON to this file too.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Measures this program, and builds none: to compare two states.
+    #[arg(long, value_name = "FILE")]
+    pub program: Option<PathBuf>,
     /// Serves the bare gRPC service that `get_dialogue` is compared with.
     #[arg(long, hide = true)]
     pub echo: bool,
@@ -91,13 +94,20 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         let names: Vec<&str> = MEASURES.iter().map(|measure| measure.name).collect();
         ensure!(names.contains(&name.as_str()), "there is no row {name}; the rows are {}", names.join(", "));
     }
-    let paths = Paths::find()?;
-    run::run(run::cargo(&paths.root).args(["build", "--release", "--quiet", "--package", "switchboard"]))?;
+    let program = match arguments.program {
+        Some(program) => program,
+        None => {
+            let paths = Paths::find()?;
+            let build = ["build", "--release", "--quiet", "--package", "switchboard"];
+            run::run(run::cargo(&paths.root).args(build))?;
+            paths.target.join("release/switchboard")
+        }
+    };
     let machine = Machine::read();
     println!("{}", machine.line());
 
     let mut bench = Bench {
-        program: paths.target.join("release/switchboard"),
+        program,
         wanted: arguments.rows,
         long: arguments.long,
         results: BTreeMap::new(),

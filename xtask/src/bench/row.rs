@@ -116,6 +116,7 @@ pub const MEASURES: &[Measure] = &[
     measure("waiting_turns_rss_mib", "MiB", Group::Engines, Target::AtMost(200.0)),
     measure("crm_parse_us", "µs", Group::Crm, Target::AtMost(100.0)),
     measure("crm_burst_ms", "ms", Group::Crm, Target::AtMost(1_000.0)),
+    measure("crm_cached_ms", "ms", Group::Crm, Target::AtMost(1.0)),
     measure("get_dialogue", "calls/s", Group::Reads, Target::None),
     measure("models_cached_ms", "ms", Group::Reads, Target::AtMost(1.0)),
     measure("idle_tps", "tx/s", Group::Idle, Target::AtMost(10.0)),

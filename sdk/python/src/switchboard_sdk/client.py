@@ -10,9 +10,11 @@ import grpc
 from switchboard.v1 import (
     agents_pb2_grpc,
     channels_pb2_grpc,
+    crm_pb2_grpc,
     dialogues_pb2_grpc,
     events_pb2_grpc,
     integrations_pb2_grpc,
+    sources_pb2_grpc,
     webhooks_pb2_grpc,
     workspaces_pb2_grpc,
 )
@@ -43,6 +45,8 @@ class Client:
         self.webhooks = webhooks_pb2_grpc.WebhooksServiceStub(channel)
         self.events = events_pb2_grpc.EventsServiceStub(channel)
         self.integrations = integrations_pb2_grpc.IntegrationsServiceStub(channel)
+        self.crm = crm_pb2_grpc.CrmServiceStub(channel)
+        self.sources = sources_pb2_grpc.SourcesServiceStub(channel)
         self.workspaces = workspaces_pb2_grpc.WorkspacesServiceStub(channel)
 
     def close(self) -> None:

@@ -216,7 +216,8 @@ pub enum BudgetScope {
     Turn = 1,
     /// Each dialogue.
     Dialogue = 2,
-    /// Each customer. Until contacts are known, a customer is a chat on a channel, so this is the same as DIALOGUE.
+    /// Each customer: the contact that dialogues are held with, over all of them. Where a dialogue has no contact, it counts
+    /// alone.
     Contact = 3,
     /// The agent.
     Agent = 4,
@@ -343,6 +344,28 @@ pub struct Agent {
     /// reason `fallback`. Default: STAY_SILENT.
     #[prost(enumeration = "OnFailure", tag = "21")]
     pub on_budget_exhausted: i32,
+    /// What it may see of its customer in the CRM. Not set: nothing.
+    #[prost(message, optional, tag = "22")]
+    pub crm_context: ::core::option::Option<CrmContext>,
+}
+/// What an agent may see of its customer in the CRM. In dialogues with a lead or contact there (`Dialogue.crm`) the model is told
+/// exactly these fields after its instructions, as they were at most 30 s ago, each record with its age; of what the CRM keeps
+/// beside nothing reaches it. Where the CRM can't be read within 5 s the turn goes on: the model is told values that are up to
+/// 24 hours old, with their age, or that there are none.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CrmContext {
+    /// The CRM whose fields they are. Empty: whichever the dialogue belongs to. Dialogues of another CRM are told nothing.
+    #[prost(string, tag = "1")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// Fields of leads, up to 50, in the order in which the model is told: `name`, `price`, `pipeline`, `stage`, `tags`,
+    /// `create_time`, `update_time`, `close_time`, `code:<a field's code>`, or, with an `integration_id`, `id:<a field's id>`. See
+    /// CrmService.ListFields.
+    #[prost(string, repeated, tag = "2")]
+    pub lead_fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Fields of contacts likewise: `name`, `tags`, `create_time`, `update_time`, `code:…` (such as `code:PHONE`), `id:…`. It is the
+    /// dialogue's contact; where only a lead is known, that lead's main one.
+    #[prost(string, repeated, tag = "3")]
+    pub contact_fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// How much of a dialogue an engine is given. The newest messages stay. What a turn answers stays whatever it takes, and so do
 /// the calls of tools of the turn with their results. Where the engine finds all of it too long, it is asked once more with
@@ -574,6 +597,11 @@ pub struct Price {
     /// For output, 0 to 1,000,000,000,000.
     #[prost(int64, tag = "4")]
     pub output_micros: i64,
+    /// For one of the vendor's credits, where it counts those in place of tokens (`manus`), in millionths of the currency's unit:
+    /// 10,000 is USD 0.01. 0 to 1,000,000,000,000. Budgets of cost reserve what the engine's setting `max_credits` estimates, 500
+    /// credits where it is not set.
+    #[prost(int64, tag = "5")]
+    pub credit_micros: i64,
 }
 /// Asks what engines used and cost.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -675,7 +703,7 @@ pub struct UpdateAgentRequest {
     #[prost(message, optional, tag = "1")]
     pub agent: ::core::option::Option<Agent>,
     /// Required. Which fields to change: `display_name`, `instructions`, `active`, `time_zone`, `on_budget_exhausted`, and as a
-    /// whole `engine`, `reply_policy`, `budgets`, `history`, `languages`, `schedule`, `toolbox`, `fallback_engine`; the last five
+    /// whole `engine`, `reply_policy`, `budgets`, `history`, `languages`, `schedule`, `toolbox`, `fallback_engine`, `crm_context`; the last six
     /// may be left out, which takes them back to what they are when not set.
     #[prost(message, optional, tag = "2")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
@@ -729,6 +757,9 @@ pub struct PreviewReplyRequest {
     /// How long it may take, 1 s to 600 s. Not set: 60 s.
     #[prost(message, optional, tag = "4")]
     pub timeout: ::core::option::Option<::prost_types::Duration>,
+    /// When the customer writes: what the agent's schedule and the time in its instructions go by. Not set: now.
+    #[prost(message, optional, tag = "5")]
+    pub at_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// A message that was never sent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -746,7 +777,9 @@ pub struct PreviewReplyResponse {
     /// What it would say. Empty: nothing, see `reason`.
     #[prost(string, tag = "1")]
     pub text: ::prost::alloc::string::String,
-    /// Why it would say nothing, as of a turn: `empty_answer`, `engine_failed`, `budget_exhausted`. Empty: it answers.
+    /// Why it would say nothing, as of a turn: `empty_answer`, `engine_failed`, `budget_exhausted`, `handed_over`. Outside of the
+    /// agent's hours it is `outside_hours`, also beside the text that is said then, and the engine is not asked. Empty: it
+    /// answers.
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
     /// What went wrong, for `engine_failed` and `budget_exhausted`. Empty otherwise.
@@ -2307,6 +2340,34 @@ pub struct Integration {
     /// Output only. How its vendor calls us. Not set: it has no secret to do it with; see RotateWebhookSecret.
     #[prost(message, optional, tag = "20")]
     pub webhook: ::core::option::Option<IntegrationWebhook>,
+    /// Output only. The source that it asks for, for its chats: see SourcesService. Not set: it asks for none.
+    #[prost(message, optional, tag = "30")]
+    pub source: ::core::option::Option<IntegrationSource>,
+}
+/// The source that an integration asks for, as far as it is known.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IntegrationSource {
+    /// How it stands.
+    #[prost(enumeration = "SourceState", tag = "1")]
+    pub state: i32,
+    /// Our id of it, which chats carry while `state` is READY. Empty: it was never had.
+    #[prost(string, tag = "2")]
+    pub external_id: ::prost::alloc::string::String,
+    /// Its name, as it was last asked for or found.
+    #[prost(string, tag = "3")]
+    pub display_name: ::prost::alloc::string::String,
+    /// Why it can't be had, or what is not as the settings ask. Empty: all is well.
+    #[prost(string, tag = "4")]
+    pub last_error: ::prost::alloc::string::String,
+    /// What to do about that.
+    #[prost(string, tag = "5")]
+    pub remedy: ::prost::alloc::string::String,
+    /// When the CRM was asked last. Not set: never.
+    #[prost(message, optional, tag = "6")]
+    pub check_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it is asked again. Not set: when somebody lets us in.
+    #[prost(message, optional, tag = "7")]
+    pub next_check_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// How an integration's vendor calls us, without the secret.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2542,8 +2603,7 @@ pub struct Vendor {
     pub docs_url: ::prost::alloc::string::String,
     /// What it can do: `receive` messages, `send` messages, be an `engine`, be connected by an integration (`connect`), be
     /// let into by a person (`authorize`: see StartAuthorization), tell of an account (`hooks`: see RotateWebhookSecret), have
-    /// channels that are reached over an integration (`channel`), and shows other channels' dialogues in chats of its own
-    /// (`mirror`). Others may come.
+    /// channels that are reached over an integration (`channel`), file chats by their sources (`sources`). Others may come.
     #[prost(string, repeated, tag = "4")]
     pub capabilities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// JSON Schema (2020-12) of an integration's `settings`: what a form can be drawn from. Not set: it can't be connected.
@@ -2571,6 +2631,43 @@ pub struct CredentialField {
     /// Whether nothing works without it.
     #[prost(bool, tag = "4")]
     pub required: bool,
+}
+/// How it stands with the source that an integration asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum SourceState {
+    /// Not used.
+    Unspecified = 0,
+    /// It was not looked for yet: nobody has let us into the account.
+    Pending = 1,
+    /// It is there, and chats carry it.
+    Ready = 2,
+    /// It can't be had for now: chats go on without. It is tried again.
+    Fallback = 3,
+}
+impl SourceState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SOURCE_STATE_UNSPECIFIED",
+            Self::Pending => "SOURCE_STATE_PENDING",
+            Self::Ready => "SOURCE_STATE_READY",
+            Self::Fallback => "SOURCE_STATE_FALLBACK",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SOURCE_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "SOURCE_STATE_PENDING" => Some(Self::Pending),
+            "SOURCE_STATE_READY" => Some(Self::Ready),
+            "SOURCE_STATE_FALLBACK" => Some(Self::Fallback),
+            _ => None,
+        }
+    }
 }
 /// Whether a vendor calls us, as far as is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -3845,25 +3942,8 @@ pub struct Channel {
     #[prost(string, tag = "20")]
     pub integration_id: ::prost::alloc::string::String,
     /// The vendor's own settings, as its `channel_settings_schema` says; an unknown member is an error.
-    /// ConnectChannel may add to them what the vendor told.
     #[prost(message, optional, tag = "21")]
     pub settings: ::core::option::Option<::prost_types::Struct>,
-    /// Where its dialogues are shown beside. Not set: nowhere.
-    #[prost(message, optional, tag = "30")]
-    pub mirror: ::core::option::Option<ChannelMirror>,
-}
-/// Chats of another vendor that show a channel's dialogues, where people read along and answer: what they write there is said in
-/// the dialogue, goes out over the dialogue's own channel, and takes control by the agent's policy. What becomes of messages on
-/// their way to the customer is told there. What was said in the dialogue before is shown, too, up to 100 messages.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ChannelMirror {
-    /// Required. The channel whose chats these are. Its vendor can `mirror`.
-    #[prost(string, tag = "1")]
-    pub channel_id: ::prost::alloc::string::String,
-    /// The external id of the source that the chats are of, up to 40 printable ASCII characters, for dialogues that name none in
-    /// `crm.source_external_id`. Empty: the other channel's.
-    #[prost(string, tag = "2")]
-    pub source_external_id: ::prost::alloc::string::String,
 }
 /// What a channel's outgoing messages go by: the guard, which may withhold them, the governor, which keeps to a rate, and
 /// what is done when nobody knows whether one arrived.
@@ -3980,7 +4060,7 @@ pub struct UpdateChannelRequest {
     #[prost(message, optional, tag = "1")]
     pub channel: ::core::option::Option<Channel>,
     /// Required. Which fields to change: `display_name`, `agent_id`, `url`, `active`, `integration_id`,
-    /// `delivery_policy`, `settings` and `mirror` (each as a whole).
+    /// `delivery_policy` and `settings` (each as a whole).
     #[prost(message, optional, tag = "2")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
 }
@@ -4062,23 +4142,6 @@ pub struct ConnectChannelRequest {
 /// What came of it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ConnectChannelResponse {
-    /// The channel.
-    #[prost(message, optional, tag = "1")]
-    pub channel: ::core::option::Option<Channel>,
-    /// What was tried, in order.
-    #[prost(message, repeated, tag = "2")]
-    pub steps: ::prost::alloc::vec::Vec<CheckStep>,
-}
-/// Asks that the channel's vendor forget it.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DisconnectChannelRequest {
-    /// Required. The channel's id.
-    #[prost(string, tag = "1")]
-    pub id: ::prost::alloc::string::String,
-}
-/// What came of it.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct DisconnectChannelResponse {
     /// The channel.
     #[prost(message, optional, tag = "1")]
     pub channel: ::core::option::Option<Channel>,
@@ -4492,37 +4555,6 @@ pub mod channels_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Has the channel's vendor forget the channel, step by step: the contrary of ConnectChannel. That the vendor knows of none is
-        /// fine. Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING, VENDOR_REFUSED, VENDOR_UNAVAILABLE.
-        pub async fn disconnect_channel(
-            &mut self,
-            request: impl tonic::IntoRequest<super::DisconnectChannelRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::DisconnectChannelResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/switchboard.v1.ChannelsService/DisconnectChannel",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new(
-                        "switchboard.v1.ChannelsService",
-                        "DisconnectChannel",
-                    ),
-                );
-            self.inner.unary(req, path, codec).await
-        }
         /// Reads the messages of the channel's own dialogue (the one whose chat is the channel itself), oldest first. Empty when
         /// nothing was said yet. Needs `dialogues:read`. Reasons: CHANNEL_NOT_FOUND, PAGE_TOKEN_INVALID.
         pub async fn get_channel_dialogue(
@@ -4646,15 +4678,6 @@ pub mod channels_service_server {
             request: tonic::Request<super::ConnectChannelRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ConnectChannelResponse>,
-            tonic::Status,
-        >;
-        /// Has the channel's vendor forget the channel, step by step: the contrary of ConnectChannel. That the vendor knows of none is
-        /// fine. Reasons: CHANNEL_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING, VENDOR_REFUSED, VENDOR_UNAVAILABLE.
-        async fn disconnect_channel(
-            &self,
-            request: tonic::Request<super::DisconnectChannelRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::DisconnectChannelResponse>,
             tonic::Status,
         >;
         /// Reads the messages of the channel's own dialogue (the one whose chat is the channel itself), oldest first. Empty when
@@ -5156,52 +5179,6 @@ pub mod channels_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ConnectChannelSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/switchboard.v1.ChannelsService/DisconnectChannel" => {
-                    #[allow(non_camel_case_types)]
-                    struct DisconnectChannelSvc<T: ChannelsService>(pub Arc<T>);
-                    impl<
-                        T: ChannelsService,
-                    > tonic::server::UnaryService<super::DisconnectChannelRequest>
-                    for DisconnectChannelSvc<T> {
-                        type Response = super::DisconnectChannelResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::DisconnectChannelRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as ChannelsService>::disconnect_channel(&inner, request)
-                                    .await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = DisconnectChannelSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -7425,6 +7402,16 @@ pub struct ReleaseControlResponse {
     #[prost(message, optional, tag = "1")]
     pub dialogue: ::core::option::Option<Dialogue>,
 }
+/// Asks for the deletion of a dialogue.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteDialogueRequest {
+    /// Required. The dialogue's id.
+    #[prost(string, tag = "1")]
+    pub dialogue_id: ::prost::alloc::string::String,
+}
+/// The dialogue is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteDialogueResponse {}
 /// Asks for a change of a dialogue.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UpdateDialogueRequest {
@@ -8383,6 +8370,39 @@ pub mod dialogues_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Deletes a dialogue with all that was said in it: its messages, turns with their manifests, deliveries, notes, and its contact
+        /// where that has no other dialogue. A turn that runs ends without a reply; an attempt that is under way can't be called back.
+        /// Within minutes jobs delete the rest: the raw calls that it was received by, the content of its events, and the conversation
+        /// that an engine keeps (`dify`, `manus`), which is tried for 30 days; the event `dialogue.forgotten` tells the end of it. The
+        /// log keeps its events as bare numbers, with `dialogue.deleted` behind them, and ListUsage what it cost. A repeat within 30
+        /// days is answered like the first. A later message of the same chat begins the dialogue anew, under the same id. Needs
+        /// `dialogues:admin`. Reasons: DIALOGUE_NOT_FOUND.
+        pub async fn delete_dialogue(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteDialogueRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteDialogueResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.DialoguesService/DeleteDialogue",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.DialoguesService", "DeleteDialogue"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Lists contacts: the customers that dialogues are held with, newest first. ListDialogues gives the dialogues of one.
         /// Reasons: PAGE_TOKEN_INVALID, FIELD_INVALID.
         pub async fn list_contacts(
@@ -8564,6 +8584,20 @@ pub mod dialogues_service_server {
             request: tonic::Request<super::UpdateDialogueRequest>,
         ) -> std::result::Result<
             tonic::Response<super::UpdateDialogueResponse>,
+            tonic::Status,
+        >;
+        /// Deletes a dialogue with all that was said in it: its messages, turns with their manifests, deliveries, notes, and its contact
+        /// where that has no other dialogue. A turn that runs ends without a reply; an attempt that is under way can't be called back.
+        /// Within minutes jobs delete the rest: the raw calls that it was received by, the content of its events, and the conversation
+        /// that an engine keeps (`dify`, `manus`), which is tried for 30 days; the event `dialogue.forgotten` tells the end of it. The
+        /// log keeps its events as bare numbers, with `dialogue.deleted` behind them, and ListUsage what it cost. A repeat within 30
+        /// days is answered like the first. A later message of the same chat begins the dialogue anew, under the same id. Needs
+        /// `dialogues:admin`. Reasons: DIALOGUE_NOT_FOUND.
+        async fn delete_dialogue(
+            &self,
+            request: tonic::Request<super::DeleteDialogueRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteDialogueResponse>,
             tonic::Status,
         >;
         /// Lists contacts: the customers that dialogues are held with, newest first. ListDialogues gives the dialogues of one.
@@ -9258,6 +9292,52 @@ pub mod dialogues_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/switchboard.v1.DialoguesService/DeleteDialogue" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteDialogueSvc<T: DialoguesService>(pub Arc<T>);
+                    impl<
+                        T: DialoguesService,
+                    > tonic::server::UnaryService<super::DeleteDialogueRequest>
+                    for DeleteDialogueSvc<T> {
+                        type Response = super::DeleteDialogueResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteDialogueRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DialoguesService>::delete_dialogue(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteDialogueSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/switchboard.v1.DialoguesService/ListContacts" => {
                     #[allow(non_camel_case_types)]
                     struct ListContactsSvc<T: DialoguesService>(pub Arc<T>);
@@ -9410,7 +9490,7 @@ pub enum ErrorReason {
     /// The update mask is empty or names a field that can't be changed.
     ///
     /// ```text,json
-    /// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "FIELD_MASK_INVALID", "detail": "update_mask: nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, budgets, on_budget_exhausted, time_zone, history, languages, schedule, toolbox, fallback_engine", "errors": \[{"field": "update_mask", "detail": "nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, budgets, on_budget_exhausted, time_zone, history, languages, schedule, toolbox, fallback_engine"}\]}
+    /// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "FIELD_MASK_INVALID", "detail": "update_mask: nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, budgets, on_budget_exhausted, time_zone, history, languages, schedule, toolbox, fallback_engine, crm_context", "errors": \[{"field": "update_mask", "detail": "nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, budgets, on_budget_exhausted, time_zone, history, languages, schedule, toolbox, fallback_engine, crm_context"}\]}
     /// ```
     FieldMaskInvalid = 2,
     /// The page token is not one of ours, or belongs to a list with other filters. Ask for the first page again.
@@ -9596,12 +9676,24 @@ pub enum ErrorReason {
     /// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "CRM_CONTACT_NOT_FOUND", "detail": "the CRM has no contact 5009: it was deleted, merged into another, or never there; look for it in the CRM", "metadata": {"id": "5009"}}
     /// ```
     CrmContactNotFound = 71,
+    /// The CRM has no such source of this integration: it was deleted meanwhile, or never there.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Not Found", "status": 404, "reason": "SOURCE_NOT_FOUND", "detail": "the CRM has no source 5009 of this integration: it was deleted, or never there; list the sources with refresh", "metadata": {"id": "5009"}}
+    /// ```
+    SourceNotFound = 90,
     /// The vendor can't do what was asked.
     ///
     /// ```text,json
     /// {"type": "about:blank", "title": "Not Implemented", "status": 501, "reason": "CAPABILITY_MISSING", "detail": "acme is not authorized by a person; give it its credentials", "metadata": {"vendor": "acme"}}
     /// ```
     CapabilityMissing = 57,
+    /// The clock can be moved only where the database holds nothing but a simulation.
+    ///
+    /// ```text,json
+    /// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "CLOCK_NOT_SIMULATED", "detail": "this server's database is no simulation; its clock is the machine's. Start one on an empty database with SWITCHBOARD_SIMULATION=on"}
+    /// ```
+    ClockNotSimulated = 80,
     /// No route of the HTTP shim has this path.
     ///
     /// ```text,json
@@ -9739,7 +9831,9 @@ impl ErrorReason {
             Self::AuthorizationRefused => "ERROR_REASON_AUTHORIZATION_REFUSED",
             Self::CrmLeadNotFound => "ERROR_REASON_CRM_LEAD_NOT_FOUND",
             Self::CrmContactNotFound => "ERROR_REASON_CRM_CONTACT_NOT_FOUND",
+            Self::SourceNotFound => "ERROR_REASON_SOURCE_NOT_FOUND",
             Self::CapabilityMissing => "ERROR_REASON_CAPABILITY_MISSING",
+            Self::ClockNotSimulated => "ERROR_REASON_CLOCK_NOT_SIMULATED",
             Self::RouteNotFound => "ERROR_REASON_ROUTE_NOT_FOUND",
             Self::MethodNotAllowed => "ERROR_REASON_METHOD_NOT_ALLOWED",
             Self::AgentInUse => "ERROR_REASON_AGENT_IN_USE",
@@ -9796,7 +9890,9 @@ impl ErrorReason {
             "ERROR_REASON_AUTHORIZATION_REFUSED" => Some(Self::AuthorizationRefused),
             "ERROR_REASON_CRM_LEAD_NOT_FOUND" => Some(Self::CrmLeadNotFound),
             "ERROR_REASON_CRM_CONTACT_NOT_FOUND" => Some(Self::CrmContactNotFound),
+            "ERROR_REASON_SOURCE_NOT_FOUND" => Some(Self::SourceNotFound),
             "ERROR_REASON_CAPABILITY_MISSING" => Some(Self::CapabilityMissing),
+            "ERROR_REASON_CLOCK_NOT_SIMULATED" => Some(Self::ClockNotSimulated),
             "ERROR_REASON_ROUTE_NOT_FOUND" => Some(Self::RouteNotFound),
             "ERROR_REASON_METHOD_NOT_ALLOWED" => Some(Self::MethodNotAllowed),
             "ERROR_REASON_AGENT_IN_USE" => Some(Self::AgentInUse),
@@ -9825,7 +9921,9 @@ pub struct Event {
     pub id: ::prost::alloc::string::String,
     /// Output only. What happened: `agent.created`, `agent.updated`, `agent.deleted`, `channel.created`, `channel.updated`,
     /// `channel.deleted`, `dialogue.created`, `dialogue.updated` (`data.attributes`, or `data.contact_id` and `data.crm` when a message told of them),
-    /// `dialogue.imported` (`data.messages`: how many), `contact.created`, `contact.updated`, `dialogue.attribute_set`, `dialogue.control_changed`
+    /// `dialogue.imported` (`data.messages`: how many), `dialogue.deleted` (`data`: how many `messages`, `turns`, `deliveries`),
+    /// `dialogue.forgotten` (the rest of it is gone too; `data.left_behind`: engines that could not be told to forget it),
+    /// `contact.created`, `contact.updated`, `contact.deleted` (with its last dialogue), `dialogue.attribute_set`, `dialogue.control_changed`
     /// (`data`: `from`, `to`, `reason`, `by`), `message.received`, `message.conflict`, `message.replied`, `message.sent` (by a
     /// person, a program or Switchboard), `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.receipt` (the vendor told that it was sent on,
     /// arrived, was read or failed), `delivery.failed` (an attempt
@@ -9834,10 +9932,10 @@ pub struct Event {
     /// `endpoint.updated`, `endpoint.deleted`, `endpoint.disabled` (by itself: `data.reason` says why),
     /// `integration.created`, `integration.updated`, `integration.deleted`, `integration.health_changed` (`data`: `health`,
     /// `last_error`, `remedy`). Dispatches to endpoints leave no events: they would be dispatched in turn.
-    /// `chat.typing` (`data.until`) and `chat.reaction` (`data.emoji`) of what happens in chats, with the channel as the subject;
-    /// `mirror.failed` of a message that a mirror can't show (`data`: `channel_id`, `error`; the message is the subject).
     /// `integration.subscribed` (`data.reason`: the vendor's calls to us were `missing`, `disabled` or `incomplete` and are not any
     /// more) and `integration.subscription_failed` (`data.last_error`).
+    /// `integration.source_ready` (`data`: `external_id`, `source_id`, `display_name`, `created`): chats carry the source that the
+    /// integration asks for; and `integration.source_fallback` (`cause`, `last_error`, `remedy`): it can't be had, they go on without.
     /// What a CRM tells of its account, with the integration as the subject and in `data` `integration_id`,
     /// `inbound_webhook_id`, and what was told, ids as numbers and moments in RFC 3339: `lead.added`, `lead.updated`,
     /// `lead.stage_changed` (`pipeline_id`, `status_id`, `old_pipeline_id`, `old_status_id`), `lead.deleted`, `lead.restored`,
@@ -9848,7 +9946,6 @@ pub struct Event {
     /// `talk.added`, `talk.updated`; `unsorted.added`, `unsorted.updated`, `unsorted.accepted`, `unsorted.declined`,
     /// `unsorted.deleted` (`uid`); `message.received` and `message.sent` of chats that are no channel's (`crm_message_id`,
     /// `text`, without `message`); and `crm.unknown` of all that there is no word for (`entity`, `action`, `item` as it came).
-    /// `message.echoed` is such a message that we wrote ourselves, or that is shown in a chat of a mirror.
     /// They are hints: nobody signed them, and a repeat of one that tells no moment is told from it for two hours only.
     /// `budget.exhausted` tells, once for each budget and day, of a call that did not fit (`data`: `scope`,
     /// `period`, `unit`, `most`, `used`, `reserved`, `asked`; the subject is the dialogue, agent or workspace), `agent.previewed` and `agent.replayed` of what PreviewReply and ReplayDialogues cost (`data.usage`).
@@ -10331,6 +10428,1113 @@ pub mod events_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "switchboard.v1.EventsService";
     impl<T> tonic::server::NamedService for EventsServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// A source of a CRM's chats.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Source {
+    /// Output only. The CRM's id of it. A source that was taken away and made again may have its old one.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Required. Its name for people, 1 to 200 characters.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// Our id of it, which chats and messages carry: 1 to 40 printable ASCII characters, spaces included; unique within the
+    /// integration. Empty on CreateSource: one is made of the integration and the name. Empty otherwise: the CRM made it by
+    /// itself, and no chat can name it.
+    #[prost(string, tag = "3")]
+    pub external_id: ::prost::alloc::string::String,
+    /// The pipeline that its chats' leads go to. Empty: the CRM's main one.
+    #[prost(string, tag = "4")]
+    pub pipeline_id: ::prost::alloc::string::String,
+    /// Whether chats that name no source count as its. The first source is the default, and there is always exactly one.
+    #[prost(bool, tag = "5")]
+    pub default: bool,
+    /// Immutable. The code of the chat channel that it belongs to, such as `amo.ext.12345`. Empty: none.
+    #[prost(string, tag = "6")]
+    pub origin_code: ::prost::alloc::string::String,
+}
+/// Asks for sources.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListSourcesRequest {
+    /// The integration. Empty: the workspace's one integration with a CRM.
+    #[prost(string, tag = "1")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// Asks the CRM now, whatever is kept.
+    #[prost(bool, tag = "2")]
+    pub refresh: bool,
+}
+/// The sources.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSourcesResponse {
+    /// All of them.
+    #[prost(message, repeated, tag = "1")]
+    pub sources: ::prost::alloc::vec::Vec<Source>,
+    /// When the CRM said so.
+    #[prost(message, optional, tag = "2")]
+    pub fetch_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Asks for a source.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetSourceRequest {
+    /// The integration. Empty: the workspace's one integration with a CRM.
+    #[prost(string, tag = "1")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// Asks the CRM now, whatever is kept.
+    #[prost(bool, tag = "5")]
+    pub refresh: bool,
+    /// Required. Which.
+    #[prost(oneof = "get_source_request::Key", tags = "2, 3, 4")]
+    pub key: ::core::option::Option<get_source_request::Key>,
+}
+/// Nested message and enum types in `GetSourceRequest`.
+pub mod get_source_request {
+    /// Required. Which.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Key {
+        /// By the CRM's id.
+        #[prost(string, tag = "2")]
+        Id(::prost::alloc::string::String),
+        /// By our id.
+        #[prost(string, tag = "3")]
+        ExternalId(::prost::alloc::string::String),
+        /// By its name, to the letter but for spaces around it. Of several the one that chats can name.
+        #[prost(string, tag = "4")]
+        DisplayName(::prost::alloc::string::String),
+    }
+}
+/// A source.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetSourceResponse {
+    /// The source.
+    #[prost(message, optional, tag = "1")]
+    pub source: ::core::option::Option<Source>,
+}
+/// Asks for a new source.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateSourceRequest {
+    /// The integration. Empty: the workspace's one integration with a CRM.
+    #[prost(string, tag = "1")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// Required. The source to make; output-only fields are ignored.
+    #[prost(message, optional, tag = "2")]
+    pub source: ::core::option::Option<Source>,
+}
+/// The new source.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateSourceResponse {
+    /// The source as the CRM has it.
+    #[prost(message, optional, tag = "1")]
+    pub source: ::core::option::Option<Source>,
+}
+/// Asks for a change of a source.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateSourceRequest {
+    /// The integration. Empty: the workspace's one integration with a CRM.
+    #[prost(string, tag = "1")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// Required. The source with its `id` and the new values.
+    #[prost(message, optional, tag = "2")]
+    pub source: ::core::option::Option<Source>,
+    /// Required. Which fields to change: `display_name`, `external_id`, `pipeline_id`, `default` (only to true: another source loses
+    /// it).
+    #[prost(message, optional, tag = "3")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+}
+/// The changed source.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateSourceResponse {
+    /// The source as the CRM has it now.
+    #[prost(message, optional, tag = "1")]
+    pub source: ::core::option::Option<Source>,
+}
+/// Asks to take a source away.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteSourceRequest {
+    /// The integration. Empty: the workspace's one integration with a CRM.
+    #[prost(string, tag = "1")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// Required. The CRM's id of the source.
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+}
+/// The source is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteSourceResponse {}
+/// Asks for a source to be there.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EnsureSourceRequest {
+    /// The integration. Empty: the workspace's one integration with a CRM.
+    #[prost(string, tag = "1")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// Its name. Empty: the source that the integration's settings ask for.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// Our id of it if it has to be made, with `display_name` only. Empty: one is made of the integration and the name.
+    #[prost(string, tag = "3")]
+    pub external_id: ::prost::alloc::string::String,
+    /// Its pipeline if it has to be made, with `display_name` only. Empty: that of a source that is there, else the main one.
+    #[prost(string, tag = "4")]
+    pub pipeline_id: ::prost::alloc::string::String,
+}
+/// The source is there.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EnsureSourceResponse {
+    /// The source.
+    #[prost(message, optional, tag = "1")]
+    pub source: ::core::option::Option<Source>,
+    /// Whether it was made now.
+    #[prost(bool, tag = "2")]
+    pub created: bool,
+    /// What is not as it was asked for, such as a pipeline that is not there any more, with the remedy. Empty: nothing.
+    #[prost(string, tag = "3")]
+    pub warning: ::prost::alloc::string::String,
+}
+/// Asks for a check.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckSourcesRequest {
+    /// The integration. Empty: the workspace's one integration with a CRM.
+    #[prost(string, tag = "1")]
+    pub integration_id: ::prost::alloc::string::String,
+    /// Also makes a source and takes it away again. Where there is none yet it makes the one that the integration's settings ask for
+    /// instead, and leaves it: the first one is the default, which can't be taken away.
+    #[prost(bool, tag = "2")]
+    pub trial: bool,
+}
+/// What a check found.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CheckSourcesResponse {
+    /// The integration, with what is known of its own source now.
+    #[prost(message, optional, tag = "1")]
+    pub integration: ::core::option::Option<Integration>,
+    /// What was tried, in order: `credentials` or `account`, `rights`, `sources`, `own_source`, `pipeline`, `trial`; a step that failed
+    /// may have the name of its cause instead, `multiple_sources`, `data` or `reach`.
+    #[prost(message, repeated, tag = "2")]
+    pub steps: ::prost::alloc::vec::Vec<CheckStep>,
+    /// The integration's sources, as the CRM lists them now.
+    #[prost(message, repeated, tag = "3")]
+    pub sources: ::prost::alloc::vec::Vec<Source>,
+}
+/// Asks to forget lists.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClearSourceCacheRequest {
+    /// The integration. Empty: the workspace's one integration with a CRM.
+    #[prost(string, tag = "1")]
+    pub integration_id: ::prost::alloc::string::String,
+}
+/// They are forgotten.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClearSourceCacheResponse {}
+/// Generated client implementations.
+#[cfg(feature = "client")]
+pub mod sources_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Sources: where a CRM's chats come from (amoCRM's and Kommo's chat sources). The CRM files a chat by the source that it is told
+    /// with: its leads go to the source's pipeline. An integration sees and changes only its own sources. Reading needs
+    /// `sources:read`, changing and checking `sources:write`. Ids are the CRM's own; `external_id` is ours.
+    ///
+    /// An integration whose settings ask for it (`auto_source`) has one of its own: when a person lets us in, and when a server
+    /// starts, it is found by its name, else made. Every chat and message of the integration then carries its external id
+    /// (`Dialogue.crm.source_external_id`). While it can't be had (missing rights, the CRM is down) chats go on without one: the
+    /// integration's `source.state` is FALLBACK, an event `integration.source_fallback` says why, and it is tried again after a pause
+    /// that grows from a minute to an hour.
+    ///
+    /// Lists are kept for an hour, as CrmService's are; what is changed through this service is in them at once, and
+    /// ClearSourceCache has every process forget them. Calls wait for the same places as CrmService's.
+    ///
+    /// Where `integration_id` may stay empty, it is the workspace's one integration with a CRM; with none or several that is an
+    /// error. Every method can fail with FIELD_INVALID, INTEGRATION_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING,
+    /// VENDOR_REFUSED (the metadata's `kind` says why: FORBIDDEN where who let us in is no administrator, or "Multiple sources" is not
+    /// switched on in the integration) and VENDOR_UNAVAILABLE.
+    #[derive(Debug, Clone)]
+    pub struct SourcesServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl SourcesServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> SourcesServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> SourcesServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            SourcesServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Lists the integration's sources.
+        pub async fn list_sources(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListSourcesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSourcesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.SourcesService/ListSources",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("switchboard.v1.SourcesService", "ListSources"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Reads a source by its id, its external id or its name. One that is not in the list that is kept is asked for anew. Reasons:
+        /// SOURCE_NOT_FOUND.
+        pub async fn get_source(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetSourceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetSourceResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.SourcesService/GetSource",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("switchboard.v1.SourcesService", "GetSource"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes a source. A repeat fails, since the external id is taken. What the CRM refuses comes as FIELD_INVALID with every field
+        /// and its remedy.
+        pub async fn create_source(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateSourceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateSourceResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.SourcesService/CreateSource",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.SourcesService", "CreateSource"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes the fields named in the mask, all or none. What the CRM refuses comes as FIELD_INVALID. Reasons: SOURCE_NOT_FOUND,
+        /// FIELD_MASK_INVALID.
+        pub async fn update_source(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateSourceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateSourceResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.SourcesService/UpdateSource",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.SourcesService", "UpdateSource"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes a source away. The CRM wants a new default first where it is the default. An integration that asks for it gets it again,
+        /// soon. Reasons: SOURCE_NOT_FOUND.
+        pub async fn delete_source(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteSourceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteSourceResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.SourcesService/DeleteSource",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.SourcesService", "DeleteSource"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Finds a source by its name, else makes it, with the pipeline that is given, else that of a source that is there, else the
+        /// CRM's main one. Safe to repeat, also after an answer that was lost. Without a name it is the one that the integration's
+        /// settings ask for, which is looked after at once, whatever pause it was in.
+        pub async fn ensure_source(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EnsureSourceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EnsureSourceResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.SourcesService/EnsureSource",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.SourcesService", "EnsureSource"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Tries step by step what sources need: that we are let in, as an administrator, the list, the integration's own source, its
+        /// pipeline, and, if asked to, making a source and taking it away. What doesn't work has its remedy in plain words. Fails only
+        /// where there is nothing to try.
+        pub async fn check_sources(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CheckSourcesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckSourcesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.SourcesService/CheckSources",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.SourcesService", "CheckSources"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Has every process forget what it keeps of an integration's sources, and of its pipelines and other lists.
+        pub async fn clear_source_cache(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ClearSourceCacheRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ClearSourceCacheResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.SourcesService/ClearSourceCache",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.SourcesService", "ClearSourceCache"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+#[cfg(feature = "server")]
+pub mod sources_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with SourcesServiceServer.
+    #[async_trait]
+    pub trait SourcesService: std::marker::Send + std::marker::Sync + 'static {
+        /// Lists the integration's sources.
+        async fn list_sources(
+            &self,
+            request: tonic::Request<super::ListSourcesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSourcesResponse>,
+            tonic::Status,
+        >;
+        /// Reads a source by its id, its external id or its name. One that is not in the list that is kept is asked for anew. Reasons:
+        /// SOURCE_NOT_FOUND.
+        async fn get_source(
+            &self,
+            request: tonic::Request<super::GetSourceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetSourceResponse>,
+            tonic::Status,
+        >;
+        /// Makes a source. A repeat fails, since the external id is taken. What the CRM refuses comes as FIELD_INVALID with every field
+        /// and its remedy.
+        async fn create_source(
+            &self,
+            request: tonic::Request<super::CreateSourceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateSourceResponse>,
+            tonic::Status,
+        >;
+        /// Changes the fields named in the mask, all or none. What the CRM refuses comes as FIELD_INVALID. Reasons: SOURCE_NOT_FOUND,
+        /// FIELD_MASK_INVALID.
+        async fn update_source(
+            &self,
+            request: tonic::Request<super::UpdateSourceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateSourceResponse>,
+            tonic::Status,
+        >;
+        /// Takes a source away. The CRM wants a new default first where it is the default. An integration that asks for it gets it again,
+        /// soon. Reasons: SOURCE_NOT_FOUND.
+        async fn delete_source(
+            &self,
+            request: tonic::Request<super::DeleteSourceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteSourceResponse>,
+            tonic::Status,
+        >;
+        /// Finds a source by its name, else makes it, with the pipeline that is given, else that of a source that is there, else the
+        /// CRM's main one. Safe to repeat, also after an answer that was lost. Without a name it is the one that the integration's
+        /// settings ask for, which is looked after at once, whatever pause it was in.
+        async fn ensure_source(
+            &self,
+            request: tonic::Request<super::EnsureSourceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EnsureSourceResponse>,
+            tonic::Status,
+        >;
+        /// Tries step by step what sources need: that we are let in, as an administrator, the list, the integration's own source, its
+        /// pipeline, and, if asked to, making a source and taking it away. What doesn't work has its remedy in plain words. Fails only
+        /// where there is nothing to try.
+        async fn check_sources(
+            &self,
+            request: tonic::Request<super::CheckSourcesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckSourcesResponse>,
+            tonic::Status,
+        >;
+        /// Has every process forget what it keeps of an integration's sources, and of its pipelines and other lists.
+        async fn clear_source_cache(
+            &self,
+            request: tonic::Request<super::ClearSourceCacheRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ClearSourceCacheResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Sources: where a CRM's chats come from (amoCRM's and Kommo's chat sources). The CRM files a chat by the source that it is told
+    /// with: its leads go to the source's pipeline. An integration sees and changes only its own sources. Reading needs
+    /// `sources:read`, changing and checking `sources:write`. Ids are the CRM's own; `external_id` is ours.
+    ///
+    /// An integration whose settings ask for it (`auto_source`) has one of its own: when a person lets us in, and when a server
+    /// starts, it is found by its name, else made. Every chat and message of the integration then carries its external id
+    /// (`Dialogue.crm.source_external_id`). While it can't be had (missing rights, the CRM is down) chats go on without one: the
+    /// integration's `source.state` is FALLBACK, an event `integration.source_fallback` says why, and it is tried again after a pause
+    /// that grows from a minute to an hour.
+    ///
+    /// Lists are kept for an hour, as CrmService's are; what is changed through this service is in them at once, and
+    /// ClearSourceCache has every process forget them. Calls wait for the same places as CrmService's.
+    ///
+    /// Where `integration_id` may stay empty, it is the workspace's one integration with a CRM; with none or several that is an
+    /// error. Every method can fail with FIELD_INVALID, INTEGRATION_NOT_FOUND, CAPABILITY_MISSING, SECRET_KEY_MISSING,
+    /// VENDOR_REFUSED (the metadata's `kind` says why: FORBIDDEN where who let us in is no administrator, or "Multiple sources" is not
+    /// switched on in the integration) and VENDOR_UNAVAILABLE.
+    #[derive(Debug)]
+    pub struct SourcesServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> SourcesServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for SourcesServiceServer<T>
+    where
+        T: SourcesService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/switchboard.v1.SourcesService/ListSources" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSourcesSvc<T: SourcesService>(pub Arc<T>);
+                    impl<
+                        T: SourcesService,
+                    > tonic::server::UnaryService<super::ListSourcesRequest>
+                    for ListSourcesSvc<T> {
+                        type Response = super::ListSourcesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListSourcesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SourcesService>::list_sources(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSourcesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.SourcesService/GetSource" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetSourceSvc<T: SourcesService>(pub Arc<T>);
+                    impl<
+                        T: SourcesService,
+                    > tonic::server::UnaryService<super::GetSourceRequest>
+                    for GetSourceSvc<T> {
+                        type Response = super::GetSourceResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetSourceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SourcesService>::get_source(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetSourceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.SourcesService/CreateSource" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateSourceSvc<T: SourcesService>(pub Arc<T>);
+                    impl<
+                        T: SourcesService,
+                    > tonic::server::UnaryService<super::CreateSourceRequest>
+                    for CreateSourceSvc<T> {
+                        type Response = super::CreateSourceResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateSourceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SourcesService>::create_source(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateSourceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.SourcesService/UpdateSource" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateSourceSvc<T: SourcesService>(pub Arc<T>);
+                    impl<
+                        T: SourcesService,
+                    > tonic::server::UnaryService<super::UpdateSourceRequest>
+                    for UpdateSourceSvc<T> {
+                        type Response = super::UpdateSourceResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateSourceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SourcesService>::update_source(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateSourceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.SourcesService/DeleteSource" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteSourceSvc<T: SourcesService>(pub Arc<T>);
+                    impl<
+                        T: SourcesService,
+                    > tonic::server::UnaryService<super::DeleteSourceRequest>
+                    for DeleteSourceSvc<T> {
+                        type Response = super::DeleteSourceResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteSourceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SourcesService>::delete_source(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteSourceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.SourcesService/EnsureSource" => {
+                    #[allow(non_camel_case_types)]
+                    struct EnsureSourceSvc<T: SourcesService>(pub Arc<T>);
+                    impl<
+                        T: SourcesService,
+                    > tonic::server::UnaryService<super::EnsureSourceRequest>
+                    for EnsureSourceSvc<T> {
+                        type Response = super::EnsureSourceResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EnsureSourceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SourcesService>::ensure_source(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EnsureSourceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.SourcesService/CheckSources" => {
+                    #[allow(non_camel_case_types)]
+                    struct CheckSourcesSvc<T: SourcesService>(pub Arc<T>);
+                    impl<
+                        T: SourcesService,
+                    > tonic::server::UnaryService<super::CheckSourcesRequest>
+                    for CheckSourcesSvc<T> {
+                        type Response = super::CheckSourcesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CheckSourcesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SourcesService>::check_sources(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CheckSourcesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.SourcesService/ClearSourceCache" => {
+                    #[allow(non_camel_case_types)]
+                    struct ClearSourceCacheSvc<T: SourcesService>(pub Arc<T>);
+                    impl<
+                        T: SourcesService,
+                    > tonic::server::UnaryService<super::ClearSourceCacheRequest>
+                    for ClearSourceCacheSvc<T> {
+                        type Response = super::ClearSourceCacheResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ClearSourceCacheRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SourcesService>::clear_source_cache(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ClearSourceCacheSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for SourcesServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "switchboard.v1.SourcesService";
+    impl<T> tonic::server::NamedService for SourcesServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
@@ -12471,7 +13675,7 @@ pub struct ApiKey {
     #[prost(string, tag = "3")]
     pub display_name: ::prost::alloc::string::String,
     /// Required. What it may do: `<service>:<level>`, service one of `agents`, `channels`, `dialogues`, `webhooks`,
-    /// `events`, `integrations`, `workspaces`, level one of `read`, `write` (includes read), `admin` (includes write). At least one.
+    /// `events`, `integrations`, `crm`, `sources`, `workspaces`, level one of `read`, `write` (includes read), `admin` (includes write). At least one.
     #[prost(string, repeated, tag = "4")]
     pub scopes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// When it stops working. Not set: never.
@@ -12696,6 +13900,23 @@ pub struct Stats {
     /// Output only. How long that process has been running.
     #[prost(message, optional, tag = "16")]
     pub uptime: ::core::option::Option<::prost_types::Duration>,
+}
+/// Asks for another time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AdvanceClockRequest {
+    /// Required. How much later it is to be, 0.001 s to 366 days.
+    #[prost(message, optional, tag = "1")]
+    pub duration: ::core::option::Option<::prost_types::Duration>,
+}
+/// The clock was moved.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AdvanceClockResponse {
+    /// Output only. What time it is now.
+    #[prost(message, optional, tag = "1")]
+    pub time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. How far that is ahead of the machine's clock.
+    #[prost(message, optional, tag = "2")]
+    pub ahead: ::core::option::Option<::prost_types::Duration>,
 }
 /// Generated client implementations.
 #[cfg(feature = "client")]
@@ -13057,6 +14278,36 @@ pub mod workspaces_service_client {
                 .insert(GrpcMethod::new("switchboard.v1.WorkspacesService", "GetStats"));
             self.inner.unary(req, path, codec).await
         }
+        /// Moves the clock of a simulation ahead: for all server processes on its database it is so much later at once, and what is
+        /// due by then happens. It never goes back. Only a database that was empty when a server first started on it with
+        /// `SWITCHBOARD_SIMULATION=on` is a simulation; how long processes keep work that they fell silent with is not counted by
+        /// this clock. Needs an operator key. Reasons: CLOCK_NOT_SIMULATED, FIELD_INVALID.
+        pub async fn advance_clock(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AdvanceClockRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AdvanceClockResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/switchboard.v1.WorkspacesService/AdvanceClock",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("switchboard.v1.WorkspacesService", "AdvanceClock"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -13156,6 +14407,17 @@ pub mod workspaces_service_server {
             request: tonic::Request<super::GetStatsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetStatsResponse>,
+            tonic::Status,
+        >;
+        /// Moves the clock of a simulation ahead: for all server processes on its database it is so much later at once, and what is
+        /// due by then happens. It never goes back. Only a database that was empty when a server first started on it with
+        /// `SWITCHBOARD_SIMULATION=on` is a simulation; how long processes keep work that they fell silent with is not counted by
+        /// this clock. Needs an operator key. Reasons: CLOCK_NOT_SIMULATED, FIELD_INVALID.
+        async fn advance_clock(
+            &self,
+            request: tonic::Request<super::AdvanceClockRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AdvanceClockResponse>,
             tonic::Status,
         >;
     }
@@ -13638,6 +14900,52 @@ pub mod workspaces_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetStatsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/switchboard.v1.WorkspacesService/AdvanceClock" => {
+                    #[allow(non_camel_case_types)]
+                    struct AdvanceClockSvc<T: WorkspacesService>(pub Arc<T>);
+                    impl<
+                        T: WorkspacesService,
+                    > tonic::server::UnaryService<super::AdvanceClockRequest>
+                    for AdvanceClockSvc<T> {
+                        type Response = super::AdvanceClockResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AdvanceClockRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WorkspacesService>::advance_clock(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AdvanceClockSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

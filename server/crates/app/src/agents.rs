@@ -4,6 +4,7 @@ use domain::{
     AgentId, Error as Refusal, Reason, WorkspaceId,
     agent::{Agent, Engine},
     budget::Budget,
+    crm_context::CrmContext,
     error::Violations,
     policy::{OnFailure, ReplyPolicy},
     profile::{HttpTool, Profile, ToolChoice},
@@ -86,6 +87,7 @@ pub struct ProfilePatch {
     pub schedule: Option<Option<Schedule>>,
     pub toolbox: Option<(Option<Vec<ToolChoice>>, Vec<HttpTool>)>,
     pub fallback_engine: Option<Option<Engine>>,
+    pub crm: Option<CrmContext>,
     pub header_values: Vec<HeaderValue>,
 }
 
@@ -108,6 +110,9 @@ impl ProfilePatch {
         }
         if let Some(engine) = self.fallback_engine {
             profile.fallback_engine = engine;
+        }
+        if let Some(crm) = self.crm {
+            profile.crm = crm;
         }
     }
 }
@@ -242,7 +247,7 @@ impl App {
         for (engine, field) in engines_of(agent) {
             self.check_integration_of(tx, workspace, engine, field).await?;
         }
-        Ok(())
+        self.check_crm_of(tx, workspace, &agent.profile.crm).await
     }
 
     /// Checks where an agent's own tools lead; names are asked, so no transaction may be open.

@@ -6,7 +6,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use domain::{
     AgentId, DialogueId, Timestamp, WorkerId, WorkspaceId,
     agent::{Agent, Engine},
-    budget::{self, Budget, Payer, Scope},
+    budget::{self, Budget, Payer, Scope, Worst},
     cost::Spent,
     engine::{Completion, CompletionModel},
     error::Violations,
@@ -76,7 +76,7 @@ impl App {
         }
         let mut told = request.clone();
         told.engine.max_output_tokens = Some(model.longest_output(&request.engine));
-        let worst = budget::worst_case(&told);
+        let worst = Worst { usage: budget::worst_case(&told), credits: model.most_credits(&request.engine) };
         let limits = budget::limits(&budgets, payer, request.engine.price.as_ref(), worst, self.now());
         let (worker, lapse) = match life {
             Life::Worker(worker) => (Some(worker), None),

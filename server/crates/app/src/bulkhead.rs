@@ -12,19 +12,26 @@ use uuid::Uuid;
 
 use crate::hub::Hub;
 
-/// How many places one owner may have.
+mod far_side;
+
+pub(crate) use far_side::{FarSides, OnTheWay, Way};
+
+/// How many places one owner may have: so many times what is free beyond a reserve, and one at least. One owner alone gets
+/// nearly all: with 3, three quarters; two get three sevenths each. However many owners hang, the reserve is left, a place
+/// each, to those who have none.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Bound {
-    /// So many.
-    Most(usize),
-    /// So many times what is free beyond a reserve, and one at least. One owner alone gets nearly all: with 3, three quarters;
-    /// two get three sevenths each. However many owners hang, the reserve is left, a place each, to those who have none.
-    OfFree {
-        /// How many times.
-        times: usize,
-        /// What is kept for those who have no place yet.
-        reserve: usize,
-    },
+pub(crate) struct Bound {
+    /// How many times.
+    pub(crate) times: usize,
+    /// What is kept for those who have no place yet.
+    pub(crate) reserve: usize,
+}
+
+impl Bound {
+    /// How many places one owner may have at most, with so many free for all.
+    fn most(self, free: usize) -> usize {
+        free.saturating_sub(self.reserve).saturating_mul(self.times)
+    }
 }
 
 /// Counts who is inside.
@@ -68,10 +75,7 @@ impl Bulkhead {
 
     /// Who may have no more, with so many places free for all.
     pub(crate) fn full(&self, free: usize) -> Vec<Uuid> {
-        let most = match self.bound {
-            Bound::Most(most) => most,
-            Bound::OfFree { times, reserve } => free.saturating_sub(reserve).saturating_mul(times).max(1),
-        };
+        let most = self.bound.most(free).max(1);
         let mut inside = self.lock();
         let full: Vec<Uuid> =
             inside.counts.iter().filter(|(_, count)| **count >= most).map(|(owner, _)| *owner).collect();
@@ -79,13 +83,16 @@ impl Bulkhead {
         full
     }
 
+    /// How many more one owner may have, with so many places free for all.
+    pub(crate) fn room(&self, owner: Uuid, free: usize) -> usize {
+        let has = self.lock().counts.get(&owner).copied().unwrap_or_default();
+        self.bound.most(free).saturating_sub(has)
+    }
+
     /// How many one owner gets of a claim at most, with so many places free for all.
     pub(crate) fn most(&self, free: usize) -> usize {
-        match self.bound {
-            Bound::Most(most) => most,
-            // So that one claim does not go far beyond the bound.
-            Bound::OfFree { times, reserve } => (free.saturating_sub(reserve) / (times + 1)).max(1),
-        }
+        // So that one claim does not go far beyond the bound.
+        (free.saturating_sub(self.bound.reserve) / (self.bound.times + 1)).max(1)
     }
 }
 
@@ -117,7 +124,7 @@ mod tests {
         let hub = Arc::new(Hub::new());
         let mut told = hub.hooks();
         told.borrow_and_update();
-        let bulkhead = Bulkhead::new(Bound::Most(2), &hub, Hub::tell_hooks);
+        let bulkhead = Bulkhead::new(Bound { times: 1, reserve: 7 }, &hub, Hub::tell_hooks);
         let first = bulkhead.enter(ONE);
         assert!(bulkhead.full(9).is_empty());
         let second = bulkhead.enter(ONE);
@@ -138,7 +145,7 @@ mod tests {
         const PLACES: usize = 1_024;
         const RESERVE: usize = 64;
         let hub = Arc::new(Hub::new());
-        let bulkhead = Bulkhead::new(Bound::OfFree { times: 3, reserve: RESERVE }, &hub, Hub::tell_hooks);
+        let bulkhead = Bulkhead::new(Bound { times: 3, reserve: RESERVE }, &hub, Hub::tell_hooks);
         let mut inside = Vec::new();
         for owner in 1..=10 {
             let owner = Uuid::from_u128(owner);

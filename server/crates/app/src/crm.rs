@@ -10,6 +10,8 @@ use domain::{
         check_text,
     },
     error::Violations,
+    integration::Integration,
+    source::Source,
     workspace::{Level, Service},
 };
 use moka::sync::Cache;
@@ -29,7 +31,7 @@ const MOST_LEADS: usize = 250;
 const MAX_ID_CHARS: usize = 100;
 
 /// Whose lists they are: workspace, and integration with the state of its settings and credentials.
-type Key = (WorkspaceId, IntegrationId, i64);
+pub(crate) type Key = (WorkspaceId, IntegrationId, i64);
 
 /// The lists that are kept.
 pub(crate) type CrmCache = Cache<Key, Arc<Shelves>>;
@@ -43,6 +45,7 @@ pub(crate) struct Shelves {
     users: Arc<Shelf<User>>,
     lead_tags: Arc<Shelf<Tag>>,
     contact_tags: Arc<Shelf<Tag>>,
+    pub(crate) sources: Arc<Shelf<Source>>,
 }
 
 pub(crate) fn new_cache() -> CrmCache {
@@ -63,8 +66,25 @@ pub(crate) struct Office {
 }
 
 impl Office {
-    fn id(&self) -> IntegrationId {
-        self.held.sealed.integration.id
+    pub(crate) fn id(&self) -> IntegrationId {
+        self.integration().id
+    }
+
+    pub(crate) fn app(&self) -> &App {
+        &self.app
+    }
+
+    pub(crate) fn workspace(&self) -> WorkspaceId {
+        self.workspace
+    }
+
+    pub(crate) fn integration(&self) -> &Integration {
+        &self.held.sealed.integration
+    }
+
+    /// Whose it is, and which state of its settings and credentials.
+    pub(crate) fn key(&self) -> Key {
+        (self.workspace, self.id(), self.held.sealed.integration.generation)
     }
 
     /// Makes one call, and keeps what it tells of the integration.
@@ -75,23 +95,34 @@ impl Office {
     where
         F: Future<Output = Result<T, CrmError>>,
     {
+        let crm = Arc::clone(&self.crm);
+        self.ask(|connection| call(crm, connection)).await?.map_err(|error| told(error, ""))
+    }
+
+    /// Makes one call, and keeps what it tells of the integration. The inner error is the CRM's own.
+    pub(crate) async fn ask<T, F>(
+        &self,
+        call: impl FnOnce(Connection) -> F,
+    ) -> Result<Result<T, CrmError>, Error>
+    where
+        F: Future<Output = Result<T, CrmError>>,
+    {
         let account = self.app.account_of(self.workspace, &self.held).await?;
-        let result = call(Arc::clone(&self.crm), account.connection.clone()).await;
+        let result = call(account.connection.clone()).await;
         let noted = match &result {
             Err(CrmError::Vendor(error)) => Err(error),
             // It answered, and knew us.
             _ => Ok(()),
         };
         self.app.note_call(&account, noted).await;
-        result.map_err(|error| told(error, ""))
+        Ok(result)
     }
 
-    fn shelves(&self) -> Arc<Shelves> {
-        let generation = self.held.sealed.integration.generation;
-        self.app.inner.crm.get_with((self.workspace, self.id(), generation), Arc::default)
+    pub(crate) fn shelves(&self) -> Arc<Shelves> {
+        self.app.inner.crm.get_with(self.key(), Arc::default)
     }
 
-    async fn list<T: Send + Sync + 'static>(
+    pub(crate) async fn list<T: Send + Sync + 'static>(
         &self,
         shelf: Arc<Shelf<T>>,
         refresh: bool,
@@ -114,7 +145,7 @@ impl Office {
 }
 
 /// Tells a caller why a CRM did not do as it was asked; `at` is where in the request its words are found.
-fn told(error: CrmError, at: &str) -> Error {
+pub(crate) fn told(error: CrmError, at: &str) -> Error {
     match error {
         CrmError::Invalid(fields) => {
             let named = |bad: FieldViolation| FieldViolation { field: format!("{at}{}", bad.field), ..bad };
@@ -147,7 +178,7 @@ fn under(at: &str, error: Error) -> Error {
     }
 }
 
-fn check_id(violations: &mut Violations, field: &str, id: &str) {
+pub(crate) fn check_id(violations: &mut Violations, field: &str, id: &str) {
     violations.require(
         (1..=MAX_ID_CHARS).contains(&id.chars().count()) && !id.contains('\0'),
         field,
@@ -254,11 +285,7 @@ impl App {
         refresh: bool,
     ) -> Result<Arc<Listed<User>>, Error> {
         let workspace = caller.require(Service::Crm, Level::Read)?;
-        let office = self.office(workspace, integration).await?;
-        let shelf = Arc::clone(&office.shelves().users);
-        let asked = office.clone();
-        let ask = async move { asked.call(|crm, at| async move { crm.list_users(&at).await }).await };
-        office.list(shelf, refresh, ask).await
+        self.office(workspace, integration).await?.users(refresh).await
     }
 
     /// Lists the tags of leads or contacts.
@@ -357,7 +384,11 @@ impl App {
         violations.finish()?;
         let office = self.office(workspace, integration).await?;
         let changes = &changes;
-        let answers = office.call(|crm, at| async move { crm.update_leads(&at, changes).await }).await?;
+        let answers = office.call(|crm, at| async move { crm.update_leads(&at, changes).await }).await;
+        for (id, _) in changes {
+            self.forget_lead(&office, id);
+        }
+        let answers = answers?;
         let told = |(number, answer): (usize, Result<(), CrmError>)| {
             answer.map_err(|error| told(error, &format!("changes[{number}].patch.")).to_domain())
         };
@@ -404,6 +435,13 @@ impl App {
 }
 
 impl Office {
+    pub(crate) async fn users(&self, refresh: bool) -> Result<Arc<Listed<User>>, Error> {
+        let shelf = Arc::clone(&self.shelves().users);
+        let asked = self.clone();
+        let ask = async move { asked.call(|crm, at| async move { crm.list_users(&at).await }).await };
+        self.list(shelf, refresh, ask).await
+    }
+
     pub(crate) async fn pipelines(&self, refresh: bool) -> Result<Arc<Listed<Pipeline>>, Error> {
         let shelf = Arc::clone(&self.shelves().pipelines);
         let asked = self.clone();
@@ -415,11 +453,15 @@ impl Office {
     pub(crate) async fn update_lead(&self, id: String, patch: LeadPatch) -> Result<(), Error> {
         let tags = !patch.tags_added.is_empty();
         let changes = &[(id, patch)];
-        self.call(|crm, at| async move {
-            let answers = crm.update_leads(&at, changes).await?;
-            answers.into_iter().next().unwrap_or(Ok(()))
-        })
-        .await?;
+        let changed = self
+            .call(|crm, at| async move {
+                let answers = crm.update_leads(&at, changes).await?;
+                answers.into_iter().next().unwrap_or(Ok(()))
+            })
+            .await;
+        // Also where nobody knows what came of it.
+        self.app.forget_lead(self, &changes[0].0);
+        changed?;
         if tags {
             self.app.forget_lists(Some((self.workspace, self.id())));
             self.app.tell_crm(self.workspace, self.id()).await;

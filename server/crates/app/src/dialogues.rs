@@ -26,7 +26,7 @@ use tokio::time::Instant;
 
 use crate::{App, Caller, Error, Page, PageRequest};
 
-fn not_found(id: DialogueId) -> Refusal {
+pub(crate) fn not_found(id: DialogueId) -> Refusal {
     Refusal::not_found(Reason::DialogueNotFound, "dialogue", id)
 }
 
@@ -230,7 +230,7 @@ impl App {
         Ok(dialogue)
     }
 
-    /// Changes a dialogue's status, and with it who holds it, or its attributes.
+    /// Changes a dialogue's status, and with it who holds it, its attributes, or whether its customer has opted out.
     pub async fn update_dialogue(
         &self,
         caller: &Caller,
@@ -253,14 +253,22 @@ impl App {
         let now = self.now();
         let moment =
             store::dialogues::touch(&mut tx, workspace, id, now).await?.ok_or_else(|| not_found(id))?;
+        let mut changed = serde_json::Map::new();
         if let Some(attributes) = patch.attributes {
             store::dialogues::set_attributes(&mut tx, workspace, id, &attributes).await?;
+            changed.insert("attributes".to_owned(), attributes);
+        }
+        if let Some(opted_out) = patch.opted_out {
+            store::dialogues::set_opted_out(&mut tx, workspace, id, opted_out).await?;
+            changed.insert("opted_out".to_owned(), opted_out.into());
+        }
+        if !changed.is_empty() {
             let event = NewEvent {
                 id: self.id(),
                 kind: "dialogue.updated",
                 dialogue: Some(id),
                 subject: id.0,
-                data: serde_json::json!({ "attributes": attributes }),
+                data: Value::Object(changed),
                 at: moment,
             };
             store::events::insert(&mut tx, workspace, &event).await?;
@@ -534,6 +542,8 @@ pub struct DialoguePatch {
     pub status: Option<Status>,
     /// Its attributes, an object, as a whole.
     pub attributes: Option<Value>,
+    /// Whether its customer wants no messages that nobody asked for.
+    pub opted_out: Option<bool>,
 }
 
 fn check_words(violations: &mut Violations, by: &str, reason: &str) {

@@ -152,6 +152,14 @@ impl App {
             let channels = store::channels::find(&mut tx, workspace, channel, false).await?;
             channels.ok_or_else(|| channels::not_found(channel))?;
         }
+        let most = self.inner.settings.max_endpoints;
+        if store::endpoints::count_alone(&mut tx, workspace).await? >= most {
+            let detail = format!(
+                "the workspace has {most} endpoints, which is the most; delete one that is not needed"
+            );
+            let refusal = Refusal::new(Reason::EndpointLimitReached, detail);
+            return Err(refusal.with("limit", most.to_string()).into());
+        }
         let secret = token::issue_signing_secret();
         let now = self.now();
         let sealed = SealedEndpoint {

@@ -73,6 +73,18 @@ pub(crate) fn notes_key(engine: &Engine) -> String {
     }
 }
 
+impl App {
+    /// What an engine is, to those who must not all wait for it: its vendor's account. One that needs no account is what
+    /// it is set to.
+    pub(crate) fn engine_name(&self, engine: &Engine) -> String {
+        let vendor = self.inner.vendors.get(&engine.vendor);
+        if vendor.is_some_and(|vendor| vendor.connector.is_none()) {
+            return format!("{} {} {}", engine.vendor, engine.model, engine.settings);
+        }
+        notes_key(engine)
+    }
+}
+
 /// Says why there is no account, as if the vendor had refused the call.
 fn unreachable(detail: String, retry: Retry) -> VendorError {
     VendorError {
@@ -144,9 +156,19 @@ impl App {
         workspace: WorkspaceId,
         engine: &Engine,
     ) -> Result<Result<Account, VendorError>, Error> {
-        match engine.integration {
-            None => Ok(self.operators(&engine.vendor)),
-            Some(id) => self.integration_account(workspace, id, &engine.vendor, "agent").await,
+        self.account_at(workspace, &engine.vendor, engine.integration).await
+    }
+
+    /// Gives the account at an engine's vendor: an integration's, or the operator's own.
+    pub(crate) async fn account_at(
+        &self,
+        workspace: WorkspaceId,
+        vendor: &str,
+        integration: Option<IntegrationId>,
+    ) -> Result<Result<Account, VendorError>, Error> {
+        match integration {
+            None => Ok(self.operators(vendor)),
+            Some(id) => self.integration_account(workspace, id, vendor, "agent").await,
         }
     }
 
@@ -238,6 +260,12 @@ impl App {
         let vendor = self.inner.vendors.get(&integration.vendor);
         if vendor.is_some_and(|vendor| vendor.oauth.is_some()) {
             let access = self.access(workspace, integration.id, held.grant.as_ref()).await?;
+            // Renewing it may have shown that the account is at another address now.
+            if held.grant.as_ref().is_none_or(|grant| grant.version != access.version)
+                && let Some(held) = self.held(workspace, integration.id).await?
+            {
+                connection.settings.clone_from(&held.sealed.integration.settings);
+            }
             (pair, proven) = (Some(access.version), access.proven);
             connection.credentials.insert(ACCESS_TOKEN.to_owned(), access.token);
         }
@@ -298,6 +326,16 @@ impl App {
         let Some(Owner { subject, health, proven }) = account.of else { return };
         let Subject { workspace, id, .. } = subject;
         let refused = result.is_err_and(|error| error.kind == FailureKind::Unauthorized);
+        // Nobody is at the address: where the account is now is asked with the next renewal. The credentials are not refused.
+        let nobody = |error: &VendorError| {
+            error.http_status.is_some_and(|status| status == 404 || (300..400).contains(&status))
+        };
+        if refused && result.is_err_and(nobody) {
+            if let Some(pair) = subject.pair.filter(|_| proven) {
+                self.hurry(workspace, id, pair).await;
+            }
+            return;
+        }
         let remedy = match subject.pair {
             // A pair that used to work may only be revoked: it is renewed before a person is asked.
             Some(pair) if refused && proven => return self.hurry(workspace, id, pair).await,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::{
     Reason,
-    vendor::{FailureKind, Retry, VendorError},
+    vendor::{Retry, VendorError},
 };
 
 /// A use case failed.
@@ -55,20 +55,9 @@ pub(crate) fn unavailable() -> domain::Error {
 /// Tells a caller of a vendor's refusal.
 fn refusal(error: &VendorError) -> domain::Error {
     let reason = if error.retry == Retry::Never { Reason::VendorRefused } else { Reason::VendorUnavailable };
-    let kind = match error.kind {
-        FailureKind::Other => "OTHER",
-        FailureKind::Unauthorized => "UNAUTHORIZED",
-        FailureKind::Forbidden => "FORBIDDEN",
-        FailureKind::OutOfQuota => "OUT_OF_QUOTA",
-        FailureKind::RateLimited => "RATE_LIMITED",
-        FailureKind::Unavailable => "UNAVAILABLE",
-        FailureKind::NotFound => "NOT_FOUND",
-        FailureKind::InputTooLong => "INPUT_TOO_LONG",
-        FailureKind::BadAnswer => "BAD_ANSWER",
-        FailureKind::Cancelled => "CANCELLED",
-    };
-    let refusal =
-        domain::Error::new(reason, error.to_string()).with("vendor", error.vendor).with("kind", kind);
+    let refusal = domain::Error::new(reason, error.to_string())
+        .with("vendor", error.vendor)
+        .with("kind", error.kind.as_str());
     match error.retry {
         Retry::After(pause) => refusal.retry_after(pause),
         _ => refusal,

@@ -142,7 +142,7 @@ impl Hub {
         self.work.send_modify(|count| *count += 1);
     }
 
-    fn wake_all(&self) {
+    pub(crate) fn wake_all(&self) {
         self.wake_work();
         self.tell_hooks();
         self.tell_events(None);
@@ -156,13 +156,14 @@ impl Hub {
 
 /// Starts the listener. It lives as long as the process, through restarts of the database.
 pub(crate) async fn start(app: &App) -> Result<(), Error> {
-    const CHANNELS: [&str; 6] = [
+    const CHANNELS: [&str; 7] = [
         "switchboard_work",
         "switchboard_hooks",
         "switchboard_events",
         "switchboard_dialogues",
         "switchboard_lists",
         "switchboard_config",
+        "switchboard_clock",
     ];
     let mut listener = app.store().listen(&CHANNELS).await?;
     tokio::spawn(tell_others(app.clone()));
@@ -186,6 +187,7 @@ pub(crate) async fn start(app: &App) -> Result<(), Error> {
                         }
                     }
                     "switchboard_hooks" => app.inner.hub.tell_hooks(),
+                    "switchboard_clock" => read_clock(&app).await,
                     "switchboard_events" => {
                         app.inner.hub.tell_events(notification.payload().parse().ok());
                     }
@@ -215,6 +217,7 @@ pub(crate) async fn start(app: &App) -> Result<(), Error> {
                 Ok(None) => {
                     app.forget();
                     app.forget_lists(None);
+                    read_clock(&app).await;
                     app.inner.hub.wake_all();
                 }
                 Err(error) => {
@@ -227,6 +230,12 @@ pub(crate) async fn start(app: &App) -> Result<(), Error> {
         }
     });
     Ok(())
+}
+
+async fn read_clock(app: &App) {
+    if let Err(error) = app.read_clock().await {
+        tracing::warn!(error = %error, "the simulation's clock could not be read; it is, when it is moved again");
+    }
 }
 
 /// Tells other processes of work, apart from the commits that made it: transactions that notify commit one after another,

@@ -327,8 +327,17 @@ impl App {
         let channel = &route.sealed.channel;
         let policy = &route.policy;
         check(&message)?;
-        let InboundMessage { chat, external_id, text, parts, sender, contact, references, metadata, sent_at } =
-            message;
+        let InboundMessage {
+            chat,
+            external_id,
+            text,
+            parts,
+            sender,
+            contact,
+            mut references,
+            mut metadata,
+            sent_at,
+        } = message;
         if !channel.active {
             return Err(Refusal::new(
                 Reason::ChannelInactive,
@@ -336,6 +345,7 @@ impl App {
             )
             .into());
         }
+        self.carry_source(workspace, channel.integration, &mut references, &mut metadata).await;
         let now = self.now();
         let id: MessageId = self.id();
         // Without the sender's id there is no telling a repeat; the key is ours then, and no promise is made.

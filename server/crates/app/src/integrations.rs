@@ -225,11 +225,13 @@ impl App {
                 checked_at: None,
                 grant: None,
                 hook: None,
+                source: None,
                 created_at: now,
                 updated_at: now,
             },
         };
         store::integrations::insert(&mut tx, workspace, &sealed).await?;
+        self.hurry_source(&mut tx, workspace, &sealed.integration).await?;
         self.tell(&mut tx, workspace, "integration.created", id.0).await?;
         store::commit(tx).await?;
         self.forget();
@@ -336,6 +338,9 @@ impl App {
             integration.last_error = None;
         }
         integration.updated_at = now;
+        if renewed {
+            self.hurry_source(&mut tx, workspace, &sealed.integration).await?;
+        }
         self.save_integration(tx, workspace, sealed).await
     }
 
@@ -380,6 +385,7 @@ impl App {
         store::integrations::delete(&mut tx, workspace, id).await?;
         store::grants::delete(&mut tx, workspace, id).await?;
         store::crm_hooks::delete(&mut tx, workspace, id).await?;
+        store::sources::delete(&mut tx, workspace, id).await?;
         store::governors::delete(&mut tx, workspace, &crate::governor::key(id)).await?;
         self.tell(&mut tx, workspace, "integration.deleted", id.0).await?;
         store::commit(tx).await?;
@@ -450,12 +456,16 @@ impl App {
         checked_at: Option<Timestamp>,
     ) -> Result<(), Error> {
         let Subject { workspace, id, generation, pair } = subject;
+        let now = self.now();
         let mut tx = self.store().workspace(workspace).await?;
         let state = (generation, pair);
         let changed =
             store::integrations::set_health(&mut tx, workspace, id, state, finding, checked_at).await?;
         if changed {
             self.tell_health(&mut tx, workspace, id, finding).await?;
+        }
+        if changed && finding.0 == Health::Healthy {
+            store::sources::let_in(&mut tx, workspace, id, now).await?;
         }
         store::commit(tx).await?;
         if changed {

@@ -57,9 +57,12 @@ impl Ledger {
 /// What a call used. One that the vendor never took costs nothing; of one that was cut off nobody knows.
 pub(crate) fn spent(engine: &Engine, outcome: &Result<Outcome, VendorError>) -> Spent {
     match outcome {
-        Ok(Outcome::Answered(answer)) => Spent::call(answer.usage, engine.price.as_ref()),
+        Ok(Outcome::Answered(answer)) => Spent::answered(answer, engine.price.as_ref()),
         // What it works on is paid for when it is told.
-        Ok(Outcome::Waiting { .. }) | Err(VendorError { applied: Applied::No, .. }) => Spent::default(),
-        Err(VendorError { applied: Applied::Maybe, .. }) => Spent::call(None, None),
+        Ok(Outcome::Waiting { .. }) => Spent::default(),
+        Ok(Outcome::Failed { error, .. }) | Err(error) => match error.applied {
+            Applied::No => Spent::default(),
+            Applied::Maybe => Spent::call(None, None),
+        },
     }
 }

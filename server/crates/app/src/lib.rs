@@ -10,7 +10,9 @@ mod bulkhead;
 pub mod caller;
 pub mod channels;
 pub mod crm;
+mod crm_context;
 pub mod crm_hooks;
+mod deletions;
 pub mod dialogues;
 pub mod endpoints;
 mod engines;
@@ -38,6 +40,8 @@ pub mod replays;
 mod requests;
 pub mod sealing;
 pub mod shelf;
+mod simulation;
+pub mod sources;
 mod tools;
 mod usage;
 pub mod worker;
@@ -51,7 +55,7 @@ use std::{
 
 pub use caller::Caller;
 use domain::{
-    Clock, Ids, IntegrationId, Timestamp, WorkerId,
+    AheadClock, Clock, Ids, IntegrationId, Timestamp, WorkerId,
     connection::Connection,
     delivery::RetrySchedule,
     endpoint::Schedules,
@@ -80,6 +84,10 @@ pub struct Settings {
     pub concurrency: usize,
     /// How many dispatches to endpoints one worker works on at once, beside the rest.
     pub hook_concurrency: usize,
+    /// How many endpoints a workspace may have.
+    pub max_endpoints: i64,
+    /// How long dispatches are kept that came to their end. `None`: for ever.
+    pub dispatch_retention: Option<Duration>,
     /// How long a turn may wait for an engine that answers later.
     pub longest_wait: Duration,
     /// The operator's own accounts at engines, by vendor: for agents that name no integration.
@@ -111,7 +119,7 @@ pub struct App {
 
 struct Inner {
     store: Store,
-    clock: Arc<dyn Clock>,
+    clock: Arc<AheadClock>,
     ids: Ids,
     vendors: Vendors,
     callers: Callers,
@@ -129,10 +137,13 @@ struct Inner {
     crm_hooks: crm_hooks::HookCache,
     models: models::ModelCache,
     crm: crm::CrmCache,
+    crm_records: crm_context::Records,
     doors: oauth::renewal::Doors,
     renewing: Arc<tokio::sync::Semaphore>,
     /// Work that ends even if nobody waits for it any more: what came of it must be kept.
     promised: TaskTracker,
+    /// Fires when something is to be deleted.
+    erasing: tokio::sync::Notify,
     inbox: inbound::Inbox,
     crm_inbox: crm_hooks::CrmInbox,
     stop: CancellationToken,
@@ -150,7 +161,16 @@ impl App {
         settings: Settings,
         stop: CancellationToken,
     ) -> Result<Self, Error> {
-        let ids = Ids::new(Arc::clone(&clock));
+        // Where the database is no simulation, it stays as it is.
+        let clock = Arc::new(AheadClock::new(clock));
+        let ids = Ids::new(clock.clone());
+        if let Some(ahead) = store::simulation::ahead(store.pool()).await? {
+            clock.set_ahead(ahead);
+            tracing::info!(
+                ahead_seconds = ahead.as_secs(),
+                "the database is a simulation, with a clock of its own"
+            );
+        }
         store::numberer::make_partitions(store.pool(), clock.now()).await?;
         let hub = Arc::new(Hub::new());
         let inbox = inbound::start_inbox(&store, &hub, settings.inbox_capacity);
@@ -167,9 +187,11 @@ impl App {
                 crm_hooks: crm_hooks::new_cache(),
                 models: models::new_cache(),
                 crm: crm::new_cache(),
+                crm_records: crm_context::Records::default(),
                 doors: oauth::renewal::new_doors(),
                 renewing: Arc::new(tokio::sync::Semaphore::new(oauth::renewal::AT_ONCE)),
                 promised: TaskTracker::new(),
+                erasing: tokio::sync::Notify::new(),
                 store,
                 clock,
                 ids,

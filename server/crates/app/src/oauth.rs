@@ -38,6 +38,8 @@ const CONSENT_TAKES: Duration = Duration::from_mins(10);
 const MARGIN: Duration = Duration::from_mins(1);
 /// When a pair is renewed though nobody uses it.
 const IDLE: Duration = Duration::from_hours(30 * 24);
+/// When a pair is renewed that has nothing to be renewed with, and no end.
+const NEVER: Duration = Duration::from_hours(24 * 365 * 100);
 /// A pair, as it is sealed.
 #[derive(Serialize, Deserialize)]
 struct Pair {
@@ -63,8 +65,11 @@ fn invalid(detail: &str) -> Refusal {
 }
 
 /// When a pair is to be renewed: with a tenth of its life left, at least two margins before its end, and at the latest after
-/// thirty days.
+/// thirty days. One without a refresh token only ends, if it ever does; that the vendor refuses it brings the moment forward.
 fn due_at(tokens: &Tokens, now: Timestamp) -> Timestamp {
+    if tokens.refresh.is_none() {
+        return tokens.expires_at.map_or(now + NEVER, |at| (at - MARGIN).max(now));
+    }
     let idle = now + IDLE;
     let Some(expires_at) = tokens.expires_at else { return idle };
     let life = Duration::try_from(expires_at - now).unwrap_or_default();
@@ -197,6 +202,7 @@ impl App {
         if changed {
             self.tell_health(&mut tx, workspace, id, &(Health::Healthy, None)).await?;
         }
+        self.hurry_source(&mut tx, workspace, &sealed.integration).await?;
         self.save_integration(tx, workspace, sealed).await
     }
 
@@ -265,7 +271,8 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let due = |life: Option<Duration>| {
             let expires_at = life.map(|life| now + life);
-            let tokens = Tokens { access: "a".to_owned().into(), refresh: None, expires_at };
+            let refresh = Some("r".to_owned().into());
+            let tokens = Tokens { access: "a".to_owned().into(), refresh, expires_at };
             Duration::try_from(due_at(&tokens, now) - now).unwrap()
         };
         assert_eq!(due(Some(Duration::from_hours(24))), Duration::from_mins(24 * 54));
@@ -273,5 +280,15 @@ mod tests {
         assert_eq!(due(Some(Duration::from_mins(2))), Duration::from_mins(1));
         assert_eq!(due(Some(Duration::from_hours(24 * 365))), IDLE);
         assert_eq!(due(None), IDLE);
+        // What nobody can renew is good until its end.
+        let alone = |life: Option<Duration>| {
+            let expires_at = life.map(|life| now + life);
+            let tokens = Tokens { access: "a".to_owned().into(), refresh: None, expires_at };
+            Duration::try_from(due_at(&tokens, now) - now).unwrap()
+        };
+        assert_eq!(alone(None), NEVER);
+        let year = Duration::from_hours(24 * 365);
+        assert_eq!(alone(Some(year)), year - MARGIN);
+        assert_eq!(alone(Some(Duration::ZERO)), Duration::ZERO);
     }
 }

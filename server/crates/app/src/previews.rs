@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use domain::{
-    DialogueId, Error as Refusal, WorkspaceId,
+    DialogueId, Error as Refusal, Timestamp, WorkspaceId,
     cost::Spent,
     dialogue::{DialogueFacts, MAX_TEXT_BYTES, Message, Role},
     engine::{Completion, Step, ToolCall},
     error::Violations,
     manifest::{self, Prompt},
+    schedule::Outside,
     usage::Purpose,
     workspace::{Level, Service},
 };
@@ -34,6 +35,8 @@ pub struct PreviewRequest {
     pub messages: Vec<(Role, String)>,
     /// How long it may take.
     pub longest: Duration,
+    /// When the customer writes. `None`: now.
+    pub at: Option<Timestamp>,
 }
 
 /// What an agent would answer.
@@ -74,7 +77,15 @@ impl App {
         let workspace = caller.require(Service::Agents, Level::Write)?;
         check(&request)?;
         let rehearsed = self.rehearsed(workspace, request.agent).await?;
-        let (id, now): (Uuid, _) = (self.id(), self.now());
+        let (id, now): (Uuid, _) = (self.id(), request.at.unwrap_or_else(|| self.now()));
+        let hours = rehearsed.profile.schedule.as_ref();
+        if let Some(closed) = hours.filter(|hours| !hours.is_open(&rehearsed.profile.zone(), now)) {
+            let text = match closed.outside {
+                Outside::AnswerText => closed.outside_text.clone(),
+                Outside::StaySilent | Outside::HandOver | Outside::Wait => String::new(),
+            };
+            return Ok(Preview { text, reason: "outside_hours", ..Preview::default() });
+        }
         let dialogue = DialogueId(id);
         let message = |(seq, (role, text)): (i64, (Role, String))| Message {
             id: self.id(),

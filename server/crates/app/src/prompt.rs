@@ -86,6 +86,14 @@ fn instructions(facts: &Facts<'_>) -> String {
             },
         })
     });
+    // What is in it is never read for variables.
+    let crm = facts.known.crm.as_ref().and_then(|crm| facts.profile.crm.tell(crm, facts.at));
+    if let Some(crm) = crm {
+        if !text.is_empty() {
+            text.push_str("\n\n");
+        }
+        text.push_str(&crm);
+    }
     if let Some(language) = language.filter(|_| !template::uses(facts.instructions, "language")) {
         if !text.is_empty() {
             text.push_str("\n\n");
@@ -152,6 +160,7 @@ mod tests {
             vendor: "generic_http".to_owned(),
             chat: "77".to_owned(),
             attributes: json!({ "plan": "gold", "visits": 3, "note": "{{agent.display_name}}" }),
+            crm: None,
         };
         build(Facts {
             engine: &engine("mock"),

@@ -134,7 +134,7 @@ impl App {
         };
         Ok(Ok(Stage {
             app: self.clone(),
-            payer: Payer { workspace, agent: rehearsed.agent, dialogue: None::<DialogueId>, holder },
+            payer: Payer { workspace, agent: rehearsed.agent, dialogue: None, contact: None, holder },
             account,
             noted: None,
             engine: rehearsed.engine.clone(),
@@ -174,6 +174,10 @@ impl Stage {
                     if self.pointless.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                         return Ok(Err(Stopped::Failed("nobody waits for it any more".to_owned())));
                     }
+                }
+                Ok((Outcome::Failed { error, notes }, _)) => {
+                    self.noted = Some((request.dialogue, notes));
+                    return Ok(Err(Stopped::Failed(error.to_string())));
                 }
                 Err(error) => return Ok(Err(Stopped::Failed(error.to_string()))),
             }

@@ -210,7 +210,7 @@ fn begin(recording: &Recording) -> ReplayedTurn {
     let price = recording.prompt.engine.price.as_ref();
     let mut before = Side { hash: recording.hash.clone(), ..Side::default() };
     for step in &recording.steps {
-        before.spent.add(&Spent::call(step.answer.usage, price));
+        before.spent.add(&Spent::answered(&step.answer, price));
         for (call, result) in step.answer.tool_calls.iter().zip(&step.results) {
             before.calls.push(RehearsedCall {
                 call: call.clone(),
@@ -262,7 +262,7 @@ async fn again(
         let price = rehearsed.engine.price.as_ref();
         turn.after = Side { spent: Spent::default(), ..turn.before.clone() };
         for step in &recording.steps {
-            turn.after.spent.add(&Spent::call(step.answer.usage, price));
+            turn.after.spent.add(&Spent::answered(&step.answer, price));
         }
         return Ok((turn, false));
     }

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use domain::{DialogueId, WorkerId};
+use domain::{ChannelId, DialogueId, WorkerId};
 use rand::RngExt;
 use store::{
     Kept,
@@ -27,7 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     App, Error, budgets,
-    bulkhead::{Bound, Bulkhead},
+    bulkhead::{Bound, Bulkhead, FarSides, OnTheWay, Way},
     feeder,
     gather::{Gather, Write},
     hub::Hub,
@@ -54,6 +54,8 @@ pub(crate) struct Worker {
     /// Set when a write ended in doubt: what this worker holds is then given back and claimed anew, so that what
     /// happened is read from the database instead of guessed.
     doubt: Arc<AtomicBool>,
+    /// Of the turn or delivery at hand: its place among those that call the same.
+    on_the_way: Option<Arc<OnTheWay>>,
 }
 
 /// A running worker.
@@ -65,6 +67,9 @@ pub struct Running {
     rewrapper: JoinHandle<()>,
     renewer: JoinHandle<()>,
     subscriber: JoinHandle<()>,
+    eraser: JoinHandle<()>,
+    source_keeper: JoinHandle<()>,
+    sweeper: JoinHandle<()>,
     tasks: TaskTracker,
     give_up: CancellationToken,
     app: App,
@@ -87,6 +92,9 @@ impl Running {
         let _ = self.rewrapper.await;
         let _ = self.renewer.await;
         let _ = self.subscriber.await;
+        let _ = self.eraser.await;
+        let _ = self.source_keeper.await;
+        let _ = self.sweeper.await;
         if let Err(error) =
             store::queue::retire(self.app.store().pool(), self.app.inner.worker, self.app.now()).await
         {
@@ -308,8 +316,10 @@ fn gather_by<W: Write>(app: &App, writers: usize, write: W) -> Gather<W> {
     Gather::start(app.store(), CAPACITY, writers, MOST, write)
 }
 
-/// An endpoint gets one of so many parts of the places for dispatches.
-const ENDPOINTS_SHARE: usize = 4;
+/// An endpoint gets so many times the places for dispatches that are free.
+const ENDPOINTS_SHARE: usize = 1;
+/// One of so many parts of them is kept for endpoints that have none.
+const ENDPOINTS_RESERVE: usize = 4;
 /// A workspace gets so many times the places for turns and deliveries that are free.
 const WORKSPACES_SHARE: usize = 3;
 /// One of so many parts of them is kept for workspaces that have none.
@@ -348,13 +358,15 @@ pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
         settle_hook: gather_by(app, 1, SettleDispatch(app.clone())),
         give_up: CancellationToken::new(),
         doubt: Arc::default(),
+        on_the_way: None,
     };
     let give_up = worker.give_up.clone();
     let hub = &app.inner.hub;
     let (dialogues, hooks) = (app.inner.settings.concurrency, app.inner.settings.hook_concurrency);
-    let share = Bound::OfFree { times: WORKSPACES_SHARE, reserve: dialogues / WORKSPACES_RESERVE };
+    let share = Bound { times: WORKSPACES_SHARE, reserve: dialogues / WORKSPACES_RESERVE };
     let by_workspace = Bulkhead::new(share, hub, Hub::wake_work);
-    let by_endpoint = Bulkhead::new(Bound::Most((hooks / ENDPOINTS_SHARE).max(1)), hub, Hub::tell_hooks);
+    let share = Bound { times: ENDPOINTS_SHARE, reserve: hooks / ENDPOINTS_RESERVE };
+    let by_endpoint = Bulkhead::new(share, hub, Hub::tell_hooks);
     let tasks = TaskTracker::new();
     let dispatch =
         |kind, bulkhead, places| tokio::spawn(worker.clone().dispatch(kind, bulkhead, places, tasks.clone()));
@@ -368,7 +380,10 @@ pub async fn start(app: &App, alone: bool) -> Result<Running, Error> {
         feeder: tokio::spawn(feeder::run(app.clone())),
         renewer: tokio::spawn(jobs::renew_grants::run(app.clone())),
         subscriber: tokio::spawn(jobs::keep_subscriptions::run(app.clone())),
+        eraser: tokio::spawn(jobs::erase::run(app.clone())),
+        source_keeper: tokio::spawn(jobs::keep_sources::run(app.clone())),
         rewrapper: tokio::spawn(jobs::rewrap_secrets::run(app.clone())),
+        sweeper: tokio::spawn(jobs::sweep_dispatches::run(app.clone())),
         tasks,
         give_up,
         app: app.clone(),
@@ -396,6 +411,9 @@ impl Worker {
                 if let Err(error) = budgets::sweep(&self.app, self.app.now()).await {
                     tracing::warn!(error = %error, "old budgets could not be swept; it is tried again");
                 }
+                if let Err(error) = store::erasures::sweep(self.app.store().pool(), self.app.now()).await {
+                    tracing::warn!(error = %error, "old deletions could not be swept; it is tried again");
+                }
             }
         }
     }
@@ -403,6 +421,7 @@ impl Worker {
     /// Claims work of a kind and has it done, in so many places.
     async fn dispatch(self, kind: Kind, bulkhead: Bulkhead, concurrency: usize, tasks: TaskTracker) {
         const MOST_PER_CLAIM: usize = 128;
+        const MOST_STRANGERS: usize = 64;
         // Behind the notifications.
         let poll = Duration::from_secs(if kind == Kind::Hooks { 3 } else { 1 });
         let places = Arc::new(Semaphore::new(concurrency));
@@ -410,6 +429,7 @@ impl Worker {
             Kind::Dialogues => self.app.inner.hub.work(),
             Kind::Hooks => self.app.inner.hub.hooks(),
         };
+        let far_sides = FarSides::new(&self.app.inner.hub);
         let mut after = uuid::Uuid::nil();
         while !self.app.inner.stop.is_cancelled() {
             work.borrow_and_update();
@@ -421,10 +441,20 @@ impl Worker {
                 () = self.app.inner.stop.cancelled() => return,
                 place = places.acquire() => drop(place),
             }
+            // Of a whole backlog that is new here nobody would be full before all of it was claimed.
+            for _ in 0..20 {
+                if far_sides.strangers() < MOST_STRANGERS {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             let free = places.available_permits().max(1);
             let (most, busy) = (bulkhead.most(free), bulkhead.full(free));
+            let full = far_sides.full(|workspace| bulkhead.room(workspace.0, free));
             let lanes = match kind {
-                Kind::Dialogues => Lanes::Dialogues { most, busy: &busy },
+                Kind::Dialogues => {
+                    Lanes::Dialogues { most, busy: &busy, turns: &full.turns, outs: &full.outs }
+                }
                 Kind::Hooks => Lanes::Hooks { most, busy: &busy },
             };
             let claims = match store::queue::claim(
@@ -453,7 +483,15 @@ impl Worker {
             for claim in claims {
                 let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
                 let inside = bulkhead.enter(claim.share());
-                let worker = self.clone();
+                let way = match claim.lane {
+                    Lane::Turn => Some(Way::Engine),
+                    Lane::Out => Some(Way::Receiver),
+                    Lane::Timer | Lane::Hook => None,
+                };
+                let mut worker = self.clone();
+                worker.on_the_way = way
+                    .zip(claim.channel)
+                    .map(|(way, channel)| Arc::new(far_sides.enter(claim.workspace, way, channel)));
                 tasks.spawn(async move {
                     worker.work(claim).await;
                     drop(place);
@@ -463,7 +501,7 @@ impl Worker {
             if found {
                 continue;
             }
-            let due = match store::queue::next_due(self.app.store().pool(), lanes).await {
+            let due = match store::queue::next_due(self.app.store().pool(), lanes, self.app.now()).await {
                 Ok(Some(due)) => Duration::try_from(due - self.app.now()).unwrap_or(Duration::from_millis(1)),
                 _ => poll,
             };
@@ -472,6 +510,13 @@ impl Worker {
                 _ = work.changed() => {}
                 () = tokio::time::sleep(due.min(jittered(poll))) => {}
             }
+        }
+    }
+
+    /// Says what the turn or delivery at hand calls now: an engine's account or a receiver, by name.
+    pub(crate) fn calls(&self, way: Way, channel: ChannelId, name: &str) {
+        if let Some(place) = &self.on_the_way {
+            place.calls(way, channel, name);
         }
     }
 

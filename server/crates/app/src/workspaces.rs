@@ -25,7 +25,7 @@ pub struct NewApiKey {
     pub expires_at: Option<Timestamp>,
 }
 
-fn operator_only(caller: &Caller) -> Result<(), Refusal> {
+pub(crate) fn operator_only(caller: &Caller) -> Result<(), Refusal> {
     match caller {
         Caller::Operator => Ok(()),
         Caller::Workspace { .. } => {

@@ -5,7 +5,7 @@ use time::Date;
 use uuid::Uuid;
 
 use crate::{
-    AgentId, DialogueId, Timestamp, WorkspaceId,
+    AgentId, ContactId, DialogueId, Timestamp, WorkspaceId,
     cost::{Price, is_currency},
     dialogue::stored_enum,
     engine::{Completion, Usage},
@@ -20,7 +20,7 @@ stored_enum! {
         Turn = "TURN",
         /// Each dialogue.
         Dialogue = "DIALOGUE",
-        /// Each customer: a chat on a channel.
+        /// Each customer: a contact, and where none is known the dialogue.
         Contact = "CONTACT",
         /// The agent.
         Agent = "AGENT",
@@ -110,6 +110,8 @@ pub struct Payer {
     pub agent: Option<AgentId>,
     /// The dialogue. `None`: a preview's.
     pub dialogue: Option<DialogueId>,
+    /// Whom it is held with. `None`: not known.
+    pub contact: Option<ContactId>,
     /// The turn, or what stands in its place.
     pub holder: Uuid,
 }
@@ -133,18 +135,28 @@ pub struct Limit {
     pub owner: Uuid,
 }
 
+/// The worst that a call may use.
+#[derive(Debug, Clone, Copy)]
+pub struct Worst {
+    /// In tokens.
+    pub usage: Usage,
+    /// In the vendor's credits, where it counts those.
+    pub credits: i64,
+}
+
 /// The limits that budgets set to a call of an engine with this price, which may use this much.
 pub fn limits(
     budgets: &[Budget],
     payer: Payer,
     price: Option<&Price>,
-    worst: Usage,
+    worst: Worst,
     now: Timestamp,
 ) -> Vec<Limit> {
     let of = |budget: &Budget, unit: &str, most: i64, worst: i64| {
         let subject = match budget.scope {
             Scope::Turn => payer.holder,
-            Scope::Dialogue | Scope::Contact => payer.dialogue?.0,
+            Scope::Dialogue => payer.dialogue?.0,
+            Scope::Contact => payer.contact.map(|contact| contact.0).or(payer.dialogue.map(|id| id.0))?,
             Scope::Agent => payer.agent?.0,
             Scope::Workspace => payer.workspace.0,
         };
@@ -161,13 +173,14 @@ pub fn limits(
     let mut limits = Vec::new();
     for budget in budgets {
         if let Some(most) = budget.max_tokens {
-            let tokens = worst.input_tokens.saturating_add(worst.output_tokens);
+            let tokens = worst.usage.input_tokens.saturating_add(worst.usage.output_tokens);
             limits.extend(of(budget, TOKENS, most, tokens));
         }
         if let Some(most) = budget.max_cost_micros
             && let Some(price) = price.filter(|price| price.currency == budget.currency)
         {
-            limits.extend(of(budget, &budget.currency, most, price.of(worst)));
+            let worst = price.of(worst.usage).saturating_add(price.of_credits(worst.credits));
+            limits.extend(of(budget, &budget.currency, most, worst));
         }
     }
     limits
@@ -216,18 +229,20 @@ mod tests {
             workspace: WorkspaceId(Uuid::from_u128(1)),
             agent: Some(AgentId(Uuid::from_u128(2))),
             dialogue: Some(DialogueId(Uuid::from_u128(3))),
+            contact: Some(ContactId(Uuid::from_u128(5))),
             holder: Uuid::from_u128(4),
         }
     }
 
     #[test]
     fn a_call_keeps_the_limits_that_concern_it() {
-        let worst = Usage { input_tokens: 100, cached_input_tokens: 0, output_tokens: 50 };
+        let usage = Usage { input_tokens: 100, cached_input_tokens: 0, output_tokens: 50 };
+        let worst = Worst { usage, credits: 7 };
         let mut cost = budget(Scope::Workspace, Period::Day);
         (cost.max_tokens, cost.max_cost_micros, cost.currency) = (None, Some(7), "USD".to_owned());
         let all = [budget(Scope::Turn, Period::Ever), budget(Scope::Contact, Period::Day), cost];
-        let price =
-            Price { currency: "USD".to_owned(), input: 1_000_000, cached_input: 0, output: 2_000_000 };
+        let currency = "USD".to_owned();
+        let price = Price { currency, input: 1_000_000, cached_input: 0, output: 2_000_000, credit: 10 };
         let found = limits(&all, payer(), Some(&price), worst, Timestamp::UNIX_EPOCH);
         let seen: Vec<_> = found
             .iter()
@@ -235,11 +250,14 @@ mod tests {
             .collect();
         assert_eq!(
             seen,
-            [(Scope::Turn, 4, 2, 150), (Scope::Contact, 3, 3, 150), (Scope::Workspace, 1, 1, 200)]
+            [(Scope::Turn, 4, 2, 150), (Scope::Contact, 5, 5, 150), (Scope::Workspace, 1, 1, 270)]
         );
         assert_eq!((found[0].day, found[1].day.is_some()), (None, true));
         // A draft's preview has neither dialogue nor agent, and this engine no price.
-        let alone = Payer { agent: None, dialogue: None, ..payer() };
+        let unknown =
+            limits(&all[1..2], Payer { contact: None, ..payer() }, None, worst, Timestamp::UNIX_EPOCH);
+        assert_eq!(unknown[0].subject.as_u128(), 3);
+        let alone = Payer { agent: None, dialogue: None, contact: None, ..payer() };
         assert_eq!(limits(&all, alone, None, worst, Timestamp::UNIX_EPOCH).len(), 1);
     }
 

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{engine::Usage, error::Violations};
+use crate::{
+    engine::{Answer, Usage},
+    error::Violations,
+};
 
 /// What an engine's tokens cost, in millionths of the currency's unit per million tokens. Vendors change their prices, so
 /// they are settings of whoever pays.
@@ -16,6 +19,9 @@ pub struct Price {
     pub cached_input: i64,
     /// For output.
     pub output: i64,
+    /// For one of the vendor's credits, in millionths of the currency's unit.
+    #[serde(default)]
+    pub credit: i64,
 }
 
 /// More tokens than any call uses.
@@ -35,6 +41,11 @@ impl Price {
         i64::try_from((sum + 999_999) / 1_000_000).unwrap_or(i64::MAX)
     }
 
+    /// What so many of the vendor's credits cost.
+    pub fn of_credits(&self, credits: i64) -> i64 {
+        credits.clamp(0, MOST_TOKENS).saturating_mul(self.credit)
+    }
+
     /// Names all that is wrong with it.
     pub fn check(&self, violations: &mut Violations, at: &str) {
         violations.require(
@@ -46,6 +57,7 @@ impl Price {
             ("input_micros", self.input),
             ("cached_input_micros", self.cached_input),
             ("output_micros", self.output),
+            ("credit_micros", self.credit),
         ] {
             violations.require(
                 (0..=MOST).contains(&price),
@@ -109,6 +121,19 @@ impl Spent {
         }
     }
 
+    /// What one call used that was answered. Of a vendor that counts credits only the cost is known, and that only where they
+    /// have a price.
+    pub fn answered(answer: &Answer, price: Option<&Price>) -> Self {
+        let mut spent = Self::call(answer.usage, price);
+        if let (Some(credits), Some(price)) = (answer.credits, price.filter(|price| price.credit > 0)) {
+            let of_tokens = spent.cost_micros.unwrap_or_default();
+            spent.cost_micros = Some(of_tokens.saturating_add(price.of_credits(credits)));
+            spent.currency = Some(price.currency.clone());
+            spent.unknown_calls = 0;
+        }
+        spent
+    }
+
     /// Adds what other calls used.
     pub fn add(&mut self, other: &Self) {
         let sum = |ours: Option<i64>, others: Option<i64>| match (ours, others) {
@@ -143,7 +168,8 @@ mod tests {
     use super::*;
 
     fn price(currency: &str) -> Price {
-        Price { currency: currency.to_owned(), input: 150_000, cached_input: 75_000, output: 600_000 }
+        let currency = currency.to_owned();
+        Price { currency, input: 150_000, cached_input: 75_000, output: 600_000, credit: 0 }
     }
 
     fn usage(input: i64, cached: i64, output: i64) -> Usage {
@@ -181,6 +207,20 @@ mod tests {
     }
 
     #[test]
+    fn credits_cost_what_one_costs() {
+        let answer = Answer { credits: Some(57), ..Answer::default() };
+        let priced = Price { credit: 10_000, ..price("USD") };
+        let spent = Spent::answered(&answer, Some(&priced));
+        assert_eq!((spent.calls, spent.unknown_calls, spent.input_tokens), (1, 0, None));
+        assert_eq!((spent.cost_micros, spent.currency.as_deref()), (Some(570_000), Some("USD")));
+        // Nobody said what one costs.
+        let spent = Spent::answered(&answer, Some(&price("USD")));
+        assert_eq!((spent.unknown_calls, spent.cost_micros), (1, None));
+        let both = Answer { usage: Some(usage(1_000_000, 0, 0)), ..answer };
+        assert_eq!(Spent::answered(&both, Some(&priced)).cost_micros, Some(150_000 + 570_000));
+    }
+
+    #[test]
     fn absurd_figures_are_cut() {
         let spent = Spent::call(Some(usage(-5, 7, i64::MAX)), Some(&price("USD")));
         let told = (spent.input_tokens, spent.cached_input_tokens, spent.output_tokens);
@@ -199,11 +239,15 @@ mod tests {
 
     #[test]
     fn absurd_prices_are_refused_by_field() {
-        let wrong = Price { currency: "usd".to_owned(), input: -1, cached_input: 0, output: MOST + 1 };
+        let currency = "usd".to_owned();
+        let wrong = Price { currency, input: -1, cached_input: 0, output: MOST + 1, credit: -1 };
         let mut violations = Violations::default();
         wrong.check(&mut violations, "price");
         let refused = violations.finish().unwrap_err();
         let fields: Vec<_> = refused.fields.iter().map(|field| field.field.as_str()).collect();
-        assert_eq!(fields, ["price.currency", "price.input_micros", "price.output_micros"]);
+        assert_eq!(
+            fields,
+            ["price.currency", "price.input_micros", "price.output_micros", "price.credit_micros"]
+        );
     }
 }

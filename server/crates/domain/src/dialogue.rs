@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    ChannelId, ContactId, DialogueId, MessageId, Timestamp, TurnId, contact::CrmReferences, part::Part,
+    ChannelId, ContactId, DialogueId, MessageId, Timestamp, TurnId, contact::CrmReferences,
+    crm_context::CrmFacts, part::Part,
 };
 
 macro_rules! stored_enum {
@@ -78,6 +79,8 @@ pub struct Dialogue {
     pub contact: Option<ContactId>,
     /// What the CRM knows it as.
     pub crm: CrmReferences,
+    /// Whether the customer wants no messages that nobody asked for.
+    pub opted_out: bool,
     /// Rises with everything that happens in it.
     pub version: i64,
     /// When its first message was recorded.
@@ -151,4 +154,7 @@ pub struct DialogueFacts {
     pub chat: String,
     /// What was noted of the dialogue, an object.
     pub attributes: Value,
+    /// What the agent may see of the customer in the CRM. `None`: nothing, or the CRM knows nobody here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crm: Option<CrmFacts>,
 }

@@ -30,6 +30,12 @@ pub trait CompletionModel: Send + Sync {
         engine.max_output_tokens.unwrap_or(crate::budget::DEFAULT_OUTPUT)
     }
 
+    /// How many of the vendor's credits a call may use, as its agent's settings estimate: what it reserves of budgets of cost.
+    /// 0: it counts tokens.
+    fn most_credits(&self, _engine: &crate::agent::Engine) -> i64 {
+        0
+    }
+
     /// Asks for the next answer. Stops soon after `cancelled` fires, and tells the vendor to stop where that is possible; if
     /// it has fired already, nothing is asked, and what the vendor works on by these notes is stopped.
     /// Never retries by itself, but for a request that the vendor refused unread for a parameter it doesn't know.
@@ -158,6 +164,13 @@ pub enum Outcome {
         notes: Value,
         /// When to look again.
         pause: std::time::Duration,
+    },
+    /// It failed after its vendor had begun a conversation for it, with which nobody will go on.
+    Failed {
+        /// How it failed.
+        error: VendorError,
+        /// What the vendor can be told to forget it by.
+        notes: Value,
     },
 }
 

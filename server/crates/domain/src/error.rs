@@ -88,7 +88,9 @@ reasons! {
     AuthorizationRefused = "AUTHORIZATION_REFUSED", FailedPrecondition;
     CrmLeadNotFound = "CRM_LEAD_NOT_FOUND", NotFound;
     CrmContactNotFound = "CRM_CONTACT_NOT_FOUND", NotFound;
+    SourceNotFound = "SOURCE_NOT_FOUND", NotFound;
     CapabilityMissing = "CAPABILITY_MISSING", Unimplemented;
+    ClockNotSimulated = "CLOCK_NOT_SIMULATED", FailedPrecondition;
     RouteNotFound = "ROUTE_NOT_FOUND", NotFound;
     MethodNotAllowed = "METHOD_NOT_ALLOWED", Unimplemented;
     AgentInUse = "AGENT_IN_USE", FailedPrecondition;
@@ -96,6 +98,7 @@ reasons! {
     DeliveryNotDead = "DELIVERY_NOT_DEAD", FailedPrecondition;
     DeliveryNotHeld = "DELIVERY_NOT_HELD", FailedPrecondition;
     DispatchNotDead = "DISPATCH_NOT_DEAD", FailedPrecondition;
+    EndpointLimitReached = "ENDPOINT_LIMIT_REACHED", FailedPrecondition;
     MessageConflict = "MESSAGE_CONFLICT", AlreadyExists;
     TargetForbidden = "TARGET_FORBIDDEN", InvalidArgument;
     BodyTooLarge = "BODY_TOO_LARGE", ResourceExhausted;

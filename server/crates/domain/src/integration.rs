@@ -8,6 +8,7 @@ use crate::{
     IntegrationId, Timestamp,
     connection::{CheckOutcome, CheckStep},
     dialogue::stored_enum,
+    source::OwnSource,
     vendor::{FailureKind, VendorError},
 };
 
@@ -48,6 +49,8 @@ pub struct Integration {
     pub grant: Option<Grant>,
     /// How its vendor calls us. `None`: it has no secret to do it with.
     pub hook: Option<Hook>,
+    /// The source that it asks for, for its chats. `None`: it asks for none.
+    pub source: Option<OwnSource>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it was last changed.

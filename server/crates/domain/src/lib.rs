@@ -14,6 +14,7 @@ pub mod connection;
 pub mod contact;
 pub mod cost;
 pub mod crm;
+pub mod crm_context;
 pub mod crm_event;
 pub mod decide;
 pub mod delivery;
@@ -35,7 +36,9 @@ pub mod oauth;
 pub mod part;
 pub mod policy;
 pub mod profile;
+pub mod returns;
 pub mod schedule;
+pub mod source;
 pub mod split;
 pub mod stats;
 pub mod template;
@@ -47,7 +50,7 @@ pub mod window;
 pub mod workspace;
 pub mod zone;
 
-pub use clock::{Clock, Ids, ManualClock, SystemClock, Timestamp};
+pub use clock::{AheadClock, Clock, Ids, ManualClock, SystemClock, Timestamp};
 pub use error::{Error, FieldViolation, Kind, Reason};
 pub use ids::{
     AgentId, ApiKeyId, ChannelId, ContactId, DeliveryId, DialogueId, DispatchId, EndpointId, EventId,

@@ -203,7 +203,8 @@ mod tests {
     fn the_hash_is_of_what_the_model_is_told() {
         let given = request(vec![message(1, Role::User, "hi")]);
         let mut other = given.clone();
-        other.engine.price = Some(Price { currency: "USD".to_owned(), input: 1, cached_input: 1, output: 1 });
+        other.engine.price =
+            Some(Price { currency: "USD".to_owned(), input: 1, cached_input: 1, output: 1, credit: 0 });
         assert_eq!(digest(&other), digest(&given));
         other.instructions.push('!');
         assert_ne!(digest(&other), digest(&given));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use secrecy::SecretString;
+use serde_json::Value;
 
 use crate::{Timestamp, connection::Connection, vendor::VendorError};
 
@@ -34,6 +35,17 @@ pub trait OAuthProvider: Send + Sync {
         refresh: &SecretString,
         now: Timestamp,
     ) -> Result<Tokens, VendorError>;
+
+    /// Asks whether the account has moved to another address since the settings were made: what it may mean that nothing of it is
+    /// found. Gives the settings that lead there. `None`: it hasn't, or its vendor never does that.
+    async fn moved(
+        &self,
+        _connection: &Connection,
+        _access: &SecretString,
+        _refresh: Option<&SecretString>,
+    ) -> Result<Option<Value>, VendorError> {
+        Ok(None)
+    }
 }
 
 /// What a person came back with.

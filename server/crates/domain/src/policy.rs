@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Timestamp, dialogue::stored_enum, error::Violations};
+use crate::{Timestamp, dialogue::stored_enum, error::Violations, returns::ReturnRules};
 
 stored_enum! {
     /// What a customer's message does that comes while a turn runs.
@@ -79,6 +79,9 @@ pub struct ReplyPolicy {
     pub return_after_ms: i64,
     /// What the customer is told when the agent hands over; empty: nothing.
     pub hand_over_notice: String,
+    /// When a dialogue that a person holds goes back to the agent because of what happens in it.
+    #[serde(default)]
+    pub returns: ReturnRules,
 }
 
 impl Default for ReplyPolicy {
@@ -96,6 +99,7 @@ impl Default for ReplyPolicy {
             takeover: Takeover::ByDoor,
             return_after_ms: 0,
             hand_over_notice: String::new(),
+            returns: ReturnRules::default(),
         }
     }
 }
@@ -154,6 +158,7 @@ impl ReplyPolicy {
                 "may have up to 4,096 characters, without U+0000",
             );
         }
+        self.returns.check(violations, &format!("{at}.return_rules"));
     }
 
     /// When a turn is due that a message opens, and what newer messages may not move that past. `None`: at once.

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    agent::Engine, error::Violations, language, schedule::Schedule, window::HistoryWindow, zone::Zone,
+    agent::Engine, crm_context::CrmContext, error::Violations, language, schedule::Schedule,
+    window::HistoryWindow, zone::Zone,
 };
 
 /// What an agent knows and may do. What is missing has its default, so that older rows stay readable.
@@ -27,6 +28,8 @@ pub struct Profile {
     pub http_tools: Vec<HttpTool>,
     /// Who writes when its engine fails for good.
     pub fallback_engine: Option<Engine>,
+    /// What it may see of its customer in the CRM.
+    pub crm: CrmContext,
 }
 
 impl Default for Profile {
@@ -40,6 +43,7 @@ impl Default for Profile {
             tools: None,
             http_tools: Vec::new(),
             fallback_engine: None,
+            crm: CrmContext::default(),
         }
     }
 }
@@ -101,6 +105,7 @@ impl Profile {
         if let Some(schedule) = &self.schedule {
             schedule.check(violations, &field("schedule"));
         }
+        self.crm.check(violations, &field("crm_context"));
         violations.require(self.http_tools.len() <= MAX_TOOLS, &field("toolbox.http"), "may be up to 64");
         for (number, tool) in self.http_tools.iter().enumerate() {
             tool.check(violations, &field(&format!("toolbox.http[{number}]")));

@@ -19,6 +19,7 @@ use crate::{
     mirror::ChatMirror,
     oauth::OAuthProvider,
     part::Part,
+    source::CrmSources,
 };
 
 /// An outside company, or a kind of endpoint, that we talk to.
@@ -42,6 +43,8 @@ pub struct Vendor {
     pub oauth: Option<Arc<dyn OAuthProvider>>,
     /// Keeps a workspace's customers and deals.
     pub crm: Option<Arc<dyn Crm>>,
+    /// Files chats by their sources. `None`: it has none.
+    pub sources: Option<Arc<dyn CrmSources>>,
     /// Tells of what happens in an account. `None`: it doesn't.
     pub hooks: Option<Arc<dyn AccountHooks>>,
     /// What its channels are like. `None`: they post to a URL.
@@ -63,6 +66,7 @@ impl Vendor {
             connector: None,
             oauth: None,
             crm: None,
+            sources: None,
             hooks: None,
             channel: None,
             mirror: None,
@@ -335,6 +339,24 @@ pub enum FailureKind {
     BadAnswer,
     /// We stopped it.
     Cancelled,
+}
+
+impl FailureKind {
+    /// Its name in the contract and in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Other => "OTHER",
+            Self::Unauthorized => "UNAUTHORIZED",
+            Self::Forbidden => "FORBIDDEN",
+            Self::OutOfQuota => "OUT_OF_QUOTA",
+            Self::RateLimited => "RATE_LIMITED",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::NotFound => "NOT_FOUND",
+            Self::InputTooLong => "INPUT_TOO_LONG",
+            Self::BadAnswer => "BAD_ANSWER",
+            Self::Cancelled => "CANCELLED",
+        }
+    }
 }
 
 /// A vendor said no, or nothing.

@@ -51,12 +51,13 @@ pub enum Service {
     Events,
     Integrations,
     Crm,
+    Sources,
     Workspaces,
 }
 
 impl Service {
     /// Every one.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Agents,
         Self::Channels,
         Self::Dialogues,
@@ -64,6 +65,7 @@ impl Service {
         Self::Events,
         Self::Integrations,
         Self::Crm,
+        Self::Sources,
         Self::Workspaces,
     ];
 
@@ -76,6 +78,7 @@ impl Service {
             Self::Events => "events",
             Self::Integrations => "integrations",
             Self::Crm => "crm",
+            Self::Sources => "sources",
             Self::Workspaces => "workspaces",
         }
     }
@@ -156,7 +159,7 @@ impl Scopes {
                         Reason::FieldInvalid,
                         "api_key.scopes",
                         "each is <service>:<read|write|admin>, with agents, channels, dialogues, webhooks, events, \
-                         integrations, crm or workspaces as the service",
+                         integrations, crm, sources or workspaces as the service",
                     )
                 })
             })

@@ -10,6 +10,7 @@ mod chats;
 mod limit;
 mod rest;
 mod salesbot;
+mod sources;
 mod webhooks;
 
 use std::{
@@ -49,6 +50,9 @@ pub const CLIENT_ID: &str = "3f0a0000-1111-4222-8333-000000000001";
 
 /// The account's id.
 pub const ACCOUNT_ID: u64 = 31_000_001;
+
+/// The path before the subdomain where that is a part of it.
+const ACCOUNTS: &str = "/accounts/";
 
 /// An account that listens. Dropping it stops it.
 #[derive(Debug)]
@@ -186,6 +190,11 @@ impl AmoCrm {
         lock(&self.state.account).remove(kind, id);
     }
 
+    /// Somebody merges one lead into another: its contacts and notes go over, and it is gone.
+    pub fn merge_leads(&self, gone: u64, into: u64) {
+        lock(&self.state.account).merge_leads(gone, into);
+    }
+
     /// Whether who consented is an administrator.
     pub fn set_admin(&self, admin: bool) {
         lock(&self.state.account).admin = admin;
@@ -194,6 +203,21 @@ impl AmoCrm {
     /// Whether the account is paid for.
     pub fn set_paid(&self, paid: bool) {
         lock(&self.state.account).paid = paid;
+    }
+
+    /// Whether "multiple sources" is switched on in the integration.
+    pub fn set_multiple_sources(&self, on: bool) {
+        lock(&self.state.account).multiple_sources = on;
+    }
+
+    /// What a connection's `base_url` is set to where the account may move: the subdomain is a part of the path.
+    pub fn movable_base_url(&self) -> String {
+        format!("{}{ACCOUNTS}{{subdomain}}", self.base_url())
+    }
+
+    /// Moves the account to another subdomain: nothing is at the old one any more.
+    pub fn move_to(&self, subdomain: &str) {
+        subdomain.clone_into(&mut lock(&self.state.account).subdomain);
     }
 
     /// Whether our calls are answered with 403, whatever they are.
@@ -345,6 +369,30 @@ impl State {
         )
     }
 
+    /// Tells where the account is now, to who holds one of its tokens.
+    /// <https://github.com/amocrm/amocrm-oauth-client> (read 2026-11-20)
+    fn whereabouts(&self, request: &Request<Bytes>, current: bool) -> Response<Body> {
+        let given = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let good = {
+            let tokens = lock(&self.tokens);
+            if current {
+                let token = given("x-refresh-token").map(str::to_owned);
+                token.is_some() && (token == tokens.refresh || token == tokens.before)
+            } else {
+                let token = given("authorization").and_then(|value| value.strip_prefix("Bearer "));
+                token.is_some_and(|token| tokens.access.contains_key(token))
+            }
+        };
+        if !good {
+            return refuse(StatusCode::UNAUTHORIZED, "Token has been revoked");
+        }
+        let subdomain = lock(&self.account).subdomain.clone();
+        let domain = format!("{subdomain}.amocrm.ru");
+        let body =
+            json!({ "id": ACCOUNT_ID, "subdomain": subdomain, "domain": domain, "top_level_domain": "ru" });
+        answer(StatusCode::OK, &body)
+    }
+
     /// Answers a call of the REST API: first come the number of calls and the token.
     fn api(&self, request: &Request<Bytes>, path: &str) -> Response<Body> {
         match lock(&self.limit).call(Instant::now()) {
@@ -412,12 +460,17 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
 
 impl Handler for State {
     async fn answer(&self, request: Request<Bytes>) -> Result<Response<Body>, Cut> {
-        let path = request.uri().path().to_owned();
+        let mut path = request.uri().path().to_owned();
         if let Some(what) = path.strip_prefix("/control/chats/") {
             return Ok(self.control_chats(&request, what).await);
         }
         if path == "/oauth" {
             return Ok(self.consent_page(&request));
+        }
+        let mut elsewhere = false;
+        if let Some((subdomain, rest)) = path.strip_prefix(ACCOUNTS).and_then(|rest| rest.split_once('/')) {
+            elsewhere = subdomain != lock(&self.account).subdomain;
+            path = format!("/{rest}");
         }
         if let Some(kind) = path.strip_prefix("/control/") {
             return Ok(self.control(&request, kind));
@@ -440,6 +493,9 @@ impl Handler for State {
             _ => {}
         }
         let response = match (request.method(), path.as_str(), path.strip_prefix("/api/v4/")) {
+            _ if elsewhere => plain(StatusCode::NOT_FOUND, "<html><h1>404 Not Found</h1></html>"),
+            (&Method::GET, "/oauth2/account/current/subdomain", _) => self.whereabouts(&request, true),
+            (&Method::GET, "/oauth2/account/subdomain", _) => self.whereabouts(&request, false),
             (&Method::POST, "/oauth2/access_token", _) => self.token(request.body()).await,
             (_, path, _) if path.starts_with("/v2/origin/custom/") => {
                 self.chats(&request, path.trim_start_matches("/v2/origin/custom/"))

@@ -38,6 +38,11 @@ impl Clock {
         self.begins_at.saturating_add_unsigned(passed)
     }
 
+    /// How far it was moved ahead.
+    pub fn advanced(&self) -> Duration {
+        Duration::from_secs(self.advanced_seconds.load(Ordering::Relaxed))
+    }
+
     /// Moves it ahead, by whole seconds.
     pub fn advance(&self, by: Duration) {
         self.advanced_seconds.fetch_add(by.as_secs(), Ordering::Relaxed);

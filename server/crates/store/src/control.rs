@@ -1,7 +1,7 @@
 //! Who holds a dialogue, and what is said in it by others than the customer and the agent.
 
 use domain::{
-    DeliveryId, DialogueId, MessageId, Timestamp, WorkerId, WorkspaceId,
+    DeliveryId, DialogueId, MessageId, Timestamp, TurnId, WorkerId, WorkspaceId,
     delivery::Author,
     dialogue::{Role, Status},
 };
@@ -140,6 +140,30 @@ pub async fn send(
         .await?;
     sqlx::query("select pg_notify('switchboard_work', '')").execute(conn).await?;
     Ok(known)
+}
+
+/// Reads what the customer wrote in a turn since a person last said something, oldest first, each with its moment: a hundred
+/// messages at most.
+pub async fn unanswered(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    dialogue: DialogueId,
+    turn: TurnId,
+) -> Result<Vec<(Timestamp, String)>, Error> {
+    Ok(sqlx::query_as(
+        "select m.created_at, m.body from messages m
+         where m.workspace_id = $1 and m.dialogue_id = $2 and m.role = 'USER' and m.turn_id = $3
+             and m.seq > coalesce((
+                 select p.seq from messages p
+                 where p.workspace_id = $1 and p.dialogue_id = $2 and p.role = 'EMPLOYEE'
+                 order by p.seq desc limit 1), 0)
+         order by m.seq limit 100",
+    )
+    .bind(workspace.0)
+    .bind(dialogue.0)
+    .bind(turn.0)
+    .fetch_all(conn)
+    .await?)
 }
 
 /// Ends a claimed timer: gives control back to the agent if that is due.

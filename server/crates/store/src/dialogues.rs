@@ -31,6 +31,7 @@ struct DialogueRow {
     crm_lead_id: Option<String>,
     crm_contact_id: Option<String>,
     crm_source_id: Option<String>,
+    opted_out: bool,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -64,6 +65,7 @@ impl TryFrom<DialogueRow> for Dialogue {
                 contact_id: row.crm_contact_id,
                 source_external_id: row.crm_source_id,
             },
+            opted_out: row.opted_out,
             version: row.version,
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -73,7 +75,7 @@ impl TryFrom<DialogueRow> for Dialogue {
 
 const DIALOGUE: &str = "id, channel_id, chat, status, last_seq, version, control_since, control_reason,
     control_by, control_returns_at, attributes, contact_id, crm_integration_id, crm_lead_id, crm_contact_id,
-    crm_source_id, created_at, updated_at";
+    crm_source_id, opted_out, created_at, updated_at";
 
 /// What selects dialogues.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -296,6 +298,22 @@ pub async fn set_attribute(
     .bind(Json(value))
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// Notes in a dialogue that is locked whether its customer wants no messages that nobody asked for.
+pub async fn set_opted_out(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    id: DialogueId,
+    opted_out: bool,
+) -> Result<(), Error> {
+    sqlx::query("update dialogues set opted_out = $3 where workspace_id = $1 and id = $2")
+        .bind(workspace.0)
+        .bind(id.0)
+        .bind(opted_out)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 

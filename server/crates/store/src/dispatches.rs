@@ -11,7 +11,7 @@ use domain::{
     part::Part,
 };
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, FromRow, PgConnection, types::Json};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgPool, types::Json};
 use uuid::Uuid;
 
 use crate::{Error, endpoints, queue::interval};
@@ -486,4 +486,10 @@ pub async fn settle(
     .fetch_all(conn)
     .await?;
     Ok(crate::queue::flags(items.len(), &rows))
+}
+
+/// Deletes dispatches that came to their end before this moment, at most so many. Answers how many. Crosses workspaces.
+pub async fn sweep(pool: &PgPool, before: Timestamp, limit: i32) -> Result<i64, Error> {
+    let query = sqlx::query_scalar("select system_sweep_dispatches($1, $2)").bind(before).bind(limit);
+    Ok(query.fetch_one(pool).await?)
 }

@@ -133,6 +133,21 @@ pub async fn find(
     row.map(TryInto::try_into).transpose()
 }
 
+/// Counts a workspace's endpoints, deleted ones left out. Until the transaction ends nobody else counts them: who counts is
+/// about to add one.
+pub async fn count_alone(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<i64, Error> {
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended('endpoints ' || $1::text, 0))")
+        .bind(workspace.0)
+        .execute(&mut *conn)
+        .await?;
+    Ok(sqlx::query_scalar(
+        "select count(*) from webhook_endpoints where workspace_id = $1 and deleted_at is null",
+    )
+    .bind(workspace.0)
+    .fetch_one(conn)
+    .await?)
+}
+
 /// Lists endpoints, oldest first.
 pub async fn list(
     conn: &mut PgConnection,

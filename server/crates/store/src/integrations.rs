@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use domain::{
     IntegrationId, Timestamp, WorkspaceId,
     integration::{Finding, Grant, Health, Hook, HookState, Integration, Trouble},
+    source::{OwnSource, SourceState},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -52,6 +53,13 @@ struct IntegrationRow {
     hook_state: Option<String>,
     hook_error: Option<String>,
     hook_checked_at: Option<Timestamp>,
+    source_state: Option<String>,
+    source_name: Option<String>,
+    source_external_id: Option<String>,
+    source_error: Option<String>,
+    source_remedy: Option<String>,
+    source_checked_at: Option<Timestamp>,
+    source_due_at: Option<Timestamp>,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -92,6 +100,15 @@ impl TryFrom<IntegrationRow> for SealedIntegration {
                     last_error: row.hook_error,
                     checked_at: row.hook_checked_at,
                 }),
+                source: row.source_state.as_deref().map(|state| OwnSource {
+                    state: SourceState::parse(state).unwrap_or(SourceState::Pending),
+                    external_id: row.source_external_id,
+                    name: row.source_name.unwrap_or_default(),
+                    last_error: row.source_error,
+                    remedy: row.source_remedy,
+                    checked_at: row.source_checked_at,
+                    due_at: row.source_due_at,
+                }),
                 created_at: row.created_at,
                 updated_at: row.updated_at,
             },
@@ -104,9 +121,13 @@ impl TryFrom<IntegrationRow> for SealedIntegration {
 const INTEGRATION: &str = "i.id, i.vendor, i.display_name, i.settings, i.data_key_sealed, i.credentials_sealed, \
                            i.credentials_set, i.generation, i.health, i.last_error, i.remedy, i.last_error_at, i.checked_at, \
                            i.created_at, i.updated_at, g.granted_at, g.refreshed_at, g.expires_at, h.secret_suffix, \
-                           h.secret_at, h.state as hook_state, h.last_error as hook_error, h.checked_at as hook_checked_at";
+                           h.secret_at, h.state as hook_state, h.last_error as hook_error, h.checked_at as hook_checked_at, \
+                           s.state as source_state, s.name as source_name, s.external_id as source_external_id, \
+                           s.last_error as source_error, s.remedy as source_remedy, s.checked_at as source_checked_at, \
+                           nullif(s.check_due_at, 'infinity') as source_due_at";
 const FROM: &str = "integrations i left join integration_grants g on g.workspace_id = i.workspace_id and g.id = i.id \
-     left join integration_hooks h on h.workspace_id = i.workspace_id and h.id = i.id";
+     left join integration_hooks h on h.workspace_id = i.workspace_id and h.id = i.id \
+     left join integration_sources s on s.workspace_id = i.workspace_id and s.id = i.id";
 
 /// What selects integrations.
 #[derive(Debug, Clone, Default, Serialize)]

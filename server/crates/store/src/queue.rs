@@ -1,6 +1,6 @@
 //! The queue: keys with waiting jobs, claimed under leases.
 
-use domain::{DialogueId, EndpointId, JobId, Timestamp, WorkerId, WorkspaceId};
+use domain::{ChannelId, DialogueId, EndpointId, JobId, Timestamp, WorkerId, WorkspaceId};
 use sqlx::{FromRow, PgPool, postgres::types::PgInterval};
 use uuid::Uuid;
 
@@ -42,6 +42,10 @@ pub enum Lanes<'a> {
         most: usize,
         /// Workspaces that get none.
         busy: &'a [Uuid],
+        /// Channels that get no turn.
+        turns: &'a [Uuid],
+        /// Channels that get no delivery.
+        outs: &'a [Uuid],
     },
     /// Dispatches, shared evenly among endpoints: apart, since endpoints belong to strangers and may be slow or many.
     Hooks {
@@ -71,6 +75,8 @@ pub struct Claim {
     pub failures: i32,
     /// The endpoint, in the lane of dispatches.
     pub endpoint: Option<EndpointId>,
+    /// The dialogue's channel, in the lanes of dialogues.
+    pub channel: Option<ChannelId>,
 }
 
 impl Claim {
@@ -91,6 +97,8 @@ struct ClaimRow {
     failures: Option<i32>,
     #[sqlx(default)]
     endpoint_id: Option<Uuid>,
+    #[sqlx(default)]
+    channel_id: Option<Uuid>,
 }
 
 /// Claims due keys, walking on from the share `after`.
@@ -103,13 +111,17 @@ pub async fn claim(
     now: Timestamp,
 ) -> Result<Vec<Claim>, Error> {
     let int = |number| i32::try_from(number).unwrap_or(i32::MAX);
-    let (query, most, busy) = match lanes {
-        Lanes::Dialogues { most, busy } => ("select * from system_claim($1, $2, $3, $4, $5, $6)", most, busy),
-        Lanes::Hooks { most, busy } => {
-            ("select * from system_claim_hooks($1, $2, $3, $4, $5, $6)", most, busy)
-        }
+    let query = match lanes {
+        Lanes::Dialogues { .. } => "select * from system_claim($1, $2, $3, $4, $5, $6, $7, $8)",
+        Lanes::Hooks { .. } => "select * from system_claim_hooks($1, $2, $3, $4, $5, $6)",
     };
-    let query = sqlx::query_as(query).bind(worker.0).bind(after).bind(int(limit)).bind(int(most)).bind(busy);
+    let query = sqlx::query_as(query).bind(worker.0).bind(after).bind(int(limit));
+    let query = match lanes {
+        Lanes::Dialogues { most, busy, turns, outs } => {
+            query.bind(int(most)).bind(busy).bind(turns).bind(outs)
+        }
+        Lanes::Hooks { most, busy } => query.bind(int(most)).bind(busy),
+    };
     let rows: Vec<ClaimRow> = query.bind(now).fetch_all(pool).await?;
     rows.into_iter()
         .map(|row| {
@@ -134,15 +146,20 @@ pub async fn claim(
                 target: row.target_id.ok_or_else(inconsistent)?,
                 failures: row.failures.ok_or_else(inconsistent)?,
                 endpoint: row.endpoint_id.map(Into::into),
+                channel: row.channel_id.map(Into::into),
             })
         })
         .collect()
 }
 
-/// When the next key falls due. `None`: nothing waits.
-pub async fn next_due(pool: &PgPool, lanes: Lanes<'_>) -> Result<Option<Timestamp>, Error> {
+/// When the next key falls due. `None`: nothing waits. Where some channels get nothing, what is due by `now` is passed over:
+/// a claim has just left it, so it may be theirs.
+pub async fn next_due(pool: &PgPool, lanes: Lanes<'_>, now: Timestamp) -> Result<Option<Timestamp>, Error> {
     let query = match lanes {
-        Lanes::Dialogues { busy, .. } => sqlx::query_scalar("select system_next_due($1)").bind(busy),
+        Lanes::Dialogues { busy, turns, outs, .. } => {
+            let all = turns.is_empty() && outs.is_empty();
+            sqlx::query_scalar("select system_next_due($1, $2)").bind(busy).bind((!all).then_some(now))
+        }
         Lanes::Hooks { busy, .. } => sqlx::query_scalar("select system_next_due_hook($1)").bind(busy),
     };
     Ok(query.fetch_one(pool).await?)

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use domain::{
-    AgentId, ChannelId, DeliveryId, DialogueId, EventId, JobId, MessageId, Timestamp, TurnId, WorkerId,
-    WorkspaceId,
+    AgentId, ChannelId, ContactId, DeliveryId, DialogueId, EventId, JobId, MessageId, Timestamp, TurnId,
+    WorkerId, WorkspaceId,
     agent::Engine,
     cost::Spent,
     decide::not_held,
@@ -198,6 +198,8 @@ pub struct BegunTurn {
     pub profile: Profile,
     /// What is known of the dialogue beside its messages.
     pub facts: DialogueFacts,
+    /// Whom the dialogue is held with. `None`: not known.
+    pub contact: Option<ContactId>,
     /// The channel, for the delivery of the reply.
     pub route: Route,
     /// The dialogue so far, oldest first.
@@ -275,6 +277,7 @@ struct BegunRow {
     facts: Json<DialogueFacts>,
     fallback: bool,
     max_text_chars: Option<i32>,
+    contact_id: Option<Uuid>,
 }
 
 /// Begins runs, and goes on with those that wait for their engine. Answers for each item in turn; `None`: the claim was lost, or the turn is closed.
@@ -319,6 +322,7 @@ pub async fn begin(
             policy: row.reply_policy.0,
             profile: row.profile.0,
             facts: row.facts.0,
+            contact: row.contact_id.map(Into::into),
             route: Route {
                 channel: row.channel_id.into(),
                 active: row.channel_active,

@@ -26,23 +26,26 @@ mod facts;
 mod form;
 mod hooks;
 mod lenient;
+mod moved;
 mod notes;
 mod rest;
 mod salesbot;
 mod settings;
+pub mod sources;
 mod subscription;
 mod talks;
 
 use self::{rest::Rest, settings::Settings};
 use crate::http::{Call, HttpClient, Patience};
 
-/// Gives the vendor.
-pub fn vendor(http: HttpClient) -> Vendor {
-    let amocrm = Arc::new(AmoCrm { http });
+/// Gives the vendor. `sources`: what the operator says of them.
+pub fn vendor(http: HttpClient, sources: sources::Defaults) -> Vendor {
+    let amocrm = Arc::new(AmoCrm { http, sources });
     Vendor {
         connector: Some(Arc::clone(&amocrm) as _),
         oauth: Some(Arc::clone(&amocrm) as _),
         crm: Some(Arc::clone(&amocrm) as _),
+        sources: Some(Arc::clone(&amocrm) as _),
         receiver: Some(Arc::clone(&amocrm) as _),
         sender: Some(Arc::clone(&amocrm) as _),
         mirror: Some(Arc::clone(&amocrm) as _),
@@ -63,6 +66,7 @@ const PATIENCE: Patience = Patience {
 
 struct AmoCrm {
     http: HttpClient,
+    sources: sources::Defaults,
 }
 
 #[async_trait]
@@ -90,7 +94,7 @@ impl Connector for AmoCrm {
                 },
                 "base_url": {
                     "type": "string", "format": "uri", "title": "Address",
-                    "description": "In the place of the account's own address: a proxy, or a simulator."
+                    "description": "In the place of the account's own address: a proxy, or a simulator. {subdomain} in its path stands for the account."
                 },
                 "chats_url": {
                     "type": "string", "format": "uri", "title": "Address of the Chats API",
@@ -99,6 +103,22 @@ impl Connector for AmoCrm {
                 "chat_channel_id": {
                     "type": "string", "format": "uuid", "title": "Channel of the chats",
                     "description": "The channel that messages of the account's chats belong to: its agent answers them. Without it they are events only."
+                },
+                "auto_source": {
+                    "type": "boolean", "title": "Source of the chats",
+                    "description": "Whether the account's chats carry a source of this integration's own: it is found by its name, and made where it isn't there."
+                },
+                "source_name": {
+                    "type": "string", "minLength": 1, "maxLength": 200, "title": "Name of the source",
+                    "description": "Without it: what the operator has set, else TeMa Edna."
+                },
+                "source_pipeline_id": {
+                    "type": ["string", "integer"], "title": "Pipeline of the source",
+                    "description": "The id of the pipeline that a new source's leads go to. Without it: that of a source that is there, else the main one."
+                },
+                "source_external_id_prefix": {
+                    "type": "string", "minLength": 1, "maxLength": 27, "title": "Beginning of the source's id",
+                    "description": "Printable ASCII. Without it: what the operator has set, else tema_edna."
                 }
             },
             "required": ["subdomain", "client_id", "redirect_url"],
@@ -144,7 +164,7 @@ impl Connector for AmoCrm {
         };
         match self.account(connection).await {
             Ok(name) => step(CheckOutcome::Passed, format!("the account {name} lets us in"), ""),
-            Err(error) if error.kind == FailureKind::Unauthorized => {
+            Err(error) if error.kind == FailureKind::Unauthorized && error.http_status == Some(401) => {
                 step(CheckOutcome::Failed, error.to_string(), AUTHORIZE)
             }
             Err(error) => vec![CheckStep {
@@ -154,6 +174,10 @@ impl Connector for AmoCrm {
                 remedy: match error.kind {
                     FailureKind::OutOfQuota => "pay for the account",
                     FailureKind::Forbidden => "have an administrator of the account consent",
+                    FailureKind::Unauthorized => {
+                        "where the account has moved to is asked with the next call; if it isn't found, correct the setting \
+                         subdomain"
+                    }
                     FailureKind::NotFound => "correct the setting subdomain",
                     _ => "try again later",
                 }
@@ -274,6 +298,15 @@ impl OAuthProvider for AmoCrm {
     ) -> Result<Tokens, VendorError> {
         self.tokens("refresh", connection, ("refresh_token", "refresh_token", refresh), now).await
     }
+
+    async fn moved(
+        &self,
+        connection: &Connection,
+        access: &SecretString,
+        refresh: Option<&SecretString>,
+    ) -> Result<Option<Value>, VendorError> {
+        self.whereabouts(connection, access, refresh).await
+    }
 }
 
 fn settings(connection: &Connection, operation: &'static str) -> Result<Settings, VendorError> {
@@ -303,13 +336,20 @@ fn failed(operation: &'static str, kind: FailureKind, detail: &str, retry: Retry
 mod tests {
     use super::*;
 
+    fn amocrm() -> AmoCrm {
+        AmoCrm {
+            http: HttpClient::new(crate::http::Settings::default()),
+            sources: sources::Defaults::default(),
+        }
+    }
+
     fn good() -> Value {
         json!({ "subdomain": "acme", "client_id": "3f0a", "redirect_url": "https://app.example/oauth/callback" })
     }
 
     #[test]
     fn people_are_sent_to_the_page_of_their_domain() {
-        let amocrm = AmoCrm { http: HttpClient::new(crate::http::Settings::default()) };
+        let amocrm = amocrm();
         let mut connection = Connection { settings: good(), ..Connection::default() };
         let url = amocrm.authorize_url(&connection, "a state", None);
         assert_eq!(url, "https://www.amocrm.ru/oauth?client_id=3f0a&state=a+state&mode=popup");
@@ -319,7 +359,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_consent_for_another_account_is_refused_before_the_secret_is_sent() {
-        let amocrm = AmoCrm { http: HttpClient::new(crate::http::Settings::default()) };
+        let amocrm = amocrm();
         let connection = Connection { settings: good(), ..Connection::default() };
         let parameters = [("referer".to_owned(), "evil.amocrm.ru".to_owned())].into();
         let code = "c".to_owned().into();

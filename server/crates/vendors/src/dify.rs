@@ -155,12 +155,20 @@ impl CompletionModel for Dify {
                 failure("complete", FailureKind::Other, "the agent's engine settings are not valid")
             })?;
         let account = Account::of(connection, request.at)?;
-        let asking = Asking { dify: self, account, request, settings, task: Mutex::default() };
+        let asking =
+            Asking { dify: self, account, request, settings, task: Mutex::default(), made: Mutex::default() };
         let answered = account::until_cancelled(ID, cancelled, asking.answer()).await;
         if answered.as_ref().is_err_and(|error| error.kind == FailureKind::Cancelled) {
             asking.stop().await;
         }
-        answered.map(Outcome::Answered).map_err(|error| account::redacted(error, connection))
+        let error = match answered {
+            Ok(answer) => return Ok(Outcome::Answered(answer)),
+            Err(error) => account::redacted(error, connection),
+        };
+        let made = asking.made.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(conversation) = made else { return Err(error) };
+        let through = newest(&request.history);
+        Ok(Outcome::Failed { error, notes: json!(Notes { conversation, through }) })
     }
 
     async fn list_models(&self, _connection: &Connection) -> Result<Vec<Model>, VendorError> {
@@ -255,6 +263,8 @@ struct Asking<'a> {
     settings: EngineSettings,
     /// What Dify calls the run, as soon as it says so: by this it can be stopped.
     task: Mutex<Option<String>>,
+    /// The conversation that was begun for it: should it fail, nobody goes on with that.
+    made: Mutex<Option<String>>,
 }
 
 impl Asking<'_> {
@@ -295,8 +305,16 @@ impl Asking<'_> {
             _ => error,
         })?;
         let read = if streams {
-            read::stream(&mut opened, &|task| {
-                *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.to_owned());
+            read::stream(&mut opened, &|task, conversation| {
+                let keep = |place: &Mutex<Option<String>>, id: &str| {
+                    *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(id.to_owned());
+                };
+                if let Some(id) = task {
+                    keep(&self.task, id);
+                }
+                if let Some(id) = conversation.filter(|_| notes.is_none()) {
+                    keep(&self.made, id);
+                }
             })
             .await?
         } else {

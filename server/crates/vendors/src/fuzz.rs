@@ -214,7 +214,12 @@ fn request(input: &[u8]) -> RawRequest {
 
 #[test]
 fn forms_of_crms() {
-    let hooks = crate::amocrm::vendor(HttpClient::new(crate::http::Settings::default())).hooks.unwrap();
+    let hooks = crate::amocrm::vendor(
+        HttpClient::new(crate::http::Settings::default()),
+        crate::amocrm::sources::Defaults::default(),
+    )
+    .hooks
+    .unwrap();
     let settings =
         serde_json::json!({ "subdomain": "acme", "client_id": "c", "redirect_url": "https://a.example" });
     fuzz(FORMS, |input| {

@@ -42,6 +42,8 @@ mod transcript;
 pub struct Settings {
     /// How calls to plain HTTP endpoints look.
     pub generic_http: generic_http::Headers,
+    /// The sources of amoCRM's integrations that say nothing of them.
+    pub amocrm_sources: amocrm::sources::Defaults,
 }
 
 /// Gives every vendor, each once.
@@ -54,7 +56,7 @@ pub fn all(http: http::HttpClient, settings: Settings) -> Vendors {
         gemini::vendor(http.clone()),
         manus::vendor(http.clone()),
         mock::vendor(),
-        amocrm::vendor(http.clone()),
+        amocrm::vendor(http.clone(), settings.amocrm_sources),
         openai::vendor(http),
     ])
 }

@@ -54,7 +54,8 @@ const CONNECTION_MEMBERS: [(&str, &str); 1] = [("base_url", account::BASE_URL)];
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct EngineSettings {
-    /// How long to wait before asking again, up to half as long again. Default 10 s.
+    /// How long to wait before asking again, up to half as long again. Default 10 s. While a task works on and on, the pauses
+    /// grow to six times that.
     #[serde(rename = "poll_seconds", deserialize_with = "settings::seconds")]
     poll: Duration,
     /// Whether it may ask back while it works. Default no.
@@ -65,6 +66,13 @@ struct EngineSettings {
     locale: Option<String>,
     /// The project that its tasks belong to. Default: none.
     project_id: Option<String>,
+    /// How many credits an answer may use, as an estimate: so many are reserved of budgets of cost. Default 500.
+    #[serde(deserialize_with = "credits")]
+    max_credits: i32,
+}
+
+fn credits<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
+    settings::whole_number(deserializer, 1, 1_000_000)
 }
 
 impl Default for EngineSettings {
@@ -75,16 +83,18 @@ impl Default for EngineSettings {
             hide_in_task_list: true,
             locale: None,
             project_id: None,
+            max_credits: 500,
         }
     }
 }
 
-const ENGINE_MEMBERS: [(&str, &str); 5] = [
+const ENGINE_MEMBERS: [(&str, &str); 6] = [
     ("poll_seconds", settings::SECONDS),
     ("interactive_mode", "must be true or false"),
     ("hide_in_task_list", "must be true or false"),
     ("locale", "must be a language, such as `en`"),
     ("project_id", "must be the id of a project"),
+    ("max_credits", "must be a whole number, 1 to 1,000,000"),
 ];
 
 /// What we note of a dialogue.
@@ -107,6 +117,9 @@ struct Notes {
     /// How often it was found at rest without an answer.
     #[serde(default)]
     empty: u32,
+    /// How often it was found at work.
+    #[serde(default)]
+    looks: u32,
 }
 
 struct Manus {
@@ -118,6 +131,11 @@ struct Manus {
 impl CompletionModel for Manus {
     fn check_settings(&self, settings: &Value) -> Result<(), Vec<FieldViolation>> {
         settings::read::<EngineSettings>(settings, &ENGINE_MEMBERS).map(drop)
+    }
+
+    fn most_credits(&self, engine: &domain::agent::Engine) -> i64 {
+        let settings = settings::read::<EngineSettings>(&engine.settings, &ENGINE_MEMBERS);
+        settings.unwrap_or_default().max_credits.into()
     }
 
     fn keeps_notes(&self) -> bool {
@@ -231,6 +249,7 @@ impl Asking<'_> {
             after: None,
             credits: 0,
             empty: 0,
+            looks: 0,
         };
         Ok(self.wait(&notes, None))
     }
@@ -256,7 +275,7 @@ impl Asking<'_> {
             Err(error) => return Err(error),
         }
         let (through, run) = (newest(&self.request.history), self.request.run);
-        Ok(self.wait(&Notes { through, run, working: true, after, empty: 0, ..notes }, None))
+        Ok(self.wait(&Notes { through, run, working: true, after, empty: 0, looks: 0, ..notes }, None))
     }
 
     /// Looks whether the task has an answer.
@@ -276,7 +295,10 @@ impl Asking<'_> {
         let again = notes.run != self.request.run;
         let Reached { status, text, trouble, credits, profile } = reached;
         match (status, text, trouble) {
-            (Status::Running, ..) => Ok(self.wait(&Notes { empty: 0, ..notes }, None)),
+            (Status::Running, ..) => {
+                let looks = notes.looks.saturating_add(1);
+                Ok(self.wait(&Notes { empty: 0, looks, ..notes }, None))
+            }
             (Status::Stopped | Status::Waiting, Some(text), _) => {
                 let spent = (credits - notes.credits).max(0);
                 notes = Notes { working: false, credits, empty: 0, ..notes };
@@ -320,9 +342,16 @@ impl Asking<'_> {
     /// Waits: by our own schedule, spread so that dialogues don't march in step.
     fn wait(&self, notes: &Notes, pause: Option<Duration>) -> Outcome {
         let spread = f64::from(self.request.dialogue.0.as_bytes()[15]) / 510.0;
-        let pause = pause.unwrap_or_else(|| self.settings.poll.mul_f64(1.0 + spread));
+        let pause = pause.unwrap_or_else(|| pace(self.settings.poll, notes.looks).mul_f64(1.0 + spread));
         Outcome::Waiting { notes: json!(notes), pause }
     }
+}
+
+/// The pause after so many looks at a task that works on: what has taken long takes longer.
+fn pace(poll: Duration, looks: u32) -> Duration {
+    const GROWTH: f64 = 1.25;
+    const MOST: f64 = 6.0;
+    poll.mul_f64(GROWTH.powi(looks.min(30).cast_signed()).min(MOST))
 }
 
 #[async_trait]
@@ -382,5 +411,20 @@ fn failure(kind: FailureKind, detail: &str, retry: Retry) -> VendorError {
         excerpt: None,
         applied: Applied::No,
         retry,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_a_bound() {
+        let poll = Duration::from_secs(10);
+        let pauses: Vec<_> = (0..12).map(|looks| pace(poll, looks)).collect();
+        assert_eq!((pauses[0], pauses[1]), (poll, Duration::from_millis(12_500)));
+        assert!(pauses.is_sorted());
+        assert_eq!(pauses[11], Duration::from_secs(60));
+        assert_eq!(pace(poll, u32::MAX), Duration::from_secs(60));
     }
 }

@@ -330,6 +330,7 @@ mod tests {
         match Mock.complete(&Connection::default(), request, &CancellationToken::new()).await? {
             Outcome::Answered(answer) => Ok(answer),
             Outcome::Waiting { .. } => panic!("it never waits"),
+            Outcome::Failed { error, .. } => Err(error),
         }
     }
 
@@ -423,7 +424,7 @@ mod tests {
             request.at = Timestamp::UNIX_EPOCH + Duration::from_millis(elapsed);
             let pause = match ask(&request).await {
                 Outcome::Waiting { pause, .. } => Some(pause),
-                Outcome::Answered(_) => None,
+                Outcome::Answered(_) | Outcome::Failed { .. } => None,
             };
             assert_eq!(pause, expected.map(Duration::from_millis), "after {elapsed} ms");
         }

@@ -55,7 +55,7 @@ impl Parser {
             self.after_cr = false;
             chunk = chunk.strip_prefix(b"\n").unwrap_or(chunk);
         }
-        while let Some(end) = chunk.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+        while let Some(end) = memchr::memchr2(b'\n', b'\r', chunk) {
             let (line, rest) = (&chunk[..end], &chunk[end + 1..]);
             chunk = if chunk[end] == b'\r' {
                 self.after_cr = rest.is_empty();

@@ -145,6 +145,7 @@ impl Subject {
         match timeout(PATIENCE, asked).await.unwrap_or_else(|_| panic!("{self} does not end"))? {
             Outcome::Answered(answer) => Ok(answer),
             Outcome::Waiting { .. } => panic!("{self} waits"),
+            Outcome::Failed { error, .. } => Err(error),
         }
     }
 

@@ -488,8 +488,10 @@ type Agent struct {
 	// dialogue OPEN, both with the reason `budget_exhausted`; FALLBACK_TEXT sends the reply policy's `fallback_text`, with the
 	// reason `fallback`. Default: STAY_SILENT.
 	OnBudgetExhausted OnFailure `protobuf:"varint,21,opt,name=on_budget_exhausted,json=onBudgetExhausted,proto3,enum=switchboard.v1.OnFailure" json:"on_budget_exhausted,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// What it may see of its customer in the CRM. Not set: nothing.
+	CrmContext    *CrmContext `protobuf:"bytes,22,opt,name=crm_context,json=crmContext,proto3" json:"crm_context,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Agent) Reset() {
@@ -641,6 +643,83 @@ func (x *Agent) GetOnBudgetExhausted() OnFailure {
 	return OnFailure_ON_FAILURE_UNSPECIFIED
 }
 
+func (x *Agent) GetCrmContext() *CrmContext {
+	if x != nil {
+		return x.CrmContext
+	}
+	return nil
+}
+
+// What an agent may see of its customer in the CRM. In dialogues with a lead or contact there (`Dialogue.crm`) the model is told
+// exactly these fields after its instructions, as they were at most 30 s ago, each record with its age; of what the CRM keeps
+// beside nothing reaches it. Where the CRM can't be read within 5 s the turn goes on: the model is told values that are up to
+// 24 hours old, with their age, or that there are none.
+type CrmContext struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The CRM whose fields they are. Empty: whichever the dialogue belongs to. Dialogues of another CRM are told nothing.
+	IntegrationId string `protobuf:"bytes,1,opt,name=integration_id,json=integrationId,proto3" json:"integration_id,omitempty"`
+	// Fields of leads, up to 50, in the order in which the model is told: `name`, `price`, `pipeline`, `stage`, `tags`,
+	// `create_time`, `update_time`, `close_time`, `code:<a field's code>`, or, with an `integration_id`, `id:<a field's id>`. See
+	// CrmService.ListFields.
+	LeadFields []string `protobuf:"bytes,2,rep,name=lead_fields,json=leadFields,proto3" json:"lead_fields,omitempty"`
+	// Fields of contacts likewise: `name`, `tags`, `create_time`, `update_time`, `code:…` (such as `code:PHONE`), `id:…`. It is the
+	// dialogue's contact; where only a lead is known, that lead's main one.
+	ContactFields []string `protobuf:"bytes,3,rep,name=contact_fields,json=contactFields,proto3" json:"contact_fields,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CrmContext) Reset() {
+	*x = CrmContext{}
+	mi := &file_switchboard_v1_agents_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CrmContext) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CrmContext) ProtoMessage() {}
+
+func (x *CrmContext) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_agents_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CrmContext.ProtoReflect.Descriptor instead.
+func (*CrmContext) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *CrmContext) GetIntegrationId() string {
+	if x != nil {
+		return x.IntegrationId
+	}
+	return ""
+}
+
+func (x *CrmContext) GetLeadFields() []string {
+	if x != nil {
+		return x.LeadFields
+	}
+	return nil
+}
+
+func (x *CrmContext) GetContactFields() []string {
+	if x != nil {
+		return x.ContactFields
+	}
+	return nil
+}
+
 // How much of a dialogue an engine is given. The newest messages stay. What a turn answers stays whatever it takes, and so do
 // the calls of tools of the turn with their results. Where the engine finds all of it too long, it is asked once more with
 // half of the window, and the run says so. Fields that are not set have their defaults.
@@ -658,7 +737,7 @@ type HistoryWindow struct {
 
 func (x *HistoryWindow) Reset() {
 	*x = HistoryWindow{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[1]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -670,7 +749,7 @@ func (x *HistoryWindow) String() string {
 func (*HistoryWindow) ProtoMessage() {}
 
 func (x *HistoryWindow) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[1]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -683,7 +762,7 @@ func (x *HistoryWindow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryWindow.ProtoReflect.Descriptor instead.
 func (*HistoryWindow) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{1}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *HistoryWindow) GetMaxMessages() int32 {
@@ -715,7 +794,7 @@ type Languages struct {
 
 func (x *Languages) Reset() {
 	*x = Languages{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[2]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -727,7 +806,7 @@ func (x *Languages) String() string {
 func (*Languages) ProtoMessage() {}
 
 func (x *Languages) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[2]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -740,7 +819,7 @@ func (x *Languages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Languages.ProtoReflect.Descriptor instead.
 func (*Languages) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{2}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Languages) GetCodes() []string {
@@ -775,7 +854,7 @@ type Schedule struct {
 
 func (x *Schedule) Reset() {
 	*x = Schedule{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[3]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -787,7 +866,7 @@ func (x *Schedule) String() string {
 func (*Schedule) ProtoMessage() {}
 
 func (x *Schedule) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[3]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -800,7 +879,7 @@ func (x *Schedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
 func (*Schedule) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{3}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Schedule) GetHours() []*WeeklyHours {
@@ -846,7 +925,7 @@ type WeeklyHours struct {
 
 func (x *WeeklyHours) Reset() {
 	*x = WeeklyHours{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[4]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -858,7 +937,7 @@ func (x *WeeklyHours) String() string {
 func (*WeeklyHours) ProtoMessage() {}
 
 func (x *WeeklyHours) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[4]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -871,7 +950,7 @@ func (x *WeeklyHours) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WeeklyHours.ProtoReflect.Descriptor instead.
 func (*WeeklyHours) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{4}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *WeeklyHours) GetDay() Weekday {
@@ -910,7 +989,7 @@ type Holiday struct {
 
 func (x *Holiday) Reset() {
 	*x = Holiday{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[5]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -922,7 +1001,7 @@ func (x *Holiday) String() string {
 func (*Holiday) ProtoMessage() {}
 
 func (x *Holiday) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[5]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -935,7 +1014,7 @@ func (x *Holiday) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Holiday.ProtoReflect.Descriptor instead.
 func (*Holiday) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{5}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Holiday) GetDate() string {
@@ -973,7 +1052,7 @@ type Toolbox struct {
 
 func (x *Toolbox) Reset() {
 	*x = Toolbox{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[6]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -985,7 +1064,7 @@ func (x *Toolbox) String() string {
 func (*Toolbox) ProtoMessage() {}
 
 func (x *Toolbox) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[6]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -998,7 +1077,7 @@ func (x *Toolbox) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Toolbox.ProtoReflect.Descriptor instead.
 func (*Toolbox) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{6}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Toolbox) GetTools() []*Tool {
@@ -1032,7 +1111,7 @@ type Tool struct {
 
 func (x *Tool) Reset() {
 	*x = Tool{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[7]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1044,7 +1123,7 @@ func (x *Tool) String() string {
 func (*Tool) ProtoMessage() {}
 
 func (x *Tool) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[7]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1057,7 +1136,7 @@ func (x *Tool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tool.ProtoReflect.Descriptor instead.
 func (*Tool) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{7}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Tool) GetName() string {
@@ -1105,7 +1184,7 @@ type HttpTool struct {
 
 func (x *HttpTool) Reset() {
 	*x = HttpTool{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[8]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1117,7 +1196,7 @@ func (x *HttpTool) String() string {
 func (*HttpTool) ProtoMessage() {}
 
 func (x *HttpTool) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[8]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1130,7 +1209,7 @@ func (x *HttpTool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HttpTool.ProtoReflect.Descriptor instead.
 func (*HttpTool) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{8}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *HttpTool) GetName() string {
@@ -1210,7 +1289,7 @@ type HttpToolHeader struct {
 
 func (x *HttpToolHeader) Reset() {
 	*x = HttpToolHeader{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[9]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1222,7 +1301,7 @@ func (x *HttpToolHeader) String() string {
 func (*HttpToolHeader) ProtoMessage() {}
 
 func (x *HttpToolHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[9]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1235,7 +1314,7 @@ func (x *HttpToolHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HttpToolHeader.ProtoReflect.Descriptor instead.
 func (*HttpToolHeader) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{9}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HttpToolHeader) GetName() string {
@@ -1288,7 +1367,7 @@ type ReplyPolicy struct {
 
 func (x *ReplyPolicy) Reset() {
 	*x = ReplyPolicy{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[10]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1300,7 +1379,7 @@ func (x *ReplyPolicy) String() string {
 func (*ReplyPolicy) ProtoMessage() {}
 
 func (x *ReplyPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[10]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1313,7 +1392,7 @@ func (x *ReplyPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplyPolicy.ProtoReflect.Descriptor instead.
 func (*ReplyPolicy) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{10}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReplyPolicy) GetQuietWindow() *durationpb.Duration {
@@ -1430,7 +1509,7 @@ type Engine struct {
 
 func (x *Engine) Reset() {
 	*x = Engine{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[11]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1442,7 +1521,7 @@ func (x *Engine) String() string {
 func (*Engine) ProtoMessage() {}
 
 func (x *Engine) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[11]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1455,7 +1534,7 @@ func (x *Engine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Engine.ProtoReflect.Descriptor instead.
 func (*Engine) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{11}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Engine) GetVendor() string {
@@ -1517,14 +1596,18 @@ type Price struct {
 	// For the part of the input that came from the vendor's cache. Not set: as other input.
 	CachedInputMicros *int64 `protobuf:"varint,3,opt,name=cached_input_micros,json=cachedInputMicros,proto3,oneof" json:"cached_input_micros,omitempty"`
 	// For output, 0 to 1,000,000,000,000.
-	OutputMicros  int64 `protobuf:"varint,4,opt,name=output_micros,json=outputMicros,proto3" json:"output_micros,omitempty"`
+	OutputMicros int64 `protobuf:"varint,4,opt,name=output_micros,json=outputMicros,proto3" json:"output_micros,omitempty"`
+	// For one of the vendor's credits, where it counts those in place of tokens (`manus`), in millionths of the currency's unit:
+	// 10,000 is USD 0.01. 0 to 1,000,000,000,000. Budgets of cost reserve what the engine's setting `max_credits` estimates, 500
+	// credits where it is not set.
+	CreditMicros  int64 `protobuf:"varint,5,opt,name=credit_micros,json=creditMicros,proto3" json:"credit_micros,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Price) Reset() {
 	*x = Price{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1536,7 +1619,7 @@ func (x *Price) String() string {
 func (*Price) ProtoMessage() {}
 
 func (x *Price) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[12]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1549,7 +1632,7 @@ func (x *Price) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Price.ProtoReflect.Descriptor instead.
 func (*Price) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{12}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Price) GetCurrency() string {
@@ -1580,6 +1663,13 @@ func (x *Price) GetOutputMicros() int64 {
 	return 0
 }
 
+func (x *Price) GetCreditMicros() int64 {
+	if x != nil {
+		return x.CreditMicros
+	}
+	return 0
+}
+
 // Asks what engines used and cost.
 type ListUsageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1595,7 +1685,7 @@ type ListUsageRequest struct {
 
 func (x *ListUsageRequest) Reset() {
 	*x = ListUsageRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1607,7 +1697,7 @@ func (x *ListUsageRequest) String() string {
 func (*ListUsageRequest) ProtoMessage() {}
 
 func (x *ListUsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[13]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1620,7 +1710,7 @@ func (x *ListUsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsageRequest.ProtoReflect.Descriptor instead.
 func (*ListUsageRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{13}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListUsageRequest) GetAgentId() string {
@@ -1655,7 +1745,7 @@ type ListUsageResponse struct {
 
 func (x *ListUsageResponse) Reset() {
 	*x = ListUsageResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[14]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1667,7 +1757,7 @@ func (x *ListUsageResponse) String() string {
 func (*ListUsageResponse) ProtoMessage() {}
 
 func (x *ListUsageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[14]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1680,7 +1770,7 @@ func (x *ListUsageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsageResponse.ProtoReflect.Descriptor instead.
 func (*ListUsageResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{14}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListUsageResponse) GetDays() []*DailyUsage {
@@ -1709,7 +1799,7 @@ type DailyUsage struct {
 
 func (x *DailyUsage) Reset() {
 	*x = DailyUsage{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[15]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1721,7 +1811,7 @@ func (x *DailyUsage) String() string {
 func (*DailyUsage) ProtoMessage() {}
 
 func (x *DailyUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[15]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1734,7 +1824,7 @@ func (x *DailyUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DailyUsage.ProtoReflect.Descriptor instead.
 func (*DailyUsage) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{15}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DailyUsage) GetDay() *timestamppb.Timestamp {
@@ -1785,7 +1875,7 @@ type CreateAgentRequest struct {
 
 func (x *CreateAgentRequest) Reset() {
 	*x = CreateAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[16]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1797,7 +1887,7 @@ func (x *CreateAgentRequest) String() string {
 func (*CreateAgentRequest) ProtoMessage() {}
 
 func (x *CreateAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[16]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1810,7 +1900,7 @@ func (x *CreateAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAgentRequest.ProtoReflect.Descriptor instead.
 func (*CreateAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{16}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CreateAgentRequest) GetAgent() *Agent {
@@ -1840,7 +1930,7 @@ type CreateAgentResponse struct {
 
 func (x *CreateAgentResponse) Reset() {
 	*x = CreateAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[17]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1852,7 +1942,7 @@ func (x *CreateAgentResponse) String() string {
 func (*CreateAgentResponse) ProtoMessage() {}
 
 func (x *CreateAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[17]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1865,7 +1955,7 @@ func (x *CreateAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAgentResponse.ProtoReflect.Descriptor instead.
 func (*CreateAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{17}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CreateAgentResponse) GetAgent() *Agent {
@@ -1893,7 +1983,7 @@ type GetAgentRequest struct {
 
 func (x *GetAgentRequest) Reset() {
 	*x = GetAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[18]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1905,7 +1995,7 @@ func (x *GetAgentRequest) String() string {
 func (*GetAgentRequest) ProtoMessage() {}
 
 func (x *GetAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[18]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1918,7 +2008,7 @@ func (x *GetAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentRequest.ProtoReflect.Descriptor instead.
 func (*GetAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{18}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetAgentRequest) GetId() string {
@@ -1939,7 +2029,7 @@ type GetAgentResponse struct {
 
 func (x *GetAgentResponse) Reset() {
 	*x = GetAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[19]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1951,7 +2041,7 @@ func (x *GetAgentResponse) String() string {
 func (*GetAgentResponse) ProtoMessage() {}
 
 func (x *GetAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[19]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1964,7 +2054,7 @@ func (x *GetAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentResponse.ProtoReflect.Descriptor instead.
 func (*GetAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{19}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetAgentResponse) GetAgent() *Agent {
@@ -1987,7 +2077,7 @@ type ListAgentsRequest struct {
 
 func (x *ListAgentsRequest) Reset() {
 	*x = ListAgentsRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[20]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1999,7 +2089,7 @@ func (x *ListAgentsRequest) String() string {
 func (*ListAgentsRequest) ProtoMessage() {}
 
 func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[20]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2012,7 +2102,7 @@ func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsRequest.ProtoReflect.Descriptor instead.
 func (*ListAgentsRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{20}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListAgentsRequest) GetPageSize() int32 {
@@ -2042,7 +2132,7 @@ type ListAgentsResponse struct {
 
 func (x *ListAgentsResponse) Reset() {
 	*x = ListAgentsResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[21]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2054,7 +2144,7 @@ func (x *ListAgentsResponse) String() string {
 func (*ListAgentsResponse) ProtoMessage() {}
 
 func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[21]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2067,7 +2157,7 @@ func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsResponse.ProtoReflect.Descriptor instead.
 func (*ListAgentsResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{21}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListAgentsResponse) GetAgents() []*Agent {
@@ -2090,7 +2180,7 @@ type UpdateAgentRequest struct {
 	// Required. The agent with its `id` and the new values.
 	Agent *Agent `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
 	// Required. Which fields to change: `display_name`, `instructions`, `active`, `time_zone`, `on_budget_exhausted`, and as a
-	// whole `engine`, `reply_policy`, `budgets`, `history`, `languages`, `schedule`, `toolbox`, `fallback_engine`; the last five
+	// whole `engine`, `reply_policy`, `budgets`, `history`, `languages`, `schedule`, `toolbox`, `fallback_engine`, `crm_context`; the last six
 	// may be left out, which takes them back to what they are when not set.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2099,7 +2189,7 @@ type UpdateAgentRequest struct {
 
 func (x *UpdateAgentRequest) Reset() {
 	*x = UpdateAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[22]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2111,7 +2201,7 @@ func (x *UpdateAgentRequest) String() string {
 func (*UpdateAgentRequest) ProtoMessage() {}
 
 func (x *UpdateAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[22]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2124,7 +2214,7 @@ func (x *UpdateAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAgentRequest.ProtoReflect.Descriptor instead.
 func (*UpdateAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{22}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UpdateAgentRequest) GetAgent() *Agent {
@@ -2152,7 +2242,7 @@ type UpdateAgentResponse struct {
 
 func (x *UpdateAgentResponse) Reset() {
 	*x = UpdateAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[23]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2164,7 +2254,7 @@ func (x *UpdateAgentResponse) String() string {
 func (*UpdateAgentResponse) ProtoMessage() {}
 
 func (x *UpdateAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[23]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2177,7 +2267,7 @@ func (x *UpdateAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAgentResponse.ProtoReflect.Descriptor instead.
 func (*UpdateAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{23}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UpdateAgentResponse) GetAgent() *Agent {
@@ -2198,7 +2288,7 @@ type DeleteAgentRequest struct {
 
 func (x *DeleteAgentRequest) Reset() {
 	*x = DeleteAgentRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[24]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2210,7 +2300,7 @@ func (x *DeleteAgentRequest) String() string {
 func (*DeleteAgentRequest) ProtoMessage() {}
 
 func (x *DeleteAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[24]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2223,7 +2313,7 @@ func (x *DeleteAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAgentRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAgentRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{24}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DeleteAgentRequest) GetId() string {
@@ -2242,7 +2332,7 @@ type DeleteAgentResponse struct {
 
 func (x *DeleteAgentResponse) Reset() {
 	*x = DeleteAgentResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[25]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2254,7 +2344,7 @@ func (x *DeleteAgentResponse) String() string {
 func (*DeleteAgentResponse) ProtoMessage() {}
 
 func (x *DeleteAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[25]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2267,7 +2357,7 @@ func (x *DeleteAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAgentResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAgentResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{25}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{26}
 }
 
 // Asks for a new token.
@@ -2281,7 +2371,7 @@ type RotateAgentTokenRequest struct {
 
 func (x *RotateAgentTokenRequest) Reset() {
 	*x = RotateAgentTokenRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[26]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2293,7 +2383,7 @@ func (x *RotateAgentTokenRequest) String() string {
 func (*RotateAgentTokenRequest) ProtoMessage() {}
 
 func (x *RotateAgentTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[26]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2306,7 +2396,7 @@ func (x *RotateAgentTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateAgentTokenRequest.ProtoReflect.Descriptor instead.
 func (*RotateAgentTokenRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{26}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RotateAgentTokenRequest) GetId() string {
@@ -2329,7 +2419,7 @@ type RotateAgentTokenResponse struct {
 
 func (x *RotateAgentTokenResponse) Reset() {
 	*x = RotateAgentTokenResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[27]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2341,7 +2431,7 @@ func (x *RotateAgentTokenResponse) String() string {
 func (*RotateAgentTokenResponse) ProtoMessage() {}
 
 func (x *RotateAgentTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[27]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2354,7 +2444,7 @@ func (x *RotateAgentTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateAgentTokenResponse.ProtoReflect.Descriptor instead.
 func (*RotateAgentTokenResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{27}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RotateAgentTokenResponse) GetAgent() *Agent {
@@ -2381,14 +2471,16 @@ type PreviewReplyRequest struct {
 	// Required. The dialogue, oldest first: 1 to 200 messages, the last by the customer.
 	Messages []*PreviewMessage `protobuf:"bytes,3,rep,name=messages,proto3" json:"messages,omitempty"`
 	// How long it may take, 1 s to 600 s. Not set: 60 s.
-	Timeout       *durationpb.Duration `protobuf:"bytes,4,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	Timeout *durationpb.Duration `protobuf:"bytes,4,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// When the customer writes: what the agent's schedule and the time in its instructions go by. Not set: now.
+	AtTime        *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=at_time,json=atTime,proto3" json:"at_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PreviewReplyRequest) Reset() {
 	*x = PreviewReplyRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[28]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2400,7 +2492,7 @@ func (x *PreviewReplyRequest) String() string {
 func (*PreviewReplyRequest) ProtoMessage() {}
 
 func (x *PreviewReplyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[28]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2413,7 +2505,7 @@ func (x *PreviewReplyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewReplyRequest.ProtoReflect.Descriptor instead.
 func (*PreviewReplyRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{28}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PreviewReplyRequest) GetAgentId() string {
@@ -2444,6 +2536,13 @@ func (x *PreviewReplyRequest) GetTimeout() *durationpb.Duration {
 	return nil
 }
 
+func (x *PreviewReplyRequest) GetAtTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AtTime
+	}
+	return nil
+}
+
 // A message that was never sent.
 type PreviewMessage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2457,7 +2556,7 @@ type PreviewMessage struct {
 
 func (x *PreviewMessage) Reset() {
 	*x = PreviewMessage{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[29]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2469,7 +2568,7 @@ func (x *PreviewMessage) String() string {
 func (*PreviewMessage) ProtoMessage() {}
 
 func (x *PreviewMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[29]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2482,7 +2581,7 @@ func (x *PreviewMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewMessage.ProtoReflect.Descriptor instead.
 func (*PreviewMessage) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{29}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PreviewMessage) GetRole() MessageRole {
@@ -2504,7 +2603,9 @@ type PreviewReplyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What it would say. Empty: nothing, see `reason`.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
-	// Why it would say nothing, as of a turn: `empty_answer`, `engine_failed`, `budget_exhausted`. Empty: it answers.
+	// Why it would say nothing, as of a turn: `empty_answer`, `engine_failed`, `budget_exhausted`, `handed_over`. Outside of the
+	// agent's hours it is `outside_hours`, also beside the text that is said then, and the engine is not asked. Empty: it
+	// answers.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// What went wrong, for `engine_failed` and `budget_exhausted`. Empty otherwise.
 	Error string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
@@ -2522,7 +2623,7 @@ type PreviewReplyResponse struct {
 
 func (x *PreviewReplyResponse) Reset() {
 	*x = PreviewReplyResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[30]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2534,7 +2635,7 @@ func (x *PreviewReplyResponse) String() string {
 func (*PreviewReplyResponse) ProtoMessage() {}
 
 func (x *PreviewReplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[30]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2547,7 +2648,7 @@ func (x *PreviewReplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewReplyResponse.ProtoReflect.Descriptor instead.
 func (*PreviewReplyResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{30}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PreviewReplyResponse) GetText() string {
@@ -2616,7 +2717,7 @@ type RehearsedCall struct {
 
 func (x *RehearsedCall) Reset() {
 	*x = RehearsedCall{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[31]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2628,7 +2729,7 @@ func (x *RehearsedCall) String() string {
 func (*RehearsedCall) ProtoMessage() {}
 
 func (x *RehearsedCall) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[31]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2641,7 +2742,7 @@ func (x *RehearsedCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RehearsedCall.ProtoReflect.Descriptor instead.
 func (*RehearsedCall) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{31}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RehearsedCall) GetTool() string {
@@ -2693,7 +2794,7 @@ type ReplayDialoguesRequest struct {
 
 func (x *ReplayDialoguesRequest) Reset() {
 	*x = ReplayDialoguesRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[32]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2705,7 +2806,7 @@ func (x *ReplayDialoguesRequest) String() string {
 func (*ReplayDialoguesRequest) ProtoMessage() {}
 
 func (x *ReplayDialoguesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[32]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2718,7 +2819,7 @@ func (x *ReplayDialoguesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayDialoguesRequest.ProtoReflect.Descriptor instead.
 func (*ReplayDialoguesRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{32}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReplayDialoguesRequest) GetAgentId() string {
@@ -2779,7 +2880,7 @@ type ReplayDialoguesResponse struct {
 
 func (x *ReplayDialoguesResponse) Reset() {
 	*x = ReplayDialoguesResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[33]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2791,7 +2892,7 @@ func (x *ReplayDialoguesResponse) String() string {
 func (*ReplayDialoguesResponse) ProtoMessage() {}
 
 func (x *ReplayDialoguesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[33]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2804,7 +2905,7 @@ func (x *ReplayDialoguesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayDialoguesResponse.ProtoReflect.Descriptor instead.
 func (*ReplayDialoguesResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{33}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReplayDialoguesResponse) GetItem() isReplayDialoguesResponse_Item {
@@ -2876,7 +2977,7 @@ type ReplayedTurn struct {
 
 func (x *ReplayedTurn) Reset() {
 	*x = ReplayedTurn{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[34]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2888,7 +2989,7 @@ func (x *ReplayedTurn) String() string {
 func (*ReplayedTurn) ProtoMessage() {}
 
 func (x *ReplayedTurn) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[34]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2901,7 +3002,7 @@ func (x *ReplayedTurn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayedTurn.ProtoReflect.Descriptor instead.
 func (*ReplayedTurn) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{34}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReplayedTurn) GetTurnId() string {
@@ -2977,7 +3078,7 @@ type ReplayedAnswer struct {
 
 func (x *ReplayedAnswer) Reset() {
 	*x = ReplayedAnswer{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[35]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2989,7 +3090,7 @@ func (x *ReplayedAnswer) String() string {
 func (*ReplayedAnswer) ProtoMessage() {}
 
 func (x *ReplayedAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[35]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3002,7 +3103,7 @@ func (x *ReplayedAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayedAnswer.ProtoReflect.Descriptor instead.
 func (*ReplayedAnswer) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{35}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ReplayedAnswer) GetText() string {
@@ -3052,7 +3153,7 @@ type ReplaySummary struct {
 
 func (x *ReplaySummary) Reset() {
 	*x = ReplaySummary{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[36]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3064,7 +3165,7 @@ func (x *ReplaySummary) String() string {
 func (*ReplaySummary) ProtoMessage() {}
 
 func (x *ReplaySummary) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[36]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3077,7 +3178,7 @@ func (x *ReplaySummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaySummary.ProtoReflect.Descriptor instead.
 func (*ReplaySummary) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{36}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ReplaySummary) GetTurns() int32 {
@@ -3130,7 +3231,7 @@ type ListModelsRequest struct {
 
 func (x *ListModelsRequest) Reset() {
 	*x = ListModelsRequest{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[37]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3142,7 +3243,7 @@ func (x *ListModelsRequest) String() string {
 func (*ListModelsRequest) ProtoMessage() {}
 
 func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[37]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3155,7 +3256,7 @@ func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelsRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{37}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListModelsRequest) GetVendor() string {
@@ -3192,7 +3293,7 @@ type ListModelsResponse struct {
 
 func (x *ListModelsResponse) Reset() {
 	*x = ListModelsResponse{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[38]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3204,7 +3305,7 @@ func (x *ListModelsResponse) String() string {
 func (*ListModelsResponse) ProtoMessage() {}
 
 func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[38]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3217,7 +3318,7 @@ func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelsResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{38}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListModelsResponse) GetModels() []*Model {
@@ -3251,7 +3352,7 @@ type Model struct {
 
 func (x *Model) Reset() {
 	*x = Model{}
-	mi := &file_switchboard_v1_agents_proto_msgTypes[39]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3263,7 +3364,7 @@ func (x *Model) String() string {
 func (*Model) ProtoMessage() {}
 
 func (x *Model) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_agents_proto_msgTypes[39]
+	mi := &file_switchboard_v1_agents_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3276,7 +3377,7 @@ func (x *Model) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Model.ProtoReflect.Descriptor instead.
 func (*Model) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{39}
+	return file_switchboard_v1_agents_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Model) GetId() string {
@@ -3311,7 +3412,7 @@ var File_switchboard_v1_agents_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\n" +
-	"\x1bswitchboard/v1/agents.proto\x12\x0eswitchboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\"\xc9\x06\n" +
+	"\x1bswitchboard/v1/agents.proto\x12\x0eswitchboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\"\x86\a\n" +
 	"\x05Agent\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\"\n" +
@@ -3332,8 +3433,16 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\atoolbox\x18\x0e \x01(\v2\x17.switchboard.v1.ToolboxR\atoolbox\x12?\n" +
 	"\x0ffallback_engine\x18\x0f \x01(\v2\x16.switchboard.v1.EngineR\x0efallbackEngine\x120\n" +
 	"\abudgets\x18\x14 \x03(\v2\x16.switchboard.v1.BudgetR\abudgets\x12I\n" +
-	"\x13on_budget_exhausted\x18\x15 \x01(\x0e2\x19.switchboard.v1.OnFailureR\x11onBudgetExhaustedB\t\n" +
+	"\x13on_budget_exhausted\x18\x15 \x01(\x0e2\x19.switchboard.v1.OnFailureR\x11onBudgetExhausted\x12;\n" +
+	"\vcrm_context\x18\x16 \x01(\v2\x1a.switchboard.v1.CrmContextR\n" +
+	"crmContextB\t\n" +
 	"\a_active\"{\n" +
+	"\n" +
+	"CrmContext\x12%\n" +
+	"\x0eintegration_id\x18\x01 \x01(\tR\rintegrationId\x12\x1f\n" +
+	"\vlead_fields\x18\x02 \x03(\tR\n" +
+	"leadFields\x12%\n" +
+	"\x0econtact_fields\x18\x03 \x03(\tR\rcontactFields\"{\n" +
 	"\rHistoryWindow\x12&\n" +
 	"\fmax_messages\x18\x01 \x01(\x05H\x00R\vmaxMessages\x88\x01\x01\x12\"\n" +
 	"\n" +
@@ -3405,12 +3514,13 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\x0eintegration_id\x18\x06 \x01(\tR\rintegrationId\x12+\n" +
 	"\x05price\x18\a \x01(\v2\x15.switchboard.v1.PriceR\x05priceB\x0e\n" +
 	"\f_temperatureB\x14\n" +
-	"\x12_max_output_tokens\"\xb8\x01\n" +
+	"\x12_max_output_tokens\"\xdd\x01\n" +
 	"\x05Price\x12\x1a\n" +
 	"\bcurrency\x18\x01 \x01(\tR\bcurrency\x12!\n" +
 	"\finput_micros\x18\x02 \x01(\x03R\vinputMicros\x123\n" +
 	"\x13cached_input_micros\x18\x03 \x01(\x03H\x00R\x11cachedInputMicros\x88\x01\x01\x12#\n" +
-	"\routput_micros\x18\x04 \x01(\x03R\foutputMicrosB\x16\n" +
+	"\routput_micros\x18\x04 \x01(\x03R\foutputMicros\x12#\n" +
+	"\rcredit_micros\x18\x05 \x01(\x03R\fcreditMicrosB\x16\n" +
 	"\x14_cached_input_micros\"\x9f\x01\n" +
 	"\x10ListUsageRequest\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x129\n" +
@@ -3457,12 +3567,13 @@ const file_switchboard_v1_agents_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"]\n" +
 	"\x18RotateAgentTokenResponse\x12+\n" +
 	"\x05agent\x18\x01 \x01(\v2\x15.switchboard.v1.AgentR\x05agent\x12\x14\n" +
-	"\x05token\x18\x02 \x01(\tR\x05token\"\xce\x01\n" +
+	"\x05token\x18\x02 \x01(\tR\x05token\"\x83\x02\n" +
 	"\x13PreviewReplyRequest\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12+\n" +
 	"\x05agent\x18\x02 \x01(\v2\x15.switchboard.v1.AgentR\x05agent\x12:\n" +
 	"\bmessages\x18\x03 \x03(\v2\x1e.switchboard.v1.PreviewMessageR\bmessages\x123\n" +
-	"\atimeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"U\n" +
+	"\atimeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x123\n" +
+	"\aat_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x06atTime\"U\n" +
 	"\x0ePreviewMessage\x12/\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x1b.switchboard.v1.MessageRoleR\x04role\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\"\x90\x02\n" +
@@ -3596,7 +3707,7 @@ func file_switchboard_v1_agents_proto_rawDescGZIP() []byte {
 }
 
 var file_switchboard_v1_agents_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_switchboard_v1_agents_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_switchboard_v1_agents_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_switchboard_v1_agents_proto_goTypes = []any{
 	(Weekday)(0),                     // 0: switchboard.v1.Weekday
 	(OutsideHours)(0),                // 1: switchboard.v1.OutsideHours
@@ -3606,145 +3717,148 @@ var file_switchboard_v1_agents_proto_goTypes = []any{
 	(Takeover)(0),                    // 5: switchboard.v1.Takeover
 	(UsagePurpose)(0),                // 6: switchboard.v1.UsagePurpose
 	(*Agent)(nil),                    // 7: switchboard.v1.Agent
-	(*HistoryWindow)(nil),            // 8: switchboard.v1.HistoryWindow
-	(*Languages)(nil),                // 9: switchboard.v1.Languages
-	(*Schedule)(nil),                 // 10: switchboard.v1.Schedule
-	(*WeeklyHours)(nil),              // 11: switchboard.v1.WeeklyHours
-	(*Holiday)(nil),                  // 12: switchboard.v1.Holiday
-	(*Toolbox)(nil),                  // 13: switchboard.v1.Toolbox
-	(*Tool)(nil),                     // 14: switchboard.v1.Tool
-	(*HttpTool)(nil),                 // 15: switchboard.v1.HttpTool
-	(*HttpToolHeader)(nil),           // 16: switchboard.v1.HttpToolHeader
-	(*ReplyPolicy)(nil),              // 17: switchboard.v1.ReplyPolicy
-	(*Engine)(nil),                   // 18: switchboard.v1.Engine
-	(*Price)(nil),                    // 19: switchboard.v1.Price
-	(*ListUsageRequest)(nil),         // 20: switchboard.v1.ListUsageRequest
-	(*ListUsageResponse)(nil),        // 21: switchboard.v1.ListUsageResponse
-	(*DailyUsage)(nil),               // 22: switchboard.v1.DailyUsage
-	(*CreateAgentRequest)(nil),       // 23: switchboard.v1.CreateAgentRequest
-	(*CreateAgentResponse)(nil),      // 24: switchboard.v1.CreateAgentResponse
-	(*GetAgentRequest)(nil),          // 25: switchboard.v1.GetAgentRequest
-	(*GetAgentResponse)(nil),         // 26: switchboard.v1.GetAgentResponse
-	(*ListAgentsRequest)(nil),        // 27: switchboard.v1.ListAgentsRequest
-	(*ListAgentsResponse)(nil),       // 28: switchboard.v1.ListAgentsResponse
-	(*UpdateAgentRequest)(nil),       // 29: switchboard.v1.UpdateAgentRequest
-	(*UpdateAgentResponse)(nil),      // 30: switchboard.v1.UpdateAgentResponse
-	(*DeleteAgentRequest)(nil),       // 31: switchboard.v1.DeleteAgentRequest
-	(*DeleteAgentResponse)(nil),      // 32: switchboard.v1.DeleteAgentResponse
-	(*RotateAgentTokenRequest)(nil),  // 33: switchboard.v1.RotateAgentTokenRequest
-	(*RotateAgentTokenResponse)(nil), // 34: switchboard.v1.RotateAgentTokenResponse
-	(*PreviewReplyRequest)(nil),      // 35: switchboard.v1.PreviewReplyRequest
-	(*PreviewMessage)(nil),           // 36: switchboard.v1.PreviewMessage
-	(*PreviewReplyResponse)(nil),     // 37: switchboard.v1.PreviewReplyResponse
-	(*RehearsedCall)(nil),            // 38: switchboard.v1.RehearsedCall
-	(*ReplayDialoguesRequest)(nil),   // 39: switchboard.v1.ReplayDialoguesRequest
-	(*ReplayDialoguesResponse)(nil),  // 40: switchboard.v1.ReplayDialoguesResponse
-	(*ReplayedTurn)(nil),             // 41: switchboard.v1.ReplayedTurn
-	(*ReplayedAnswer)(nil),           // 42: switchboard.v1.ReplayedAnswer
-	(*ReplaySummary)(nil),            // 43: switchboard.v1.ReplaySummary
-	(*ListModelsRequest)(nil),        // 44: switchboard.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),       // 45: switchboard.v1.ListModelsResponse
-	(*Model)(nil),                    // 46: switchboard.v1.Model
-	(*timestamppb.Timestamp)(nil),    // 47: google.protobuf.Timestamp
-	(*Budget)(nil),                   // 48: switchboard.v1.Budget
-	(*structpb.Struct)(nil),          // 49: google.protobuf.Struct
-	(*durationpb.Duration)(nil),      // 50: google.protobuf.Duration
-	(*Usage)(nil),                    // 51: switchboard.v1.Usage
-	(*fieldmaskpb.FieldMask)(nil),    // 52: google.protobuf.FieldMask
-	(MessageRole)(0),                 // 53: switchboard.v1.MessageRole
-	(*structpb.Value)(nil),           // 54: google.protobuf.Value
+	(*CrmContext)(nil),               // 8: switchboard.v1.CrmContext
+	(*HistoryWindow)(nil),            // 9: switchboard.v1.HistoryWindow
+	(*Languages)(nil),                // 10: switchboard.v1.Languages
+	(*Schedule)(nil),                 // 11: switchboard.v1.Schedule
+	(*WeeklyHours)(nil),              // 12: switchboard.v1.WeeklyHours
+	(*Holiday)(nil),                  // 13: switchboard.v1.Holiday
+	(*Toolbox)(nil),                  // 14: switchboard.v1.Toolbox
+	(*Tool)(nil),                     // 15: switchboard.v1.Tool
+	(*HttpTool)(nil),                 // 16: switchboard.v1.HttpTool
+	(*HttpToolHeader)(nil),           // 17: switchboard.v1.HttpToolHeader
+	(*ReplyPolicy)(nil),              // 18: switchboard.v1.ReplyPolicy
+	(*Engine)(nil),                   // 19: switchboard.v1.Engine
+	(*Price)(nil),                    // 20: switchboard.v1.Price
+	(*ListUsageRequest)(nil),         // 21: switchboard.v1.ListUsageRequest
+	(*ListUsageResponse)(nil),        // 22: switchboard.v1.ListUsageResponse
+	(*DailyUsage)(nil),               // 23: switchboard.v1.DailyUsage
+	(*CreateAgentRequest)(nil),       // 24: switchboard.v1.CreateAgentRequest
+	(*CreateAgentResponse)(nil),      // 25: switchboard.v1.CreateAgentResponse
+	(*GetAgentRequest)(nil),          // 26: switchboard.v1.GetAgentRequest
+	(*GetAgentResponse)(nil),         // 27: switchboard.v1.GetAgentResponse
+	(*ListAgentsRequest)(nil),        // 28: switchboard.v1.ListAgentsRequest
+	(*ListAgentsResponse)(nil),       // 29: switchboard.v1.ListAgentsResponse
+	(*UpdateAgentRequest)(nil),       // 30: switchboard.v1.UpdateAgentRequest
+	(*UpdateAgentResponse)(nil),      // 31: switchboard.v1.UpdateAgentResponse
+	(*DeleteAgentRequest)(nil),       // 32: switchboard.v1.DeleteAgentRequest
+	(*DeleteAgentResponse)(nil),      // 33: switchboard.v1.DeleteAgentResponse
+	(*RotateAgentTokenRequest)(nil),  // 34: switchboard.v1.RotateAgentTokenRequest
+	(*RotateAgentTokenResponse)(nil), // 35: switchboard.v1.RotateAgentTokenResponse
+	(*PreviewReplyRequest)(nil),      // 36: switchboard.v1.PreviewReplyRequest
+	(*PreviewMessage)(nil),           // 37: switchboard.v1.PreviewMessage
+	(*PreviewReplyResponse)(nil),     // 38: switchboard.v1.PreviewReplyResponse
+	(*RehearsedCall)(nil),            // 39: switchboard.v1.RehearsedCall
+	(*ReplayDialoguesRequest)(nil),   // 40: switchboard.v1.ReplayDialoguesRequest
+	(*ReplayDialoguesResponse)(nil),  // 41: switchboard.v1.ReplayDialoguesResponse
+	(*ReplayedTurn)(nil),             // 42: switchboard.v1.ReplayedTurn
+	(*ReplayedAnswer)(nil),           // 43: switchboard.v1.ReplayedAnswer
+	(*ReplaySummary)(nil),            // 44: switchboard.v1.ReplaySummary
+	(*ListModelsRequest)(nil),        // 45: switchboard.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),       // 46: switchboard.v1.ListModelsResponse
+	(*Model)(nil),                    // 47: switchboard.v1.Model
+	(*timestamppb.Timestamp)(nil),    // 48: google.protobuf.Timestamp
+	(*Budget)(nil),                   // 49: switchboard.v1.Budget
+	(*structpb.Struct)(nil),          // 50: google.protobuf.Struct
+	(*durationpb.Duration)(nil),      // 51: google.protobuf.Duration
+	(*Usage)(nil),                    // 52: switchboard.v1.Usage
+	(*fieldmaskpb.FieldMask)(nil),    // 53: google.protobuf.FieldMask
+	(MessageRole)(0),                 // 54: switchboard.v1.MessageRole
+	(*structpb.Value)(nil),           // 55: google.protobuf.Value
 }
 var file_switchboard_v1_agents_proto_depIdxs = []int32{
-	18, // 0: switchboard.v1.Agent.engine:type_name -> switchboard.v1.Engine
-	47, // 1: switchboard.v1.Agent.create_time:type_name -> google.protobuf.Timestamp
-	47, // 2: switchboard.v1.Agent.update_time:type_name -> google.protobuf.Timestamp
-	17, // 3: switchboard.v1.Agent.reply_policy:type_name -> switchboard.v1.ReplyPolicy
-	8,  // 4: switchboard.v1.Agent.history:type_name -> switchboard.v1.HistoryWindow
-	9,  // 5: switchboard.v1.Agent.languages:type_name -> switchboard.v1.Languages
-	10, // 6: switchboard.v1.Agent.schedule:type_name -> switchboard.v1.Schedule
-	13, // 7: switchboard.v1.Agent.toolbox:type_name -> switchboard.v1.Toolbox
-	18, // 8: switchboard.v1.Agent.fallback_engine:type_name -> switchboard.v1.Engine
-	48, // 9: switchboard.v1.Agent.budgets:type_name -> switchboard.v1.Budget
+	19, // 0: switchboard.v1.Agent.engine:type_name -> switchboard.v1.Engine
+	48, // 1: switchboard.v1.Agent.create_time:type_name -> google.protobuf.Timestamp
+	48, // 2: switchboard.v1.Agent.update_time:type_name -> google.protobuf.Timestamp
+	18, // 3: switchboard.v1.Agent.reply_policy:type_name -> switchboard.v1.ReplyPolicy
+	9,  // 4: switchboard.v1.Agent.history:type_name -> switchboard.v1.HistoryWindow
+	10, // 5: switchboard.v1.Agent.languages:type_name -> switchboard.v1.Languages
+	11, // 6: switchboard.v1.Agent.schedule:type_name -> switchboard.v1.Schedule
+	14, // 7: switchboard.v1.Agent.toolbox:type_name -> switchboard.v1.Toolbox
+	19, // 8: switchboard.v1.Agent.fallback_engine:type_name -> switchboard.v1.Engine
+	49, // 9: switchboard.v1.Agent.budgets:type_name -> switchboard.v1.Budget
 	3,  // 10: switchboard.v1.Agent.on_budget_exhausted:type_name -> switchboard.v1.OnFailure
-	11, // 11: switchboard.v1.Schedule.hours:type_name -> switchboard.v1.WeeklyHours
-	12, // 12: switchboard.v1.Schedule.holidays:type_name -> switchboard.v1.Holiday
-	1,  // 13: switchboard.v1.Schedule.outside:type_name -> switchboard.v1.OutsideHours
-	0,  // 14: switchboard.v1.WeeklyHours.day:type_name -> switchboard.v1.Weekday
-	14, // 15: switchboard.v1.Toolbox.tools:type_name -> switchboard.v1.Tool
-	15, // 16: switchboard.v1.Toolbox.http:type_name -> switchboard.v1.HttpTool
-	49, // 17: switchboard.v1.Tool.settings:type_name -> google.protobuf.Struct
-	49, // 18: switchboard.v1.HttpTool.parameters:type_name -> google.protobuf.Struct
-	16, // 19: switchboard.v1.HttpTool.headers:type_name -> switchboard.v1.HttpToolHeader
-	50, // 20: switchboard.v1.HttpTool.timeout:type_name -> google.protobuf.Duration
-	50, // 21: switchboard.v1.ReplyPolicy.quiet_window:type_name -> google.protobuf.Duration
-	50, // 22: switchboard.v1.ReplyPolicy.longest_wait:type_name -> google.protobuf.Duration
-	2,  // 23: switchboard.v1.ReplyPolicy.newer_message:type_name -> switchboard.v1.NewerMessage
-	3,  // 24: switchboard.v1.ReplyPolicy.on_failure:type_name -> switchboard.v1.OnFailure
-	50, // 25: switchboard.v1.ReplyPolicy.late_after:type_name -> google.protobuf.Duration
-	4,  // 26: switchboard.v1.ReplyPolicy.on_late:type_name -> switchboard.v1.OnLate
-	5,  // 27: switchboard.v1.ReplyPolicy.takeover:type_name -> switchboard.v1.Takeover
-	50, // 28: switchboard.v1.ReplyPolicy.return_after:type_name -> google.protobuf.Duration
-	49, // 29: switchboard.v1.Engine.settings:type_name -> google.protobuf.Struct
-	19, // 30: switchboard.v1.Engine.price:type_name -> switchboard.v1.Price
-	47, // 31: switchboard.v1.ListUsageRequest.start_time:type_name -> google.protobuf.Timestamp
-	47, // 32: switchboard.v1.ListUsageRequest.end_time:type_name -> google.protobuf.Timestamp
-	22, // 33: switchboard.v1.ListUsageResponse.days:type_name -> switchboard.v1.DailyUsage
-	47, // 34: switchboard.v1.DailyUsage.day:type_name -> google.protobuf.Timestamp
-	6,  // 35: switchboard.v1.DailyUsage.purpose:type_name -> switchboard.v1.UsagePurpose
-	51, // 36: switchboard.v1.DailyUsage.usage:type_name -> switchboard.v1.Usage
-	7,  // 37: switchboard.v1.CreateAgentRequest.agent:type_name -> switchboard.v1.Agent
-	7,  // 38: switchboard.v1.CreateAgentResponse.agent:type_name -> switchboard.v1.Agent
-	7,  // 39: switchboard.v1.GetAgentResponse.agent:type_name -> switchboard.v1.Agent
-	7,  // 40: switchboard.v1.ListAgentsResponse.agents:type_name -> switchboard.v1.Agent
-	7,  // 41: switchboard.v1.UpdateAgentRequest.agent:type_name -> switchboard.v1.Agent
-	52, // 42: switchboard.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
-	7,  // 43: switchboard.v1.UpdateAgentResponse.agent:type_name -> switchboard.v1.Agent
-	7,  // 44: switchboard.v1.RotateAgentTokenResponse.agent:type_name -> switchboard.v1.Agent
-	7,  // 45: switchboard.v1.PreviewReplyRequest.agent:type_name -> switchboard.v1.Agent
-	36, // 46: switchboard.v1.PreviewReplyRequest.messages:type_name -> switchboard.v1.PreviewMessage
-	50, // 47: switchboard.v1.PreviewReplyRequest.timeout:type_name -> google.protobuf.Duration
-	53, // 48: switchboard.v1.PreviewMessage.role:type_name -> switchboard.v1.MessageRole
-	38, // 49: switchboard.v1.PreviewReplyResponse.calls:type_name -> switchboard.v1.RehearsedCall
-	49, // 50: switchboard.v1.PreviewReplyResponse.manifest:type_name -> google.protobuf.Struct
-	51, // 51: switchboard.v1.PreviewReplyResponse.usage:type_name -> switchboard.v1.Usage
-	54, // 52: switchboard.v1.RehearsedCall.arguments:type_name -> google.protobuf.Value
-	54, // 53: switchboard.v1.RehearsedCall.result:type_name -> google.protobuf.Value
-	7,  // 54: switchboard.v1.ReplayDialoguesRequest.agent:type_name -> switchboard.v1.Agent
-	50, // 55: switchboard.v1.ReplayDialoguesRequest.timeout:type_name -> google.protobuf.Duration
-	41, // 56: switchboard.v1.ReplayDialoguesResponse.turn:type_name -> switchboard.v1.ReplayedTurn
-	43, // 57: switchboard.v1.ReplayDialoguesResponse.summary:type_name -> switchboard.v1.ReplaySummary
-	42, // 58: switchboard.v1.ReplayedTurn.before:type_name -> switchboard.v1.ReplayedAnswer
-	42, // 59: switchboard.v1.ReplayedTurn.after:type_name -> switchboard.v1.ReplayedAnswer
-	38, // 60: switchboard.v1.ReplayedAnswer.calls:type_name -> switchboard.v1.RehearsedCall
-	51, // 61: switchboard.v1.ReplayedAnswer.usage:type_name -> switchboard.v1.Usage
-	51, // 62: switchboard.v1.ReplaySummary.usage:type_name -> switchboard.v1.Usage
-	46, // 63: switchboard.v1.ListModelsResponse.models:type_name -> switchboard.v1.Model
-	47, // 64: switchboard.v1.ListModelsResponse.fetch_time:type_name -> google.protobuf.Timestamp
-	23, // 65: switchboard.v1.AgentsService.CreateAgent:input_type -> switchboard.v1.CreateAgentRequest
-	25, // 66: switchboard.v1.AgentsService.GetAgent:input_type -> switchboard.v1.GetAgentRequest
-	27, // 67: switchboard.v1.AgentsService.ListAgents:input_type -> switchboard.v1.ListAgentsRequest
-	29, // 68: switchboard.v1.AgentsService.UpdateAgent:input_type -> switchboard.v1.UpdateAgentRequest
-	31, // 69: switchboard.v1.AgentsService.DeleteAgent:input_type -> switchboard.v1.DeleteAgentRequest
-	33, // 70: switchboard.v1.AgentsService.RotateAgentToken:input_type -> switchboard.v1.RotateAgentTokenRequest
-	20, // 71: switchboard.v1.AgentsService.ListUsage:input_type -> switchboard.v1.ListUsageRequest
-	35, // 72: switchboard.v1.AgentsService.PreviewReply:input_type -> switchboard.v1.PreviewReplyRequest
-	39, // 73: switchboard.v1.AgentsService.ReplayDialogues:input_type -> switchboard.v1.ReplayDialoguesRequest
-	44, // 74: switchboard.v1.AgentsService.ListModels:input_type -> switchboard.v1.ListModelsRequest
-	24, // 75: switchboard.v1.AgentsService.CreateAgent:output_type -> switchboard.v1.CreateAgentResponse
-	26, // 76: switchboard.v1.AgentsService.GetAgent:output_type -> switchboard.v1.GetAgentResponse
-	28, // 77: switchboard.v1.AgentsService.ListAgents:output_type -> switchboard.v1.ListAgentsResponse
-	30, // 78: switchboard.v1.AgentsService.UpdateAgent:output_type -> switchboard.v1.UpdateAgentResponse
-	32, // 79: switchboard.v1.AgentsService.DeleteAgent:output_type -> switchboard.v1.DeleteAgentResponse
-	34, // 80: switchboard.v1.AgentsService.RotateAgentToken:output_type -> switchboard.v1.RotateAgentTokenResponse
-	21, // 81: switchboard.v1.AgentsService.ListUsage:output_type -> switchboard.v1.ListUsageResponse
-	37, // 82: switchboard.v1.AgentsService.PreviewReply:output_type -> switchboard.v1.PreviewReplyResponse
-	40, // 83: switchboard.v1.AgentsService.ReplayDialogues:output_type -> switchboard.v1.ReplayDialoguesResponse
-	45, // 84: switchboard.v1.AgentsService.ListModels:output_type -> switchboard.v1.ListModelsResponse
-	75, // [75:85] is the sub-list for method output_type
-	65, // [65:75] is the sub-list for method input_type
-	65, // [65:65] is the sub-list for extension type_name
-	65, // [65:65] is the sub-list for extension extendee
-	0,  // [0:65] is the sub-list for field type_name
+	8,  // 11: switchboard.v1.Agent.crm_context:type_name -> switchboard.v1.CrmContext
+	12, // 12: switchboard.v1.Schedule.hours:type_name -> switchboard.v1.WeeklyHours
+	13, // 13: switchboard.v1.Schedule.holidays:type_name -> switchboard.v1.Holiday
+	1,  // 14: switchboard.v1.Schedule.outside:type_name -> switchboard.v1.OutsideHours
+	0,  // 15: switchboard.v1.WeeklyHours.day:type_name -> switchboard.v1.Weekday
+	15, // 16: switchboard.v1.Toolbox.tools:type_name -> switchboard.v1.Tool
+	16, // 17: switchboard.v1.Toolbox.http:type_name -> switchboard.v1.HttpTool
+	50, // 18: switchboard.v1.Tool.settings:type_name -> google.protobuf.Struct
+	50, // 19: switchboard.v1.HttpTool.parameters:type_name -> google.protobuf.Struct
+	17, // 20: switchboard.v1.HttpTool.headers:type_name -> switchboard.v1.HttpToolHeader
+	51, // 21: switchboard.v1.HttpTool.timeout:type_name -> google.protobuf.Duration
+	51, // 22: switchboard.v1.ReplyPolicy.quiet_window:type_name -> google.protobuf.Duration
+	51, // 23: switchboard.v1.ReplyPolicy.longest_wait:type_name -> google.protobuf.Duration
+	2,  // 24: switchboard.v1.ReplyPolicy.newer_message:type_name -> switchboard.v1.NewerMessage
+	3,  // 25: switchboard.v1.ReplyPolicy.on_failure:type_name -> switchboard.v1.OnFailure
+	51, // 26: switchboard.v1.ReplyPolicy.late_after:type_name -> google.protobuf.Duration
+	4,  // 27: switchboard.v1.ReplyPolicy.on_late:type_name -> switchboard.v1.OnLate
+	5,  // 28: switchboard.v1.ReplyPolicy.takeover:type_name -> switchboard.v1.Takeover
+	51, // 29: switchboard.v1.ReplyPolicy.return_after:type_name -> google.protobuf.Duration
+	50, // 30: switchboard.v1.Engine.settings:type_name -> google.protobuf.Struct
+	20, // 31: switchboard.v1.Engine.price:type_name -> switchboard.v1.Price
+	48, // 32: switchboard.v1.ListUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	48, // 33: switchboard.v1.ListUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	23, // 34: switchboard.v1.ListUsageResponse.days:type_name -> switchboard.v1.DailyUsage
+	48, // 35: switchboard.v1.DailyUsage.day:type_name -> google.protobuf.Timestamp
+	6,  // 36: switchboard.v1.DailyUsage.purpose:type_name -> switchboard.v1.UsagePurpose
+	52, // 37: switchboard.v1.DailyUsage.usage:type_name -> switchboard.v1.Usage
+	7,  // 38: switchboard.v1.CreateAgentRequest.agent:type_name -> switchboard.v1.Agent
+	7,  // 39: switchboard.v1.CreateAgentResponse.agent:type_name -> switchboard.v1.Agent
+	7,  // 40: switchboard.v1.GetAgentResponse.agent:type_name -> switchboard.v1.Agent
+	7,  // 41: switchboard.v1.ListAgentsResponse.agents:type_name -> switchboard.v1.Agent
+	7,  // 42: switchboard.v1.UpdateAgentRequest.agent:type_name -> switchboard.v1.Agent
+	53, // 43: switchboard.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
+	7,  // 44: switchboard.v1.UpdateAgentResponse.agent:type_name -> switchboard.v1.Agent
+	7,  // 45: switchboard.v1.RotateAgentTokenResponse.agent:type_name -> switchboard.v1.Agent
+	7,  // 46: switchboard.v1.PreviewReplyRequest.agent:type_name -> switchboard.v1.Agent
+	37, // 47: switchboard.v1.PreviewReplyRequest.messages:type_name -> switchboard.v1.PreviewMessage
+	51, // 48: switchboard.v1.PreviewReplyRequest.timeout:type_name -> google.protobuf.Duration
+	48, // 49: switchboard.v1.PreviewReplyRequest.at_time:type_name -> google.protobuf.Timestamp
+	54, // 50: switchboard.v1.PreviewMessage.role:type_name -> switchboard.v1.MessageRole
+	39, // 51: switchboard.v1.PreviewReplyResponse.calls:type_name -> switchboard.v1.RehearsedCall
+	50, // 52: switchboard.v1.PreviewReplyResponse.manifest:type_name -> google.protobuf.Struct
+	52, // 53: switchboard.v1.PreviewReplyResponse.usage:type_name -> switchboard.v1.Usage
+	55, // 54: switchboard.v1.RehearsedCall.arguments:type_name -> google.protobuf.Value
+	55, // 55: switchboard.v1.RehearsedCall.result:type_name -> google.protobuf.Value
+	7,  // 56: switchboard.v1.ReplayDialoguesRequest.agent:type_name -> switchboard.v1.Agent
+	51, // 57: switchboard.v1.ReplayDialoguesRequest.timeout:type_name -> google.protobuf.Duration
+	42, // 58: switchboard.v1.ReplayDialoguesResponse.turn:type_name -> switchboard.v1.ReplayedTurn
+	44, // 59: switchboard.v1.ReplayDialoguesResponse.summary:type_name -> switchboard.v1.ReplaySummary
+	43, // 60: switchboard.v1.ReplayedTurn.before:type_name -> switchboard.v1.ReplayedAnswer
+	43, // 61: switchboard.v1.ReplayedTurn.after:type_name -> switchboard.v1.ReplayedAnswer
+	39, // 62: switchboard.v1.ReplayedAnswer.calls:type_name -> switchboard.v1.RehearsedCall
+	52, // 63: switchboard.v1.ReplayedAnswer.usage:type_name -> switchboard.v1.Usage
+	52, // 64: switchboard.v1.ReplaySummary.usage:type_name -> switchboard.v1.Usage
+	47, // 65: switchboard.v1.ListModelsResponse.models:type_name -> switchboard.v1.Model
+	48, // 66: switchboard.v1.ListModelsResponse.fetch_time:type_name -> google.protobuf.Timestamp
+	24, // 67: switchboard.v1.AgentsService.CreateAgent:input_type -> switchboard.v1.CreateAgentRequest
+	26, // 68: switchboard.v1.AgentsService.GetAgent:input_type -> switchboard.v1.GetAgentRequest
+	28, // 69: switchboard.v1.AgentsService.ListAgents:input_type -> switchboard.v1.ListAgentsRequest
+	30, // 70: switchboard.v1.AgentsService.UpdateAgent:input_type -> switchboard.v1.UpdateAgentRequest
+	32, // 71: switchboard.v1.AgentsService.DeleteAgent:input_type -> switchboard.v1.DeleteAgentRequest
+	34, // 72: switchboard.v1.AgentsService.RotateAgentToken:input_type -> switchboard.v1.RotateAgentTokenRequest
+	21, // 73: switchboard.v1.AgentsService.ListUsage:input_type -> switchboard.v1.ListUsageRequest
+	36, // 74: switchboard.v1.AgentsService.PreviewReply:input_type -> switchboard.v1.PreviewReplyRequest
+	40, // 75: switchboard.v1.AgentsService.ReplayDialogues:input_type -> switchboard.v1.ReplayDialoguesRequest
+	45, // 76: switchboard.v1.AgentsService.ListModels:input_type -> switchboard.v1.ListModelsRequest
+	25, // 77: switchboard.v1.AgentsService.CreateAgent:output_type -> switchboard.v1.CreateAgentResponse
+	27, // 78: switchboard.v1.AgentsService.GetAgent:output_type -> switchboard.v1.GetAgentResponse
+	29, // 79: switchboard.v1.AgentsService.ListAgents:output_type -> switchboard.v1.ListAgentsResponse
+	31, // 80: switchboard.v1.AgentsService.UpdateAgent:output_type -> switchboard.v1.UpdateAgentResponse
+	33, // 81: switchboard.v1.AgentsService.DeleteAgent:output_type -> switchboard.v1.DeleteAgentResponse
+	35, // 82: switchboard.v1.AgentsService.RotateAgentToken:output_type -> switchboard.v1.RotateAgentTokenResponse
+	22, // 83: switchboard.v1.AgentsService.ListUsage:output_type -> switchboard.v1.ListUsageResponse
+	38, // 84: switchboard.v1.AgentsService.PreviewReply:output_type -> switchboard.v1.PreviewReplyResponse
+	41, // 85: switchboard.v1.AgentsService.ReplayDialogues:output_type -> switchboard.v1.ReplayDialoguesResponse
+	46, // 86: switchboard.v1.AgentsService.ListModels:output_type -> switchboard.v1.ListModelsResponse
+	77, // [77:87] is the sub-list for method output_type
+	67, // [67:77] is the sub-list for method input_type
+	67, // [67:67] is the sub-list for extension type_name
+	67, // [67:67] is the sub-list for extension extendee
+	0,  // [0:67] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_agents_proto_init() }
@@ -3754,23 +3868,23 @@ func file_switchboard_v1_agents_proto_init() {
 	}
 	file_switchboard_v1_common_proto_init()
 	file_switchboard_v1_agents_proto_msgTypes[0].OneofWrappers = []any{}
-	file_switchboard_v1_agents_proto_msgTypes[1].OneofWrappers = []any{}
-	file_switchboard_v1_agents_proto_msgTypes[8].OneofWrappers = []any{}
-	file_switchboard_v1_agents_proto_msgTypes[10].OneofWrappers = []any{}
+	file_switchboard_v1_agents_proto_msgTypes[2].OneofWrappers = []any{}
+	file_switchboard_v1_agents_proto_msgTypes[9].OneofWrappers = []any{}
 	file_switchboard_v1_agents_proto_msgTypes[11].OneofWrappers = []any{}
 	file_switchboard_v1_agents_proto_msgTypes[12].OneofWrappers = []any{}
-	file_switchboard_v1_agents_proto_msgTypes[33].OneofWrappers = []any{
+	file_switchboard_v1_agents_proto_msgTypes[13].OneofWrappers = []any{}
+	file_switchboard_v1_agents_proto_msgTypes[34].OneofWrappers = []any{
 		(*ReplayDialoguesResponse_Turn)(nil),
 		(*ReplayDialoguesResponse_Summary)(nil),
 	}
-	file_switchboard_v1_agents_proto_msgTypes[39].OneofWrappers = []any{}
+	file_switchboard_v1_agents_proto_msgTypes[40].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_agents_proto_rawDesc), len(file_switchboard_v1_agents_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   40,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -159,7 +159,8 @@ const (
 	BudgetScope_BUDGET_SCOPE_TURN BudgetScope = 1
 	// Each dialogue.
 	BudgetScope_BUDGET_SCOPE_DIALOGUE BudgetScope = 2
-	// Each customer. Until contacts are known, a customer is a chat on a channel, so this is the same as DIALOGUE.
+	// Each customer: the contact that dialogues are held with, over all of them. Where a dialogue has no contact, it counts
+	// alone.
 	BudgetScope_BUDGET_SCOPE_CONTACT BudgetScope = 3
 	// The agent.
 	BudgetScope_BUDGET_SCOPE_AGENT BudgetScope = 4

@@ -618,7 +618,10 @@ type Dialogue struct {
 	// Output only. The contact it is held with. Empty: not told.
 	ContactId string `protobuf:"bytes,20,opt,name=contact_id,json=contactId,proto3" json:"contact_id,omitempty"`
 	// Output only. What the CRM knows it as. Not set: nothing was told.
-	Crm           *CrmReferences `protobuf:"bytes,21,opt,name=crm,proto3" json:"crm,omitempty"`
+	Crm *CrmReferences `protobuf:"bytes,21,opt,name=crm,proto3" json:"crm,omitempty"`
+	// Whether the customer wants no messages that nobody asked for: those of programs (AUTOMATION) are withheld
+	// (`opted_out`), while what the customer writes is answered as ever, and people may write. Set by UpdateDialogue.
+	OptedOut      bool `protobuf:"varint,22,opt,name=opted_out,json=optedOut,proto3" json:"opted_out,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -737,6 +740,13 @@ func (x *Dialogue) GetCrm() *CrmReferences {
 	return nil
 }
 
+func (x *Dialogue) GetOptedOut() bool {
+	if x != nil {
+		return x.OptedOut
+	}
+	return false
+}
+
 // Who holds a dialogue: PENDING is the agent's, OPEN a human's, SNOOZED and RESOLVED nobody's.
 type Control struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -745,7 +755,7 @@ type Control struct {
 	// Output only. Since when.
 	SinceTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since_time,json=sinceTime,proto3" json:"since_time,omitempty"`
 	// Output only. Why: the caller's words, or `customer_message`, `employee_message`, `operator_message`, `status_set`,
-	// `engine_failed`, `late`, `timer`. Empty: it was so from the beginning.
+	// `engine_failed`, `late`, `timer`, or a return rule of the agent's: `unanswered`, `customer_asked`. Empty: it was so from the beginning.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Output only. Who did it, as the caller said. Empty: not said.
 	By string `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
@@ -1095,7 +1105,7 @@ type Delivery struct {
 	// Output only. Where it stands.
 	State DeliveryState `protobuf:"varint,5,opt,name=state,proto3,enum=switchboard.v1.DeliveryState" json:"state,omitempty"`
 	// Output only. Why it was withheld (the guard's verdict: `channel_inactive`, `human_holds`, `nobody_holds`,
-	// `rate_capped`, `loop`, `quiet_hours`), is held (`maybe_delivered`) or dead (`refused`, `attempts_exhausted`, `discarded`). Empty otherwise.
+	// `rate_capped`, `loop`, `quiet_hours`, `opted_out`), is held (`maybe_delivered`) or dead (`refused`, `attempts_exhausted`, `discarded`). Empty otherwise.
 	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Output only. How many attempts were begun.
 	AttemptCount int32 `protobuf:"varint,7,opt,name=attempt_count,json=attemptCount,proto3" json:"attempt_count,omitempty"`
@@ -2760,12 +2770,95 @@ func (x *ReleaseControlResponse) GetDialogue() *Dialogue {
 	return nil
 }
 
+// Asks for the deletion of a dialogue.
+type DeleteDialogueRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The dialogue's id.
+	DialogueId    string `protobuf:"bytes,1,opt,name=dialogue_id,json=dialogueId,proto3" json:"dialogue_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteDialogueRequest) Reset() {
+	*x = DeleteDialogueRequest{}
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteDialogueRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteDialogueRequest) ProtoMessage() {}
+
+func (x *DeleteDialogueRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteDialogueRequest.ProtoReflect.Descriptor instead.
+func (*DeleteDialogueRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *DeleteDialogueRequest) GetDialogueId() string {
+	if x != nil {
+		return x.DialogueId
+	}
+	return ""
+}
+
+// The dialogue is gone.
+type DeleteDialogueResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteDialogueResponse) Reset() {
+	*x = DeleteDialogueResponse{}
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteDialogueResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteDialogueResponse) ProtoMessage() {}
+
+func (x *DeleteDialogueResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteDialogueResponse.ProtoReflect.Descriptor instead.
+func (*DeleteDialogueResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{31}
+}
+
 // Asks for a change of a dialogue.
 type UpdateDialogueRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The dialogue with its `id` and the new values.
 	Dialogue *Dialogue `protobuf:"bytes,1,opt,name=dialogue,proto3" json:"dialogue,omitempty"`
-	// Required. Which fields to change: `status`, `attributes` (as a whole).
+	// Required. Which fields to change: `status`, `attributes` (as a whole), `opted_out`.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2773,7 +2866,7 @@ type UpdateDialogueRequest struct {
 
 func (x *UpdateDialogueRequest) Reset() {
 	*x = UpdateDialogueRequest{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[30]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2785,7 +2878,7 @@ func (x *UpdateDialogueRequest) String() string {
 func (*UpdateDialogueRequest) ProtoMessage() {}
 
 func (x *UpdateDialogueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[30]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2798,7 +2891,7 @@ func (x *UpdateDialogueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateDialogueRequest.ProtoReflect.Descriptor instead.
 func (*UpdateDialogueRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{30}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *UpdateDialogueRequest) GetDialogue() *Dialogue {
@@ -2826,7 +2919,7 @@ type UpdateDialogueResponse struct {
 
 func (x *UpdateDialogueResponse) Reset() {
 	*x = UpdateDialogueResponse{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[31]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2838,7 +2931,7 @@ func (x *UpdateDialogueResponse) String() string {
 func (*UpdateDialogueResponse) ProtoMessage() {}
 
 func (x *UpdateDialogueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[31]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2851,7 +2944,7 @@ func (x *UpdateDialogueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateDialogueResponse.ProtoReflect.Descriptor instead.
 func (*UpdateDialogueResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{31}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *UpdateDialogueResponse) GetDialogue() *Dialogue {
@@ -2878,7 +2971,7 @@ type ListContactsRequest struct {
 
 func (x *ListContactsRequest) Reset() {
 	*x = ListContactsRequest{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[32]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2890,7 +2983,7 @@ func (x *ListContactsRequest) String() string {
 func (*ListContactsRequest) ProtoMessage() {}
 
 func (x *ListContactsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[32]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2903,7 +2996,7 @@ func (x *ListContactsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContactsRequest.ProtoReflect.Descriptor instead.
 func (*ListContactsRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{32}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListContactsRequest) GetPageSize() int32 {
@@ -2947,7 +3040,7 @@ type ListContactsResponse struct {
 
 func (x *ListContactsResponse) Reset() {
 	*x = ListContactsResponse{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[33]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2959,7 +3052,7 @@ func (x *ListContactsResponse) String() string {
 func (*ListContactsResponse) ProtoMessage() {}
 
 func (x *ListContactsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[33]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2972,7 +3065,7 @@ func (x *ListContactsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContactsResponse.ProtoReflect.Descriptor instead.
 func (*ListContactsResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{33}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListContactsResponse) GetContacts() []*Contact {
@@ -3004,7 +3097,7 @@ type ImportMessagesRequest struct {
 
 func (x *ImportMessagesRequest) Reset() {
 	*x = ImportMessagesRequest{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[34]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3016,7 +3109,7 @@ func (x *ImportMessagesRequest) String() string {
 func (*ImportMessagesRequest) ProtoMessage() {}
 
 func (x *ImportMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[34]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3029,7 +3122,7 @@ func (x *ImportMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ImportMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{34}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ImportMessagesRequest) GetChannelId() string {
@@ -3070,7 +3163,7 @@ type ImportedChat struct {
 
 func (x *ImportedChat) Reset() {
 	*x = ImportedChat{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[35]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3082,7 +3175,7 @@ func (x *ImportedChat) String() string {
 func (*ImportedChat) ProtoMessage() {}
 
 func (x *ImportedChat) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[35]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3095,7 +3188,7 @@ func (x *ImportedChat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportedChat.ProtoReflect.Descriptor instead.
 func (*ImportedChat) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{35}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ImportedChat) GetChat() string {
@@ -3147,7 +3240,7 @@ type ImportedMessage struct {
 
 func (x *ImportedMessage) Reset() {
 	*x = ImportedMessage{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[36]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3159,7 +3252,7 @@ func (x *ImportedMessage) String() string {
 func (*ImportedMessage) ProtoMessage() {}
 
 func (x *ImportedMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[36]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3172,7 +3265,7 @@ func (x *ImportedMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportedMessage.ProtoReflect.Descriptor instead.
 func (*ImportedMessage) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{36}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ImportedMessage) GetChat() string {
@@ -3234,7 +3327,7 @@ type ImportMessagesResponse struct {
 
 func (x *ImportMessagesResponse) Reset() {
 	*x = ImportMessagesResponse{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[37]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3246,7 +3339,7 @@ func (x *ImportMessagesResponse) String() string {
 func (*ImportMessagesResponse) ProtoMessage() {}
 
 func (x *ImportMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[37]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3259,7 +3352,7 @@ func (x *ImportMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportMessagesResponse.ProtoReflect.Descriptor instead.
 func (*ImportMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{37}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ImportMessagesResponse) GetImportedCount() int32 {
@@ -3305,7 +3398,7 @@ type ImportFault struct {
 
 func (x *ImportFault) Reset() {
 	*x = ImportFault{}
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[38]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3317,7 +3410,7 @@ func (x *ImportFault) String() string {
 func (*ImportFault) ProtoMessage() {}
 
 func (x *ImportFault) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_dialogues_proto_msgTypes[38]
+	mi := &file_switchboard_v1_dialogues_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3330,7 +3423,7 @@ func (x *ImportFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportFault.ProtoReflect.Descriptor instead.
 func (*ImportFault) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{38}
+	return file_switchboard_v1_dialogues_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ImportFault) GetChat() bool {
@@ -3358,7 +3451,7 @@ var File_switchboard_v1_dialogues_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\n" +
-	"\x1eswitchboard/v1/dialogues.proto\x12\x0eswitchboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\x1a\x1dswitchboard/v1/contacts.proto\"\xfa\x03\n" +
+	"\x1eswitchboard/v1/dialogues.proto\x12\x0eswitchboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswitchboard/v1/common.proto\x1a\x1dswitchboard/v1/contacts.proto\"\x97\x04\n" +
 	"\bDialogue\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -3378,7 +3471,8 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	" \x01(\v2\x17.switchboard.v1.ControlR\acontrol\x12\x1d\n" +
 	"\n" +
 	"contact_id\x18\x14 \x01(\tR\tcontactId\x12/\n" +
-	"\x03crm\x18\x15 \x01(\v2\x1d.switchboard.v1.CrmReferencesR\x03crm\"\xe0\x01\n" +
+	"\x03crm\x18\x15 \x01(\v2\x1d.switchboard.v1.CrmReferencesR\x03crm\x12\x1b\n" +
+	"\topted_out\x18\x16 \x01(\bR\boptedOut\"\xe0\x01\n" +
 	"\aControl\x125\n" +
 	"\x06holder\x18\x01 \x01(\x0e2\x1d.switchboard.v1.ControlHolderR\x06holder\x129\n" +
 	"\n" +
@@ -3546,7 +3640,11 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\x02by\x18\x02 \x01(\tR\x02by\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"N\n" +
 	"\x16ReleaseControlResponse\x124\n" +
-	"\bdialogue\x18\x01 \x01(\v2\x18.switchboard.v1.DialogueR\bdialogue\"\x8a\x01\n" +
+	"\bdialogue\x18\x01 \x01(\v2\x18.switchboard.v1.DialogueR\bdialogue\"8\n" +
+	"\x15DeleteDialogueRequest\x12\x1f\n" +
+	"\vdialogue_id\x18\x01 \x01(\tR\n" +
+	"dialogueId\"\x18\n" +
+	"\x16DeleteDialogueResponse\"\x8a\x01\n" +
 	"\x15UpdateDialogueRequest\x124\n" +
 	"\bdialogue\x18\x01 \x01(\v2\x18.switchboard.v1.DialogueR\bdialogue\x12;\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
@@ -3650,8 +3748,7 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\x1fDELIVERY_RESOLUTION_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dDELIVERY_RESOLUTION_DELIVERED\x10\x01\x12\x1e\n" +
 	"\x1aDELIVERY_RESOLUTION_RESEND\x10\x02\x12\x1f\n" +
-	"\x1bDELIVERY_RESOLUTION_DISCARD\x10\x032\xea\n" +
-	"\n" +
+	"\x1bDELIVERY_RESOLUTION_DISCARD\x10\x032\xcb\v\n" +
 	"\x10DialoguesService\x12V\n" +
 	"\vGetDialogue\x12\".switchboard.v1.GetDialogueRequest\x1a#.switchboard.v1.GetDialogueResponse\x12\\\n" +
 	"\rListDialogues\x12$.switchboard.v1.ListDialoguesRequest\x1a%.switchboard.v1.ListDialoguesResponse\x12Y\n" +
@@ -3665,7 +3762,8 @@ const file_switchboard_v1_dialogues_proto_rawDesc = "" +
 	"\vSendMessage\x12\".switchboard.v1.SendMessageRequest\x1a#.switchboard.v1.SendMessageResponse\x12V\n" +
 	"\vTakeControl\x12\".switchboard.v1.TakeControlRequest\x1a#.switchboard.v1.TakeControlResponse\x12_\n" +
 	"\x0eReleaseControl\x12%.switchboard.v1.ReleaseControlRequest\x1a&.switchboard.v1.ReleaseControlResponse\x12_\n" +
-	"\x0eUpdateDialogue\x12%.switchboard.v1.UpdateDialogueRequest\x1a&.switchboard.v1.UpdateDialogueResponse\x12Y\n" +
+	"\x0eUpdateDialogue\x12%.switchboard.v1.UpdateDialogueRequest\x1a&.switchboard.v1.UpdateDialogueResponse\x12_\n" +
+	"\x0eDeleteDialogue\x12%.switchboard.v1.DeleteDialogueRequest\x1a&.switchboard.v1.DeleteDialogueResponse\x12Y\n" +
 	"\fListContacts\x12#.switchboard.v1.ListContactsRequest\x1a$.switchboard.v1.ListContactsResponse\x12_\n" +
 	"\x0eImportMessages\x12%.switchboard.v1.ImportMessagesRequest\x1a&.switchboard.v1.ImportMessagesResponseB\xb6\x01\n" +
 	"\x12com.switchboard.v1B\x0eDialoguesProtoP\x01Z7switchboard.dev/sdk/go/gen/switchboard/v1;switchboardv1\xa2\x02\x03SXX\xaa\x02\x0eSwitchboard.V1\xca\x02\x0eSwitchboard\\V1\xe2\x02\x1aSwitchboard\\V1\\GPBMetadata\xea\x02\x0fSwitchboard::V1b\x06proto3"
@@ -3683,7 +3781,7 @@ func file_switchboard_v1_dialogues_proto_rawDescGZIP() []byte {
 }
 
 var file_switchboard_v1_dialogues_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_switchboard_v1_dialogues_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_switchboard_v1_dialogues_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_switchboard_v1_dialogues_proto_goTypes = []any{
 	(DialogueStatus)(0),             // 0: switchboard.v1.DialogueStatus
 	(TurnState)(0),                  // 1: switchboard.v1.TurnState
@@ -3724,63 +3822,65 @@ var file_switchboard_v1_dialogues_proto_goTypes = []any{
 	(*TakeControlResponse)(nil),     // 36: switchboard.v1.TakeControlResponse
 	(*ReleaseControlRequest)(nil),   // 37: switchboard.v1.ReleaseControlRequest
 	(*ReleaseControlResponse)(nil),  // 38: switchboard.v1.ReleaseControlResponse
-	(*UpdateDialogueRequest)(nil),   // 39: switchboard.v1.UpdateDialogueRequest
-	(*UpdateDialogueResponse)(nil),  // 40: switchboard.v1.UpdateDialogueResponse
-	(*ListContactsRequest)(nil),     // 41: switchboard.v1.ListContactsRequest
-	(*ListContactsResponse)(nil),    // 42: switchboard.v1.ListContactsResponse
-	(*ImportMessagesRequest)(nil),   // 43: switchboard.v1.ImportMessagesRequest
-	(*ImportedChat)(nil),            // 44: switchboard.v1.ImportedChat
-	(*ImportedMessage)(nil),         // 45: switchboard.v1.ImportedMessage
-	(*ImportMessagesResponse)(nil),  // 46: switchboard.v1.ImportMessagesResponse
-	(*ImportFault)(nil),             // 47: switchboard.v1.ImportFault
-	(*structpb.Struct)(nil),         // 48: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),   // 49: google.protobuf.Timestamp
-	(*CrmReferences)(nil),           // 50: switchboard.v1.CrmReferences
-	(*Usage)(nil),                   // 51: switchboard.v1.Usage
-	(*Message)(nil),                 // 52: switchboard.v1.Message
-	(*MessagePart)(nil),             // 53: switchboard.v1.MessagePart
-	(*durationpb.Duration)(nil),     // 54: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil),   // 55: google.protobuf.FieldMask
-	(*Contact)(nil),                 // 56: switchboard.v1.Contact
-	(*ToldContact)(nil),             // 57: switchboard.v1.ToldContact
-	(MessageRole)(0),                // 58: switchboard.v1.MessageRole
+	(*DeleteDialogueRequest)(nil),   // 39: switchboard.v1.DeleteDialogueRequest
+	(*DeleteDialogueResponse)(nil),  // 40: switchboard.v1.DeleteDialogueResponse
+	(*UpdateDialogueRequest)(nil),   // 41: switchboard.v1.UpdateDialogueRequest
+	(*UpdateDialogueResponse)(nil),  // 42: switchboard.v1.UpdateDialogueResponse
+	(*ListContactsRequest)(nil),     // 43: switchboard.v1.ListContactsRequest
+	(*ListContactsResponse)(nil),    // 44: switchboard.v1.ListContactsResponse
+	(*ImportMessagesRequest)(nil),   // 45: switchboard.v1.ImportMessagesRequest
+	(*ImportedChat)(nil),            // 46: switchboard.v1.ImportedChat
+	(*ImportedMessage)(nil),         // 47: switchboard.v1.ImportedMessage
+	(*ImportMessagesResponse)(nil),  // 48: switchboard.v1.ImportMessagesResponse
+	(*ImportFault)(nil),             // 49: switchboard.v1.ImportFault
+	(*structpb.Struct)(nil),         // 50: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),   // 51: google.protobuf.Timestamp
+	(*CrmReferences)(nil),           // 52: switchboard.v1.CrmReferences
+	(*Usage)(nil),                   // 53: switchboard.v1.Usage
+	(*Message)(nil),                 // 54: switchboard.v1.Message
+	(*MessagePart)(nil),             // 55: switchboard.v1.MessagePart
+	(*durationpb.Duration)(nil),     // 56: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil),   // 57: google.protobuf.FieldMask
+	(*Contact)(nil),                 // 58: switchboard.v1.Contact
+	(*ToldContact)(nil),             // 59: switchboard.v1.ToldContact
+	(MessageRole)(0),                // 60: switchboard.v1.MessageRole
 }
 var file_switchboard_v1_dialogues_proto_depIdxs = []int32{
 	0,  // 0: switchboard.v1.Dialogue.status:type_name -> switchboard.v1.DialogueStatus
-	48, // 1: switchboard.v1.Dialogue.attributes:type_name -> google.protobuf.Struct
-	49, // 2: switchboard.v1.Dialogue.create_time:type_name -> google.protobuf.Timestamp
-	49, // 3: switchboard.v1.Dialogue.update_time:type_name -> google.protobuf.Timestamp
+	50, // 1: switchboard.v1.Dialogue.attributes:type_name -> google.protobuf.Struct
+	51, // 2: switchboard.v1.Dialogue.create_time:type_name -> google.protobuf.Timestamp
+	51, // 3: switchboard.v1.Dialogue.update_time:type_name -> google.protobuf.Timestamp
 	10, // 4: switchboard.v1.Dialogue.control:type_name -> switchboard.v1.Control
-	50, // 5: switchboard.v1.Dialogue.crm:type_name -> switchboard.v1.CrmReferences
+	52, // 5: switchboard.v1.Dialogue.crm:type_name -> switchboard.v1.CrmReferences
 	5,  // 6: switchboard.v1.Control.holder:type_name -> switchboard.v1.ControlHolder
-	49, // 7: switchboard.v1.Control.since_time:type_name -> google.protobuf.Timestamp
-	49, // 8: switchboard.v1.Control.return_time:type_name -> google.protobuf.Timestamp
+	51, // 7: switchboard.v1.Control.since_time:type_name -> google.protobuf.Timestamp
+	51, // 8: switchboard.v1.Control.return_time:type_name -> google.protobuf.Timestamp
 	1,  // 9: switchboard.v1.Turn.state:type_name -> switchboard.v1.TurnState
 	12, // 10: switchboard.v1.Turn.runs:type_name -> switchboard.v1.Run
-	49, // 11: switchboard.v1.Turn.create_time:type_name -> google.protobuf.Timestamp
-	49, // 12: switchboard.v1.Turn.close_time:type_name -> google.protobuf.Timestamp
-	51, // 13: switchboard.v1.Turn.usage:type_name -> switchboard.v1.Usage
+	51, // 11: switchboard.v1.Turn.create_time:type_name -> google.protobuf.Timestamp
+	51, // 12: switchboard.v1.Turn.close_time:type_name -> google.protobuf.Timestamp
+	53, // 13: switchboard.v1.Turn.usage:type_name -> switchboard.v1.Usage
 	2,  // 14: switchboard.v1.Run.state:type_name -> switchboard.v1.RunState
-	48, // 15: switchboard.v1.Run.manifest:type_name -> google.protobuf.Struct
-	49, // 16: switchboard.v1.Run.start_time:type_name -> google.protobuf.Timestamp
-	49, // 17: switchboard.v1.Run.end_time:type_name -> google.protobuf.Timestamp
-	51, // 18: switchboard.v1.Run.usage:type_name -> switchboard.v1.Usage
+	50, // 15: switchboard.v1.Run.manifest:type_name -> google.protobuf.Struct
+	51, // 16: switchboard.v1.Run.start_time:type_name -> google.protobuf.Timestamp
+	51, // 17: switchboard.v1.Run.end_time:type_name -> google.protobuf.Timestamp
+	53, // 18: switchboard.v1.Run.usage:type_name -> switchboard.v1.Usage
 	3,  // 19: switchboard.v1.Delivery.state:type_name -> switchboard.v1.DeliveryState
-	49, // 20: switchboard.v1.Delivery.next_attempt_time:type_name -> google.protobuf.Timestamp
+	51, // 20: switchboard.v1.Delivery.next_attempt_time:type_name -> google.protobuf.Timestamp
 	14, // 21: switchboard.v1.Delivery.attempts:type_name -> switchboard.v1.Attempt
-	49, // 22: switchboard.v1.Delivery.create_time:type_name -> google.protobuf.Timestamp
-	49, // 23: switchboard.v1.Delivery.settle_time:type_name -> google.protobuf.Timestamp
+	51, // 22: switchboard.v1.Delivery.create_time:type_name -> google.protobuf.Timestamp
+	51, // 23: switchboard.v1.Delivery.settle_time:type_name -> google.protobuf.Timestamp
 	7,  // 24: switchboard.v1.Delivery.author:type_name -> switchboard.v1.MessageAuthor
 	6,  // 25: switchboard.v1.Delivery.receipt:type_name -> switchboard.v1.DeliveryReceipt
-	49, // 26: switchboard.v1.Delivery.receipt_time:type_name -> google.protobuf.Timestamp
-	48, // 27: switchboard.v1.Delivery.template:type_name -> google.protobuf.Struct
+	51, // 26: switchboard.v1.Delivery.receipt_time:type_name -> google.protobuf.Timestamp
+	50, // 27: switchboard.v1.Delivery.template:type_name -> google.protobuf.Struct
 	4,  // 28: switchboard.v1.Attempt.state:type_name -> switchboard.v1.AttemptState
-	49, // 29: switchboard.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
-	49, // 30: switchboard.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
+	51, // 29: switchboard.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
+	51, // 30: switchboard.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
 	9,  // 31: switchboard.v1.GetDialogueResponse.dialogue:type_name -> switchboard.v1.Dialogue
 	0,  // 32: switchboard.v1.ListDialoguesRequest.status:type_name -> switchboard.v1.DialogueStatus
 	9,  // 33: switchboard.v1.ListDialoguesResponse.dialogues:type_name -> switchboard.v1.Dialogue
-	52, // 34: switchboard.v1.ListMessagesResponse.messages:type_name -> switchboard.v1.Message
+	54, // 34: switchboard.v1.ListMessagesResponse.messages:type_name -> switchboard.v1.Message
 	11, // 35: switchboard.v1.ListTurnsResponse.turns:type_name -> switchboard.v1.Turn
 	11, // 36: switchboard.v1.GetTurnResponse.turn:type_name -> switchboard.v1.Turn
 	3,  // 37: switchboard.v1.ListDeliveriesRequest.state:type_name -> switchboard.v1.DeliveryState
@@ -3790,26 +3890,26 @@ var file_switchboard_v1_dialogues_proto_depIdxs = []int32{
 	8,  // 41: switchboard.v1.ResolveDeliveryRequest.resolution:type_name -> switchboard.v1.DeliveryResolution
 	13, // 42: switchboard.v1.ResolveDeliveryResponse.delivery:type_name -> switchboard.v1.Delivery
 	7,  // 43: switchboard.v1.SendMessageRequest.author:type_name -> switchboard.v1.MessageAuthor
-	53, // 44: switchboard.v1.SendMessageRequest.parts:type_name -> switchboard.v1.MessagePart
-	48, // 45: switchboard.v1.SendMessageRequest.template:type_name -> google.protobuf.Struct
-	52, // 46: switchboard.v1.SendMessageResponse.message:type_name -> switchboard.v1.Message
+	55, // 44: switchboard.v1.SendMessageRequest.parts:type_name -> switchboard.v1.MessagePart
+	50, // 45: switchboard.v1.SendMessageRequest.template:type_name -> google.protobuf.Struct
+	54, // 46: switchboard.v1.SendMessageResponse.message:type_name -> switchboard.v1.Message
 	13, // 47: switchboard.v1.SendMessageResponse.delivery:type_name -> switchboard.v1.Delivery
-	54, // 48: switchboard.v1.TakeControlRequest.return_after:type_name -> google.protobuf.Duration
+	56, // 48: switchboard.v1.TakeControlRequest.return_after:type_name -> google.protobuf.Duration
 	9,  // 49: switchboard.v1.TakeControlResponse.dialogue:type_name -> switchboard.v1.Dialogue
 	9,  // 50: switchboard.v1.ReleaseControlResponse.dialogue:type_name -> switchboard.v1.Dialogue
 	9,  // 51: switchboard.v1.UpdateDialogueRequest.dialogue:type_name -> switchboard.v1.Dialogue
-	55, // 52: switchboard.v1.UpdateDialogueRequest.update_mask:type_name -> google.protobuf.FieldMask
+	57, // 52: switchboard.v1.UpdateDialogueRequest.update_mask:type_name -> google.protobuf.FieldMask
 	9,  // 53: switchboard.v1.UpdateDialogueResponse.dialogue:type_name -> switchboard.v1.Dialogue
-	56, // 54: switchboard.v1.ListContactsResponse.contacts:type_name -> switchboard.v1.Contact
-	45, // 55: switchboard.v1.ImportMessagesRequest.messages:type_name -> switchboard.v1.ImportedMessage
-	44, // 56: switchboard.v1.ImportMessagesRequest.chats:type_name -> switchboard.v1.ImportedChat
-	57, // 57: switchboard.v1.ImportedChat.contact:type_name -> switchboard.v1.ToldContact
-	50, // 58: switchboard.v1.ImportedChat.crm:type_name -> switchboard.v1.CrmReferences
+	58, // 54: switchboard.v1.ListContactsResponse.contacts:type_name -> switchboard.v1.Contact
+	47, // 55: switchboard.v1.ImportMessagesRequest.messages:type_name -> switchboard.v1.ImportedMessage
+	46, // 56: switchboard.v1.ImportMessagesRequest.chats:type_name -> switchboard.v1.ImportedChat
+	59, // 57: switchboard.v1.ImportedChat.contact:type_name -> switchboard.v1.ToldContact
+	52, // 58: switchboard.v1.ImportedChat.crm:type_name -> switchboard.v1.CrmReferences
 	0,  // 59: switchboard.v1.ImportedChat.status:type_name -> switchboard.v1.DialogueStatus
-	58, // 60: switchboard.v1.ImportedMessage.role:type_name -> switchboard.v1.MessageRole
-	49, // 61: switchboard.v1.ImportedMessage.create_time:type_name -> google.protobuf.Timestamp
-	48, // 62: switchboard.v1.ImportedMessage.metadata:type_name -> google.protobuf.Struct
-	47, // 63: switchboard.v1.ImportMessagesResponse.faults:type_name -> switchboard.v1.ImportFault
+	60, // 60: switchboard.v1.ImportedMessage.role:type_name -> switchboard.v1.MessageRole
+	51, // 61: switchboard.v1.ImportedMessage.create_time:type_name -> google.protobuf.Timestamp
+	50, // 62: switchboard.v1.ImportedMessage.metadata:type_name -> google.protobuf.Struct
+	49, // 63: switchboard.v1.ImportMessagesResponse.faults:type_name -> switchboard.v1.ImportFault
 	15, // 64: switchboard.v1.DialoguesService.GetDialogue:input_type -> switchboard.v1.GetDialogueRequest
 	17, // 65: switchboard.v1.DialoguesService.ListDialogues:input_type -> switchboard.v1.ListDialoguesRequest
 	19, // 66: switchboard.v1.DialoguesService.ListMessages:input_type -> switchboard.v1.ListMessagesRequest
@@ -3822,26 +3922,28 @@ var file_switchboard_v1_dialogues_proto_depIdxs = []int32{
 	33, // 73: switchboard.v1.DialoguesService.SendMessage:input_type -> switchboard.v1.SendMessageRequest
 	35, // 74: switchboard.v1.DialoguesService.TakeControl:input_type -> switchboard.v1.TakeControlRequest
 	37, // 75: switchboard.v1.DialoguesService.ReleaseControl:input_type -> switchboard.v1.ReleaseControlRequest
-	39, // 76: switchboard.v1.DialoguesService.UpdateDialogue:input_type -> switchboard.v1.UpdateDialogueRequest
-	41, // 77: switchboard.v1.DialoguesService.ListContacts:input_type -> switchboard.v1.ListContactsRequest
-	43, // 78: switchboard.v1.DialoguesService.ImportMessages:input_type -> switchboard.v1.ImportMessagesRequest
-	16, // 79: switchboard.v1.DialoguesService.GetDialogue:output_type -> switchboard.v1.GetDialogueResponse
-	18, // 80: switchboard.v1.DialoguesService.ListDialogues:output_type -> switchboard.v1.ListDialoguesResponse
-	20, // 81: switchboard.v1.DialoguesService.ListMessages:output_type -> switchboard.v1.ListMessagesResponse
-	22, // 82: switchboard.v1.DialoguesService.ListTurns:output_type -> switchboard.v1.ListTurnsResponse
-	24, // 83: switchboard.v1.DialoguesService.GetTurn:output_type -> switchboard.v1.GetTurnResponse
-	26, // 84: switchboard.v1.DialoguesService.ListDeliveries:output_type -> switchboard.v1.ListDeliveriesResponse
-	28, // 85: switchboard.v1.DialoguesService.GetDelivery:output_type -> switchboard.v1.GetDeliveryResponse
-	30, // 86: switchboard.v1.DialoguesService.RetryDelivery:output_type -> switchboard.v1.RetryDeliveryResponse
-	32, // 87: switchboard.v1.DialoguesService.ResolveDelivery:output_type -> switchboard.v1.ResolveDeliveryResponse
-	34, // 88: switchboard.v1.DialoguesService.SendMessage:output_type -> switchboard.v1.SendMessageResponse
-	36, // 89: switchboard.v1.DialoguesService.TakeControl:output_type -> switchboard.v1.TakeControlResponse
-	38, // 90: switchboard.v1.DialoguesService.ReleaseControl:output_type -> switchboard.v1.ReleaseControlResponse
-	40, // 91: switchboard.v1.DialoguesService.UpdateDialogue:output_type -> switchboard.v1.UpdateDialogueResponse
-	42, // 92: switchboard.v1.DialoguesService.ListContacts:output_type -> switchboard.v1.ListContactsResponse
-	46, // 93: switchboard.v1.DialoguesService.ImportMessages:output_type -> switchboard.v1.ImportMessagesResponse
-	79, // [79:94] is the sub-list for method output_type
-	64, // [64:79] is the sub-list for method input_type
+	41, // 76: switchboard.v1.DialoguesService.UpdateDialogue:input_type -> switchboard.v1.UpdateDialogueRequest
+	39, // 77: switchboard.v1.DialoguesService.DeleteDialogue:input_type -> switchboard.v1.DeleteDialogueRequest
+	43, // 78: switchboard.v1.DialoguesService.ListContacts:input_type -> switchboard.v1.ListContactsRequest
+	45, // 79: switchboard.v1.DialoguesService.ImportMessages:input_type -> switchboard.v1.ImportMessagesRequest
+	16, // 80: switchboard.v1.DialoguesService.GetDialogue:output_type -> switchboard.v1.GetDialogueResponse
+	18, // 81: switchboard.v1.DialoguesService.ListDialogues:output_type -> switchboard.v1.ListDialoguesResponse
+	20, // 82: switchboard.v1.DialoguesService.ListMessages:output_type -> switchboard.v1.ListMessagesResponse
+	22, // 83: switchboard.v1.DialoguesService.ListTurns:output_type -> switchboard.v1.ListTurnsResponse
+	24, // 84: switchboard.v1.DialoguesService.GetTurn:output_type -> switchboard.v1.GetTurnResponse
+	26, // 85: switchboard.v1.DialoguesService.ListDeliveries:output_type -> switchboard.v1.ListDeliveriesResponse
+	28, // 86: switchboard.v1.DialoguesService.GetDelivery:output_type -> switchboard.v1.GetDeliveryResponse
+	30, // 87: switchboard.v1.DialoguesService.RetryDelivery:output_type -> switchboard.v1.RetryDeliveryResponse
+	32, // 88: switchboard.v1.DialoguesService.ResolveDelivery:output_type -> switchboard.v1.ResolveDeliveryResponse
+	34, // 89: switchboard.v1.DialoguesService.SendMessage:output_type -> switchboard.v1.SendMessageResponse
+	36, // 90: switchboard.v1.DialoguesService.TakeControl:output_type -> switchboard.v1.TakeControlResponse
+	38, // 91: switchboard.v1.DialoguesService.ReleaseControl:output_type -> switchboard.v1.ReleaseControlResponse
+	42, // 92: switchboard.v1.DialoguesService.UpdateDialogue:output_type -> switchboard.v1.UpdateDialogueResponse
+	40, // 93: switchboard.v1.DialoguesService.DeleteDialogue:output_type -> switchboard.v1.DeleteDialogueResponse
+	44, // 94: switchboard.v1.DialoguesService.ListContacts:output_type -> switchboard.v1.ListContactsResponse
+	48, // 95: switchboard.v1.DialoguesService.ImportMessages:output_type -> switchboard.v1.ImportMessagesResponse
+	80, // [80:96] is the sub-list for method output_type
+	64, // [64:80] is the sub-list for method input_type
 	64, // [64:64] is the sub-list for extension type_name
 	64, // [64:64] is the sub-list for extension extendee
 	0,  // [0:64] is the sub-list for field type_name
@@ -3860,7 +3962,7 @@ func file_switchboard_v1_dialogues_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_dialogues_proto_rawDesc), len(file_switchboard_v1_dialogues_proto_rawDesc)),
 			NumEnums:      9,
-			NumMessages:   39,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -32,6 +32,7 @@ const (
 	DialoguesService_TakeControl_FullMethodName     = "/switchboard.v1.DialoguesService/TakeControl"
 	DialoguesService_ReleaseControl_FullMethodName  = "/switchboard.v1.DialoguesService/ReleaseControl"
 	DialoguesService_UpdateDialogue_FullMethodName  = "/switchboard.v1.DialoguesService/UpdateDialogue"
+	DialoguesService_DeleteDialogue_FullMethodName  = "/switchboard.v1.DialoguesService/DeleteDialogue"
 	DialoguesService_ListContacts_FullMethodName    = "/switchboard.v1.DialoguesService/ListContacts"
 	DialoguesService_ImportMessages_FullMethodName  = "/switchboard.v1.DialoguesService/ImportMessages"
 )
@@ -70,12 +71,21 @@ type DialoguesServiceClient interface {
 	// Gives the dialogue to a human: its status becomes OPEN, and the agent sends nothing, not even an answer that is being
 	// written. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID.
 	TakeControl(ctx context.Context, in *TakeControlRequest, opts ...grpc.CallOption) (*TakeControlResponse, error)
-	// Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered. Reasons:
+	// Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered, at once what
+	// waits by a return rule. Reasons:
 	// DIALOGUE_NOT_FOUND, FIELD_INVALID.
 	ReleaseControl(ctx context.Context, in *ReleaseControlRequest, opts ...grpc.CallOption) (*ReleaseControlResponse, error)
-	// Changes a dialogue's status, and with it who holds it, or its attributes. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
-	// FIELD_MASK_INVALID.
+	// Changes a dialogue's status, and with it who holds it, its attributes, or whether its customer has opted out. Reasons:
+	// DIALOGUE_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
 	UpdateDialogue(ctx context.Context, in *UpdateDialogueRequest, opts ...grpc.CallOption) (*UpdateDialogueResponse, error)
+	// Deletes a dialogue with all that was said in it: its messages, turns with their manifests, deliveries, notes, and its contact
+	// where that has no other dialogue. A turn that runs ends without a reply; an attempt that is under way can't be called back.
+	// Within minutes jobs delete the rest: the raw calls that it was received by, the content of its events, and the conversation
+	// that an engine keeps (`dify`, `manus`), which is tried for 30 days; the event `dialogue.forgotten` tells the end of it. The
+	// log keeps its events as bare numbers, with `dialogue.deleted` behind them, and ListUsage what it cost. A repeat within 30
+	// days is answered like the first. A later message of the same chat begins the dialogue anew, under the same id. Needs
+	// `dialogues:admin`. Reasons: DIALOGUE_NOT_FOUND.
+	DeleteDialogue(ctx context.Context, in *DeleteDialogueRequest, opts ...grpc.CallOption) (*DeleteDialogueResponse, error)
 	// Lists contacts: the customers that dialogues are held with, newest first. ListDialogues gives the dialogues of one.
 	// Reasons: PAGE_TOKEN_INVALID, FIELD_INVALID.
 	ListContacts(ctx context.Context, in *ListContactsRequest, opts ...grpc.CallOption) (*ListContactsResponse, error)
@@ -225,6 +235,16 @@ func (c *dialoguesServiceClient) UpdateDialogue(ctx context.Context, in *UpdateD
 	return out, nil
 }
 
+func (c *dialoguesServiceClient) DeleteDialogue(ctx context.Context, in *DeleteDialogueRequest, opts ...grpc.CallOption) (*DeleteDialogueResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteDialogueResponse)
+	err := c.cc.Invoke(ctx, DialoguesService_DeleteDialogue_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *dialoguesServiceClient) ListContacts(ctx context.Context, in *ListContactsRequest, opts ...grpc.CallOption) (*ListContactsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListContactsResponse)
@@ -279,12 +299,21 @@ type DialoguesServiceServer interface {
 	// Gives the dialogue to a human: its status becomes OPEN, and the agent sends nothing, not even an answer that is being
 	// written. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID.
 	TakeControl(context.Context, *TakeControlRequest) (*TakeControlResponse, error)
-	// Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered. Reasons:
+	// Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered, at once what
+	// waits by a return rule. Reasons:
 	// DIALOGUE_NOT_FOUND, FIELD_INVALID.
 	ReleaseControl(context.Context, *ReleaseControlRequest) (*ReleaseControlResponse, error)
-	// Changes a dialogue's status, and with it who holds it, or its attributes. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
-	// FIELD_MASK_INVALID.
+	// Changes a dialogue's status, and with it who holds it, its attributes, or whether its customer has opted out. Reasons:
+	// DIALOGUE_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
 	UpdateDialogue(context.Context, *UpdateDialogueRequest) (*UpdateDialogueResponse, error)
+	// Deletes a dialogue with all that was said in it: its messages, turns with their manifests, deliveries, notes, and its contact
+	// where that has no other dialogue. A turn that runs ends without a reply; an attempt that is under way can't be called back.
+	// Within minutes jobs delete the rest: the raw calls that it was received by, the content of its events, and the conversation
+	// that an engine keeps (`dify`, `manus`), which is tried for 30 days; the event `dialogue.forgotten` tells the end of it. The
+	// log keeps its events as bare numbers, with `dialogue.deleted` behind them, and ListUsage what it cost. A repeat within 30
+	// days is answered like the first. A later message of the same chat begins the dialogue anew, under the same id. Needs
+	// `dialogues:admin`. Reasons: DIALOGUE_NOT_FOUND.
+	DeleteDialogue(context.Context, *DeleteDialogueRequest) (*DeleteDialogueResponse, error)
 	// Lists contacts: the customers that dialogues are held with, newest first. ListDialogues gives the dialogues of one.
 	// Reasons: PAGE_TOKEN_INVALID, FIELD_INVALID.
 	ListContacts(context.Context, *ListContactsRequest) (*ListContactsResponse, error)
@@ -342,6 +371,9 @@ func (UnimplementedDialoguesServiceServer) ReleaseControl(context.Context, *Rele
 }
 func (UnimplementedDialoguesServiceServer) UpdateDialogue(context.Context, *UpdateDialogueRequest) (*UpdateDialogueResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateDialogue not implemented")
+}
+func (UnimplementedDialoguesServiceServer) DeleteDialogue(context.Context, *DeleteDialogueRequest) (*DeleteDialogueResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteDialogue not implemented")
 }
 func (UnimplementedDialoguesServiceServer) ListContacts(context.Context, *ListContactsRequest) (*ListContactsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListContacts not implemented")
@@ -604,6 +636,24 @@ func _DialoguesService_UpdateDialogue_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DialoguesService_DeleteDialogue_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteDialogueRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DialoguesServiceServer).DeleteDialogue(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DialoguesService_DeleteDialogue_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DialoguesServiceServer).DeleteDialogue(ctx, req.(*DeleteDialogueRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _DialoguesService_ListContacts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListContactsRequest)
 	if err := dec(in); err != nil {
@@ -698,6 +748,10 @@ var DialoguesService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "UpdateDialogue",
 			Handler:    _DialoguesService_UpdateDialogue_Handler,
+		},
+		{
+			MethodName: "DeleteDialogue",
+			Handler:    _DialoguesService_DeleteDialogue_Handler,
 		},
 		{
 			MethodName: "ListContacts",

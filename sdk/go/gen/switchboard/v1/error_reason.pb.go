@@ -41,7 +41,7 @@ const (
 	// The update mask is empty or names a field that can't be changed.
 	//
 	// ```json
-	// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "FIELD_MASK_INVALID", "detail": "update_mask: nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, budgets, on_budget_exhausted, time_zone, history, languages, schedule, toolbox, fallback_engine", "errors": [{"field": "update_mask", "detail": "nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, budgets, on_budget_exhausted, time_zone, history, languages, schedule, toolbox, fallback_engine"}]}
+	// {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "reason": "FIELD_MASK_INVALID", "detail": "update_mask: nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, budgets, on_budget_exhausted, time_zone, history, languages, schedule, toolbox, fallback_engine, crm_context", "errors": [{"field": "update_mask", "detail": "nickname is not a field that can be updated; use display_name, instructions, engine, reply_policy, active, budgets, on_budget_exhausted, time_zone, history, languages, schedule, toolbox, fallback_engine, crm_context"}]}
 	// ```
 	ErrorReason_ERROR_REASON_FIELD_MASK_INVALID ErrorReason = 2
 	// The page token is not one of ours, or belongs to a list with other filters. Ask for the first page again.
@@ -233,6 +233,12 @@ const (
 	// {"type": "about:blank", "title": "Not Implemented", "status": 501, "reason": "CAPABILITY_MISSING", "detail": "acme is not authorized by a person; give it its credentials", "metadata": {"vendor": "acme"}}
 	// ```
 	ErrorReason_ERROR_REASON_CAPABILITY_MISSING ErrorReason = 57
+	// The clock can be moved only where the database holds nothing but a simulation.
+	//
+	// ```json
+	// {"type": "about:blank", "title": "Conflict", "status": 409, "reason": "CLOCK_NOT_SIMULATED", "detail": "this server's database is no simulation; its clock is the machine's. Start one on an empty database with SWITCHBOARD_SIMULATION=on"}
+	// ```
+	ErrorReason_ERROR_REASON_CLOCK_NOT_SIMULATED ErrorReason = 80
 	// No route of the HTTP shim has this path.
 	//
 	// ```json
@@ -368,6 +374,7 @@ var (
 		70: "ERROR_REASON_CRM_LEAD_NOT_FOUND",
 		71: "ERROR_REASON_CRM_CONTACT_NOT_FOUND",
 		57: "ERROR_REASON_CAPABILITY_MISSING",
+		80: "ERROR_REASON_CLOCK_NOT_SIMULATED",
 		20: "ERROR_REASON_ROUTE_NOT_FOUND",
 		21: "ERROR_REASON_METHOD_NOT_ALLOWED",
 		22: "ERROR_REASON_AGENT_IN_USE",
@@ -420,6 +427,7 @@ var (
 		"ERROR_REASON_CRM_LEAD_NOT_FOUND":        70,
 		"ERROR_REASON_CRM_CONTACT_NOT_FOUND":     71,
 		"ERROR_REASON_CAPABILITY_MISSING":        57,
+		"ERROR_REASON_CLOCK_NOT_SIMULATED":       80,
 		"ERROR_REASON_ROUTE_NOT_FOUND":           20,
 		"ERROR_REASON_METHOD_NOT_ALLOWED":        21,
 		"ERROR_REASON_AGENT_IN_USE":              22,
@@ -470,7 +478,7 @@ var File_switchboard_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"!switchboard/v1/error_reason.proto\x12\x0eswitchboard.v1*\xeb\r\n" +
+	"!switchboard/v1/error_reason.proto\x12\x0eswitchboard.v1*\x91\x0e\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_FIELD_INVALID\x10\x01\x12#\n" +
@@ -506,7 +514,8 @@ const file_switchboard_v1_error_reason_proto_rawDesc = "" +
 	"\"ERROR_REASON_AUTHORIZATION_REFUSED\x108\x12#\n" +
 	"\x1fERROR_REASON_CRM_LEAD_NOT_FOUND\x10F\x12&\n" +
 	"\"ERROR_REASON_CRM_CONTACT_NOT_FOUND\x10G\x12#\n" +
-	"\x1fERROR_REASON_CAPABILITY_MISSING\x109\x12 \n" +
+	"\x1fERROR_REASON_CAPABILITY_MISSING\x109\x12$\n" +
+	" ERROR_REASON_CLOCK_NOT_SIMULATED\x10P\x12 \n" +
 	"\x1cERROR_REASON_ROUTE_NOT_FOUND\x10\x14\x12#\n" +
 	"\x1fERROR_REASON_METHOD_NOT_ALLOWED\x10\x15\x12\x1d\n" +
 	"\x19ERROR_REASON_AGENT_IN_USE\x10\x16\x12!\n" +

@@ -31,7 +31,9 @@ type Event struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Output only. What happened: `agent.created`, `agent.updated`, `agent.deleted`, `channel.created`, `channel.updated`,
 	// `channel.deleted`, `dialogue.created`, `dialogue.updated` (`data.attributes`, or `data.contact_id` and `data.crm` when a message told of them),
-	// `dialogue.imported` (`data.messages`: how many), `contact.created`, `contact.updated`, `dialogue.attribute_set`, `dialogue.control_changed`
+	// `dialogue.imported` (`data.messages`: how many), `dialogue.deleted` (`data`: how many `messages`, `turns`, `deliveries`),
+	// `dialogue.forgotten` (the rest of it is gone too; `data.left_behind`: engines that could not be told to forget it),
+	// `contact.created`, `contact.updated`, `contact.deleted` (with its last dialogue), `dialogue.attribute_set`, `dialogue.control_changed`
 	// (`data`: `from`, `to`, `reason`, `by`), `message.received`, `message.conflict`, `message.replied`, `message.sent` (by a
 	// person, a program or Switchboard), `turn.silent`, `turn.failed`, `delivery.delivered`, `delivery.receipt` (the vendor told that it was sent on,
 	// arrived, was read or failed), `delivery.failed` (an attempt
@@ -44,6 +46,8 @@ type Event struct {
 	// `mirror.failed` of a message that a mirror can't show (`data`: `channel_id`, `error`; the message is the subject).
 	// `integration.subscribed` (`data.reason`: the vendor's calls to us were `missing`, `disabled` or `incomplete` and are not any
 	// more) and `integration.subscription_failed` (`data.last_error`).
+	// `integration.source_ready` (`data`: `external_id`, `source_id`, `display_name`, `created`): chats carry the source that the
+	// integration asks for; and `integration.source_fallback` (`cause`, `last_error`, `remedy`): it can't be had, they go on without.
 	// What a CRM tells of its account, with the integration as the subject and in `data` `integration_id`,
 	// `inbound_webhook_id`, and what was told, ids as numbers and moments in RFC 3339: `lead.added`, `lead.updated`,
 	// `lead.stage_changed` (`pipeline_id`, `status_id`, `old_pipeline_id`, `old_status_id`), `lead.deleted`, `lead.restored`,

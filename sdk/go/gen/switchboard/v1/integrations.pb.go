@@ -24,6 +24,63 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// How it stands with the source that an integration asks for.
+type SourceState int32
+
+const (
+	// Not used.
+	SourceState_SOURCE_STATE_UNSPECIFIED SourceState = 0
+	// It was not looked for yet: nobody has let us into the account.
+	SourceState_SOURCE_STATE_PENDING SourceState = 1
+	// It is there, and chats carry it.
+	SourceState_SOURCE_STATE_READY SourceState = 2
+	// It can't be had for now: chats go on without. It is tried again.
+	SourceState_SOURCE_STATE_FALLBACK SourceState = 3
+)
+
+// Enum value maps for SourceState.
+var (
+	SourceState_name = map[int32]string{
+		0: "SOURCE_STATE_UNSPECIFIED",
+		1: "SOURCE_STATE_PENDING",
+		2: "SOURCE_STATE_READY",
+		3: "SOURCE_STATE_FALLBACK",
+	}
+	SourceState_value = map[string]int32{
+		"SOURCE_STATE_UNSPECIFIED": 0,
+		"SOURCE_STATE_PENDING":     1,
+		"SOURCE_STATE_READY":       2,
+		"SOURCE_STATE_FALLBACK":    3,
+	}
+)
+
+func (x SourceState) Enum() *SourceState {
+	p := new(SourceState)
+	*p = x
+	return p
+}
+
+func (x SourceState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SourceState) Descriptor() protoreflect.EnumDescriptor {
+	return file_switchboard_v1_integrations_proto_enumTypes[0].Descriptor()
+}
+
+func (SourceState) Type() protoreflect.EnumType {
+	return &file_switchboard_v1_integrations_proto_enumTypes[0]
+}
+
+func (x SourceState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SourceState.Descriptor instead.
+func (SourceState) EnumDescriptor() ([]byte, []int) {
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{0}
+}
+
 // Whether a vendor calls us, as far as is known.
 type WebhookState int32
 
@@ -65,11 +122,11 @@ func (x WebhookState) String() string {
 }
 
 func (WebhookState) Descriptor() protoreflect.EnumDescriptor {
-	return file_switchboard_v1_integrations_proto_enumTypes[0].Descriptor()
+	return file_switchboard_v1_integrations_proto_enumTypes[1].Descriptor()
 }
 
 func (WebhookState) Type() protoreflect.EnumType {
-	return &file_switchboard_v1_integrations_proto_enumTypes[0]
+	return &file_switchboard_v1_integrations_proto_enumTypes[1]
 }
 
 func (x WebhookState) Number() protoreflect.EnumNumber {
@@ -78,7 +135,7 @@ func (x WebhookState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use WebhookState.Descriptor instead.
 func (WebhookState) EnumDescriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{0}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{1}
 }
 
 // Whether an integration works, as far as is known.
@@ -126,11 +183,11 @@ func (x IntegrationHealth) String() string {
 }
 
 func (IntegrationHealth) Descriptor() protoreflect.EnumDescriptor {
-	return file_switchboard_v1_integrations_proto_enumTypes[1].Descriptor()
+	return file_switchboard_v1_integrations_proto_enumTypes[2].Descriptor()
 }
 
 func (IntegrationHealth) Type() protoreflect.EnumType {
-	return &file_switchboard_v1_integrations_proto_enumTypes[1]
+	return &file_switchboard_v1_integrations_proto_enumTypes[2]
 }
 
 func (x IntegrationHealth) Number() protoreflect.EnumNumber {
@@ -139,7 +196,7 @@ func (x IntegrationHealth) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use IntegrationHealth.Descriptor instead.
 func (IntegrationHealth) EnumDescriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{1}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{2}
 }
 
 // What came of a step.
@@ -183,11 +240,11 @@ func (x CheckOutcome) String() string {
 }
 
 func (CheckOutcome) Descriptor() protoreflect.EnumDescriptor {
-	return file_switchboard_v1_integrations_proto_enumTypes[2].Descriptor()
+	return file_switchboard_v1_integrations_proto_enumTypes[3].Descriptor()
 }
 
 func (CheckOutcome) Type() protoreflect.EnumType {
-	return &file_switchboard_v1_integrations_proto_enumTypes[2]
+	return &file_switchboard_v1_integrations_proto_enumTypes[3]
 }
 
 func (x CheckOutcome) Number() protoreflect.EnumNumber {
@@ -196,7 +253,7 @@ func (x CheckOutcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CheckOutcome.Descriptor instead.
 func (CheckOutcome) EnumDescriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{2}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{3}
 }
 
 // A workspace's connection to one vendor.
@@ -233,7 +290,9 @@ type Integration struct {
 	// Output only. What a person granted by OAuth 2.0. Not set: nothing.
 	Grant *Grant `protobuf:"bytes,14,opt,name=grant,proto3" json:"grant,omitempty"`
 	// Output only. How its vendor calls us. Not set: it has no secret to do it with; see RotateWebhookSecret.
-	Webhook       *IntegrationWebhook `protobuf:"bytes,20,opt,name=webhook,proto3" json:"webhook,omitempty"`
+	Webhook *IntegrationWebhook `protobuf:"bytes,20,opt,name=webhook,proto3" json:"webhook,omitempty"`
+	// Output only. The source that it asks for, for its chats: see SourcesService. Not set: it asks for none.
+	Source        *IntegrationSource `protobuf:"bytes,30,opt,name=source,proto3" json:"source,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -373,6 +432,113 @@ func (x *Integration) GetWebhook() *IntegrationWebhook {
 	return nil
 }
 
+func (x *Integration) GetSource() *IntegrationSource {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
+// The source that an integration asks for, as far as it is known.
+type IntegrationSource struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How it stands.
+	State SourceState `protobuf:"varint,1,opt,name=state,proto3,enum=switchboard.v1.SourceState" json:"state,omitempty"`
+	// Our id of it, which chats carry while `state` is READY. Empty: it was never had.
+	ExternalId string `protobuf:"bytes,2,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`
+	// Its name, as it was last asked for or found.
+	DisplayName string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// Why it can't be had, or what is not as the settings ask. Empty: all is well.
+	LastError string `protobuf:"bytes,4,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	// What to do about that.
+	Remedy string `protobuf:"bytes,5,opt,name=remedy,proto3" json:"remedy,omitempty"`
+	// When the CRM was asked last. Not set: never.
+	CheckTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=check_time,json=checkTime,proto3" json:"check_time,omitempty"`
+	// When it is asked again. Not set: when somebody lets us in.
+	NextCheckTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=next_check_time,json=nextCheckTime,proto3" json:"next_check_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IntegrationSource) Reset() {
+	*x = IntegrationSource{}
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IntegrationSource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IntegrationSource) ProtoMessage() {}
+
+func (x *IntegrationSource) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IntegrationSource.ProtoReflect.Descriptor instead.
+func (*IntegrationSource) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *IntegrationSource) GetState() SourceState {
+	if x != nil {
+		return x.State
+	}
+	return SourceState_SOURCE_STATE_UNSPECIFIED
+}
+
+func (x *IntegrationSource) GetExternalId() string {
+	if x != nil {
+		return x.ExternalId
+	}
+	return ""
+}
+
+func (x *IntegrationSource) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *IntegrationSource) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
+func (x *IntegrationSource) GetRemedy() string {
+	if x != nil {
+		return x.Remedy
+	}
+	return ""
+}
+
+func (x *IntegrationSource) GetCheckTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CheckTime
+	}
+	return nil
+}
+
+func (x *IntegrationSource) GetNextCheckTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextCheckTime
+	}
+	return nil
+}
+
 // How an integration's vendor calls us, without the secret.
 type IntegrationWebhook struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -394,7 +560,7 @@ type IntegrationWebhook struct {
 
 func (x *IntegrationWebhook) Reset() {
 	*x = IntegrationWebhook{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[1]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -406,7 +572,7 @@ func (x *IntegrationWebhook) String() string {
 func (*IntegrationWebhook) ProtoMessage() {}
 
 func (x *IntegrationWebhook) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[1]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -419,7 +585,7 @@ func (x *IntegrationWebhook) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntegrationWebhook.ProtoReflect.Descriptor instead.
 func (*IntegrationWebhook) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{1}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *IntegrationWebhook) GetPath() string {
@@ -479,7 +645,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[2]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -491,7 +657,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[2]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -504,7 +670,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{2}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Grant) GetGrantTime() *timestamppb.Timestamp {
@@ -543,7 +709,7 @@ type CredentialState struct {
 
 func (x *CredentialState) Reset() {
 	*x = CredentialState{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[3]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -555,7 +721,7 @@ func (x *CredentialState) String() string {
 func (*CredentialState) ProtoMessage() {}
 
 func (x *CredentialState) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[3]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -568,7 +734,7 @@ func (x *CredentialState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CredentialState.ProtoReflect.Descriptor instead.
 func (*CredentialState) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{3}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CredentialState) GetName() string {
@@ -605,7 +771,7 @@ type CreateIntegrationRequest struct {
 
 func (x *CreateIntegrationRequest) Reset() {
 	*x = CreateIntegrationRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[4]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -617,7 +783,7 @@ func (x *CreateIntegrationRequest) String() string {
 func (*CreateIntegrationRequest) ProtoMessage() {}
 
 func (x *CreateIntegrationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[4]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -630,7 +796,7 @@ func (x *CreateIntegrationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIntegrationRequest.ProtoReflect.Descriptor instead.
 func (*CreateIntegrationRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{4}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CreateIntegrationRequest) GetIntegration() *Integration {
@@ -658,7 +824,7 @@ type CreateIntegrationResponse struct {
 
 func (x *CreateIntegrationResponse) Reset() {
 	*x = CreateIntegrationResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[5]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -670,7 +836,7 @@ func (x *CreateIntegrationResponse) String() string {
 func (*CreateIntegrationResponse) ProtoMessage() {}
 
 func (x *CreateIntegrationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[5]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -683,7 +849,7 @@ func (x *CreateIntegrationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIntegrationResponse.ProtoReflect.Descriptor instead.
 func (*CreateIntegrationResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{5}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateIntegrationResponse) GetIntegration() *Integration {
@@ -704,7 +870,7 @@ type GetIntegrationRequest struct {
 
 func (x *GetIntegrationRequest) Reset() {
 	*x = GetIntegrationRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[6]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -716,7 +882,7 @@ func (x *GetIntegrationRequest) String() string {
 func (*GetIntegrationRequest) ProtoMessage() {}
 
 func (x *GetIntegrationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[6]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -729,7 +895,7 @@ func (x *GetIntegrationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIntegrationRequest.ProtoReflect.Descriptor instead.
 func (*GetIntegrationRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{6}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetIntegrationRequest) GetId() string {
@@ -750,7 +916,7 @@ type GetIntegrationResponse struct {
 
 func (x *GetIntegrationResponse) Reset() {
 	*x = GetIntegrationResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[7]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -762,7 +928,7 @@ func (x *GetIntegrationResponse) String() string {
 func (*GetIntegrationResponse) ProtoMessage() {}
 
 func (x *GetIntegrationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[7]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -775,7 +941,7 @@ func (x *GetIntegrationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIntegrationResponse.ProtoReflect.Descriptor instead.
 func (*GetIntegrationResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{7}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetIntegrationResponse) GetIntegration() *Integration {
@@ -800,7 +966,7 @@ type ListIntegrationsRequest struct {
 
 func (x *ListIntegrationsRequest) Reset() {
 	*x = ListIntegrationsRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[8]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -812,7 +978,7 @@ func (x *ListIntegrationsRequest) String() string {
 func (*ListIntegrationsRequest) ProtoMessage() {}
 
 func (x *ListIntegrationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[8]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -825,7 +991,7 @@ func (x *ListIntegrationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIntegrationsRequest.ProtoReflect.Descriptor instead.
 func (*ListIntegrationsRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{8}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListIntegrationsRequest) GetPageSize() int32 {
@@ -862,7 +1028,7 @@ type ListIntegrationsResponse struct {
 
 func (x *ListIntegrationsResponse) Reset() {
 	*x = ListIntegrationsResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[9]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +1040,7 @@ func (x *ListIntegrationsResponse) String() string {
 func (*ListIntegrationsResponse) ProtoMessage() {}
 
 func (x *ListIntegrationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[9]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +1053,7 @@ func (x *ListIntegrationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIntegrationsResponse.ProtoReflect.Descriptor instead.
 func (*ListIntegrationsResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{9}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListIntegrationsResponse) GetIntegrations() []*Integration {
@@ -917,7 +1083,7 @@ type UpdateIntegrationRequest struct {
 
 func (x *UpdateIntegrationRequest) Reset() {
 	*x = UpdateIntegrationRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[10]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +1095,7 @@ func (x *UpdateIntegrationRequest) String() string {
 func (*UpdateIntegrationRequest) ProtoMessage() {}
 
 func (x *UpdateIntegrationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[10]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +1108,7 @@ func (x *UpdateIntegrationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateIntegrationRequest.ProtoReflect.Descriptor instead.
 func (*UpdateIntegrationRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{10}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UpdateIntegrationRequest) GetIntegration() *Integration {
@@ -970,7 +1136,7 @@ type UpdateIntegrationResponse struct {
 
 func (x *UpdateIntegrationResponse) Reset() {
 	*x = UpdateIntegrationResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[11]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -982,7 +1148,7 @@ func (x *UpdateIntegrationResponse) String() string {
 func (*UpdateIntegrationResponse) ProtoMessage() {}
 
 func (x *UpdateIntegrationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[11]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -995,7 +1161,7 @@ func (x *UpdateIntegrationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateIntegrationResponse.ProtoReflect.Descriptor instead.
 func (*UpdateIntegrationResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{11}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UpdateIntegrationResponse) GetIntegration() *Integration {
@@ -1016,7 +1182,7 @@ type DeleteIntegrationRequest struct {
 
 func (x *DeleteIntegrationRequest) Reset() {
 	*x = DeleteIntegrationRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[12]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1028,7 +1194,7 @@ func (x *DeleteIntegrationRequest) String() string {
 func (*DeleteIntegrationRequest) ProtoMessage() {}
 
 func (x *DeleteIntegrationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[12]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1041,7 +1207,7 @@ func (x *DeleteIntegrationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteIntegrationRequest.ProtoReflect.Descriptor instead.
 func (*DeleteIntegrationRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{12}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DeleteIntegrationRequest) GetId() string {
@@ -1060,7 +1226,7 @@ type DeleteIntegrationResponse struct {
 
 func (x *DeleteIntegrationResponse) Reset() {
 	*x = DeleteIntegrationResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[13]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1238,7 @@ func (x *DeleteIntegrationResponse) String() string {
 func (*DeleteIntegrationResponse) ProtoMessage() {}
 
 func (x *DeleteIntegrationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[13]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +1251,7 @@ func (x *DeleteIntegrationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteIntegrationResponse.ProtoReflect.Descriptor instead.
 func (*DeleteIntegrationResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{13}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{14}
 }
 
 // Asks for a check.
@@ -1099,7 +1265,7 @@ type CheckIntegrationRequest struct {
 
 func (x *CheckIntegrationRequest) Reset() {
 	*x = CheckIntegrationRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[14]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1111,7 +1277,7 @@ func (x *CheckIntegrationRequest) String() string {
 func (*CheckIntegrationRequest) ProtoMessage() {}
 
 func (x *CheckIntegrationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[14]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1124,7 +1290,7 @@ func (x *CheckIntegrationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckIntegrationRequest.ProtoReflect.Descriptor instead.
 func (*CheckIntegrationRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{14}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CheckIntegrationRequest) GetId() string {
@@ -1147,7 +1313,7 @@ type CheckIntegrationResponse struct {
 
 func (x *CheckIntegrationResponse) Reset() {
 	*x = CheckIntegrationResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[15]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1159,7 +1325,7 @@ func (x *CheckIntegrationResponse) String() string {
 func (*CheckIntegrationResponse) ProtoMessage() {}
 
 func (x *CheckIntegrationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[15]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1172,7 +1338,7 @@ func (x *CheckIntegrationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckIntegrationResponse.ProtoReflect.Descriptor instead.
 func (*CheckIntegrationResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{15}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CheckIntegrationResponse) GetIntegration() *Integration {
@@ -1206,7 +1372,7 @@ type CheckStep struct {
 
 func (x *CheckStep) Reset() {
 	*x = CheckStep{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[16]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1218,7 +1384,7 @@ func (x *CheckStep) String() string {
 func (*CheckStep) ProtoMessage() {}
 
 func (x *CheckStep) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[16]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1231,7 +1397,7 @@ func (x *CheckStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStep.ProtoReflect.Descriptor instead.
 func (*CheckStep) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{16}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CheckStep) GetName() string {
@@ -1273,7 +1439,7 @@ type RotateIntegrationRequest struct {
 
 func (x *RotateIntegrationRequest) Reset() {
 	*x = RotateIntegrationRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[17]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1285,7 +1451,7 @@ func (x *RotateIntegrationRequest) String() string {
 func (*RotateIntegrationRequest) ProtoMessage() {}
 
 func (x *RotateIntegrationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[17]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1298,7 +1464,7 @@ func (x *RotateIntegrationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateIntegrationRequest.ProtoReflect.Descriptor instead.
 func (*RotateIntegrationRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{17}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RotateIntegrationRequest) GetId() string {
@@ -1319,7 +1485,7 @@ type RotateIntegrationResponse struct {
 
 func (x *RotateIntegrationResponse) Reset() {
 	*x = RotateIntegrationResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[18]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1331,7 +1497,7 @@ func (x *RotateIntegrationResponse) String() string {
 func (*RotateIntegrationResponse) ProtoMessage() {}
 
 func (x *RotateIntegrationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[18]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1344,7 +1510,7 @@ func (x *RotateIntegrationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateIntegrationResponse.ProtoReflect.Descriptor instead.
 func (*RotateIntegrationResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{18}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RotateIntegrationResponse) GetIntegration() *Integration {
@@ -1365,7 +1531,7 @@ type RotateWebhookSecretRequest struct {
 
 func (x *RotateWebhookSecretRequest) Reset() {
 	*x = RotateWebhookSecretRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[19]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1377,7 +1543,7 @@ func (x *RotateWebhookSecretRequest) String() string {
 func (*RotateWebhookSecretRequest) ProtoMessage() {}
 
 func (x *RotateWebhookSecretRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[19]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1390,7 +1556,7 @@ func (x *RotateWebhookSecretRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateWebhookSecretRequest.ProtoReflect.Descriptor instead.
 func (*RotateWebhookSecretRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{19}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RotateWebhookSecretRequest) GetId() string {
@@ -1413,7 +1579,7 @@ type RotateWebhookSecretResponse struct {
 
 func (x *RotateWebhookSecretResponse) Reset() {
 	*x = RotateWebhookSecretResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[20]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1425,7 +1591,7 @@ func (x *RotateWebhookSecretResponse) String() string {
 func (*RotateWebhookSecretResponse) ProtoMessage() {}
 
 func (x *RotateWebhookSecretResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[20]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1438,7 +1604,7 @@ func (x *RotateWebhookSecretResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateWebhookSecretResponse.ProtoReflect.Descriptor instead.
 func (*RotateWebhookSecretResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{20}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RotateWebhookSecretResponse) GetIntegration() *Integration {
@@ -1466,7 +1632,7 @@ type StartAuthorizationRequest struct {
 
 func (x *StartAuthorizationRequest) Reset() {
 	*x = StartAuthorizationRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[21]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1478,7 +1644,7 @@ func (x *StartAuthorizationRequest) String() string {
 func (*StartAuthorizationRequest) ProtoMessage() {}
 
 func (x *StartAuthorizationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[21]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1491,7 +1657,7 @@ func (x *StartAuthorizationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartAuthorizationRequest.ProtoReflect.Descriptor instead.
 func (*StartAuthorizationRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{21}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StartAuthorizationRequest) GetId() string {
@@ -1514,7 +1680,7 @@ type StartAuthorizationResponse struct {
 
 func (x *StartAuthorizationResponse) Reset() {
 	*x = StartAuthorizationResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[22]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1526,7 +1692,7 @@ func (x *StartAuthorizationResponse) String() string {
 func (*StartAuthorizationResponse) ProtoMessage() {}
 
 func (x *StartAuthorizationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[22]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1539,7 +1705,7 @@ func (x *StartAuthorizationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartAuthorizationResponse.ProtoReflect.Descriptor instead.
 func (*StartAuthorizationResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{22}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StartAuthorizationResponse) GetAuthorizeUrl() string {
@@ -1565,7 +1731,7 @@ type ListVendorsRequest struct {
 
 func (x *ListVendorsRequest) Reset() {
 	*x = ListVendorsRequest{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[23]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1577,7 +1743,7 @@ func (x *ListVendorsRequest) String() string {
 func (*ListVendorsRequest) ProtoMessage() {}
 
 func (x *ListVendorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[23]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1590,7 +1756,7 @@ func (x *ListVendorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVendorsRequest.ProtoReflect.Descriptor instead.
 func (*ListVendorsRequest) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{23}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{24}
 }
 
 // The vendors, all of them.
@@ -1604,7 +1770,7 @@ type ListVendorsResponse struct {
 
 func (x *ListVendorsResponse) Reset() {
 	*x = ListVendorsResponse{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[24]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1616,7 +1782,7 @@ func (x *ListVendorsResponse) String() string {
 func (*ListVendorsResponse) ProtoMessage() {}
 
 func (x *ListVendorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[24]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1629,7 +1795,7 @@ func (x *ListVendorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVendorsResponse.ProtoReflect.Descriptor instead.
 func (*ListVendorsResponse) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{24}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListVendorsResponse) GetVendors() []*Vendor {
@@ -1650,8 +1816,7 @@ type Vendor struct {
 	DocsUrl string `protobuf:"bytes,3,opt,name=docs_url,json=docsUrl,proto3" json:"docs_url,omitempty"`
 	// What it can do: `receive` messages, `send` messages, be an `engine`, be connected by an integration (`connect`), be
 	// let into by a person (`authorize`: see StartAuthorization), tell of an account (`hooks`: see RotateWebhookSecret), have
-	// channels that are reached over an integration (`channel`), and shows other channels' dialogues in chats of its own
-	// (`mirror`). Others may come.
+	// channels that are reached over an integration (`channel`), file chats by their sources (`sources`). Others may come.
 	Capabilities []string `protobuf:"bytes,4,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	// JSON Schema (2020-12) of an integration's `settings`: what a form can be drawn from. Not set: it can't be connected.
 	SettingsSchema *structpb.Struct `protobuf:"bytes,5,opt,name=settings_schema,json=settingsSchema,proto3" json:"settings_schema,omitempty"`
@@ -1665,7 +1830,7 @@ type Vendor struct {
 
 func (x *Vendor) Reset() {
 	*x = Vendor{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[25]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1677,7 +1842,7 @@ func (x *Vendor) String() string {
 func (*Vendor) ProtoMessage() {}
 
 func (x *Vendor) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[25]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1690,7 +1855,7 @@ func (x *Vendor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Vendor.ProtoReflect.Descriptor instead.
 func (*Vendor) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{25}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Vendor) GetId() string {
@@ -1759,7 +1924,7 @@ type CredentialField struct {
 
 func (x *CredentialField) Reset() {
 	*x = CredentialField{}
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[26]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1771,7 +1936,7 @@ func (x *CredentialField) String() string {
 func (*CredentialField) ProtoMessage() {}
 
 func (x *CredentialField) ProtoReflect() protoreflect.Message {
-	mi := &file_switchboard_v1_integrations_proto_msgTypes[26]
+	mi := &file_switchboard_v1_integrations_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1784,7 +1949,7 @@ func (x *CredentialField) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CredentialField.ProtoReflect.Descriptor instead.
 func (*CredentialField) Descriptor() ([]byte, []int) {
-	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{26}
+	return file_switchboard_v1_integrations_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CredentialField) GetName() string {
@@ -1819,7 +1984,7 @@ var File_switchboard_v1_integrations_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_integrations_proto_rawDesc = "" +
 	"\n" +
-	"!switchboard/v1/integrations.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc1\x06\n" +
+	"!switchboard/v1/integrations.proto\x12\x0eswitchboard.v1\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfc\x06\n" +
 	"\vIntegration\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06vendor\x18\x02 \x01(\tR\x06vendor\x12!\n" +
@@ -1840,10 +2005,22 @@ const file_switchboard_v1_integrations_proto_rawDesc = "" +
 	"\vupdate_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12+\n" +
 	"\x05grant\x18\x0e \x01(\v2\x15.switchboard.v1.GrantR\x05grant\x12<\n" +
-	"\awebhook\x18\x14 \x01(\v2\".switchboard.v1.IntegrationWebhookR\awebhook\x1a>\n" +
+	"\awebhook\x18\x14 \x01(\v2\".switchboard.v1.IntegrationWebhookR\awebhook\x129\n" +
+	"\x06source\x18\x1e \x01(\v2!.switchboard.v1.IntegrationSourceR\x06source\x1a>\n" +
 	"\x10CredentialsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x98\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc0\x02\n" +
+	"\x11IntegrationSource\x121\n" +
+	"\x05state\x18\x01 \x01(\x0e2\x1b.switchboard.v1.SourceStateR\x05state\x12\x1f\n" +
+	"\vexternal_id\x18\x02 \x01(\tR\n" +
+	"externalId\x12!\n" +
+	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\x12\x1d\n" +
+	"\n" +
+	"last_error\x18\x04 \x01(\tR\tlastError\x12\x16\n" +
+	"\x06remedy\x18\x05 \x01(\tR\x06remedy\x129\n" +
+	"\n" +
+	"check_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tcheckTime\x12B\n" +
+	"\x0fnext_check_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\rnextCheckTime\"\x98\x02\n" +
 	"\x12IntegrationWebhook\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12#\n" +
 	"\rsecret_suffix\x18\x02 \x01(\tR\fsecretSuffix\x12;\n" +
@@ -1931,7 +2108,12 @@ const file_switchboard_v1_integrations_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12 \n" +
 	"\vdescription\x18\x03 \x01(\tR\vdescription\x12\x1a\n" +
-	"\brequired\x18\x04 \x01(\bR\brequired*\x80\x01\n" +
+	"\brequired\x18\x04 \x01(\bR\brequired*x\n" +
+	"\vSourceState\x12\x1c\n" +
+	"\x18SOURCE_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14SOURCE_STATE_PENDING\x10\x01\x12\x16\n" +
+	"\x12SOURCE_STATE_READY\x10\x02\x12\x19\n" +
+	"\x15SOURCE_STATE_FALLBACK\x10\x03*\x80\x01\n" +
 	"\fWebhookState\x12\x1d\n" +
 	"\x19WEBHOOK_STATE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15WEBHOOK_STATE_PENDING\x10\x01\x12\x1c\n" +
@@ -1973,104 +2155,110 @@ func file_switchboard_v1_integrations_proto_rawDescGZIP() []byte {
 	return file_switchboard_v1_integrations_proto_rawDescData
 }
 
-var file_switchboard_v1_integrations_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_switchboard_v1_integrations_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_switchboard_v1_integrations_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_switchboard_v1_integrations_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_switchboard_v1_integrations_proto_goTypes = []any{
-	(WebhookState)(0),                   // 0: switchboard.v1.WebhookState
-	(IntegrationHealth)(0),              // 1: switchboard.v1.IntegrationHealth
-	(CheckOutcome)(0),                   // 2: switchboard.v1.CheckOutcome
-	(*Integration)(nil),                 // 3: switchboard.v1.Integration
-	(*IntegrationWebhook)(nil),          // 4: switchboard.v1.IntegrationWebhook
-	(*Grant)(nil),                       // 5: switchboard.v1.Grant
-	(*CredentialState)(nil),             // 6: switchboard.v1.CredentialState
-	(*CreateIntegrationRequest)(nil),    // 7: switchboard.v1.CreateIntegrationRequest
-	(*CreateIntegrationResponse)(nil),   // 8: switchboard.v1.CreateIntegrationResponse
-	(*GetIntegrationRequest)(nil),       // 9: switchboard.v1.GetIntegrationRequest
-	(*GetIntegrationResponse)(nil),      // 10: switchboard.v1.GetIntegrationResponse
-	(*ListIntegrationsRequest)(nil),     // 11: switchboard.v1.ListIntegrationsRequest
-	(*ListIntegrationsResponse)(nil),    // 12: switchboard.v1.ListIntegrationsResponse
-	(*UpdateIntegrationRequest)(nil),    // 13: switchboard.v1.UpdateIntegrationRequest
-	(*UpdateIntegrationResponse)(nil),   // 14: switchboard.v1.UpdateIntegrationResponse
-	(*DeleteIntegrationRequest)(nil),    // 15: switchboard.v1.DeleteIntegrationRequest
-	(*DeleteIntegrationResponse)(nil),   // 16: switchboard.v1.DeleteIntegrationResponse
-	(*CheckIntegrationRequest)(nil),     // 17: switchboard.v1.CheckIntegrationRequest
-	(*CheckIntegrationResponse)(nil),    // 18: switchboard.v1.CheckIntegrationResponse
-	(*CheckStep)(nil),                   // 19: switchboard.v1.CheckStep
-	(*RotateIntegrationRequest)(nil),    // 20: switchboard.v1.RotateIntegrationRequest
-	(*RotateIntegrationResponse)(nil),   // 21: switchboard.v1.RotateIntegrationResponse
-	(*RotateWebhookSecretRequest)(nil),  // 22: switchboard.v1.RotateWebhookSecretRequest
-	(*RotateWebhookSecretResponse)(nil), // 23: switchboard.v1.RotateWebhookSecretResponse
-	(*StartAuthorizationRequest)(nil),   // 24: switchboard.v1.StartAuthorizationRequest
-	(*StartAuthorizationResponse)(nil),  // 25: switchboard.v1.StartAuthorizationResponse
-	(*ListVendorsRequest)(nil),          // 26: switchboard.v1.ListVendorsRequest
-	(*ListVendorsResponse)(nil),         // 27: switchboard.v1.ListVendorsResponse
-	(*Vendor)(nil),                      // 28: switchboard.v1.Vendor
-	(*CredentialField)(nil),             // 29: switchboard.v1.CredentialField
-	nil,                                 // 30: switchboard.v1.Integration.CredentialsEntry
-	(*structpb.Struct)(nil),             // 31: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),       // 32: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),       // 33: google.protobuf.FieldMask
+	(SourceState)(0),                    // 0: switchboard.v1.SourceState
+	(WebhookState)(0),                   // 1: switchboard.v1.WebhookState
+	(IntegrationHealth)(0),              // 2: switchboard.v1.IntegrationHealth
+	(CheckOutcome)(0),                   // 3: switchboard.v1.CheckOutcome
+	(*Integration)(nil),                 // 4: switchboard.v1.Integration
+	(*IntegrationSource)(nil),           // 5: switchboard.v1.IntegrationSource
+	(*IntegrationWebhook)(nil),          // 6: switchboard.v1.IntegrationWebhook
+	(*Grant)(nil),                       // 7: switchboard.v1.Grant
+	(*CredentialState)(nil),             // 8: switchboard.v1.CredentialState
+	(*CreateIntegrationRequest)(nil),    // 9: switchboard.v1.CreateIntegrationRequest
+	(*CreateIntegrationResponse)(nil),   // 10: switchboard.v1.CreateIntegrationResponse
+	(*GetIntegrationRequest)(nil),       // 11: switchboard.v1.GetIntegrationRequest
+	(*GetIntegrationResponse)(nil),      // 12: switchboard.v1.GetIntegrationResponse
+	(*ListIntegrationsRequest)(nil),     // 13: switchboard.v1.ListIntegrationsRequest
+	(*ListIntegrationsResponse)(nil),    // 14: switchboard.v1.ListIntegrationsResponse
+	(*UpdateIntegrationRequest)(nil),    // 15: switchboard.v1.UpdateIntegrationRequest
+	(*UpdateIntegrationResponse)(nil),   // 16: switchboard.v1.UpdateIntegrationResponse
+	(*DeleteIntegrationRequest)(nil),    // 17: switchboard.v1.DeleteIntegrationRequest
+	(*DeleteIntegrationResponse)(nil),   // 18: switchboard.v1.DeleteIntegrationResponse
+	(*CheckIntegrationRequest)(nil),     // 19: switchboard.v1.CheckIntegrationRequest
+	(*CheckIntegrationResponse)(nil),    // 20: switchboard.v1.CheckIntegrationResponse
+	(*CheckStep)(nil),                   // 21: switchboard.v1.CheckStep
+	(*RotateIntegrationRequest)(nil),    // 22: switchboard.v1.RotateIntegrationRequest
+	(*RotateIntegrationResponse)(nil),   // 23: switchboard.v1.RotateIntegrationResponse
+	(*RotateWebhookSecretRequest)(nil),  // 24: switchboard.v1.RotateWebhookSecretRequest
+	(*RotateWebhookSecretResponse)(nil), // 25: switchboard.v1.RotateWebhookSecretResponse
+	(*StartAuthorizationRequest)(nil),   // 26: switchboard.v1.StartAuthorizationRequest
+	(*StartAuthorizationResponse)(nil),  // 27: switchboard.v1.StartAuthorizationResponse
+	(*ListVendorsRequest)(nil),          // 28: switchboard.v1.ListVendorsRequest
+	(*ListVendorsResponse)(nil),         // 29: switchboard.v1.ListVendorsResponse
+	(*Vendor)(nil),                      // 30: switchboard.v1.Vendor
+	(*CredentialField)(nil),             // 31: switchboard.v1.CredentialField
+	nil,                                 // 32: switchboard.v1.Integration.CredentialsEntry
+	(*structpb.Struct)(nil),             // 33: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),       // 34: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),       // 35: google.protobuf.FieldMask
 }
 var file_switchboard_v1_integrations_proto_depIdxs = []int32{
-	31, // 0: switchboard.v1.Integration.settings:type_name -> google.protobuf.Struct
-	30, // 1: switchboard.v1.Integration.credentials:type_name -> switchboard.v1.Integration.CredentialsEntry
-	6,  // 2: switchboard.v1.Integration.credential_states:type_name -> switchboard.v1.CredentialState
-	1,  // 3: switchboard.v1.Integration.health:type_name -> switchboard.v1.IntegrationHealth
-	32, // 4: switchboard.v1.Integration.last_error_time:type_name -> google.protobuf.Timestamp
-	32, // 5: switchboard.v1.Integration.check_time:type_name -> google.protobuf.Timestamp
-	32, // 6: switchboard.v1.Integration.create_time:type_name -> google.protobuf.Timestamp
-	32, // 7: switchboard.v1.Integration.update_time:type_name -> google.protobuf.Timestamp
-	5,  // 8: switchboard.v1.Integration.grant:type_name -> switchboard.v1.Grant
-	4,  // 9: switchboard.v1.Integration.webhook:type_name -> switchboard.v1.IntegrationWebhook
-	32, // 10: switchboard.v1.IntegrationWebhook.secret_time:type_name -> google.protobuf.Timestamp
-	0,  // 11: switchboard.v1.IntegrationWebhook.state:type_name -> switchboard.v1.WebhookState
-	32, // 12: switchboard.v1.IntegrationWebhook.check_time:type_name -> google.protobuf.Timestamp
-	32, // 13: switchboard.v1.Grant.grant_time:type_name -> google.protobuf.Timestamp
-	32, // 14: switchboard.v1.Grant.refresh_time:type_name -> google.protobuf.Timestamp
-	32, // 15: switchboard.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
-	32, // 16: switchboard.v1.CredentialState.set_time:type_name -> google.protobuf.Timestamp
-	3,  // 17: switchboard.v1.CreateIntegrationRequest.integration:type_name -> switchboard.v1.Integration
-	3,  // 18: switchboard.v1.CreateIntegrationResponse.integration:type_name -> switchboard.v1.Integration
-	3,  // 19: switchboard.v1.GetIntegrationResponse.integration:type_name -> switchboard.v1.Integration
-	3,  // 20: switchboard.v1.ListIntegrationsResponse.integrations:type_name -> switchboard.v1.Integration
-	3,  // 21: switchboard.v1.UpdateIntegrationRequest.integration:type_name -> switchboard.v1.Integration
-	33, // 22: switchboard.v1.UpdateIntegrationRequest.update_mask:type_name -> google.protobuf.FieldMask
-	3,  // 23: switchboard.v1.UpdateIntegrationResponse.integration:type_name -> switchboard.v1.Integration
-	3,  // 24: switchboard.v1.CheckIntegrationResponse.integration:type_name -> switchboard.v1.Integration
-	19, // 25: switchboard.v1.CheckIntegrationResponse.steps:type_name -> switchboard.v1.CheckStep
-	2,  // 26: switchboard.v1.CheckStep.outcome:type_name -> switchboard.v1.CheckOutcome
-	3,  // 27: switchboard.v1.RotateIntegrationResponse.integration:type_name -> switchboard.v1.Integration
-	3,  // 28: switchboard.v1.RotateWebhookSecretResponse.integration:type_name -> switchboard.v1.Integration
-	32, // 29: switchboard.v1.StartAuthorizationResponse.expire_time:type_name -> google.protobuf.Timestamp
-	28, // 30: switchboard.v1.ListVendorsResponse.vendors:type_name -> switchboard.v1.Vendor
-	31, // 31: switchboard.v1.Vendor.settings_schema:type_name -> google.protobuf.Struct
-	29, // 32: switchboard.v1.Vendor.credential_fields:type_name -> switchboard.v1.CredentialField
-	31, // 33: switchboard.v1.Vendor.channel_settings_schema:type_name -> google.protobuf.Struct
-	7,  // 34: switchboard.v1.IntegrationsService.CreateIntegration:input_type -> switchboard.v1.CreateIntegrationRequest
-	9,  // 35: switchboard.v1.IntegrationsService.GetIntegration:input_type -> switchboard.v1.GetIntegrationRequest
-	11, // 36: switchboard.v1.IntegrationsService.ListIntegrations:input_type -> switchboard.v1.ListIntegrationsRequest
-	13, // 37: switchboard.v1.IntegrationsService.UpdateIntegration:input_type -> switchboard.v1.UpdateIntegrationRequest
-	15, // 38: switchboard.v1.IntegrationsService.DeleteIntegration:input_type -> switchboard.v1.DeleteIntegrationRequest
-	17, // 39: switchboard.v1.IntegrationsService.CheckIntegration:input_type -> switchboard.v1.CheckIntegrationRequest
-	20, // 40: switchboard.v1.IntegrationsService.RotateIntegration:input_type -> switchboard.v1.RotateIntegrationRequest
-	24, // 41: switchboard.v1.IntegrationsService.StartAuthorization:input_type -> switchboard.v1.StartAuthorizationRequest
-	22, // 42: switchboard.v1.IntegrationsService.RotateWebhookSecret:input_type -> switchboard.v1.RotateWebhookSecretRequest
-	26, // 43: switchboard.v1.IntegrationsService.ListVendors:input_type -> switchboard.v1.ListVendorsRequest
-	8,  // 44: switchboard.v1.IntegrationsService.CreateIntegration:output_type -> switchboard.v1.CreateIntegrationResponse
-	10, // 45: switchboard.v1.IntegrationsService.GetIntegration:output_type -> switchboard.v1.GetIntegrationResponse
-	12, // 46: switchboard.v1.IntegrationsService.ListIntegrations:output_type -> switchboard.v1.ListIntegrationsResponse
-	14, // 47: switchboard.v1.IntegrationsService.UpdateIntegration:output_type -> switchboard.v1.UpdateIntegrationResponse
-	16, // 48: switchboard.v1.IntegrationsService.DeleteIntegration:output_type -> switchboard.v1.DeleteIntegrationResponse
-	18, // 49: switchboard.v1.IntegrationsService.CheckIntegration:output_type -> switchboard.v1.CheckIntegrationResponse
-	21, // 50: switchboard.v1.IntegrationsService.RotateIntegration:output_type -> switchboard.v1.RotateIntegrationResponse
-	25, // 51: switchboard.v1.IntegrationsService.StartAuthorization:output_type -> switchboard.v1.StartAuthorizationResponse
-	23, // 52: switchboard.v1.IntegrationsService.RotateWebhookSecret:output_type -> switchboard.v1.RotateWebhookSecretResponse
-	27, // 53: switchboard.v1.IntegrationsService.ListVendors:output_type -> switchboard.v1.ListVendorsResponse
-	44, // [44:54] is the sub-list for method output_type
-	34, // [34:44] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	33, // 0: switchboard.v1.Integration.settings:type_name -> google.protobuf.Struct
+	32, // 1: switchboard.v1.Integration.credentials:type_name -> switchboard.v1.Integration.CredentialsEntry
+	8,  // 2: switchboard.v1.Integration.credential_states:type_name -> switchboard.v1.CredentialState
+	2,  // 3: switchboard.v1.Integration.health:type_name -> switchboard.v1.IntegrationHealth
+	34, // 4: switchboard.v1.Integration.last_error_time:type_name -> google.protobuf.Timestamp
+	34, // 5: switchboard.v1.Integration.check_time:type_name -> google.protobuf.Timestamp
+	34, // 6: switchboard.v1.Integration.create_time:type_name -> google.protobuf.Timestamp
+	34, // 7: switchboard.v1.Integration.update_time:type_name -> google.protobuf.Timestamp
+	7,  // 8: switchboard.v1.Integration.grant:type_name -> switchboard.v1.Grant
+	6,  // 9: switchboard.v1.Integration.webhook:type_name -> switchboard.v1.IntegrationWebhook
+	5,  // 10: switchboard.v1.Integration.source:type_name -> switchboard.v1.IntegrationSource
+	0,  // 11: switchboard.v1.IntegrationSource.state:type_name -> switchboard.v1.SourceState
+	34, // 12: switchboard.v1.IntegrationSource.check_time:type_name -> google.protobuf.Timestamp
+	34, // 13: switchboard.v1.IntegrationSource.next_check_time:type_name -> google.protobuf.Timestamp
+	34, // 14: switchboard.v1.IntegrationWebhook.secret_time:type_name -> google.protobuf.Timestamp
+	1,  // 15: switchboard.v1.IntegrationWebhook.state:type_name -> switchboard.v1.WebhookState
+	34, // 16: switchboard.v1.IntegrationWebhook.check_time:type_name -> google.protobuf.Timestamp
+	34, // 17: switchboard.v1.Grant.grant_time:type_name -> google.protobuf.Timestamp
+	34, // 18: switchboard.v1.Grant.refresh_time:type_name -> google.protobuf.Timestamp
+	34, // 19: switchboard.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
+	34, // 20: switchboard.v1.CredentialState.set_time:type_name -> google.protobuf.Timestamp
+	4,  // 21: switchboard.v1.CreateIntegrationRequest.integration:type_name -> switchboard.v1.Integration
+	4,  // 22: switchboard.v1.CreateIntegrationResponse.integration:type_name -> switchboard.v1.Integration
+	4,  // 23: switchboard.v1.GetIntegrationResponse.integration:type_name -> switchboard.v1.Integration
+	4,  // 24: switchboard.v1.ListIntegrationsResponse.integrations:type_name -> switchboard.v1.Integration
+	4,  // 25: switchboard.v1.UpdateIntegrationRequest.integration:type_name -> switchboard.v1.Integration
+	35, // 26: switchboard.v1.UpdateIntegrationRequest.update_mask:type_name -> google.protobuf.FieldMask
+	4,  // 27: switchboard.v1.UpdateIntegrationResponse.integration:type_name -> switchboard.v1.Integration
+	4,  // 28: switchboard.v1.CheckIntegrationResponse.integration:type_name -> switchboard.v1.Integration
+	21, // 29: switchboard.v1.CheckIntegrationResponse.steps:type_name -> switchboard.v1.CheckStep
+	3,  // 30: switchboard.v1.CheckStep.outcome:type_name -> switchboard.v1.CheckOutcome
+	4,  // 31: switchboard.v1.RotateIntegrationResponse.integration:type_name -> switchboard.v1.Integration
+	4,  // 32: switchboard.v1.RotateWebhookSecretResponse.integration:type_name -> switchboard.v1.Integration
+	34, // 33: switchboard.v1.StartAuthorizationResponse.expire_time:type_name -> google.protobuf.Timestamp
+	30, // 34: switchboard.v1.ListVendorsResponse.vendors:type_name -> switchboard.v1.Vendor
+	33, // 35: switchboard.v1.Vendor.settings_schema:type_name -> google.protobuf.Struct
+	31, // 36: switchboard.v1.Vendor.credential_fields:type_name -> switchboard.v1.CredentialField
+	33, // 37: switchboard.v1.Vendor.channel_settings_schema:type_name -> google.protobuf.Struct
+	9,  // 38: switchboard.v1.IntegrationsService.CreateIntegration:input_type -> switchboard.v1.CreateIntegrationRequest
+	11, // 39: switchboard.v1.IntegrationsService.GetIntegration:input_type -> switchboard.v1.GetIntegrationRequest
+	13, // 40: switchboard.v1.IntegrationsService.ListIntegrations:input_type -> switchboard.v1.ListIntegrationsRequest
+	15, // 41: switchboard.v1.IntegrationsService.UpdateIntegration:input_type -> switchboard.v1.UpdateIntegrationRequest
+	17, // 42: switchboard.v1.IntegrationsService.DeleteIntegration:input_type -> switchboard.v1.DeleteIntegrationRequest
+	19, // 43: switchboard.v1.IntegrationsService.CheckIntegration:input_type -> switchboard.v1.CheckIntegrationRequest
+	22, // 44: switchboard.v1.IntegrationsService.RotateIntegration:input_type -> switchboard.v1.RotateIntegrationRequest
+	26, // 45: switchboard.v1.IntegrationsService.StartAuthorization:input_type -> switchboard.v1.StartAuthorizationRequest
+	24, // 46: switchboard.v1.IntegrationsService.RotateWebhookSecret:input_type -> switchboard.v1.RotateWebhookSecretRequest
+	28, // 47: switchboard.v1.IntegrationsService.ListVendors:input_type -> switchboard.v1.ListVendorsRequest
+	10, // 48: switchboard.v1.IntegrationsService.CreateIntegration:output_type -> switchboard.v1.CreateIntegrationResponse
+	12, // 49: switchboard.v1.IntegrationsService.GetIntegration:output_type -> switchboard.v1.GetIntegrationResponse
+	14, // 50: switchboard.v1.IntegrationsService.ListIntegrations:output_type -> switchboard.v1.ListIntegrationsResponse
+	16, // 51: switchboard.v1.IntegrationsService.UpdateIntegration:output_type -> switchboard.v1.UpdateIntegrationResponse
+	18, // 52: switchboard.v1.IntegrationsService.DeleteIntegration:output_type -> switchboard.v1.DeleteIntegrationResponse
+	20, // 53: switchboard.v1.IntegrationsService.CheckIntegration:output_type -> switchboard.v1.CheckIntegrationResponse
+	23, // 54: switchboard.v1.IntegrationsService.RotateIntegration:output_type -> switchboard.v1.RotateIntegrationResponse
+	27, // 55: switchboard.v1.IntegrationsService.StartAuthorization:output_type -> switchboard.v1.StartAuthorizationResponse
+	25, // 56: switchboard.v1.IntegrationsService.RotateWebhookSecret:output_type -> switchboard.v1.RotateWebhookSecretResponse
+	29, // 57: switchboard.v1.IntegrationsService.ListVendors:output_type -> switchboard.v1.ListVendorsResponse
+	48, // [48:58] is the sub-list for method output_type
+	38, // [38:48] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_integrations_proto_init() }
@@ -2083,8 +2271,8 @@ func file_switchboard_v1_integrations_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_integrations_proto_rawDesc), len(file_switchboard_v1_integrations_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   28,
+			NumEnums:      4,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

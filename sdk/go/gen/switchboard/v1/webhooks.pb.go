@@ -416,7 +416,8 @@ type ReceiveMessageRequest struct {
 	Crm *CrmReferences `protobuf:"bytes,21,opt,name=crm,proto3" json:"crm,omitempty"`
 	// What is to be kept with the message, up to 16,384 bytes as JSON. No engine is given it.
 	Metadata *structpb.Struct `protobuf:"bytes,22,opt,name=metadata,proto3" json:"metadata,omitempty"`
-	// When the message was written. Kept and shown; the order of messages is that of their arrival.
+	// When the message was written. Kept and shown, and what lateness counts from (`ReplyPolicy.late_after`); the order of messages
+	// is that of their arrival.
 	SendTime      *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=send_time,json=sendTime,proto3" json:"send_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

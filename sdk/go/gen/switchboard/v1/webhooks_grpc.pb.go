@@ -68,7 +68,7 @@ type WebhooksServiceClient interface {
 	ReplayInboundWebhook(ctx context.Context, in *ReplayInboundWebhookRequest, opts ...grpc.CallOption) (*ReplayInboundWebhookResponse, error)
 	// Creates an endpoint and shows its secret. It gets what is recorded from now on, beginning with its own
 	// `endpoint.created`. With a `request_id`, a repeat within 24 hours answers like the first call. Reasons: FIELD_INVALID,
-	// CHANNEL_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+	// CHANNEL_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED, ENDPOINT_LIMIT_REACHED.
 	CreateEndpoint(ctx context.Context, in *CreateEndpointRequest, opts ...grpc.CallOption) (*CreateEndpointResponse, error)
 	// Reads one endpoint. Reasons: ENDPOINT_NOT_FOUND.
 	GetEndpoint(ctx context.Context, in *GetEndpointRequest, opts ...grpc.CallOption) (*GetEndpointResponse, error)
@@ -89,7 +89,8 @@ type WebhooksServiceClient interface {
 	// Posts one `endpoint.test` event now, whether the endpoint is active or not, and answers with the attempt. It is not in
 	// the log, is not tried again, and changes nothing of the endpoint. Reasons: ENDPOINT_NOT_FOUND.
 	TestEndpoint(ctx context.Context, in *TestEndpointRequest, opts ...grpc.CallOption) (*TestEndpointResponse, error)
-	// Lists an endpoint's dispatches, newest first. Reasons: ENDPOINT_NOT_FOUND, PAGE_TOKEN_INVALID, FIELD_INVALID.
+	// Lists an endpoint's dispatches, newest first. Those that came to their end are kept for as long as the operator says: for
+	// ever, unless a retention is set. Reasons: ENDPOINT_NOT_FOUND, PAGE_TOKEN_INVALID, FIELD_INVALID.
 	ListDispatches(ctx context.Context, in *ListDispatchesRequest, opts ...grpc.CallOption) (*ListDispatchesResponse, error)
 	// Reads one dispatch with its attempts. Reasons: DISPATCH_NOT_FOUND.
 	GetDispatch(ctx context.Context, in *GetDispatchRequest, opts ...grpc.CallOption) (*GetDispatchResponse, error)
@@ -292,7 +293,7 @@ type WebhooksServiceServer interface {
 	ReplayInboundWebhook(context.Context, *ReplayInboundWebhookRequest) (*ReplayInboundWebhookResponse, error)
 	// Creates an endpoint and shows its secret. It gets what is recorded from now on, beginning with its own
 	// `endpoint.created`. With a `request_id`, a repeat within 24 hours answers like the first call. Reasons: FIELD_INVALID,
-	// CHANNEL_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+	// CHANNEL_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED, ENDPOINT_LIMIT_REACHED.
 	CreateEndpoint(context.Context, *CreateEndpointRequest) (*CreateEndpointResponse, error)
 	// Reads one endpoint. Reasons: ENDPOINT_NOT_FOUND.
 	GetEndpoint(context.Context, *GetEndpointRequest) (*GetEndpointResponse, error)
@@ -313,7 +314,8 @@ type WebhooksServiceServer interface {
 	// Posts one `endpoint.test` event now, whether the endpoint is active or not, and answers with the attempt. It is not in
 	// the log, is not tried again, and changes nothing of the endpoint. Reasons: ENDPOINT_NOT_FOUND.
 	TestEndpoint(context.Context, *TestEndpointRequest) (*TestEndpointResponse, error)
-	// Lists an endpoint's dispatches, newest first. Reasons: ENDPOINT_NOT_FOUND, PAGE_TOKEN_INVALID, FIELD_INVALID.
+	// Lists an endpoint's dispatches, newest first. Those that came to their end are kept for as long as the operator says: for
+	// ever, unless a retention is set. Reasons: ENDPOINT_NOT_FOUND, PAGE_TOKEN_INVALID, FIELD_INVALID.
 	ListDispatches(context.Context, *ListDispatchesRequest) (*ListDispatchesResponse, error)
 	// Reads one dispatch with its attempts. Reasons: DISPATCH_NOT_FOUND.
 	GetDispatch(context.Context, *GetDispatchRequest) (*GetDispatchResponse, error)

@@ -116,7 +116,7 @@ type ApiKey struct {
 	// Required. A name for people, 1 to 200 characters.
 	DisplayName string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// Required. What it may do: `<service>:<level>`, service one of `agents`, `channels`, `dialogues`, `webhooks`,
-	// `events`, `integrations`, `workspaces`, level one of `read`, `write` (includes read), `admin` (includes write). At least one.
+	// `events`, `integrations`, `crm`, `sources`, `workspaces`, level one of `read`, `write` (includes read), `admin` (includes write). At least one.
 	Scopes []string `protobuf:"bytes,4,rep,name=scopes,proto3" json:"scopes,omitempty"`
 	// When it stops working. Not set: never.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
@@ -1318,6 +1318,107 @@ func (x *Stats) GetUptime() *durationpb.Duration {
 	return nil
 }
 
+// Asks for another time.
+type AdvanceClockRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. How much later it is to be, 0.001 s to 366 days.
+	Duration      *durationpb.Duration `protobuf:"bytes,1,opt,name=duration,proto3" json:"duration,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdvanceClockRequest) Reset() {
+	*x = AdvanceClockRequest{}
+	mi := &file_switchboard_v1_workspaces_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdvanceClockRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdvanceClockRequest) ProtoMessage() {}
+
+func (x *AdvanceClockRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_workspaces_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdvanceClockRequest.ProtoReflect.Descriptor instead.
+func (*AdvanceClockRequest) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_workspaces_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *AdvanceClockRequest) GetDuration() *durationpb.Duration {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
+// The clock was moved.
+type AdvanceClockResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. What time it is now.
+	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	// Output only. How far that is ahead of the machine's clock.
+	Ahead         *durationpb.Duration `protobuf:"bytes,2,opt,name=ahead,proto3" json:"ahead,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdvanceClockResponse) Reset() {
+	*x = AdvanceClockResponse{}
+	mi := &file_switchboard_v1_workspaces_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdvanceClockResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdvanceClockResponse) ProtoMessage() {}
+
+func (x *AdvanceClockResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_switchboard_v1_workspaces_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdvanceClockResponse.ProtoReflect.Descriptor instead.
+func (*AdvanceClockResponse) Descriptor() ([]byte, []int) {
+	return file_switchboard_v1_workspaces_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *AdvanceClockResponse) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *AdvanceClockResponse) GetAhead() *durationpb.Duration {
+	if x != nil {
+		return x.Ahead
+	}
+	return nil
+}
+
 var File_switchboard_v1_workspaces_proto protoreflect.FileDescriptor
 
 const file_switchboard_v1_workspaces_proto_rawDesc = "" +
@@ -1414,7 +1515,12 @@ const file_switchboard_v1_workspaces_proto_rawDesc = "" +
 	"\bcontacts\x18\x0e \x01(\x03R\bcontacts\x129\n" +
 	"\n" +
 	"start_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x121\n" +
-	"\x06uptime\x18\x10 \x01(\v2\x19.google.protobuf.DurationR\x06uptime2\xd8\x06\n" +
+	"\x06uptime\x18\x10 \x01(\v2\x19.google.protobuf.DurationR\x06uptime\"L\n" +
+	"\x13AdvanceClockRequest\x125\n" +
+	"\bduration\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\bduration\"w\n" +
+	"\x14AdvanceClockResponse\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12/\n" +
+	"\x05ahead\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05ahead2\xb3\a\n" +
 	"\x11WorkspacesService\x12b\n" +
 	"\x0fCreateWorkspace\x12&.switchboard.v1.CreateWorkspaceRequest\x1a'.switchboard.v1.CreateWorkspaceResponse\x12Y\n" +
 	"\fGetWorkspace\x12#.switchboard.v1.GetWorkspaceRequest\x1a$.switchboard.v1.GetWorkspaceResponse\x12_\n" +
@@ -1424,7 +1530,8 @@ const file_switchboard_v1_workspaces_proto_rawDesc = "" +
 	"\fCreateApiKey\x12#.switchboard.v1.CreateApiKeyRequest\x1a$.switchboard.v1.CreateApiKeyResponse\x12V\n" +
 	"\vListApiKeys\x12\".switchboard.v1.ListApiKeysRequest\x1a#.switchboard.v1.ListApiKeysResponse\x12Y\n" +
 	"\fRevokeApiKey\x12#.switchboard.v1.RevokeApiKeyRequest\x1a$.switchboard.v1.RevokeApiKeyResponse\x12M\n" +
-	"\bGetStats\x12\x1f.switchboard.v1.GetStatsRequest\x1a .switchboard.v1.GetStatsResponseB\xb7\x01\n" +
+	"\bGetStats\x12\x1f.switchboard.v1.GetStatsRequest\x1a .switchboard.v1.GetStatsResponse\x12Y\n" +
+	"\fAdvanceClock\x12#.switchboard.v1.AdvanceClockRequest\x1a$.switchboard.v1.AdvanceClockResponseB\xb7\x01\n" +
 	"\x12com.switchboard.v1B\x0fWorkspacesProtoP\x01Z7switchboard.dev/sdk/go/gen/switchboard/v1;switchboardv1\xa2\x02\x03SXX\xaa\x02\x0eSwitchboard.V1\xca\x02\x0eSwitchboard\\V1\xe2\x02\x1aSwitchboard\\V1\\GPBMetadata\xea\x02\x0fSwitchboard::V1b\x06proto3"
 
 var (
@@ -1439,7 +1546,7 @@ func file_switchboard_v1_workspaces_proto_rawDescGZIP() []byte {
 	return file_switchboard_v1_workspaces_proto_rawDescData
 }
 
-var file_switchboard_v1_workspaces_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_switchboard_v1_workspaces_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_switchboard_v1_workspaces_proto_goTypes = []any{
 	(*Workspace)(nil),               // 0: switchboard.v1.Workspace
 	(*ApiKey)(nil),                  // 1: switchboard.v1.ApiKey
@@ -1462,55 +1569,62 @@ var file_switchboard_v1_workspaces_proto_goTypes = []any{
 	(*GetStatsRequest)(nil),         // 18: switchboard.v1.GetStatsRequest
 	(*GetStatsResponse)(nil),        // 19: switchboard.v1.GetStatsResponse
 	(*Stats)(nil),                   // 20: switchboard.v1.Stats
-	(*timestamppb.Timestamp)(nil),   // 21: google.protobuf.Timestamp
-	(*Budget)(nil),                  // 22: switchboard.v1.Budget
-	(*fieldmaskpb.FieldMask)(nil),   // 23: google.protobuf.FieldMask
-	(*durationpb.Duration)(nil),     // 24: google.protobuf.Duration
+	(*AdvanceClockRequest)(nil),     // 21: switchboard.v1.AdvanceClockRequest
+	(*AdvanceClockResponse)(nil),    // 22: switchboard.v1.AdvanceClockResponse
+	(*timestamppb.Timestamp)(nil),   // 23: google.protobuf.Timestamp
+	(*Budget)(nil),                  // 24: switchboard.v1.Budget
+	(*fieldmaskpb.FieldMask)(nil),   // 25: google.protobuf.FieldMask
+	(*durationpb.Duration)(nil),     // 26: google.protobuf.Duration
 }
 var file_switchboard_v1_workspaces_proto_depIdxs = []int32{
-	21, // 0: switchboard.v1.Workspace.create_time:type_name -> google.protobuf.Timestamp
-	21, // 1: switchboard.v1.Workspace.update_time:type_name -> google.protobuf.Timestamp
-	22, // 2: switchboard.v1.Workspace.budgets:type_name -> switchboard.v1.Budget
-	21, // 3: switchboard.v1.ApiKey.expire_time:type_name -> google.protobuf.Timestamp
-	21, // 4: switchboard.v1.ApiKey.create_time:type_name -> google.protobuf.Timestamp
-	21, // 5: switchboard.v1.ApiKey.revoke_time:type_name -> google.protobuf.Timestamp
+	23, // 0: switchboard.v1.Workspace.create_time:type_name -> google.protobuf.Timestamp
+	23, // 1: switchboard.v1.Workspace.update_time:type_name -> google.protobuf.Timestamp
+	24, // 2: switchboard.v1.Workspace.budgets:type_name -> switchboard.v1.Budget
+	23, // 3: switchboard.v1.ApiKey.expire_time:type_name -> google.protobuf.Timestamp
+	23, // 4: switchboard.v1.ApiKey.create_time:type_name -> google.protobuf.Timestamp
+	23, // 5: switchboard.v1.ApiKey.revoke_time:type_name -> google.protobuf.Timestamp
 	0,  // 6: switchboard.v1.CreateWorkspaceRequest.workspace:type_name -> switchboard.v1.Workspace
 	0,  // 7: switchboard.v1.CreateWorkspaceResponse.workspace:type_name -> switchboard.v1.Workspace
 	0,  // 8: switchboard.v1.GetWorkspaceResponse.workspace:type_name -> switchboard.v1.Workspace
 	0,  // 9: switchboard.v1.ListWorkspacesResponse.workspaces:type_name -> switchboard.v1.Workspace
 	0,  // 10: switchboard.v1.UpdateWorkspaceRequest.workspace:type_name -> switchboard.v1.Workspace
-	23, // 11: switchboard.v1.UpdateWorkspaceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	25, // 11: switchboard.v1.UpdateWorkspaceRequest.update_mask:type_name -> google.protobuf.FieldMask
 	0,  // 12: switchboard.v1.UpdateWorkspaceResponse.workspace:type_name -> switchboard.v1.Workspace
 	1,  // 13: switchboard.v1.CreateApiKeyRequest.api_key:type_name -> switchboard.v1.ApiKey
 	1,  // 14: switchboard.v1.CreateApiKeyResponse.api_key:type_name -> switchboard.v1.ApiKey
 	1,  // 15: switchboard.v1.ListApiKeysResponse.api_keys:type_name -> switchboard.v1.ApiKey
 	1,  // 16: switchboard.v1.RevokeApiKeyResponse.api_key:type_name -> switchboard.v1.ApiKey
 	20, // 17: switchboard.v1.GetStatsResponse.stats:type_name -> switchboard.v1.Stats
-	21, // 18: switchboard.v1.Stats.start_time:type_name -> google.protobuf.Timestamp
-	24, // 19: switchboard.v1.Stats.uptime:type_name -> google.protobuf.Duration
-	2,  // 20: switchboard.v1.WorkspacesService.CreateWorkspace:input_type -> switchboard.v1.CreateWorkspaceRequest
-	4,  // 21: switchboard.v1.WorkspacesService.GetWorkspace:input_type -> switchboard.v1.GetWorkspaceRequest
-	6,  // 22: switchboard.v1.WorkspacesService.ListWorkspaces:input_type -> switchboard.v1.ListWorkspacesRequest
-	8,  // 23: switchboard.v1.WorkspacesService.UpdateWorkspace:input_type -> switchboard.v1.UpdateWorkspaceRequest
-	10, // 24: switchboard.v1.WorkspacesService.DeleteWorkspace:input_type -> switchboard.v1.DeleteWorkspaceRequest
-	12, // 25: switchboard.v1.WorkspacesService.CreateApiKey:input_type -> switchboard.v1.CreateApiKeyRequest
-	14, // 26: switchboard.v1.WorkspacesService.ListApiKeys:input_type -> switchboard.v1.ListApiKeysRequest
-	16, // 27: switchboard.v1.WorkspacesService.RevokeApiKey:input_type -> switchboard.v1.RevokeApiKeyRequest
-	18, // 28: switchboard.v1.WorkspacesService.GetStats:input_type -> switchboard.v1.GetStatsRequest
-	3,  // 29: switchboard.v1.WorkspacesService.CreateWorkspace:output_type -> switchboard.v1.CreateWorkspaceResponse
-	5,  // 30: switchboard.v1.WorkspacesService.GetWorkspace:output_type -> switchboard.v1.GetWorkspaceResponse
-	7,  // 31: switchboard.v1.WorkspacesService.ListWorkspaces:output_type -> switchboard.v1.ListWorkspacesResponse
-	9,  // 32: switchboard.v1.WorkspacesService.UpdateWorkspace:output_type -> switchboard.v1.UpdateWorkspaceResponse
-	11, // 33: switchboard.v1.WorkspacesService.DeleteWorkspace:output_type -> switchboard.v1.DeleteWorkspaceResponse
-	13, // 34: switchboard.v1.WorkspacesService.CreateApiKey:output_type -> switchboard.v1.CreateApiKeyResponse
-	15, // 35: switchboard.v1.WorkspacesService.ListApiKeys:output_type -> switchboard.v1.ListApiKeysResponse
-	17, // 36: switchboard.v1.WorkspacesService.RevokeApiKey:output_type -> switchboard.v1.RevokeApiKeyResponse
-	19, // 37: switchboard.v1.WorkspacesService.GetStats:output_type -> switchboard.v1.GetStatsResponse
-	29, // [29:38] is the sub-list for method output_type
-	20, // [20:29] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	23, // 18: switchboard.v1.Stats.start_time:type_name -> google.protobuf.Timestamp
+	26, // 19: switchboard.v1.Stats.uptime:type_name -> google.protobuf.Duration
+	26, // 20: switchboard.v1.AdvanceClockRequest.duration:type_name -> google.protobuf.Duration
+	23, // 21: switchboard.v1.AdvanceClockResponse.time:type_name -> google.protobuf.Timestamp
+	26, // 22: switchboard.v1.AdvanceClockResponse.ahead:type_name -> google.protobuf.Duration
+	2,  // 23: switchboard.v1.WorkspacesService.CreateWorkspace:input_type -> switchboard.v1.CreateWorkspaceRequest
+	4,  // 24: switchboard.v1.WorkspacesService.GetWorkspace:input_type -> switchboard.v1.GetWorkspaceRequest
+	6,  // 25: switchboard.v1.WorkspacesService.ListWorkspaces:input_type -> switchboard.v1.ListWorkspacesRequest
+	8,  // 26: switchboard.v1.WorkspacesService.UpdateWorkspace:input_type -> switchboard.v1.UpdateWorkspaceRequest
+	10, // 27: switchboard.v1.WorkspacesService.DeleteWorkspace:input_type -> switchboard.v1.DeleteWorkspaceRequest
+	12, // 28: switchboard.v1.WorkspacesService.CreateApiKey:input_type -> switchboard.v1.CreateApiKeyRequest
+	14, // 29: switchboard.v1.WorkspacesService.ListApiKeys:input_type -> switchboard.v1.ListApiKeysRequest
+	16, // 30: switchboard.v1.WorkspacesService.RevokeApiKey:input_type -> switchboard.v1.RevokeApiKeyRequest
+	18, // 31: switchboard.v1.WorkspacesService.GetStats:input_type -> switchboard.v1.GetStatsRequest
+	21, // 32: switchboard.v1.WorkspacesService.AdvanceClock:input_type -> switchboard.v1.AdvanceClockRequest
+	3,  // 33: switchboard.v1.WorkspacesService.CreateWorkspace:output_type -> switchboard.v1.CreateWorkspaceResponse
+	5,  // 34: switchboard.v1.WorkspacesService.GetWorkspace:output_type -> switchboard.v1.GetWorkspaceResponse
+	7,  // 35: switchboard.v1.WorkspacesService.ListWorkspaces:output_type -> switchboard.v1.ListWorkspacesResponse
+	9,  // 36: switchboard.v1.WorkspacesService.UpdateWorkspace:output_type -> switchboard.v1.UpdateWorkspaceResponse
+	11, // 37: switchboard.v1.WorkspacesService.DeleteWorkspace:output_type -> switchboard.v1.DeleteWorkspaceResponse
+	13, // 38: switchboard.v1.WorkspacesService.CreateApiKey:output_type -> switchboard.v1.CreateApiKeyResponse
+	15, // 39: switchboard.v1.WorkspacesService.ListApiKeys:output_type -> switchboard.v1.ListApiKeysResponse
+	17, // 40: switchboard.v1.WorkspacesService.RevokeApiKey:output_type -> switchboard.v1.RevokeApiKeyResponse
+	19, // 41: switchboard.v1.WorkspacesService.GetStats:output_type -> switchboard.v1.GetStatsResponse
+	22, // 42: switchboard.v1.WorkspacesService.AdvanceClock:output_type -> switchboard.v1.AdvanceClockResponse
+	33, // [33:43] is the sub-list for method output_type
+	23, // [23:33] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_switchboard_v1_workspaces_proto_init() }
@@ -1525,7 +1639,7 @@ func file_switchboard_v1_workspaces_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_switchboard_v1_workspaces_proto_rawDesc), len(file_switchboard_v1_workspaces_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

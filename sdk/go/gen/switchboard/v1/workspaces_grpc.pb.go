@@ -28,6 +28,7 @@ const (
 	WorkspacesService_ListApiKeys_FullMethodName     = "/switchboard.v1.WorkspacesService/ListApiKeys"
 	WorkspacesService_RevokeApiKey_FullMethodName    = "/switchboard.v1.WorkspacesService/RevokeApiKey"
 	WorkspacesService_GetStats_FullMethodName        = "/switchboard.v1.WorkspacesService/GetStats"
+	WorkspacesService_AdvanceClock_FullMethodName    = "/switchboard.v1.WorkspacesService/AdvanceClock"
 )
 
 // WorkspacesServiceClient is the client API for WorkspacesService service.
@@ -71,6 +72,11 @@ type WorkspacesServiceClient interface {
 	// stays counted. A count follows what it counts within a moment, and together they are of one moment. Needs an operator key
 	// or `workspaces:read`. Reasons: WORKSPACE_NOT_FOUND.
 	GetStats(ctx context.Context, in *GetStatsRequest, opts ...grpc.CallOption) (*GetStatsResponse, error)
+	// Moves the clock of a simulation ahead: for all server processes on its database it is so much later at once, and what is
+	// due by then happens. It never goes back. Only a database that was empty when a server first started on it with
+	// `SWITCHBOARD_SIMULATION=on` is a simulation; how long processes keep work that they fell silent with is not counted by
+	// this clock. Needs an operator key. Reasons: CLOCK_NOT_SIMULATED, FIELD_INVALID.
+	AdvanceClock(ctx context.Context, in *AdvanceClockRequest, opts ...grpc.CallOption) (*AdvanceClockResponse, error)
 }
 
 type workspacesServiceClient struct {
@@ -171,6 +177,16 @@ func (c *workspacesServiceClient) GetStats(ctx context.Context, in *GetStatsRequ
 	return out, nil
 }
 
+func (c *workspacesServiceClient) AdvanceClock(ctx context.Context, in *AdvanceClockRequest, opts ...grpc.CallOption) (*AdvanceClockResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AdvanceClockResponse)
+	err := c.cc.Invoke(ctx, WorkspacesService_AdvanceClock_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // WorkspacesServiceServer is the server API for WorkspacesService service.
 // All implementations must embed UnimplementedWorkspacesServiceServer
 // for forward compatibility.
@@ -212,6 +228,11 @@ type WorkspacesServiceServer interface {
 	// stays counted. A count follows what it counts within a moment, and together they are of one moment. Needs an operator key
 	// or `workspaces:read`. Reasons: WORKSPACE_NOT_FOUND.
 	GetStats(context.Context, *GetStatsRequest) (*GetStatsResponse, error)
+	// Moves the clock of a simulation ahead: for all server processes on its database it is so much later at once, and what is
+	// due by then happens. It never goes back. Only a database that was empty when a server first started on it with
+	// `SWITCHBOARD_SIMULATION=on` is a simulation; how long processes keep work that they fell silent with is not counted by
+	// this clock. Needs an operator key. Reasons: CLOCK_NOT_SIMULATED, FIELD_INVALID.
+	AdvanceClock(context.Context, *AdvanceClockRequest) (*AdvanceClockResponse, error)
 	mustEmbedUnimplementedWorkspacesServiceServer()
 }
 
@@ -248,6 +269,9 @@ func (UnimplementedWorkspacesServiceServer) RevokeApiKey(context.Context, *Revok
 }
 func (UnimplementedWorkspacesServiceServer) GetStats(context.Context, *GetStatsRequest) (*GetStatsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetStats not implemented")
+}
+func (UnimplementedWorkspacesServiceServer) AdvanceClock(context.Context, *AdvanceClockRequest) (*AdvanceClockResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AdvanceClock not implemented")
 }
 func (UnimplementedWorkspacesServiceServer) mustEmbedUnimplementedWorkspacesServiceServer() {}
 func (UnimplementedWorkspacesServiceServer) testEmbeddedByValue()                           {}
@@ -432,6 +456,24 @@ func _WorkspacesService_GetStats_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _WorkspacesService_AdvanceClock_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AdvanceClockRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkspacesServiceServer).AdvanceClock(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkspacesService_AdvanceClock_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkspacesServiceServer).AdvanceClock(ctx, req.(*AdvanceClockRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // WorkspacesService_ServiceDesc is the grpc.ServiceDesc for WorkspacesService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -474,6 +516,10 @@ var WorkspacesService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetStats",
 			Handler:    _WorkspacesService_GetStats_Handler,
+		},
+		{
+			MethodName: "AdvanceClock",
+			Handler:    _WorkspacesService_AdvanceClock_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

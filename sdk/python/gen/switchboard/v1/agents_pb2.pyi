@@ -100,7 +100,7 @@ USAGE_PURPOSE_PREVIEW: UsagePurpose
 USAGE_PURPOSE_REPLAY: UsagePurpose
 
 class Agent(_message.Message):
-    __slots__ = ("id", "display_name", "instructions", "engine", "active", "token_suffix", "create_time", "update_time", "reply_policy", "time_zone", "history", "languages", "schedule", "toolbox", "fallback_engine", "budgets", "on_budget_exhausted")
+    __slots__ = ("id", "display_name", "instructions", "engine", "active", "token_suffix", "create_time", "update_time", "reply_policy", "time_zone", "history", "languages", "schedule", "toolbox", "fallback_engine", "budgets", "on_budget_exhausted", "crm_context")
     ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     INSTRUCTIONS_FIELD_NUMBER: _ClassVar[int]
@@ -118,6 +118,7 @@ class Agent(_message.Message):
     FALLBACK_ENGINE_FIELD_NUMBER: _ClassVar[int]
     BUDGETS_FIELD_NUMBER: _ClassVar[int]
     ON_BUDGET_EXHAUSTED_FIELD_NUMBER: _ClassVar[int]
+    CRM_CONTEXT_FIELD_NUMBER: _ClassVar[int]
     id: str
     display_name: str
     instructions: str
@@ -135,7 +136,18 @@ class Agent(_message.Message):
     fallback_engine: Engine
     budgets: _containers.RepeatedCompositeFieldContainer[_common_pb2.Budget]
     on_budget_exhausted: OnFailure
-    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., instructions: _Optional[str] = ..., engine: _Optional[_Union[Engine, _Mapping]] = ..., active: _Optional[bool] = ..., token_suffix: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reply_policy: _Optional[_Union[ReplyPolicy, _Mapping]] = ..., time_zone: _Optional[str] = ..., history: _Optional[_Union[HistoryWindow, _Mapping]] = ..., languages: _Optional[_Union[Languages, _Mapping]] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., toolbox: _Optional[_Union[Toolbox, _Mapping]] = ..., fallback_engine: _Optional[_Union[Engine, _Mapping]] = ..., budgets: _Optional[_Iterable[_Union[_common_pb2.Budget, _Mapping]]] = ..., on_budget_exhausted: _Optional[_Union[OnFailure, str]] = ...) -> None: ...
+    crm_context: CrmContext
+    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., instructions: _Optional[str] = ..., engine: _Optional[_Union[Engine, _Mapping]] = ..., active: _Optional[bool] = ..., token_suffix: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reply_policy: _Optional[_Union[ReplyPolicy, _Mapping]] = ..., time_zone: _Optional[str] = ..., history: _Optional[_Union[HistoryWindow, _Mapping]] = ..., languages: _Optional[_Union[Languages, _Mapping]] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., toolbox: _Optional[_Union[Toolbox, _Mapping]] = ..., fallback_engine: _Optional[_Union[Engine, _Mapping]] = ..., budgets: _Optional[_Iterable[_Union[_common_pb2.Budget, _Mapping]]] = ..., on_budget_exhausted: _Optional[_Union[OnFailure, str]] = ..., crm_context: _Optional[_Union[CrmContext, _Mapping]] = ...) -> None: ...
+
+class CrmContext(_message.Message):
+    __slots__ = ("integration_id", "lead_fields", "contact_fields")
+    INTEGRATION_ID_FIELD_NUMBER: _ClassVar[int]
+    LEAD_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    CONTACT_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    integration_id: str
+    lead_fields: _containers.RepeatedScalarFieldContainer[str]
+    contact_fields: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, integration_id: _Optional[str] = ..., lead_fields: _Optional[_Iterable[str]] = ..., contact_fields: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class HistoryWindow(_message.Message):
     __slots__ = ("max_messages", "max_tokens")
@@ -232,7 +244,7 @@ class HttpToolHeader(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
 
 class ReplyPolicy(_message.Message):
-    __slots__ = ("quiet_window", "longest_wait", "newer_message", "max_restarts", "on_failure", "fallback_text", "late_after", "on_late", "apology_text", "takeover", "return_after", "hand_over_notice")
+    __slots__ = ("quiet_window", "longest_wait", "newer_message", "max_restarts", "on_failure", "fallback_text", "late_after", "on_late", "apology_text", "takeover", "return_after", "hand_over_notice", "return_rules")
     QUIET_WINDOW_FIELD_NUMBER: _ClassVar[int]
     LONGEST_WAIT_FIELD_NUMBER: _ClassVar[int]
     NEWER_MESSAGE_FIELD_NUMBER: _ClassVar[int]
@@ -245,6 +257,7 @@ class ReplyPolicy(_message.Message):
     TAKEOVER_FIELD_NUMBER: _ClassVar[int]
     RETURN_AFTER_FIELD_NUMBER: _ClassVar[int]
     HAND_OVER_NOTICE_FIELD_NUMBER: _ClassVar[int]
+    RETURN_RULES_FIELD_NUMBER: _ClassVar[int]
     quiet_window: _duration_pb2.Duration
     longest_wait: _duration_pb2.Duration
     newer_message: NewerMessage
@@ -257,7 +270,16 @@ class ReplyPolicy(_message.Message):
     takeover: Takeover
     return_after: _duration_pb2.Duration
     hand_over_notice: str
-    def __init__(self, quiet_window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., longest_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., newer_message: _Optional[_Union[NewerMessage, str]] = ..., max_restarts: _Optional[int] = ..., on_failure: _Optional[_Union[OnFailure, str]] = ..., fallback_text: _Optional[str] = ..., late_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., on_late: _Optional[_Union[OnLate, str]] = ..., apology_text: _Optional[str] = ..., takeover: _Optional[_Union[Takeover, str]] = ..., return_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., hand_over_notice: _Optional[str] = ...) -> None: ...
+    return_rules: ReturnRules
+    def __init__(self, quiet_window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., longest_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., newer_message: _Optional[_Union[NewerMessage, str]] = ..., max_restarts: _Optional[int] = ..., on_failure: _Optional[_Union[OnFailure, str]] = ..., fallback_text: _Optional[str] = ..., late_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., on_late: _Optional[_Union[OnLate, str]] = ..., apology_text: _Optional[str] = ..., takeover: _Optional[_Union[Takeover, str]] = ..., return_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., hand_over_notice: _Optional[str] = ..., return_rules: _Optional[_Union[ReturnRules, _Mapping]] = ...) -> None: ...
+
+class ReturnRules(_message.Message):
+    __slots__ = ("unanswered_after", "phrases")
+    UNANSWERED_AFTER_FIELD_NUMBER: _ClassVar[int]
+    PHRASES_FIELD_NUMBER: _ClassVar[int]
+    unanswered_after: _duration_pb2.Duration
+    phrases: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, unanswered_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., phrases: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Engine(_message.Message):
     __slots__ = ("vendor", "model", "temperature", "max_output_tokens", "settings", "integration_id", "price")
@@ -278,16 +300,18 @@ class Engine(_message.Message):
     def __init__(self, vendor: _Optional[str] = ..., model: _Optional[str] = ..., temperature: _Optional[float] = ..., max_output_tokens: _Optional[int] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., integration_id: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ...) -> None: ...
 
 class Price(_message.Message):
-    __slots__ = ("currency", "input_micros", "cached_input_micros", "output_micros")
+    __slots__ = ("currency", "input_micros", "cached_input_micros", "output_micros", "credit_micros")
     CURRENCY_FIELD_NUMBER: _ClassVar[int]
     INPUT_MICROS_FIELD_NUMBER: _ClassVar[int]
     CACHED_INPUT_MICROS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_MICROS_FIELD_NUMBER: _ClassVar[int]
+    CREDIT_MICROS_FIELD_NUMBER: _ClassVar[int]
     currency: str
     input_micros: int
     cached_input_micros: int
     output_micros: int
-    def __init__(self, currency: _Optional[str] = ..., input_micros: _Optional[int] = ..., cached_input_micros: _Optional[int] = ..., output_micros: _Optional[int] = ...) -> None: ...
+    credit_micros: int
+    def __init__(self, currency: _Optional[str] = ..., input_micros: _Optional[int] = ..., cached_input_micros: _Optional[int] = ..., output_micros: _Optional[int] = ..., credit_micros: _Optional[int] = ...) -> None: ...
 
 class ListUsageRequest(_message.Message):
     __slots__ = ("agent_id", "start_time", "end_time")
@@ -402,16 +426,18 @@ class RotateAgentTokenResponse(_message.Message):
     def __init__(self, agent: _Optional[_Union[Agent, _Mapping]] = ..., token: _Optional[str] = ...) -> None: ...
 
 class PreviewReplyRequest(_message.Message):
-    __slots__ = ("agent_id", "agent", "messages", "timeout")
+    __slots__ = ("agent_id", "agent", "messages", "timeout", "at_time")
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_FIELD_NUMBER: _ClassVar[int]
     MESSAGES_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    AT_TIME_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     agent: Agent
     messages: _containers.RepeatedCompositeFieldContainer[PreviewMessage]
     timeout: _duration_pb2.Duration
-    def __init__(self, agent_id: _Optional[str] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ..., messages: _Optional[_Iterable[_Union[PreviewMessage, _Mapping]]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    at_time: _timestamp_pb2.Timestamp
+    def __init__(self, agent_id: _Optional[str] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ..., messages: _Optional[_Iterable[_Union[PreviewMessage, _Mapping]]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., at_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class PreviewMessage(_message.Message):
     __slots__ = ("role", "text")

@@ -141,7 +141,7 @@ DELIVERY_RESOLUTION_RESEND: DeliveryResolution
 DELIVERY_RESOLUTION_DISCARD: DeliveryResolution
 
 class Dialogue(_message.Message):
-    __slots__ = ("id", "channel_id", "chat", "status", "message_count", "attributes", "version", "create_time", "update_time", "control", "contact_id", "crm")
+    __slots__ = ("id", "channel_id", "chat", "status", "message_count", "attributes", "version", "create_time", "update_time", "control", "contact_id", "crm", "opted_out")
     ID_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
     CHAT_FIELD_NUMBER: _ClassVar[int]
@@ -154,6 +154,7 @@ class Dialogue(_message.Message):
     CONTROL_FIELD_NUMBER: _ClassVar[int]
     CONTACT_ID_FIELD_NUMBER: _ClassVar[int]
     CRM_FIELD_NUMBER: _ClassVar[int]
+    OPTED_OUT_FIELD_NUMBER: _ClassVar[int]
     id: str
     channel_id: str
     chat: str
@@ -166,7 +167,8 @@ class Dialogue(_message.Message):
     control: Control
     contact_id: str
     crm: _common_pb2.CrmReferences
-    def __init__(self, id: _Optional[str] = ..., channel_id: _Optional[str] = ..., chat: _Optional[str] = ..., status: _Optional[_Union[DialogueStatus, str]] = ..., message_count: _Optional[int] = ..., attributes: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., version: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., control: _Optional[_Union[Control, _Mapping]] = ..., contact_id: _Optional[str] = ..., crm: _Optional[_Union[_common_pb2.CrmReferences, _Mapping]] = ...) -> None: ...
+    opted_out: bool
+    def __init__(self, id: _Optional[str] = ..., channel_id: _Optional[str] = ..., chat: _Optional[str] = ..., status: _Optional[_Union[DialogueStatus, str]] = ..., message_count: _Optional[int] = ..., attributes: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., version: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., control: _Optional[_Union[Control, _Mapping]] = ..., contact_id: _Optional[str] = ..., crm: _Optional[_Union[_common_pb2.CrmReferences, _Mapping]] = ..., opted_out: _Optional[bool] = ...) -> None: ...
 
 class Control(_message.Message):
     __slots__ = ("holder", "since_time", "reason", "by", "return_time")
@@ -491,6 +493,16 @@ class ReleaseControlResponse(_message.Message):
     DIALOGUE_FIELD_NUMBER: _ClassVar[int]
     dialogue: Dialogue
     def __init__(self, dialogue: _Optional[_Union[Dialogue, _Mapping]] = ...) -> None: ...
+
+class DeleteDialogueRequest(_message.Message):
+    __slots__ = ("dialogue_id",)
+    DIALOGUE_ID_FIELD_NUMBER: _ClassVar[int]
+    dialogue_id: str
+    def __init__(self, dialogue_id: _Optional[str] = ...) -> None: ...
+
+class DeleteDialogueResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class UpdateDialogueRequest(_message.Message):
     __slots__ = ("dialogue", "update_mask")

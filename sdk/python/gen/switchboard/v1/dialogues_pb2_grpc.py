@@ -101,6 +101,11 @@ class DialoguesServiceStub:
                 request_serializer=switchboard_dot_v1_dot_dialogues__pb2.UpdateDialogueRequest.SerializeToString,
                 response_deserializer=switchboard_dot_v1_dot_dialogues__pb2.UpdateDialogueResponse.FromString,
                 _registered_method=True)
+        self.DeleteDialogue = channel.unary_unary(
+                '/switchboard.v1.DialoguesService/DeleteDialogue',
+                request_serializer=switchboard_dot_v1_dot_dialogues__pb2.DeleteDialogueRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_dialogues__pb2.DeleteDialogueResponse.FromString,
+                _registered_method=True)
         self.ListContacts = channel.unary_unary(
                 '/switchboard.v1.DialoguesService/ListContacts',
                 request_serializer=switchboard_dot_v1_dot_dialogues__pb2.ListContactsRequest.SerializeToString,
@@ -201,7 +206,8 @@ class DialoguesServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseControl(self, request, context):
-        """Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered. Reasons:
+        """Gives the dialogue to the agent: its status becomes PENDING, and the customer's next message is answered, at once what
+        waits by a return rule. Reasons:
         DIALOGUE_NOT_FOUND, FIELD_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -209,8 +215,21 @@ class DialoguesServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateDialogue(self, request, context):
-        """Changes a dialogue's status, and with it who holds it, or its attributes. Reasons: DIALOGUE_NOT_FOUND, FIELD_INVALID,
-        FIELD_MASK_INVALID.
+        """Changes a dialogue's status, and with it who holds it, its attributes, or whether its customer has opted out. Reasons:
+        DIALOGUE_NOT_FOUND, FIELD_INVALID, FIELD_MASK_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteDialogue(self, request, context):
+        """Deletes a dialogue with all that was said in it: its messages, turns with their manifests, deliveries, notes, and its contact
+        where that has no other dialogue. A turn that runs ends without a reply; an attempt that is under way can't be called back.
+        Within minutes jobs delete the rest: the raw calls that it was received by, the content of its events, and the conversation
+        that an engine keeps (`dify`, `manus`), which is tried for 30 days; the event `dialogue.forgotten` tells the end of it. The
+        log keeps its events as bare numbers, with `dialogue.deleted` behind them, and ListUsage what it cost. A repeat within 30
+        days is answered like the first. A later message of the same chat begins the dialogue anew, under the same id. Needs
+        `dialogues:admin`. Reasons: DIALOGUE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -302,6 +321,11 @@ def add_DialoguesServiceServicer_to_server(servicer, server):
                     servicer.UpdateDialogue,
                     request_deserializer=switchboard_dot_v1_dot_dialogues__pb2.UpdateDialogueRequest.FromString,
                     response_serializer=switchboard_dot_v1_dot_dialogues__pb2.UpdateDialogueResponse.SerializeToString,
+            ),
+            'DeleteDialogue': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteDialogue,
+                    request_deserializer=switchboard_dot_v1_dot_dialogues__pb2.DeleteDialogueRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_dialogues__pb2.DeleteDialogueResponse.SerializeToString,
             ),
             'ListContacts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListContacts,
@@ -667,6 +691,33 @@ class DialoguesService:
             '/switchboard.v1.DialoguesService/UpdateDialogue',
             switchboard_dot_v1_dot_dialogues__pb2.UpdateDialogueRequest.SerializeToString,
             switchboard_dot_v1_dot_dialogues__pb2.UpdateDialogueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteDialogue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.DialoguesService/DeleteDialogue',
+            switchboard_dot_v1_dot_dialogues__pb2.DeleteDialogueRequest.SerializeToString,
+            switchboard_dot_v1_dot_dialogues__pb2.DeleteDialogueResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -12,6 +12,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class SourceState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SOURCE_STATE_UNSPECIFIED: _ClassVar[SourceState]
+    SOURCE_STATE_PENDING: _ClassVar[SourceState]
+    SOURCE_STATE_READY: _ClassVar[SourceState]
+    SOURCE_STATE_FALLBACK: _ClassVar[SourceState]
+
 class WebhookState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     WEBHOOK_STATE_UNSPECIFIED: _ClassVar[WebhookState]
@@ -33,6 +40,10 @@ class CheckOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CHECK_OUTCOME_PASSED: _ClassVar[CheckOutcome]
     CHECK_OUTCOME_FAILED: _ClassVar[CheckOutcome]
     CHECK_OUTCOME_SKIPPED: _ClassVar[CheckOutcome]
+SOURCE_STATE_UNSPECIFIED: SourceState
+SOURCE_STATE_PENDING: SourceState
+SOURCE_STATE_READY: SourceState
+SOURCE_STATE_FALLBACK: SourceState
 WEBHOOK_STATE_UNSPECIFIED: WebhookState
 WEBHOOK_STATE_PENDING: WebhookState
 WEBHOOK_STATE_SUBSCRIBED: WebhookState
@@ -48,7 +59,7 @@ CHECK_OUTCOME_FAILED: CheckOutcome
 CHECK_OUTCOME_SKIPPED: CheckOutcome
 
 class Integration(_message.Message):
-    __slots__ = ("id", "vendor", "display_name", "settings", "credentials", "credential_states", "health", "last_error", "remedy", "last_error_time", "check_time", "create_time", "update_time", "grant", "webhook")
+    __slots__ = ("id", "vendor", "display_name", "settings", "credentials", "credential_states", "health", "last_error", "remedy", "last_error_time", "check_time", "create_time", "update_time", "grant", "webhook", "source")
     class CredentialsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +82,7 @@ class Integration(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     GRANT_FIELD_NUMBER: _ClassVar[int]
     WEBHOOK_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
     id: str
     vendor: str
     display_name: str
@@ -86,7 +98,26 @@ class Integration(_message.Message):
     update_time: _timestamp_pb2.Timestamp
     grant: Grant
     webhook: IntegrationWebhook
-    def __init__(self, id: _Optional[str] = ..., vendor: _Optional[str] = ..., display_name: _Optional[str] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., credentials: _Optional[_Mapping[str, str]] = ..., credential_states: _Optional[_Iterable[_Union[CredentialState, _Mapping]]] = ..., health: _Optional[_Union[IntegrationHealth, str]] = ..., last_error: _Optional[str] = ..., remedy: _Optional[str] = ..., last_error_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., check_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., grant: _Optional[_Union[Grant, _Mapping]] = ..., webhook: _Optional[_Union[IntegrationWebhook, _Mapping]] = ...) -> None: ...
+    source: IntegrationSource
+    def __init__(self, id: _Optional[str] = ..., vendor: _Optional[str] = ..., display_name: _Optional[str] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., credentials: _Optional[_Mapping[str, str]] = ..., credential_states: _Optional[_Iterable[_Union[CredentialState, _Mapping]]] = ..., health: _Optional[_Union[IntegrationHealth, str]] = ..., last_error: _Optional[str] = ..., remedy: _Optional[str] = ..., last_error_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., check_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., grant: _Optional[_Union[Grant, _Mapping]] = ..., webhook: _Optional[_Union[IntegrationWebhook, _Mapping]] = ..., source: _Optional[_Union[IntegrationSource, _Mapping]] = ...) -> None: ...
+
+class IntegrationSource(_message.Message):
+    __slots__ = ("state", "external_id", "display_name", "last_error", "remedy", "check_time", "next_check_time")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    EXTERNAL_ID_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    LAST_ERROR_FIELD_NUMBER: _ClassVar[int]
+    REMEDY_FIELD_NUMBER: _ClassVar[int]
+    CHECK_TIME_FIELD_NUMBER: _ClassVar[int]
+    NEXT_CHECK_TIME_FIELD_NUMBER: _ClassVar[int]
+    state: SourceState
+    external_id: str
+    display_name: str
+    last_error: str
+    remedy: str
+    check_time: _timestamp_pb2.Timestamp
+    next_check_time: _timestamp_pb2.Timestamp
+    def __init__(self, state: _Optional[_Union[SourceState, str]] = ..., external_id: _Optional[str] = ..., display_name: _Optional[str] = ..., last_error: _Optional[str] = ..., remedy: _Optional[str] = ..., check_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next_check_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class IntegrationWebhook(_message.Message):
     __slots__ = ("path", "secret_suffix", "secret_time", "state", "last_error", "check_time")

@@ -175,7 +175,7 @@ class WebhooksServiceServicer:
     def CreateEndpoint(self, request, context):
         """Creates an endpoint and shows its secret. It gets what is recorded from now on, beginning with its own
         `endpoint.created`. With a `request_id`, a repeat within 24 hours answers like the first call. Reasons: FIELD_INVALID,
-        CHANNEL_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+        CHANNEL_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED, ENDPOINT_LIMIT_REACHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -231,7 +231,8 @@ class WebhooksServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListDispatches(self, request, context):
-        """Lists an endpoint's dispatches, newest first. Reasons: ENDPOINT_NOT_FOUND, PAGE_TOKEN_INVALID, FIELD_INVALID.
+        """Lists an endpoint's dispatches, newest first. Those that came to their end are kept for as long as the operator says: for
+        ever, unless a retention is set. Reasons: ENDPOINT_NOT_FOUND, PAGE_TOKEN_INVALID, FIELD_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -209,3 +209,17 @@ class Stats(_message.Message):
     start_time: _timestamp_pb2.Timestamp
     uptime: _duration_pb2.Duration
     def __init__(self, received_messages: _Optional[int] = ..., stored_messages: _Optional[int] = ..., duplicate_messages: _Optional[int] = ..., conflicting_messages: _Optional[int] = ..., imported_messages: _Optional[int] = ..., engine_requests: _Optional[int] = ..., answers: _Optional[int] = ..., delivered_messages: _Optional[int] = ..., errors: _Optional[int] = ..., failed_turns: _Optional[int] = ..., dead_deliveries: _Optional[int] = ..., quarantined_webhooks: _Optional[int] = ..., dialogues: _Optional[int] = ..., contacts: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., uptime: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class AdvanceClockRequest(_message.Message):
+    __slots__ = ("duration",)
+    DURATION_FIELD_NUMBER: _ClassVar[int]
+    duration: _duration_pb2.Duration
+    def __init__(self, duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class AdvanceClockResponse(_message.Message):
+    __slots__ = ("time", "ahead")
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_FIELD_NUMBER: _ClassVar[int]
+    time: _timestamp_pb2.Timestamp
+    ahead: _duration_pb2.Duration
+    def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ahead: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...

@@ -84,6 +84,11 @@ class WorkspacesServiceStub:
                 request_serializer=switchboard_dot_v1_dot_workspaces__pb2.GetStatsRequest.SerializeToString,
                 response_deserializer=switchboard_dot_v1_dot_workspaces__pb2.GetStatsResponse.FromString,
                 _registered_method=True)
+        self.AdvanceClock = channel.unary_unary(
+                '/switchboard.v1.WorkspacesService/AdvanceClock',
+                request_serializer=switchboard_dot_v1_dot_workspaces__pb2.AdvanceClockRequest.SerializeToString,
+                response_deserializer=switchboard_dot_v1_dot_workspaces__pb2.AdvanceClockResponse.FromString,
+                _registered_method=True)
 
 
 class WorkspacesServiceServicer:
@@ -170,6 +175,16 @@ class WorkspacesServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AdvanceClock(self, request, context):
+        """Moves the clock of a simulation ahead: for all server processes on its database it is so much later at once, and what is
+        due by then happens. It never goes back. Only a database that was empty when a server first started on it with
+        `SWITCHBOARD_SIMULATION=on` is a simulation; how long processes keep work that they fell silent with is not counted by
+        this clock. Needs an operator key. Reasons: CLOCK_NOT_SIMULATED, FIELD_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkspacesServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -217,6 +232,11 @@ def add_WorkspacesServiceServicer_to_server(servicer, server):
                     servicer.GetStats,
                     request_deserializer=switchboard_dot_v1_dot_workspaces__pb2.GetStatsRequest.FromString,
                     response_serializer=switchboard_dot_v1_dot_workspaces__pb2.GetStatsResponse.SerializeToString,
+            ),
+            'AdvanceClock': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdvanceClock,
+                    request_deserializer=switchboard_dot_v1_dot_workspaces__pb2.AdvanceClockRequest.FromString,
+                    response_serializer=switchboard_dot_v1_dot_workspaces__pb2.AdvanceClockResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -467,6 +487,33 @@ class WorkspacesService:
             '/switchboard.v1.WorkspacesService/GetStats',
             switchboard_dot_v1_dot_workspaces__pb2.GetStatsRequest.SerializeToString,
             switchboard_dot_v1_dot_workspaces__pb2.GetStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdvanceClock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/switchboard.v1.WorkspacesService/AdvanceClock',
+            switchboard_dot_v1_dot_workspaces__pb2.AdvanceClockRequest.SerializeToString,
+            switchboard_dot_v1_dot_workspaces__pb2.AdvanceClockResponse.FromString,
             options,
             channel_credentials,
             insecure,

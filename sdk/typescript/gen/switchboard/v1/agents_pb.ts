@@ -14,7 +14,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file switchboard/v1/agents.proto.
  */
 export const file_switchboard_v1_agents: GenFile = /*@__PURE__*/
-  fileDesc("Chtzd2l0Y2hib2FyZC92MS9hZ2VudHMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIosFCgVBZ2VudBIKCgJpZBgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSFAoMaW5zdHJ1Y3Rpb25zGAMgASgJEiYKBmVuZ2luZRgEIAEoCzIWLnN3aXRjaGJvYXJkLnYxLkVuZ2luZRITCgZhY3RpdmUYBSABKAhIAIgBARIUCgx0b2tlbl9zdWZmaXgYBiABKAkSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCgxyZXBseV9wb2xpY3kYCSABKAsyGy5zd2l0Y2hib2FyZC52MS5SZXBseVBvbGljeRIRCgl0aW1lX3pvbmUYCiABKAkSLgoHaGlzdG9yeRgLIAEoCzIdLnN3aXRjaGJvYXJkLnYxLkhpc3RvcnlXaW5kb3cSLAoJbGFuZ3VhZ2VzGAwgASgLMhkuc3dpdGNoYm9hcmQudjEuTGFuZ3VhZ2VzEioKCHNjaGVkdWxlGA0gASgLMhguc3dpdGNoYm9hcmQudjEuU2NoZWR1bGUSKAoHdG9vbGJveBgOIAEoCzIXLnN3aXRjaGJvYXJkLnYxLlRvb2xib3gSLwoPZmFsbGJhY2tfZW5naW5lGA8gASgLMhYuc3dpdGNoYm9hcmQudjEuRW5naW5lEicKB2J1ZGdldHMYFCADKAsyFi5zd2l0Y2hib2FyZC52MS5CdWRnZXQSNgoTb25fYnVkZ2V0X2V4aGF1c3RlZBgVIAEoDjIZLnN3aXRjaGJvYXJkLnYxLk9uRmFpbHVyZUIJCgdfYWN0aXZlImMKDUhpc3RvcnlXaW5kb3cSGQoMbWF4X21lc3NhZ2VzGAEgASgFSACIAQESFwoKbWF4X3Rva2VucxgCIAEoA0gBiAEBQg8KDV9tYXhfbWVzc2FnZXNCDQoLX21heF90b2tlbnMiMAoJTGFuZ3VhZ2VzEg0KBWNvZGVzGAEgAygJEhQKDGRlZmF1bHRfY29kZRgCIAEoCSKmAQoIU2NoZWR1bGUSKgoFaG91cnMYASADKAsyGy5zd2l0Y2hib2FyZC52MS5XZWVrbHlIb3VycxIpCghob2xpZGF5cxgCIAMoCzIXLnN3aXRjaGJvYXJkLnYxLkhvbGlkYXkSLQoHb3V0c2lkZRgDIAEoDjIcLnN3aXRjaGJvYXJkLnYxLk91dHNpZGVIb3VycxIUCgxvdXRzaWRlX3RleHQYBCABKAkiTwoLV2Vla2x5SG91cnMSJAoDZGF5GAEgASgOMhcuc3dpdGNoYm9hcmQudjEuV2Vla2RheRINCgVzdGFydBgCIAEoCRILCgNlbmQYAyABKAkiMwoHSG9saWRheRIMCgRkYXRlGAEgASgJEg0KBXN0YXJ0GAIgASgJEgsKA2VuZBgDIAEoCSJWCgdUb29sYm94EiMKBXRvb2xzGAEgAygLMhQuc3dpdGNoYm9hcmQudjEuVG9vbBImCgRodHRwGAIgAygLMhguc3dpdGNoYm9hcmQudjEuSHR0cFRvb2wiPwoEVG9vbBIMCgRuYW1lGAEgASgJEikKCHNldHRpbmdzGAIgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCKsAgoISHR0cFRvb2wSDAoEbmFtZRgBIAEoCRITCgtkZXNjcmlwdGlvbhgCIAEoCRIrCgpwYXJhbWV0ZXJzGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIOCgZtZXRob2QYBCABKAkSCwoDdXJsGAUgASgJEi8KB2hlYWRlcnMYBiADKAsyHi5zd2l0Y2hib2FyZC52MS5IdHRwVG9vbEhlYWRlchIqCgd0aW1lb3V0GAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEh8KEm1heF9yZXNwb25zZV9ieXRlcxgIIAEoBUgAiAEBEhMKBmVmZmVjdBgJIAEoCEgBiAEBQhUKE19tYXhfcmVzcG9uc2VfYnl0ZXNCCQoHX2VmZmVjdCItCg5IdHRwVG9vbEhlYWRlchIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJIvsDCgtSZXBseVBvbGljeRIvCgxxdWlldF93aW5kb3cYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoMbG9uZ2VzdF93YWl0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjMKDW5ld2VyX21lc3NhZ2UYAyABKA4yHC5zd2l0Y2hib2FyZC52MS5OZXdlck1lc3NhZ2USGQoMbWF4X3Jlc3RhcnRzGAQgASgFSACIAQESLQoKb25fZmFpbHVyZRgFIAEoDjIZLnN3aXRjaGJvYXJkLnYxLk9uRmFpbHVyZRIVCg1mYWxsYmFja190ZXh0GAYgASgJEi0KCmxhdGVfYWZ0ZXIYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJwoHb25fbGF0ZRgIIAEoDjIWLnN3aXRjaGJvYXJkLnYxLk9uTGF0ZRIUCgxhcG9sb2d5X3RleHQYCSABKAkSKgoIdGFrZW92ZXIYCiABKA4yGC5zd2l0Y2hib2FyZC52MS5UYWtlb3ZlchIvCgxyZXR1cm5fYWZ0ZXIYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGAoQaGFuZF9vdmVyX25vdGljZRgMIAEoCUIPCg1fbWF4X3Jlc3RhcnRzIvABCgZFbmdpbmUSDgoGdmVuZG9yGAEgASgJEg0KBW1vZGVsGAIgASgJEhgKC3RlbXBlcmF0dXJlGAMgASgBSACIAQESHgoRbWF4X291dHB1dF90b2tlbnMYBCABKAVIAYgBARIpCghzZXR0aW5ncxgFIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSFgoOaW50ZWdyYXRpb25faWQYBiABKAkSJAoFcHJpY2UYByABKAsyFS5zd2l0Y2hib2FyZC52MS5QcmljZUIOCgxfdGVtcGVyYXR1cmVCFAoSX21heF9vdXRwdXRfdG9rZW5zIoABCgVQcmljZRIQCghjdXJyZW5jeRgBIAEoCRIUCgxpbnB1dF9taWNyb3MYAiABKAMSIAoTY2FjaGVkX2lucHV0X21pY3JvcxgDIAEoA0gAiAEBEhUKDW91dHB1dF9taWNyb3MYBCABKANCFgoUX2NhY2hlZF9pbnB1dF9taWNyb3MiggEKEExpc3RVc2FnZVJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIj0KEUxpc3RVc2FnZVJlc3BvbnNlEigKBGRheXMYASADKAsyGi5zd2l0Y2hib2FyZC52MS5EYWlseVVzYWdlIqsBCgpEYWlseVVzYWdlEicKA2RheRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIYWdlbnRfaWQYAiABKAkSLQoHcHVycG9zZRgDIAEoDjIcLnN3aXRjaGJvYXJkLnYxLlVzYWdlUHVycG9zZRINCgVjb3VudBgEIAEoAxIkCgV1c2FnZRgFIAEoCzIVLnN3aXRjaGJvYXJkLnYxLlVzYWdlIk4KEkNyZWF0ZUFnZW50UmVxdWVzdBIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50EhIKCnJlcXVlc3RfaWQYAiABKAkiSgoTQ3JlYXRlQWdlbnRSZXNwb25zZRIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50Eg0KBXRva2VuGAIgASgJIh0KD0dldEFnZW50UmVxdWVzdBIKCgJpZBgBIAEoCSI4ChBHZXRBZ2VudFJlc3BvbnNlEiQKBWFnZW50GAEgASgLMhUuc3dpdGNoYm9hcmQudjEuQWdlbnQiOgoRTGlzdEFnZW50c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiVAoSTGlzdEFnZW50c1Jlc3BvbnNlEiUKBmFnZW50cxgBIAMoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJrChJVcGRhdGVBZ2VudFJlcXVlc3QSJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2siOwoTVXBkYXRlQWdlbnRSZXNwb25zZRIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50IiAKEkRlbGV0ZUFnZW50UmVxdWVzdBIKCgJpZBgBIAEoCSIVChNEZWxldGVBZ2VudFJlc3BvbnNlIiUKF1JvdGF0ZUFnZW50VG9rZW5SZXF1ZXN0EgoKAmlkGAEgASgJIk8KGFJvdGF0ZUFnZW50VG9rZW5SZXNwb25zZRIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50Eg0KBXRva2VuGAIgASgJIqsBChNQcmV2aWV3UmVwbHlSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEiQKBWFnZW50GAIgASgLMhUuc3dpdGNoYm9hcmQudjEuQWdlbnQSMAoIbWVzc2FnZXMYAyADKAsyHi5zd2l0Y2hib2FyZC52MS5QcmV2aWV3TWVzc2FnZRIqCgd0aW1lb3V0GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkkKDlByZXZpZXdNZXNzYWdlEikKBHJvbGUYASABKA4yGy5zd2l0Y2hib2FyZC52MS5NZXNzYWdlUm9sZRIMCgR0ZXh0GAIgASgJItcBChRQcmV2aWV3UmVwbHlSZXNwb25zZRIMCgR0ZXh0GAEgASgJEg4KBnJlYXNvbhgCIAEoCRINCgVlcnJvchgDIAEoCRIsCgVjYWxscxgEIAMoCzIdLnN3aXRjaGJvYXJkLnYxLlJlaGVhcnNlZENhbGwSKQoIbWFuaWZlc3QYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EhMKC3Byb21wdF9oYXNoGAYgASgJEiQKBXVzYWdlGAcgASgLMhUuc3dpdGNoYm9hcmQudjEuVXNhZ2UiggEKDVJlaGVhcnNlZENhbGwSDAoEdG9vbBgBIAEoCRIpCglhcmd1bWVudHMYAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSJgoGcmVzdWx0GAMgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEhAKCHdvdWxkX2RvGAQgASgIIrUBChZSZXBsYXlEaWFsb2d1ZXNSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEiQKBWFnZW50GAIgASgLMhUuc3dpdGNoYm9hcmQudjEuQWdlbnQSFAoMZGlhbG9ndWVfaWRzGAMgAygJEhIKCmNoYW5uZWxfaWQYBCABKAkSDQoFbGltaXQYBSABKAUSKgoHdGltZW91dBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKBAQoXUmVwbGF5RGlhbG9ndWVzUmVzcG9uc2USLAoEdHVybhgBIAEoCzIcLnN3aXRjaGJvYXJkLnYxLlJlcGxheWVkVHVybkgAEjAKB3N1bW1hcnkYAiABKAsyHS5zd2l0Y2hib2FyZC52MS5SZXBsYXlTdW1tYXJ5SABCBgoEaXRlbSLUAQoMUmVwbGF5ZWRUdXJuEg8KB3R1cm5faWQYASABKAkSEwoLZGlhbG9ndWVfaWQYAiABKAkSDAoEc2FtZRgDIAEoCBINCgVhc2tlZBgEIAEoCBIuCgZiZWZvcmUYBSABKAsyHi5zd2l0Y2hib2FyZC52MS5SZXBsYXllZEFuc3dlchItCgVhZnRlchgGIAEoCzIeLnN3aXRjaGJvYXJkLnYxLlJlcGxheWVkQW5zd2VyEhMKC2RpdmVyZ2VuY2VzGAcgAygJEg0KBWVycm9yGAggASgJIocBCg5SZXBsYXllZEFuc3dlchIMCgR0ZXh0GAEgASgJEiwKBWNhbGxzGAIgAygLMh0uc3dpdGNoYm9hcmQudjEuUmVoZWFyc2VkQ2FsbBIkCgV1c2FnZRgDIAEoCzIVLnN3aXRjaGJvYXJkLnYxLlVzYWdlEhMKC3Byb21wdF9oYXNoGAQgASgJInQKDVJlcGxheVN1bW1hcnkSDQoFdHVybnMYASABKAUSDAoEc2FtZRgCIAEoBRIQCghkaXZlcmdlZBgDIAEoBRIOCgZmYWlsZWQYBCABKAUSJAoFdXNhZ2UYBSABKAsyFS5zd2l0Y2hib2FyZC52MS5Vc2FnZSJMChFMaXN0TW9kZWxzUmVxdWVzdBIOCgZ2ZW5kb3IYASABKAkSFgoOaW50ZWdyYXRpb25faWQYAiABKAkSDwoHcmVmcmVzaBgDIAEoCCJrChJMaXN0TW9kZWxzUmVzcG9uc2USJQoGbW9kZWxzGAEgAygLMhUuc3dpdGNoYm9hcmQudjEuTW9kZWwSLgoKZmV0Y2hfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikwEKBU1vZGVsEgoKAmlkGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCRIdChBtYXhfaW5wdXRfdG9rZW5zGAMgASgDSACIAQESHgoRbWF4X291dHB1dF90b2tlbnMYBCABKANIAYgBAUITChFfbWF4X2lucHV0X3Rva2Vuc0IUChJfbWF4X291dHB1dF90b2tlbnMqtgEKB1dlZWtkYXkSFwoTV0VFS0RBWV9VTlNQRUNJRklFRBAAEhIKDldFRUtEQVlfTU9OREFZEAESEwoPV0VFS0RBWV9UVUVTREFZEAISFQoRV0VFS0RBWV9XRURORVNEQVkQAxIUChBXRUVLREFZX1RIVVJTREFZEAQSEgoOV0VFS0RBWV9GUklEQVkQBRIUChBXRUVLREFZX1NBVFVSREFZEAYSEgoOV0VFS0RBWV9TVU5EQVkQByqgAQoMT3V0c2lkZUhvdXJzEh0KGU9VVFNJREVfSE9VUlNfVU5TUEVDSUZJRUQQABIdChlPVVRTSURFX0hPVVJTX0FOU1dFUl9URVhUEAESHQoZT1VUU0lERV9IT1VSU19TVEFZX1NJTEVOVBACEhsKF09VVFNJREVfSE9VUlNfSEFORF9PVkVSEAMSFgoST1VUU0lERV9IT1VSU19XQUlUEAQqZQoMTmV3ZXJNZXNzYWdlEh0KGU5FV0VSX01FU1NBR0VfVU5TUEVDSUZJRUQQABIbChdORVdFUl9NRVNTQUdFX05FWFRfVFVSThABEhkKFU5FV0VSX01FU1NBR0VfUkVTVEFSVBACKnsKCU9uRmFpbHVyZRIaChZPTl9GQUlMVVJFX1VOU1BFQ0lGSUVEEAASGgoWT05fRkFJTFVSRV9TVEFZX1NJTEVOVBABEhwKGE9OX0ZBSUxVUkVfRkFMTEJBQ0tfVEVYVBACEhgKFE9OX0ZBSUxVUkVfSEFORF9PVkVSEAMqYwoGT25MYXRlEhcKE09OX0xBVEVfVU5TUEVDSUZJRUQQABISCg5PTl9MQVRFX0FOU1dFUhABEhUKEU9OX0xBVEVfQVBPTE9HSVNFEAISFQoRT05fTEFURV9IQU5EX09WRVIQAypvCghUYWtlb3ZlchIYChRUQUtFT1ZFUl9VTlNQRUNJRklFRBAAEhQKEFRBS0VPVkVSX0JZX0RPT1IQARIZChVUQUtFT1ZFUl9UQUtFX0NPTlRST0wQAhIYChRUQUtFT1ZFUl9SRUNPUkRfT05MWRADKnoKDFVzYWdlUHVycG9zZRIdChlVU0FHRV9QVVJQT1NFX1VOU1BFQ0lGSUVEEAASFgoSVVNBR0VfUFVSUE9TRV9UVVJOEAESGQoVVVNBR0VfUFVSUE9TRV9QUkVWSUVXEAISGAoUVVNBR0VfUFVSUE9TRV9SRVBMQVkQAzKKBwoNQWdlbnRzU2VydmljZRJWCgtDcmVhdGVBZ2VudBIiLnN3aXRjaGJvYXJkLnYxLkNyZWF0ZUFnZW50UmVxdWVzdBojLnN3aXRjaGJvYXJkLnYxLkNyZWF0ZUFnZW50UmVzcG9uc2USTQoIR2V0QWdlbnQSHy5zd2l0Y2hib2FyZC52MS5HZXRBZ2VudFJlcXVlc3QaIC5zd2l0Y2hib2FyZC52MS5HZXRBZ2VudFJlc3BvbnNlElMKCkxpc3RBZ2VudHMSIS5zd2l0Y2hib2FyZC52MS5MaXN0QWdlbnRzUmVxdWVzdBoiLnN3aXRjaGJvYXJkLnYxLkxpc3RBZ2VudHNSZXNwb25zZRJWCgtVcGRhdGVBZ2VudBIiLnN3aXRjaGJvYXJkLnYxLlVwZGF0ZUFnZW50UmVxdWVzdBojLnN3aXRjaGJvYXJkLnYxLlVwZGF0ZUFnZW50UmVzcG9uc2USVgoLRGVsZXRlQWdlbnQSIi5zd2l0Y2hib2FyZC52MS5EZWxldGVBZ2VudFJlcXVlc3QaIy5zd2l0Y2hib2FyZC52MS5EZWxldGVBZ2VudFJlc3BvbnNlEmUKEFJvdGF0ZUFnZW50VG9rZW4SJy5zd2l0Y2hib2FyZC52MS5Sb3RhdGVBZ2VudFRva2VuUmVxdWVzdBooLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUFnZW50VG9rZW5SZXNwb25zZRJQCglMaXN0VXNhZ2USIC5zd2l0Y2hib2FyZC52MS5MaXN0VXNhZ2VSZXF1ZXN0GiEuc3dpdGNoYm9hcmQudjEuTGlzdFVzYWdlUmVzcG9uc2USWQoMUHJldmlld1JlcGx5EiMuc3dpdGNoYm9hcmQudjEuUHJldmlld1JlcGx5UmVxdWVzdBokLnN3aXRjaGJvYXJkLnYxLlByZXZpZXdSZXBseVJlc3BvbnNlEmQKD1JlcGxheURpYWxvZ3VlcxImLnN3aXRjaGJvYXJkLnYxLlJlcGxheURpYWxvZ3Vlc1JlcXVlc3QaJy5zd2l0Y2hib2FyZC52MS5SZXBsYXlEaWFsb2d1ZXNSZXNwb25zZTABElMKCkxpc3RNb2RlbHMSIS5zd2l0Y2hib2FyZC52MS5MaXN0TW9kZWxzUmVxdWVzdBoiLnN3aXRjaGJvYXJkLnYxLkxpc3RNb2RlbHNSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp, file_switchboard_v1_common]);
+  fileDesc("Chtzd2l0Y2hib2FyZC92MS9hZ2VudHMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIrwFCgVBZ2VudBIKCgJpZBgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSFAoMaW5zdHJ1Y3Rpb25zGAMgASgJEiYKBmVuZ2luZRgEIAEoCzIWLnN3aXRjaGJvYXJkLnYxLkVuZ2luZRITCgZhY3RpdmUYBSABKAhIAIgBARIUCgx0b2tlbl9zdWZmaXgYBiABKAkSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCgxyZXBseV9wb2xpY3kYCSABKAsyGy5zd2l0Y2hib2FyZC52MS5SZXBseVBvbGljeRIRCgl0aW1lX3pvbmUYCiABKAkSLgoHaGlzdG9yeRgLIAEoCzIdLnN3aXRjaGJvYXJkLnYxLkhpc3RvcnlXaW5kb3cSLAoJbGFuZ3VhZ2VzGAwgASgLMhkuc3dpdGNoYm9hcmQudjEuTGFuZ3VhZ2VzEioKCHNjaGVkdWxlGA0gASgLMhguc3dpdGNoYm9hcmQudjEuU2NoZWR1bGUSKAoHdG9vbGJveBgOIAEoCzIXLnN3aXRjaGJvYXJkLnYxLlRvb2xib3gSLwoPZmFsbGJhY2tfZW5naW5lGA8gASgLMhYuc3dpdGNoYm9hcmQudjEuRW5naW5lEicKB2J1ZGdldHMYFCADKAsyFi5zd2l0Y2hib2FyZC52MS5CdWRnZXQSNgoTb25fYnVkZ2V0X2V4aGF1c3RlZBgVIAEoDjIZLnN3aXRjaGJvYXJkLnYxLk9uRmFpbHVyZRIvCgtjcm1fY29udGV4dBgWIAEoCzIaLnN3aXRjaGJvYXJkLnYxLkNybUNvbnRleHRCCQoHX2FjdGl2ZSJRCgpDcm1Db250ZXh0EhYKDmludGVncmF0aW9uX2lkGAEgASgJEhMKC2xlYWRfZmllbGRzGAIgAygJEhYKDmNvbnRhY3RfZmllbGRzGAMgAygJImMKDUhpc3RvcnlXaW5kb3cSGQoMbWF4X21lc3NhZ2VzGAEgASgFSACIAQESFwoKbWF4X3Rva2VucxgCIAEoA0gBiAEBQg8KDV9tYXhfbWVzc2FnZXNCDQoLX21heF90b2tlbnMiMAoJTGFuZ3VhZ2VzEg0KBWNvZGVzGAEgAygJEhQKDGRlZmF1bHRfY29kZRgCIAEoCSKmAQoIU2NoZWR1bGUSKgoFaG91cnMYASADKAsyGy5zd2l0Y2hib2FyZC52MS5XZWVrbHlIb3VycxIpCghob2xpZGF5cxgCIAMoCzIXLnN3aXRjaGJvYXJkLnYxLkhvbGlkYXkSLQoHb3V0c2lkZRgDIAEoDjIcLnN3aXRjaGJvYXJkLnYxLk91dHNpZGVIb3VycxIUCgxvdXRzaWRlX3RleHQYBCABKAkiTwoLV2Vla2x5SG91cnMSJAoDZGF5GAEgASgOMhcuc3dpdGNoYm9hcmQudjEuV2Vla2RheRINCgVzdGFydBgCIAEoCRILCgNlbmQYAyABKAkiMwoHSG9saWRheRIMCgRkYXRlGAEgASgJEg0KBXN0YXJ0GAIgASgJEgsKA2VuZBgDIAEoCSJWCgdUb29sYm94EiMKBXRvb2xzGAEgAygLMhQuc3dpdGNoYm9hcmQudjEuVG9vbBImCgRodHRwGAIgAygLMhguc3dpdGNoYm9hcmQudjEuSHR0cFRvb2wiPwoEVG9vbBIMCgRuYW1lGAEgASgJEikKCHNldHRpbmdzGAIgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCKsAgoISHR0cFRvb2wSDAoEbmFtZRgBIAEoCRITCgtkZXNjcmlwdGlvbhgCIAEoCRIrCgpwYXJhbWV0ZXJzGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIOCgZtZXRob2QYBCABKAkSCwoDdXJsGAUgASgJEi8KB2hlYWRlcnMYBiADKAsyHi5zd2l0Y2hib2FyZC52MS5IdHRwVG9vbEhlYWRlchIqCgd0aW1lb3V0GAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEh8KEm1heF9yZXNwb25zZV9ieXRlcxgIIAEoBUgAiAEBEhMKBmVmZmVjdBgJIAEoCEgBiAEBQhUKE19tYXhfcmVzcG9uc2VfYnl0ZXNCCQoHX2VmZmVjdCItCg5IdHRwVG9vbEhlYWRlchIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJIvsDCgtSZXBseVBvbGljeRIvCgxxdWlldF93aW5kb3cYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoMbG9uZ2VzdF93YWl0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjMKDW5ld2VyX21lc3NhZ2UYAyABKA4yHC5zd2l0Y2hib2FyZC52MS5OZXdlck1lc3NhZ2USGQoMbWF4X3Jlc3RhcnRzGAQgASgFSACIAQESLQoKb25fZmFpbHVyZRgFIAEoDjIZLnN3aXRjaGJvYXJkLnYxLk9uRmFpbHVyZRIVCg1mYWxsYmFja190ZXh0GAYgASgJEi0KCmxhdGVfYWZ0ZXIYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJwoHb25fbGF0ZRgIIAEoDjIWLnN3aXRjaGJvYXJkLnYxLk9uTGF0ZRIUCgxhcG9sb2d5X3RleHQYCSABKAkSKgoIdGFrZW92ZXIYCiABKA4yGC5zd2l0Y2hib2FyZC52MS5UYWtlb3ZlchIvCgxyZXR1cm5fYWZ0ZXIYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGAoQaGFuZF9vdmVyX25vdGljZRgMIAEoCUIPCg1fbWF4X3Jlc3RhcnRzIvABCgZFbmdpbmUSDgoGdmVuZG9yGAEgASgJEg0KBW1vZGVsGAIgASgJEhgKC3RlbXBlcmF0dXJlGAMgASgBSACIAQESHgoRbWF4X291dHB1dF90b2tlbnMYBCABKAVIAYgBARIpCghzZXR0aW5ncxgFIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSFgoOaW50ZWdyYXRpb25faWQYBiABKAkSJAoFcHJpY2UYByABKAsyFS5zd2l0Y2hib2FyZC52MS5QcmljZUIOCgxfdGVtcGVyYXR1cmVCFAoSX21heF9vdXRwdXRfdG9rZW5zIpcBCgVQcmljZRIQCghjdXJyZW5jeRgBIAEoCRIUCgxpbnB1dF9taWNyb3MYAiABKAMSIAoTY2FjaGVkX2lucHV0X21pY3JvcxgDIAEoA0gAiAEBEhUKDW91dHB1dF9taWNyb3MYBCABKAMSFQoNY3JlZGl0X21pY3JvcxgFIAEoA0IWChRfY2FjaGVkX2lucHV0X21pY3JvcyKCAQoQTGlzdFVzYWdlUmVxdWVzdBIQCghhZ2VudF9pZBgBIAEoCRIuCgpzdGFydF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiPQoRTGlzdFVzYWdlUmVzcG9uc2USKAoEZGF5cxgBIAMoCzIaLnN3aXRjaGJvYXJkLnYxLkRhaWx5VXNhZ2UiqwEKCkRhaWx5VXNhZ2USJwoDZGF5GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghhZ2VudF9pZBgCIAEoCRItCgdwdXJwb3NlGAMgASgOMhwuc3dpdGNoYm9hcmQudjEuVXNhZ2VQdXJwb3NlEg0KBWNvdW50GAQgASgDEiQKBXVzYWdlGAUgASgLMhUuc3dpdGNoYm9hcmQudjEuVXNhZ2UiTgoSQ3JlYXRlQWdlbnRSZXF1ZXN0EiQKBWFnZW50GAEgASgLMhUuc3dpdGNoYm9hcmQudjEuQWdlbnQSEgoKcmVxdWVzdF9pZBgCIAEoCSJKChNDcmVhdGVBZ2VudFJlc3BvbnNlEiQKBWFnZW50GAEgASgLMhUuc3dpdGNoYm9hcmQudjEuQWdlbnQSDQoFdG9rZW4YAiABKAkiHQoPR2V0QWdlbnRSZXF1ZXN0EgoKAmlkGAEgASgJIjgKEEdldEFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudCI6ChFMaXN0QWdlbnRzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJUChJMaXN0QWdlbnRzUmVzcG9uc2USJQoGYWdlbnRzGAEgAygLMhUuc3dpdGNoYm9hcmQudjEuQWdlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImsKElVwZGF0ZUFnZW50UmVxdWVzdBIkCgVhZ2VudBgBIAEoCzIVLnN3aXRjaGJvYXJkLnYxLkFnZW50Ei8KC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayI7ChNVcGRhdGVBZ2VudFJlc3BvbnNlEiQKBWFnZW50GAEgASgLMhUuc3dpdGNoYm9hcmQudjEuQWdlbnQiIAoSRGVsZXRlQWdlbnRSZXF1ZXN0EgoKAmlkGAEgASgJIhUKE0RlbGV0ZUFnZW50UmVzcG9uc2UiJQoXUm90YXRlQWdlbnRUb2tlblJlcXVlc3QSCgoCaWQYASABKAkiTwoYUm90YXRlQWdlbnRUb2tlblJlc3BvbnNlEiQKBWFnZW50GAEgASgLMhUuc3dpdGNoYm9hcmQudjEuQWdlbnQSDQoFdG9rZW4YAiABKAki2AEKE1ByZXZpZXdSZXBseVJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkSJAoFYWdlbnQYAiABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBIwCghtZXNzYWdlcxgDIAMoCzIeLnN3aXRjaGJvYXJkLnYxLlByZXZpZXdNZXNzYWdlEioKB3RpbWVvdXQYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoHYXRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiSQoOUHJldmlld01lc3NhZ2USKQoEcm9sZRgBIAEoDjIbLnN3aXRjaGJvYXJkLnYxLk1lc3NhZ2VSb2xlEgwKBHRleHQYAiABKAki1wEKFFByZXZpZXdSZXBseVJlc3BvbnNlEgwKBHRleHQYASABKAkSDgoGcmVhc29uGAIgASgJEg0KBWVycm9yGAMgASgJEiwKBWNhbGxzGAQgAygLMh0uc3dpdGNoYm9hcmQudjEuUmVoZWFyc2VkQ2FsbBIpCghtYW5pZmVzdBgFIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSEwoLcHJvbXB0X2hhc2gYBiABKAkSJAoFdXNhZ2UYByABKAsyFS5zd2l0Y2hib2FyZC52MS5Vc2FnZSKCAQoNUmVoZWFyc2VkQ2FsbBIMCgR0b29sGAEgASgJEikKCWFyZ3VtZW50cxgCIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRImCgZyZXN1bHQYAyABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSEAoId291bGRfZG8YBCABKAgitQEKFlJlcGxheURpYWxvZ3Vlc1JlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkSJAoFYWdlbnQYAiABKAsyFS5zd2l0Y2hib2FyZC52MS5BZ2VudBIUCgxkaWFsb2d1ZV9pZHMYAyADKAkSEgoKY2hhbm5lbF9pZBgEIAEoCRINCgVsaW1pdBgFIAEoBRIqCgd0aW1lb3V0GAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIoEBChdSZXBsYXlEaWFsb2d1ZXNSZXNwb25zZRIsCgR0dXJuGAEgASgLMhwuc3dpdGNoYm9hcmQudjEuUmVwbGF5ZWRUdXJuSAASMAoHc3VtbWFyeRgCIAEoCzIdLnN3aXRjaGJvYXJkLnYxLlJlcGxheVN1bW1hcnlIAEIGCgRpdGVtItQBCgxSZXBsYXllZFR1cm4SDwoHdHVybl9pZBgBIAEoCRITCgtkaWFsb2d1ZV9pZBgCIAEoCRIMCgRzYW1lGAMgASgIEg0KBWFza2VkGAQgASgIEi4KBmJlZm9yZRgFIAEoCzIeLnN3aXRjaGJvYXJkLnYxLlJlcGxheWVkQW5zd2VyEi0KBWFmdGVyGAYgASgLMh4uc3dpdGNoYm9hcmQudjEuUmVwbGF5ZWRBbnN3ZXISEwoLZGl2ZXJnZW5jZXMYByADKAkSDQoFZXJyb3IYCCABKAkihwEKDlJlcGxheWVkQW5zd2VyEgwKBHRleHQYASABKAkSLAoFY2FsbHMYAiADKAsyHS5zd2l0Y2hib2FyZC52MS5SZWhlYXJzZWRDYWxsEiQKBXVzYWdlGAMgASgLMhUuc3dpdGNoYm9hcmQudjEuVXNhZ2USEwoLcHJvbXB0X2hhc2gYBCABKAkidAoNUmVwbGF5U3VtbWFyeRINCgV0dXJucxgBIAEoBRIMCgRzYW1lGAIgASgFEhAKCGRpdmVyZ2VkGAMgASgFEg4KBmZhaWxlZBgEIAEoBRIkCgV1c2FnZRgFIAEoCzIVLnN3aXRjaGJvYXJkLnYxLlVzYWdlIkwKEUxpc3RNb2RlbHNSZXF1ZXN0Eg4KBnZlbmRvchgBIAEoCRIWCg5pbnRlZ3JhdGlvbl9pZBgCIAEoCRIPCgdyZWZyZXNoGAMgASgIImsKEkxpc3RNb2RlbHNSZXNwb25zZRIlCgZtb2RlbHMYASADKAsyFS5zd2l0Y2hib2FyZC52MS5Nb2RlbBIuCgpmZXRjaF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKTAQoFTW9kZWwSCgoCaWQYASABKAkSFAoMZGlzcGxheV9uYW1lGAIgASgJEh0KEG1heF9pbnB1dF90b2tlbnMYAyABKANIAIgBARIeChFtYXhfb3V0cHV0X3Rva2VucxgEIAEoA0gBiAEBQhMKEV9tYXhfaW5wdXRfdG9rZW5zQhQKEl9tYXhfb3V0cHV0X3Rva2Vucyq2AQoHV2Vla2RheRIXChNXRUVLREFZX1VOU1BFQ0lGSUVEEAASEgoOV0VFS0RBWV9NT05EQVkQARITCg9XRUVLREFZX1RVRVNEQVkQAhIVChFXRUVLREFZX1dFRE5FU0RBWRADEhQKEFdFRUtEQVlfVEhVUlNEQVkQBBISCg5XRUVLREFZX0ZSSURBWRAFEhQKEFdFRUtEQVlfU0FUVVJEQVkQBhISCg5XRUVLREFZX1NVTkRBWRAHKqABCgxPdXRzaWRlSG91cnMSHQoZT1VUU0lERV9IT1VSU19VTlNQRUNJRklFRBAAEh0KGU9VVFNJREVfSE9VUlNfQU5TV0VSX1RFWFQQARIdChlPVVRTSURFX0hPVVJTX1NUQVlfU0lMRU5UEAISGwoXT1VUU0lERV9IT1VSU19IQU5EX09WRVIQAxIWChJPVVRTSURFX0hPVVJTX1dBSVQQBCplCgxOZXdlck1lc3NhZ2USHQoZTkVXRVJfTUVTU0FHRV9VTlNQRUNJRklFRBAAEhsKF05FV0VSX01FU1NBR0VfTkVYVF9UVVJOEAESGQoVTkVXRVJfTUVTU0FHRV9SRVNUQVJUEAIqewoJT25GYWlsdXJlEhoKFk9OX0ZBSUxVUkVfVU5TUEVDSUZJRUQQABIaChZPTl9GQUlMVVJFX1NUQVlfU0lMRU5UEAESHAoYT05fRkFJTFVSRV9GQUxMQkFDS19URVhUEAISGAoUT05fRkFJTFVSRV9IQU5EX09WRVIQAypjCgZPbkxhdGUSFwoTT05fTEFURV9VTlNQRUNJRklFRBAAEhIKDk9OX0xBVEVfQU5TV0VSEAESFQoRT05fTEFURV9BUE9MT0dJU0UQAhIVChFPTl9MQVRFX0hBTkRfT1ZFUhADKm8KCFRha2VvdmVyEhgKFFRBS0VPVkVSX1VOU1BFQ0lGSUVEEAASFAoQVEFLRU9WRVJfQllfRE9PUhABEhkKFVRBS0VPVkVSX1RBS0VfQ09OVFJPTBACEhgKFFRBS0VPVkVSX1JFQ09SRF9PTkxZEAMqegoMVXNhZ2VQdXJwb3NlEh0KGVVTQUdFX1BVUlBPU0VfVU5TUEVDSUZJRUQQABIWChJVU0FHRV9QVVJQT1NFX1RVUk4QARIZChVVU0FHRV9QVVJQT1NFX1BSRVZJRVcQAhIYChRVU0FHRV9QVVJQT1NFX1JFUExBWRADMooHCg1BZ2VudHNTZXJ2aWNlElYKC0NyZWF0ZUFnZW50EiIuc3dpdGNoYm9hcmQudjEuQ3JlYXRlQWdlbnRSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuQ3JlYXRlQWdlbnRSZXNwb25zZRJNCghHZXRBZ2VudBIfLnN3aXRjaGJvYXJkLnYxLkdldEFnZW50UmVxdWVzdBogLnN3aXRjaGJvYXJkLnYxLkdldEFnZW50UmVzcG9uc2USUwoKTGlzdEFnZW50cxIhLnN3aXRjaGJvYXJkLnYxLkxpc3RBZ2VudHNSZXF1ZXN0GiIuc3dpdGNoYm9hcmQudjEuTGlzdEFnZW50c1Jlc3BvbnNlElYKC1VwZGF0ZUFnZW50EiIuc3dpdGNoYm9hcmQudjEuVXBkYXRlQWdlbnRSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuVXBkYXRlQWdlbnRSZXNwb25zZRJWCgtEZWxldGVBZ2VudBIiLnN3aXRjaGJvYXJkLnYxLkRlbGV0ZUFnZW50UmVxdWVzdBojLnN3aXRjaGJvYXJkLnYxLkRlbGV0ZUFnZW50UmVzcG9uc2USZQoQUm90YXRlQWdlbnRUb2tlbhInLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUFnZW50VG9rZW5SZXF1ZXN0Giguc3dpdGNoYm9hcmQudjEuUm90YXRlQWdlbnRUb2tlblJlc3BvbnNlElAKCUxpc3RVc2FnZRIgLnN3aXRjaGJvYXJkLnYxLkxpc3RVc2FnZVJlcXVlc3QaIS5zd2l0Y2hib2FyZC52MS5MaXN0VXNhZ2VSZXNwb25zZRJZCgxQcmV2aWV3UmVwbHkSIy5zd2l0Y2hib2FyZC52MS5QcmV2aWV3UmVwbHlSZXF1ZXN0GiQuc3dpdGNoYm9hcmQudjEuUHJldmlld1JlcGx5UmVzcG9uc2USZAoPUmVwbGF5RGlhbG9ndWVzEiYuc3dpdGNoYm9hcmQudjEuUmVwbGF5RGlhbG9ndWVzUmVxdWVzdBonLnN3aXRjaGJvYXJkLnYxLlJlcGxheURpYWxvZ3Vlc1Jlc3BvbnNlMAESUwoKTGlzdE1vZGVscxIhLnN3aXRjaGJvYXJkLnYxLkxpc3RNb2RlbHNSZXF1ZXN0GiIuc3dpdGNoYm9hcmQudjEuTGlzdE1vZGVsc1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp, file_switchboard_v1_common]);
 
 /**
  * The configured AI that answers on channels (`chat_bot` in the REST contract).
@@ -149,6 +149,13 @@ export type Agent = Message<"switchboard.v1.Agent"> & {
    * @generated from field: switchboard.v1.OnFailure on_budget_exhausted = 21;
    */
   onBudgetExhausted: OnFailure;
+
+  /**
+   * What it may see of its customer in the CRM. Not set: nothing.
+   *
+   * @generated from field: switchboard.v1.CrmContext crm_context = 22;
+   */
+  crmContext?: CrmContext | undefined;
 };
 
 /**
@@ -157,6 +164,47 @@ export type Agent = Message<"switchboard.v1.Agent"> & {
  */
 export const AgentSchema: GenMessage<Agent> = /*@__PURE__*/
   messageDesc(file_switchboard_v1_agents, 0);
+
+/**
+ * What an agent may see of its customer in the CRM. In dialogues with a lead or contact there (`Dialogue.crm`) the model is told
+ * exactly these fields after its instructions, as they were at most 30 s ago, each record with its age; of what the CRM keeps
+ * beside nothing reaches it. Where the CRM can't be read within 5 s the turn goes on: the model is told values that are up to
+ * 24 hours old, with their age, or that there are none.
+ *
+ * @generated from message switchboard.v1.CrmContext
+ */
+export type CrmContext = Message<"switchboard.v1.CrmContext"> & {
+  /**
+   * The CRM whose fields they are. Empty: whichever the dialogue belongs to. Dialogues of another CRM are told nothing.
+   *
+   * @generated from field: string integration_id = 1;
+   */
+  integrationId: string;
+
+  /**
+   * Fields of leads, up to 50, in the order in which the model is told: `name`, `price`, `pipeline`, `stage`, `tags`,
+   * `create_time`, `update_time`, `close_time`, `code:<a field's code>`, or, with an `integration_id`, `id:<a field's id>`. See
+   * CrmService.ListFields.
+   *
+   * @generated from field: repeated string lead_fields = 2;
+   */
+  leadFields: string[];
+
+  /**
+   * Fields of contacts likewise: `name`, `tags`, `create_time`, `update_time`, `code:…` (such as `code:PHONE`), `id:…`. It is the
+   * dialogue's contact; where only a lead is known, that lead's main one.
+   *
+   * @generated from field: repeated string contact_fields = 3;
+   */
+  contactFields: string[];
+};
+
+/**
+ * Describes the message switchboard.v1.CrmContext.
+ * Use `create(CrmContextSchema)` to create a new message.
+ */
+export const CrmContextSchema: GenMessage<CrmContext> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_agents, 1);
 
 /**
  * How much of a dialogue an engine is given. The newest messages stay. What a turn answers stays whatever it takes, and so do
@@ -188,7 +236,7 @@ export type HistoryWindow = Message<"switchboard.v1.HistoryWindow"> & {
  * Use `create(HistoryWindowSchema)` to create a new message.
  */
 export const HistoryWindowSchema: GenMessage<HistoryWindow> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 1);
+  messageDesc(file_switchboard_v1_agents, 2);
 
 /**
  * The languages that an agent answers in. The customer's is guessed among them from the five newest messages; where that is
@@ -218,7 +266,7 @@ export type Languages = Message<"switchboard.v1.Languages"> & {
  * Use `create(LanguagesSchema)` to create a new message.
  */
 export const LanguagesSchema: GenMessage<Languages> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 2);
+  messageDesc(file_switchboard_v1_agents, 3);
 
 /**
  * When an agent is there. A turn that begins outside of these hours is not given to the engine.
@@ -261,7 +309,7 @@ export type Schedule = Message<"switchboard.v1.Schedule"> & {
  * Use `create(ScheduleSchema)` to create a new message.
  */
 export const ScheduleSchema: GenMessage<Schedule> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 3);
+  messageDesc(file_switchboard_v1_agents, 4);
 
 /**
  * A span of a day of the week.
@@ -296,7 +344,7 @@ export type WeeklyHours = Message<"switchboard.v1.WeeklyHours"> & {
  * Use `create(WeeklyHoursSchema)` to create a new message.
  */
 export const WeeklyHoursSchema: GenMessage<WeeklyHours> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 4);
+  messageDesc(file_switchboard_v1_agents, 5);
 
 /**
  * A date with hours of its own.
@@ -331,7 +379,7 @@ export type Holiday = Message<"switchboard.v1.Holiday"> & {
  * Use `create(HolidaySchema)` to create a new message.
  */
 export const HolidaySchema: GenMessage<Holiday> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 5);
+  messageDesc(file_switchboard_v1_agents, 6);
 
 /**
  * What an agent may do: the tools that the model may call. An answer that calls tools is kept before they run, and what they
@@ -360,7 +408,7 @@ export type Toolbox = Message<"switchboard.v1.Toolbox"> & {
  * Use `create(ToolboxSchema)` to create a new message.
  */
 export const ToolboxSchema: GenMessage<Toolbox> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 6);
+  messageDesc(file_switchboard_v1_agents, 7);
 
 /**
  * A tool of Switchboard's that is switched on.
@@ -392,7 +440,7 @@ export type Tool = Message<"switchboard.v1.Tool"> & {
  * Use `create(ToolSchema)` to create a new message.
  */
 export const ToolSchema: GenMessage<Tool> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 7);
+  messageDesc(file_switchboard_v1_agents, 8);
 
 /**
  * A tool that calls an HTTP endpoint. A POST, PUT or PATCH carries the model's arguments as its JSON body, a GET or DELETE in its
@@ -473,7 +521,7 @@ export type HttpTool = Message<"switchboard.v1.HttpTool"> & {
  * Use `create(HttpToolSchema)` to create a new message.
  */
 export const HttpToolSchema: GenMessage<HttpTool> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 8);
+  messageDesc(file_switchboard_v1_agents, 9);
 
 /**
  * A header of a tool's calls.
@@ -502,7 +550,7 @@ export type HttpToolHeader = Message<"switchboard.v1.HttpToolHeader"> & {
  * Use `create(HttpToolHeaderSchema)` to create a new message.
  */
 export const HttpToolHeaderSchema: GenMessage<HttpToolHeader> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 9);
+  messageDesc(file_switchboard_v1_agents, 10);
 
 /**
  * When an agent answers, and what happens when it can't. Fields that are not set have their defaults.
@@ -603,7 +651,7 @@ export type ReplyPolicy = Message<"switchboard.v1.ReplyPolicy"> & {
  * Use `create(ReplyPolicySchema)` to create a new message.
  */
 export const ReplyPolicySchema: GenMessage<ReplyPolicy> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 10);
+  messageDesc(file_switchboard_v1_agents, 11);
 
 /**
  * Which engine writes an agent's answers, and how.
@@ -673,7 +721,7 @@ export type Engine = Message<"switchboard.v1.Engine"> & {
  * Use `create(EngineSchema)` to create a new message.
  */
 export const EngineSchema: GenMessage<Engine> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 11);
+  messageDesc(file_switchboard_v1_agents, 12);
 
 /**
  * What an engine's tokens cost, in millionths of the currency's unit for a million tokens: 150,000 is USD 0.15.
@@ -708,6 +756,15 @@ export type Price = Message<"switchboard.v1.Price"> & {
    * @generated from field: int64 output_micros = 4;
    */
   outputMicros: bigint;
+
+  /**
+   * For one of the vendor's credits, where it counts those in place of tokens (`manus`), in millionths of the currency's unit:
+   * 10,000 is USD 0.01. 0 to 1,000,000,000,000. Budgets of cost reserve what the engine's setting `max_credits` estimates, 500
+   * credits where it is not set.
+   *
+   * @generated from field: int64 credit_micros = 5;
+   */
+  creditMicros: bigint;
 };
 
 /**
@@ -715,7 +772,7 @@ export type Price = Message<"switchboard.v1.Price"> & {
  * Use `create(PriceSchema)` to create a new message.
  */
 export const PriceSchema: GenMessage<Price> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 12);
+  messageDesc(file_switchboard_v1_agents, 13);
 
 /**
  * Asks what engines used and cost.
@@ -750,7 +807,7 @@ export type ListUsageRequest = Message<"switchboard.v1.ListUsageRequest"> & {
  * Use `create(ListUsageRequestSchema)` to create a new message.
  */
 export const ListUsageRequestSchema: GenMessage<ListUsageRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 13);
+  messageDesc(file_switchboard_v1_agents, 14);
 
 /**
  * What engines used and cost.
@@ -771,7 +828,7 @@ export type ListUsageResponse = Message<"switchboard.v1.ListUsageResponse"> & {
  * Use `create(ListUsageResponseSchema)` to create a new message.
  */
 export const ListUsageResponseSchema: GenMessage<ListUsageResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 14);
+  messageDesc(file_switchboard_v1_agents, 15);
 
 /**
  * What an agent's engines used and cost in a day.
@@ -820,7 +877,7 @@ export type DailyUsage = Message<"switchboard.v1.DailyUsage"> & {
  * Use `create(DailyUsageSchema)` to create a new message.
  */
 export const DailyUsageSchema: GenMessage<DailyUsage> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 15);
+  messageDesc(file_switchboard_v1_agents, 16);
 
 /**
  * Asks for a new agent.
@@ -848,7 +905,7 @@ export type CreateAgentRequest = Message<"switchboard.v1.CreateAgentRequest"> & 
  * Use `create(CreateAgentRequestSchema)` to create a new message.
  */
 export const CreateAgentRequestSchema: GenMessage<CreateAgentRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 16);
+  messageDesc(file_switchboard_v1_agents, 17);
 
 /**
  * The new agent.
@@ -876,7 +933,7 @@ export type CreateAgentResponse = Message<"switchboard.v1.CreateAgentResponse"> 
  * Use `create(CreateAgentResponseSchema)` to create a new message.
  */
 export const CreateAgentResponseSchema: GenMessage<CreateAgentResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 17);
+  messageDesc(file_switchboard_v1_agents, 18);
 
 /**
  * Asks for one agent.
@@ -897,7 +954,7 @@ export type GetAgentRequest = Message<"switchboard.v1.GetAgentRequest"> & {
  * Use `create(GetAgentRequestSchema)` to create a new message.
  */
 export const GetAgentRequestSchema: GenMessage<GetAgentRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 18);
+  messageDesc(file_switchboard_v1_agents, 19);
 
 /**
  * One agent.
@@ -918,7 +975,7 @@ export type GetAgentResponse = Message<"switchboard.v1.GetAgentResponse"> & {
  * Use `create(GetAgentResponseSchema)` to create a new message.
  */
 export const GetAgentResponseSchema: GenMessage<GetAgentResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 19);
+  messageDesc(file_switchboard_v1_agents, 20);
 
 /**
  * Asks for a page of agents.
@@ -946,7 +1003,7 @@ export type ListAgentsRequest = Message<"switchboard.v1.ListAgentsRequest"> & {
  * Use `create(ListAgentsRequestSchema)` to create a new message.
  */
 export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 20);
+  messageDesc(file_switchboard_v1_agents, 21);
 
 /**
  * A page of agents.
@@ -974,7 +1031,7 @@ export type ListAgentsResponse = Message<"switchboard.v1.ListAgentsResponse"> & 
  * Use `create(ListAgentsResponseSchema)` to create a new message.
  */
 export const ListAgentsResponseSchema: GenMessage<ListAgentsResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 21);
+  messageDesc(file_switchboard_v1_agents, 22);
 
 /**
  * Asks for a change of an agent.
@@ -991,7 +1048,7 @@ export type UpdateAgentRequest = Message<"switchboard.v1.UpdateAgentRequest"> & 
 
   /**
    * Required. Which fields to change: `display_name`, `instructions`, `active`, `time_zone`, `on_budget_exhausted`, and as a
-   * whole `engine`, `reply_policy`, `budgets`, `history`, `languages`, `schedule`, `toolbox`, `fallback_engine`; the last five
+   * whole `engine`, `reply_policy`, `budgets`, `history`, `languages`, `schedule`, `toolbox`, `fallback_engine`, `crm_context`; the last six
    * may be left out, which takes them back to what they are when not set.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
@@ -1004,7 +1061,7 @@ export type UpdateAgentRequest = Message<"switchboard.v1.UpdateAgentRequest"> & 
  * Use `create(UpdateAgentRequestSchema)` to create a new message.
  */
 export const UpdateAgentRequestSchema: GenMessage<UpdateAgentRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 22);
+  messageDesc(file_switchboard_v1_agents, 23);
 
 /**
  * The changed agent.
@@ -1025,7 +1082,7 @@ export type UpdateAgentResponse = Message<"switchboard.v1.UpdateAgentResponse"> 
  * Use `create(UpdateAgentResponseSchema)` to create a new message.
  */
 export const UpdateAgentResponseSchema: GenMessage<UpdateAgentResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 23);
+  messageDesc(file_switchboard_v1_agents, 24);
 
 /**
  * Asks for the deletion of an agent.
@@ -1046,7 +1103,7 @@ export type DeleteAgentRequest = Message<"switchboard.v1.DeleteAgentRequest"> & 
  * Use `create(DeleteAgentRequestSchema)` to create a new message.
  */
 export const DeleteAgentRequestSchema: GenMessage<DeleteAgentRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 24);
+  messageDesc(file_switchboard_v1_agents, 25);
 
 /**
  * The agent is gone.
@@ -1061,7 +1118,7 @@ export type DeleteAgentResponse = Message<"switchboard.v1.DeleteAgentResponse"> 
  * Use `create(DeleteAgentResponseSchema)` to create a new message.
  */
 export const DeleteAgentResponseSchema: GenMessage<DeleteAgentResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 25);
+  messageDesc(file_switchboard_v1_agents, 26);
 
 /**
  * Asks for a new token.
@@ -1082,7 +1139,7 @@ export type RotateAgentTokenRequest = Message<"switchboard.v1.RotateAgentTokenRe
  * Use `create(RotateAgentTokenRequestSchema)` to create a new message.
  */
 export const RotateAgentTokenRequestSchema: GenMessage<RotateAgentTokenRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 26);
+  messageDesc(file_switchboard_v1_agents, 27);
 
 /**
  * The new token.
@@ -1110,7 +1167,7 @@ export type RotateAgentTokenResponse = Message<"switchboard.v1.RotateAgentTokenR
  * Use `create(RotateAgentTokenResponseSchema)` to create a new message.
  */
 export const RotateAgentTokenResponseSchema: GenMessage<RotateAgentTokenResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 27);
+  messageDesc(file_switchboard_v1_agents, 28);
 
 /**
  * Asks what an agent would answer.
@@ -1145,6 +1202,13 @@ export type PreviewReplyRequest = Message<"switchboard.v1.PreviewReplyRequest"> 
    * @generated from field: google.protobuf.Duration timeout = 4;
    */
   timeout?: Duration | undefined;
+
+  /**
+   * When the customer writes: what the agent's schedule and the time in its instructions go by. Not set: now.
+   *
+   * @generated from field: google.protobuf.Timestamp at_time = 5;
+   */
+  atTime?: Timestamp | undefined;
 };
 
 /**
@@ -1152,7 +1216,7 @@ export type PreviewReplyRequest = Message<"switchboard.v1.PreviewReplyRequest"> 
  * Use `create(PreviewReplyRequestSchema)` to create a new message.
  */
 export const PreviewReplyRequestSchema: GenMessage<PreviewReplyRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 28);
+  messageDesc(file_switchboard_v1_agents, 29);
 
 /**
  * A message that was never sent.
@@ -1180,7 +1244,7 @@ export type PreviewMessage = Message<"switchboard.v1.PreviewMessage"> & {
  * Use `create(PreviewMessageSchema)` to create a new message.
  */
 export const PreviewMessageSchema: GenMessage<PreviewMessage> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 29);
+  messageDesc(file_switchboard_v1_agents, 30);
 
 /**
  * What an agent would answer.
@@ -1196,7 +1260,9 @@ export type PreviewReplyResponse = Message<"switchboard.v1.PreviewReplyResponse"
   text: string;
 
   /**
-   * Why it would say nothing, as of a turn: `empty_answer`, `engine_failed`, `budget_exhausted`. Empty: it answers.
+   * Why it would say nothing, as of a turn: `empty_answer`, `engine_failed`, `budget_exhausted`, `handed_over`. Outside of the
+   * agent's hours it is `outside_hours`, also beside the text that is said then, and the engine is not asked. Empty: it
+   * answers.
    *
    * @generated from field: string reason = 2;
    */
@@ -1243,7 +1309,7 @@ export type PreviewReplyResponse = Message<"switchboard.v1.PreviewReplyResponse"
  * Use `create(PreviewReplyResponseSchema)` to create a new message.
  */
 export const PreviewReplyResponseSchema: GenMessage<PreviewReplyResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 30);
+  messageDesc(file_switchboard_v1_agents, 31);
 
 /**
  * A call of a tool in a preview or replay.
@@ -1285,7 +1351,7 @@ export type RehearsedCall = Message<"switchboard.v1.RehearsedCall"> & {
  * Use `create(RehearsedCallSchema)` to create a new message.
  */
 export const RehearsedCallSchema: GenMessage<RehearsedCall> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 31);
+  messageDesc(file_switchboard_v1_agents, 32);
 
 /**
  * Asks what a changed agent would have answered.
@@ -1341,7 +1407,7 @@ export type ReplayDialoguesRequest = Message<"switchboard.v1.ReplayDialoguesRequ
  * Use `create(ReplayDialoguesRequestSchema)` to create a new message.
  */
 export const ReplayDialoguesRequestSchema: GenMessage<ReplayDialoguesRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 32);
+  messageDesc(file_switchboard_v1_agents, 33);
 
 /**
  * A replayed turn, or the summary.
@@ -1378,7 +1444,7 @@ export type ReplayDialoguesResponse = Message<"switchboard.v1.ReplayDialoguesRes
  * Use `create(ReplayDialoguesResponseSchema)` to create a new message.
  */
 export const ReplayDialoguesResponseSchema: GenMessage<ReplayDialoguesResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 33);
+  messageDesc(file_switchboard_v1_agents, 34);
 
 /**
  * What a changed agent would have done in a turn.
@@ -1449,7 +1515,7 @@ export type ReplayedTurn = Message<"switchboard.v1.ReplayedTurn"> & {
  * Use `create(ReplayedTurnSchema)` to create a new message.
  */
 export const ReplayedTurnSchema: GenMessage<ReplayedTurn> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 34);
+  messageDesc(file_switchboard_v1_agents, 35);
 
 /**
  * One side of a replayed turn.
@@ -1491,7 +1557,7 @@ export type ReplayedAnswer = Message<"switchboard.v1.ReplayedAnswer"> & {
  * Use `create(ReplayedAnswerSchema)` to create a new message.
  */
 export const ReplayedAnswerSchema: GenMessage<ReplayedAnswer> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 35);
+  messageDesc(file_switchboard_v1_agents, 36);
 
 /**
  * What a replay came to.
@@ -1540,7 +1606,7 @@ export type ReplaySummary = Message<"switchboard.v1.ReplaySummary"> & {
  * Use `create(ReplaySummarySchema)` to create a new message.
  */
 export const ReplaySummarySchema: GenMessage<ReplaySummary> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 36);
+  messageDesc(file_switchboard_v1_agents, 37);
 
 /**
  * Asks for the models of an engine.
@@ -1575,7 +1641,7 @@ export type ListModelsRequest = Message<"switchboard.v1.ListModelsRequest"> & {
  * Use `create(ListModelsRequestSchema)` to create a new message.
  */
 export const ListModelsRequestSchema: GenMessage<ListModelsRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 37);
+  messageDesc(file_switchboard_v1_agents, 38);
 
 /**
  * The models of an engine.
@@ -1603,7 +1669,7 @@ export type ListModelsResponse = Message<"switchboard.v1.ListModelsResponse"> & 
  * Use `create(ListModelsResponseSchema)` to create a new message.
  */
 export const ListModelsResponseSchema: GenMessage<ListModelsResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 38);
+  messageDesc(file_switchboard_v1_agents, 39);
 
 /**
  * A model that can be asked.
@@ -1645,7 +1711,7 @@ export type Model = Message<"switchboard.v1.Model"> & {
  * Use `create(ModelSchema)` to create a new message.
  */
 export const ModelSchema: GenMessage<Model> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_agents, 39);
+  messageDesc(file_switchboard_v1_agents, 40);
 
 /**
  * A day of the week.

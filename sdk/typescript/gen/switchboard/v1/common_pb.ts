@@ -440,7 +440,8 @@ export enum BudgetScope {
   DIALOGUE = 2,
 
   /**
-   * Each customer. Until contacts are known, a customer is a chat on a channel, so this is the same as DIALOGUE.
+   * Each customer: the contact that dialogues are held with, over all of them. Where a dialogue has no contact, it counts
+   * alone.
    *
    * @generated from enum value: BUDGET_SCOPE_CONTACT = 3;
    */

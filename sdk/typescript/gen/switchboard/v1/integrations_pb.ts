@@ -12,7 +12,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file switchboard/v1/integrations.proto.
  */
 export const file_switchboard_v1_integrations: GenFile = /*@__PURE__*/
-  fileDesc("CiFzd2l0Y2hib2FyZC92MS9pbnRlZ3JhdGlvbnMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIpYFCgtJbnRlZ3JhdGlvbhIKCgJpZBgBIAEoCRIOCgZ2ZW5kb3IYAiABKAkSFAoMZGlzcGxheV9uYW1lGAMgASgJEikKCHNldHRpbmdzGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBJBCgtjcmVkZW50aWFscxgFIAMoCzIsLnN3aXRjaGJvYXJkLnYxLkludGVncmF0aW9uLkNyZWRlbnRpYWxzRW50cnkSOgoRY3JlZGVudGlhbF9zdGF0ZXMYBiADKAsyHy5zd2l0Y2hib2FyZC52MS5DcmVkZW50aWFsU3RhdGUSMQoGaGVhbHRoGAcgASgOMiEuc3dpdGNoYm9hcmQudjEuSW50ZWdyYXRpb25IZWFsdGgSEgoKbGFzdF9lcnJvchgIIAEoCRIOCgZyZW1lZHkYCSABKAkSMwoPbGFzdF9lcnJvcl90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpjaGVja190aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtjcmVhdGVfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiQKBWdyYW50GA4gASgLMhUuc3dpdGNoYm9hcmQudjEuR3JhbnQSMwoHd2ViaG9vaxgUIAEoCzIiLnN3aXRjaGJvYXJkLnYxLkludGVncmF0aW9uV2ViaG9vaxoyChBDcmVkZW50aWFsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEi2wEKEkludGVncmF0aW9uV2ViaG9vaxIMCgRwYXRoGAEgASgJEhUKDXNlY3JldF9zdWZmaXgYAiABKAkSLwoLc2VjcmV0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEisKBXN0YXRlGAQgASgOMhwuc3dpdGNoYm9hcmQudjEuV2ViaG9va1N0YXRlEhIKCmxhc3RfZXJyb3IYBSABKAkSLgoKY2hlY2tfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAimgEKBUdyYW50Ei4KCmdyYW50X3RpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDHJlZnJlc2hfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZXhwaXJlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIloKD0NyZWRlbnRpYWxTdGF0ZRIMCgRuYW1lGAEgASgJEgsKA3NldBgCIAEoCBIsCghzZXRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiYAoYQ3JlYXRlSW50ZWdyYXRpb25SZXF1ZXN0EjAKC2ludGVncmF0aW9uGAEgASgLMhsuc3dpdGNoYm9hcmQudjEuSW50ZWdyYXRpb24SEgoKcmVxdWVzdF9pZBgCIAEoCSJNChlDcmVhdGVJbnRlZ3JhdGlvblJlc3BvbnNlEjAKC2ludGVncmF0aW9uGAEgASgLMhsuc3dpdGNoYm9hcmQudjEuSW50ZWdyYXRpb24iIwoVR2V0SW50ZWdyYXRpb25SZXF1ZXN0EgoKAmlkGAEgASgJIkoKFkdldEludGVncmF0aW9uUmVzcG9uc2USMAoLaW50ZWdyYXRpb24YASABKAsyGy5zd2l0Y2hib2FyZC52MS5JbnRlZ3JhdGlvbiJQChdMaXN0SW50ZWdyYXRpb25zUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIOCgZ2ZW5kb3IYAyABKAkiZgoYTGlzdEludGVncmF0aW9uc1Jlc3BvbnNlEjEKDGludGVncmF0aW9ucxgBIAMoCzIbLnN3aXRjaGJvYXJkLnYxLkludGVncmF0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJ9ChhVcGRhdGVJbnRlZ3JhdGlvblJlcXVlc3QSMAoLaW50ZWdyYXRpb24YASABKAsyGy5zd2l0Y2hib2FyZC52MS5JbnRlZ3JhdGlvbhIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2siTQoZVXBkYXRlSW50ZWdyYXRpb25SZXNwb25zZRIwCgtpbnRlZ3JhdGlvbhgBIAEoCzIbLnN3aXRjaGJvYXJkLnYxLkludGVncmF0aW9uIiYKGERlbGV0ZUludGVncmF0aW9uUmVxdWVzdBIKCgJpZBgBIAEoCSIbChlEZWxldGVJbnRlZ3JhdGlvblJlc3BvbnNlIiUKF0NoZWNrSW50ZWdyYXRpb25SZXF1ZXN0EgoKAmlkGAEgASgJInYKGENoZWNrSW50ZWdyYXRpb25SZXNwb25zZRIwCgtpbnRlZ3JhdGlvbhgBIAEoCzIbLnN3aXRjaGJvYXJkLnYxLkludGVncmF0aW9uEigKBXN0ZXBzGAIgAygLMhkuc3dpdGNoYm9hcmQudjEuQ2hlY2tTdGVwImgKCUNoZWNrU3RlcBIMCgRuYW1lGAEgASgJEi0KB291dGNvbWUYAiABKA4yHC5zd2l0Y2hib2FyZC52MS5DaGVja091dGNvbWUSDgoGZGV0YWlsGAMgASgJEg4KBnJlbWVkeRgEIAEoCSImChhSb3RhdGVJbnRlZ3JhdGlvblJlcXVlc3QSCgoCaWQYASABKAkiTQoZUm90YXRlSW50ZWdyYXRpb25SZXNwb25zZRIwCgtpbnRlZ3JhdGlvbhgBIAEoCzIbLnN3aXRjaGJvYXJkLnYxLkludGVncmF0aW9uIigKGlJvdGF0ZVdlYmhvb2tTZWNyZXRSZXF1ZXN0EgoKAmlkGAEgASgJIl0KG1JvdGF0ZVdlYmhvb2tTZWNyZXRSZXNwb25zZRIwCgtpbnRlZ3JhdGlvbhgBIAEoCzIbLnN3aXRjaGJvYXJkLnYxLkludGVncmF0aW9uEgwKBHBhdGgYAiABKAkiJwoZU3RhcnRBdXRob3JpemF0aW9uUmVxdWVzdBIKCgJpZBgBIAEoCSJkChpTdGFydEF1dGhvcml6YXRpb25SZXNwb25zZRIVCg1hdXRob3JpemVfdXJsGAEgASgJEi8KC2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIUChJMaXN0VmVuZG9yc1JlcXVlc3QiPgoTTGlzdFZlbmRvcnNSZXNwb25zZRInCgd2ZW5kb3JzGAEgAygLMhYuc3dpdGNoYm9hcmQudjEuVmVuZG9yIvoBCgZWZW5kb3ISCgoCaWQYASABKAkSFAoMZGlzcGxheV9uYW1lGAIgASgJEhAKCGRvY3NfdXJsGAMgASgJEhQKDGNhcGFiaWxpdGllcxgEIAMoCRIwCg9zZXR0aW5nc19zY2hlbWEYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjoKEWNyZWRlbnRpYWxfZmllbGRzGAYgAygLMh8uc3dpdGNoYm9hcmQudjEuQ3JlZGVudGlhbEZpZWxkEjgKF2NoYW5uZWxfc2V0dGluZ3Nfc2NoZW1hGBQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJcCg9DcmVkZW50aWFsRmllbGQSDAoEbmFtZRgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSEwoLZGVzY3JpcHRpb24YAyABKAkSEAoIcmVxdWlyZWQYBCABKAgqgAEKDFdlYmhvb2tTdGF0ZRIdChlXRUJIT09LX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVV0VCSE9PS19TVEFURV9QRU5ESU5HEAESHAoYV0VCSE9PS19TVEFURV9TVUJTQ1JJQkVEEAISGAoUV0VCSE9PS19TVEFURV9GQUlMRUQQAyrDAQoRSW50ZWdyYXRpb25IZWFsdGgSIgoeSU5URUdSQVRJT05fSEVBTFRIX1VOU1BFQ0lGSUVEEAASHgoaSU5URUdSQVRJT05fSEVBTFRIX1VOS05PV04QARIeChpJTlRFR1JBVElPTl9IRUFMVEhfSEVBTFRIWRACEh4KGklOVEVHUkFUSU9OX0hFQUxUSF9GQUlMSU5HEAMSKgomSU5URUdSQVRJT05fSEVBTFRIX05FRURTX0FVVEhPUklaQVRJT04QBCp8CgxDaGVja091dGNvbWUSHQoZQ0hFQ0tfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhgKFENIRUNLX09VVENPTUVfUEFTU0VEEAESGAoUQ0hFQ0tfT1VUQ09NRV9GQUlMRUQQAhIZChVDSEVDS19PVVRDT01FX1NLSVBQRUQQAzKhCAoTSW50ZWdyYXRpb25zU2VydmljZRJoChFDcmVhdGVJbnRlZ3JhdGlvbhIoLnN3aXRjaGJvYXJkLnYxLkNyZWF0ZUludGVncmF0aW9uUmVxdWVzdBopLnN3aXRjaGJvYXJkLnYxLkNyZWF0ZUludGVncmF0aW9uUmVzcG9uc2USXwoOR2V0SW50ZWdyYXRpb24SJS5zd2l0Y2hib2FyZC52MS5HZXRJbnRlZ3JhdGlvblJlcXVlc3QaJi5zd2l0Y2hib2FyZC52MS5HZXRJbnRlZ3JhdGlvblJlc3BvbnNlEmUKEExpc3RJbnRlZ3JhdGlvbnMSJy5zd2l0Y2hib2FyZC52MS5MaXN0SW50ZWdyYXRpb25zUmVxdWVzdBooLnN3aXRjaGJvYXJkLnYxLkxpc3RJbnRlZ3JhdGlvbnNSZXNwb25zZRJoChFVcGRhdGVJbnRlZ3JhdGlvbhIoLnN3aXRjaGJvYXJkLnYxLlVwZGF0ZUludGVncmF0aW9uUmVxdWVzdBopLnN3aXRjaGJvYXJkLnYxLlVwZGF0ZUludGVncmF0aW9uUmVzcG9uc2USaAoRRGVsZXRlSW50ZWdyYXRpb24SKC5zd2l0Y2hib2FyZC52MS5EZWxldGVJbnRlZ3JhdGlvblJlcXVlc3QaKS5zd2l0Y2hib2FyZC52MS5EZWxldGVJbnRlZ3JhdGlvblJlc3BvbnNlEmUKEENoZWNrSW50ZWdyYXRpb24SJy5zd2l0Y2hib2FyZC52MS5DaGVja0ludGVncmF0aW9uUmVxdWVzdBooLnN3aXRjaGJvYXJkLnYxLkNoZWNrSW50ZWdyYXRpb25SZXNwb25zZRJoChFSb3RhdGVJbnRlZ3JhdGlvbhIoLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUludGVncmF0aW9uUmVxdWVzdBopLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZUludGVncmF0aW9uUmVzcG9uc2USawoSU3RhcnRBdXRob3JpemF0aW9uEikuc3dpdGNoYm9hcmQudjEuU3RhcnRBdXRob3JpemF0aW9uUmVxdWVzdBoqLnN3aXRjaGJvYXJkLnYxLlN0YXJ0QXV0aG9yaXphdGlvblJlc3BvbnNlEm4KE1JvdGF0ZVdlYmhvb2tTZWNyZXQSKi5zd2l0Y2hib2FyZC52MS5Sb3RhdGVXZWJob29rU2VjcmV0UmVxdWVzdBorLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZVdlYmhvb2tTZWNyZXRSZXNwb25zZRJWCgtMaXN0VmVuZG9ycxIiLnN3aXRjaGJvYXJkLnYxLkxpc3RWZW5kb3JzUmVxdWVzdBojLnN3aXRjaGJvYXJkLnYxLkxpc3RWZW5kb3JzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("CiFzd2l0Y2hib2FyZC92MS9pbnRlZ3JhdGlvbnMucHJvdG8SDnN3aXRjaGJvYXJkLnYxIskFCgtJbnRlZ3JhdGlvbhIKCgJpZBgBIAEoCRIOCgZ2ZW5kb3IYAiABKAkSFAoMZGlzcGxheV9uYW1lGAMgASgJEikKCHNldHRpbmdzGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBJBCgtjcmVkZW50aWFscxgFIAMoCzIsLnN3aXRjaGJvYXJkLnYxLkludGVncmF0aW9uLkNyZWRlbnRpYWxzRW50cnkSOgoRY3JlZGVudGlhbF9zdGF0ZXMYBiADKAsyHy5zd2l0Y2hib2FyZC52MS5DcmVkZW50aWFsU3RhdGUSMQoGaGVhbHRoGAcgASgOMiEuc3dpdGNoYm9hcmQudjEuSW50ZWdyYXRpb25IZWFsdGgSEgoKbGFzdF9lcnJvchgIIAEoCRIOCgZyZW1lZHkYCSABKAkSMwoPbGFzdF9lcnJvcl90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpjaGVja190aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtjcmVhdGVfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiQKBWdyYW50GA4gASgLMhUuc3dpdGNoYm9hcmQudjEuR3JhbnQSMwoHd2ViaG9vaxgUIAEoCzIiLnN3aXRjaGJvYXJkLnYxLkludGVncmF0aW9uV2ViaG9vaxIxCgZzb3VyY2UYHiABKAsyIS5zd2l0Y2hib2FyZC52MS5JbnRlZ3JhdGlvblNvdXJjZRoyChBDcmVkZW50aWFsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEi8wEKEUludGVncmF0aW9uU291cmNlEioKBXN0YXRlGAEgASgOMhsuc3dpdGNoYm9hcmQudjEuU291cmNlU3RhdGUSEwoLZXh0ZXJuYWxfaWQYAiABKAkSFAoMZGlzcGxheV9uYW1lGAMgASgJEhIKCmxhc3RfZXJyb3IYBCABKAkSDgoGcmVtZWR5GAUgASgJEi4KCmNoZWNrX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjMKD25leHRfY2hlY2tfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi2wEKEkludGVncmF0aW9uV2ViaG9vaxIMCgRwYXRoGAEgASgJEhUKDXNlY3JldF9zdWZmaXgYAiABKAkSLwoLc2VjcmV0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEisKBXN0YXRlGAQgASgOMhwuc3dpdGNoYm9hcmQudjEuV2ViaG9va1N0YXRlEhIKCmxhc3RfZXJyb3IYBSABKAkSLgoKY2hlY2tfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAimgEKBUdyYW50Ei4KCmdyYW50X3RpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDHJlZnJlc2hfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZXhwaXJlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIloKD0NyZWRlbnRpYWxTdGF0ZRIMCgRuYW1lGAEgASgJEgsKA3NldBgCIAEoCBIsCghzZXRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiYAoYQ3JlYXRlSW50ZWdyYXRpb25SZXF1ZXN0EjAKC2ludGVncmF0aW9uGAEgASgLMhsuc3dpdGNoYm9hcmQudjEuSW50ZWdyYXRpb24SEgoKcmVxdWVzdF9pZBgCIAEoCSJNChlDcmVhdGVJbnRlZ3JhdGlvblJlc3BvbnNlEjAKC2ludGVncmF0aW9uGAEgASgLMhsuc3dpdGNoYm9hcmQudjEuSW50ZWdyYXRpb24iIwoVR2V0SW50ZWdyYXRpb25SZXF1ZXN0EgoKAmlkGAEgASgJIkoKFkdldEludGVncmF0aW9uUmVzcG9uc2USMAoLaW50ZWdyYXRpb24YASABKAsyGy5zd2l0Y2hib2FyZC52MS5JbnRlZ3JhdGlvbiJQChdMaXN0SW50ZWdyYXRpb25zUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIOCgZ2ZW5kb3IYAyABKAkiZgoYTGlzdEludGVncmF0aW9uc1Jlc3BvbnNlEjEKDGludGVncmF0aW9ucxgBIAMoCzIbLnN3aXRjaGJvYXJkLnYxLkludGVncmF0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJ9ChhVcGRhdGVJbnRlZ3JhdGlvblJlcXVlc3QSMAoLaW50ZWdyYXRpb24YASABKAsyGy5zd2l0Y2hib2FyZC52MS5JbnRlZ3JhdGlvbhIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2siTQoZVXBkYXRlSW50ZWdyYXRpb25SZXNwb25zZRIwCgtpbnRlZ3JhdGlvbhgBIAEoCzIbLnN3aXRjaGJvYXJkLnYxLkludGVncmF0aW9uIiYKGERlbGV0ZUludGVncmF0aW9uUmVxdWVzdBIKCgJpZBgBIAEoCSIbChlEZWxldGVJbnRlZ3JhdGlvblJlc3BvbnNlIiUKF0NoZWNrSW50ZWdyYXRpb25SZXF1ZXN0EgoKAmlkGAEgASgJInYKGENoZWNrSW50ZWdyYXRpb25SZXNwb25zZRIwCgtpbnRlZ3JhdGlvbhgBIAEoCzIbLnN3aXRjaGJvYXJkLnYxLkludGVncmF0aW9uEigKBXN0ZXBzGAIgAygLMhkuc3dpdGNoYm9hcmQudjEuQ2hlY2tTdGVwImgKCUNoZWNrU3RlcBIMCgRuYW1lGAEgASgJEi0KB291dGNvbWUYAiABKA4yHC5zd2l0Y2hib2FyZC52MS5DaGVja091dGNvbWUSDgoGZGV0YWlsGAMgASgJEg4KBnJlbWVkeRgEIAEoCSImChhSb3RhdGVJbnRlZ3JhdGlvblJlcXVlc3QSCgoCaWQYASABKAkiTQoZUm90YXRlSW50ZWdyYXRpb25SZXNwb25zZRIwCgtpbnRlZ3JhdGlvbhgBIAEoCzIbLnN3aXRjaGJvYXJkLnYxLkludGVncmF0aW9uIigKGlJvdGF0ZVdlYmhvb2tTZWNyZXRSZXF1ZXN0EgoKAmlkGAEgASgJIl0KG1JvdGF0ZVdlYmhvb2tTZWNyZXRSZXNwb25zZRIwCgtpbnRlZ3JhdGlvbhgBIAEoCzIbLnN3aXRjaGJvYXJkLnYxLkludGVncmF0aW9uEgwKBHBhdGgYAiABKAkiJwoZU3RhcnRBdXRob3JpemF0aW9uUmVxdWVzdBIKCgJpZBgBIAEoCSJkChpTdGFydEF1dGhvcml6YXRpb25SZXNwb25zZRIVCg1hdXRob3JpemVfdXJsGAEgASgJEi8KC2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIUChJMaXN0VmVuZG9yc1JlcXVlc3QiPgoTTGlzdFZlbmRvcnNSZXNwb25zZRInCgd2ZW5kb3JzGAEgAygLMhYuc3dpdGNoYm9hcmQudjEuVmVuZG9yIvoBCgZWZW5kb3ISCgoCaWQYASABKAkSFAoMZGlzcGxheV9uYW1lGAIgASgJEhAKCGRvY3NfdXJsGAMgASgJEhQKDGNhcGFiaWxpdGllcxgEIAMoCRIwCg9zZXR0aW5nc19zY2hlbWEYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjoKEWNyZWRlbnRpYWxfZmllbGRzGAYgAygLMh8uc3dpdGNoYm9hcmQudjEuQ3JlZGVudGlhbEZpZWxkEjgKF2NoYW5uZWxfc2V0dGluZ3Nfc2NoZW1hGBQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJcCg9DcmVkZW50aWFsRmllbGQSDAoEbmFtZRgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSEwoLZGVzY3JpcHRpb24YAyABKAkSEAoIcmVxdWlyZWQYBCABKAgqeAoLU291cmNlU3RhdGUSHAoYU09VUkNFX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoUU09VUkNFX1NUQVRFX1BFTkRJTkcQARIWChJTT1VSQ0VfU1RBVEVfUkVBRFkQAhIZChVTT1VSQ0VfU1RBVEVfRkFMTEJBQ0sQAyqAAQoMV2ViaG9va1N0YXRlEh0KGVdFQkhPT0tfU1RBVEVfVU5TUEVDSUZJRUQQABIZChVXRUJIT09LX1NUQVRFX1BFTkRJTkcQARIcChhXRUJIT09LX1NUQVRFX1NVQlNDUklCRUQQAhIYChRXRUJIT09LX1NUQVRFX0ZBSUxFRBADKsMBChFJbnRlZ3JhdGlvbkhlYWx0aBIiCh5JTlRFR1JBVElPTl9IRUFMVEhfVU5TUEVDSUZJRUQQABIeChpJTlRFR1JBVElPTl9IRUFMVEhfVU5LTk9XThABEh4KGklOVEVHUkFUSU9OX0hFQUxUSF9IRUFMVEhZEAISHgoaSU5URUdSQVRJT05fSEVBTFRIX0ZBSUxJTkcQAxIqCiZJTlRFR1JBVElPTl9IRUFMVEhfTkVFRFNfQVVUSE9SSVpBVElPThAEKnwKDENoZWNrT3V0Y29tZRIdChlDSEVDS19PVVRDT01FX1VOU1BFQ0lGSUVEEAASGAoUQ0hFQ0tfT1VUQ09NRV9QQVNTRUQQARIYChRDSEVDS19PVVRDT01FX0ZBSUxFRBACEhkKFUNIRUNLX09VVENPTUVfU0tJUFBFRBADMqEIChNJbnRlZ3JhdGlvbnNTZXJ2aWNlEmgKEUNyZWF0ZUludGVncmF0aW9uEiguc3dpdGNoYm9hcmQudjEuQ3JlYXRlSW50ZWdyYXRpb25SZXF1ZXN0Gikuc3dpdGNoYm9hcmQudjEuQ3JlYXRlSW50ZWdyYXRpb25SZXNwb25zZRJfCg5HZXRJbnRlZ3JhdGlvbhIlLnN3aXRjaGJvYXJkLnYxLkdldEludGVncmF0aW9uUmVxdWVzdBomLnN3aXRjaGJvYXJkLnYxLkdldEludGVncmF0aW9uUmVzcG9uc2USZQoQTGlzdEludGVncmF0aW9ucxInLnN3aXRjaGJvYXJkLnYxLkxpc3RJbnRlZ3JhdGlvbnNSZXF1ZXN0Giguc3dpdGNoYm9hcmQudjEuTGlzdEludGVncmF0aW9uc1Jlc3BvbnNlEmgKEVVwZGF0ZUludGVncmF0aW9uEiguc3dpdGNoYm9hcmQudjEuVXBkYXRlSW50ZWdyYXRpb25SZXF1ZXN0Gikuc3dpdGNoYm9hcmQudjEuVXBkYXRlSW50ZWdyYXRpb25SZXNwb25zZRJoChFEZWxldGVJbnRlZ3JhdGlvbhIoLnN3aXRjaGJvYXJkLnYxLkRlbGV0ZUludGVncmF0aW9uUmVxdWVzdBopLnN3aXRjaGJvYXJkLnYxLkRlbGV0ZUludGVncmF0aW9uUmVzcG9uc2USZQoQQ2hlY2tJbnRlZ3JhdGlvbhInLnN3aXRjaGJvYXJkLnYxLkNoZWNrSW50ZWdyYXRpb25SZXF1ZXN0Giguc3dpdGNoYm9hcmQudjEuQ2hlY2tJbnRlZ3JhdGlvblJlc3BvbnNlEmgKEVJvdGF0ZUludGVncmF0aW9uEiguc3dpdGNoYm9hcmQudjEuUm90YXRlSW50ZWdyYXRpb25SZXF1ZXN0Gikuc3dpdGNoYm9hcmQudjEuUm90YXRlSW50ZWdyYXRpb25SZXNwb25zZRJrChJTdGFydEF1dGhvcml6YXRpb24SKS5zd2l0Y2hib2FyZC52MS5TdGFydEF1dGhvcml6YXRpb25SZXF1ZXN0Giouc3dpdGNoYm9hcmQudjEuU3RhcnRBdXRob3JpemF0aW9uUmVzcG9uc2USbgoTUm90YXRlV2ViaG9va1NlY3JldBIqLnN3aXRjaGJvYXJkLnYxLlJvdGF0ZVdlYmhvb2tTZWNyZXRSZXF1ZXN0Gisuc3dpdGNoYm9hcmQudjEuUm90YXRlV2ViaG9va1NlY3JldFJlc3BvbnNlElYKC0xpc3RWZW5kb3JzEiIuc3dpdGNoYm9hcmQudjEuTGlzdFZlbmRvcnNSZXF1ZXN0GiMuc3dpdGNoYm9hcmQudjEuTGlzdFZlbmRvcnNSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * A workspace's connection to one vendor.
@@ -126,6 +126,13 @@ export type Integration = Message<"switchboard.v1.Integration"> & {
    * @generated from field: switchboard.v1.IntegrationWebhook webhook = 20;
    */
   webhook?: IntegrationWebhook | undefined;
+
+  /**
+   * Output only. The source that it asks for, for its chats: see SourcesService. Not set: it asks for none.
+   *
+   * @generated from field: switchboard.v1.IntegrationSource source = 30;
+   */
+  source?: IntegrationSource | undefined;
 };
 
 /**
@@ -134,6 +141,69 @@ export type Integration = Message<"switchboard.v1.Integration"> & {
  */
 export const IntegrationSchema: GenMessage<Integration> = /*@__PURE__*/
   messageDesc(file_switchboard_v1_integrations, 0);
+
+/**
+ * The source that an integration asks for, as far as it is known.
+ *
+ * @generated from message switchboard.v1.IntegrationSource
+ */
+export type IntegrationSource = Message<"switchboard.v1.IntegrationSource"> & {
+  /**
+   * How it stands.
+   *
+   * @generated from field: switchboard.v1.SourceState state = 1;
+   */
+  state: SourceState;
+
+  /**
+   * Our id of it, which chats carry while `state` is READY. Empty: it was never had.
+   *
+   * @generated from field: string external_id = 2;
+   */
+  externalId: string;
+
+  /**
+   * Its name, as it was last asked for or found.
+   *
+   * @generated from field: string display_name = 3;
+   */
+  displayName: string;
+
+  /**
+   * Why it can't be had, or what is not as the settings ask. Empty: all is well.
+   *
+   * @generated from field: string last_error = 4;
+   */
+  lastError: string;
+
+  /**
+   * What to do about that.
+   *
+   * @generated from field: string remedy = 5;
+   */
+  remedy: string;
+
+  /**
+   * When the CRM was asked last. Not set: never.
+   *
+   * @generated from field: google.protobuf.Timestamp check_time = 6;
+   */
+  checkTime?: Timestamp | undefined;
+
+  /**
+   * When it is asked again. Not set: when somebody lets us in.
+   *
+   * @generated from field: google.protobuf.Timestamp next_check_time = 7;
+   */
+  nextCheckTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message switchboard.v1.IntegrationSource.
+ * Use `create(IntegrationSourceSchema)` to create a new message.
+ */
+export const IntegrationSourceSchema: GenMessage<IntegrationSource> = /*@__PURE__*/
+  messageDesc(file_switchboard_v1_integrations, 1);
 
 /**
  * How an integration's vendor calls us, without the secret.
@@ -189,7 +259,7 @@ export type IntegrationWebhook = Message<"switchboard.v1.IntegrationWebhook"> & 
  * Use `create(IntegrationWebhookSchema)` to create a new message.
  */
 export const IntegrationWebhookSchema: GenMessage<IntegrationWebhook> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 1);
+  messageDesc(file_switchboard_v1_integrations, 2);
 
 /**
  * What a person granted by OAuth 2.0, without the tokens.
@@ -224,7 +294,7 @@ export type Grant = Message<"switchboard.v1.Grant"> & {
  * Use `create(GrantSchema)` to create a new message.
  */
 export const GrantSchema: GenMessage<Grant> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 2);
+  messageDesc(file_switchboard_v1_integrations, 3);
 
 /**
  * What is known of a credential.
@@ -259,7 +329,7 @@ export type CredentialState = Message<"switchboard.v1.CredentialState"> & {
  * Use `create(CredentialStateSchema)` to create a new message.
  */
 export const CredentialStateSchema: GenMessage<CredentialState> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 3);
+  messageDesc(file_switchboard_v1_integrations, 4);
 
 /**
  * Asks for a new integration.
@@ -287,7 +357,7 @@ export type CreateIntegrationRequest = Message<"switchboard.v1.CreateIntegration
  * Use `create(CreateIntegrationRequestSchema)` to create a new message.
  */
 export const CreateIntegrationRequestSchema: GenMessage<CreateIntegrationRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 4);
+  messageDesc(file_switchboard_v1_integrations, 5);
 
 /**
  * The new integration.
@@ -308,7 +378,7 @@ export type CreateIntegrationResponse = Message<"switchboard.v1.CreateIntegratio
  * Use `create(CreateIntegrationResponseSchema)` to create a new message.
  */
 export const CreateIntegrationResponseSchema: GenMessage<CreateIntegrationResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 5);
+  messageDesc(file_switchboard_v1_integrations, 6);
 
 /**
  * Asks for one integration.
@@ -329,7 +399,7 @@ export type GetIntegrationRequest = Message<"switchboard.v1.GetIntegrationReques
  * Use `create(GetIntegrationRequestSchema)` to create a new message.
  */
 export const GetIntegrationRequestSchema: GenMessage<GetIntegrationRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 6);
+  messageDesc(file_switchboard_v1_integrations, 7);
 
 /**
  * One integration.
@@ -350,7 +420,7 @@ export type GetIntegrationResponse = Message<"switchboard.v1.GetIntegrationRespo
  * Use `create(GetIntegrationResponseSchema)` to create a new message.
  */
 export const GetIntegrationResponseSchema: GenMessage<GetIntegrationResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 7);
+  messageDesc(file_switchboard_v1_integrations, 8);
 
 /**
  * Asks for a page of integrations.
@@ -385,7 +455,7 @@ export type ListIntegrationsRequest = Message<"switchboard.v1.ListIntegrationsRe
  * Use `create(ListIntegrationsRequestSchema)` to create a new message.
  */
 export const ListIntegrationsRequestSchema: GenMessage<ListIntegrationsRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 8);
+  messageDesc(file_switchboard_v1_integrations, 9);
 
 /**
  * A page of integrations.
@@ -413,7 +483,7 @@ export type ListIntegrationsResponse = Message<"switchboard.v1.ListIntegrationsR
  * Use `create(ListIntegrationsResponseSchema)` to create a new message.
  */
 export const ListIntegrationsResponseSchema: GenMessage<ListIntegrationsResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 9);
+  messageDesc(file_switchboard_v1_integrations, 10);
 
 /**
  * Asks for a change of an integration.
@@ -441,7 +511,7 @@ export type UpdateIntegrationRequest = Message<"switchboard.v1.UpdateIntegration
  * Use `create(UpdateIntegrationRequestSchema)` to create a new message.
  */
 export const UpdateIntegrationRequestSchema: GenMessage<UpdateIntegrationRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 10);
+  messageDesc(file_switchboard_v1_integrations, 11);
 
 /**
  * The changed integration.
@@ -462,7 +532,7 @@ export type UpdateIntegrationResponse = Message<"switchboard.v1.UpdateIntegratio
  * Use `create(UpdateIntegrationResponseSchema)` to create a new message.
  */
 export const UpdateIntegrationResponseSchema: GenMessage<UpdateIntegrationResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 11);
+  messageDesc(file_switchboard_v1_integrations, 12);
 
 /**
  * Asks for the deletion of an integration.
@@ -483,7 +553,7 @@ export type DeleteIntegrationRequest = Message<"switchboard.v1.DeleteIntegration
  * Use `create(DeleteIntegrationRequestSchema)` to create a new message.
  */
 export const DeleteIntegrationRequestSchema: GenMessage<DeleteIntegrationRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 12);
+  messageDesc(file_switchboard_v1_integrations, 13);
 
 /**
  * The integration is gone.
@@ -498,7 +568,7 @@ export type DeleteIntegrationResponse = Message<"switchboard.v1.DeleteIntegratio
  * Use `create(DeleteIntegrationResponseSchema)` to create a new message.
  */
 export const DeleteIntegrationResponseSchema: GenMessage<DeleteIntegrationResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 13);
+  messageDesc(file_switchboard_v1_integrations, 14);
 
 /**
  * Asks for a check.
@@ -519,7 +589,7 @@ export type CheckIntegrationRequest = Message<"switchboard.v1.CheckIntegrationRe
  * Use `create(CheckIntegrationRequestSchema)` to create a new message.
  */
 export const CheckIntegrationRequestSchema: GenMessage<CheckIntegrationRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 14);
+  messageDesc(file_switchboard_v1_integrations, 15);
 
 /**
  * What a check found.
@@ -547,7 +617,7 @@ export type CheckIntegrationResponse = Message<"switchboard.v1.CheckIntegrationR
  * Use `create(CheckIntegrationResponseSchema)` to create a new message.
  */
 export const CheckIntegrationResponseSchema: GenMessage<CheckIntegrationResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 15);
+  messageDesc(file_switchboard_v1_integrations, 16);
 
 /**
  * One step of a check.
@@ -589,7 +659,7 @@ export type CheckStep = Message<"switchboard.v1.CheckStep"> & {
  * Use `create(CheckStepSchema)` to create a new message.
  */
 export const CheckStepSchema: GenMessage<CheckStep> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 16);
+  messageDesc(file_switchboard_v1_integrations, 17);
 
 /**
  * Asks for a fresh data key.
@@ -610,7 +680,7 @@ export type RotateIntegrationRequest = Message<"switchboard.v1.RotateIntegration
  * Use `create(RotateIntegrationRequestSchema)` to create a new message.
  */
 export const RotateIntegrationRequestSchema: GenMessage<RotateIntegrationRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 17);
+  messageDesc(file_switchboard_v1_integrations, 18);
 
 /**
  * The data key is a fresh one.
@@ -631,7 +701,7 @@ export type RotateIntegrationResponse = Message<"switchboard.v1.RotateIntegratio
  * Use `create(RotateIntegrationResponseSchema)` to create a new message.
  */
 export const RotateIntegrationResponseSchema: GenMessage<RotateIntegrationResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 18);
+  messageDesc(file_switchboard_v1_integrations, 19);
 
 /**
  * Asks for a fresh secret for the vendor's calls.
@@ -652,7 +722,7 @@ export type RotateWebhookSecretRequest = Message<"switchboard.v1.RotateWebhookSe
  * Use `create(RotateWebhookSecretRequestSchema)` to create a new message.
  */
 export const RotateWebhookSecretRequestSchema: GenMessage<RotateWebhookSecretRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 19);
+  messageDesc(file_switchboard_v1_integrations, 20);
 
 /**
  * The fresh secret.
@@ -680,7 +750,7 @@ export type RotateWebhookSecretResponse = Message<"switchboard.v1.RotateWebhookS
  * Use `create(RotateWebhookSecretResponseSchema)` to create a new message.
  */
 export const RotateWebhookSecretResponseSchema: GenMessage<RotateWebhookSecretResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 20);
+  messageDesc(file_switchboard_v1_integrations, 21);
 
 /**
  * Asks for an authorization.
@@ -701,7 +771,7 @@ export type StartAuthorizationRequest = Message<"switchboard.v1.StartAuthorizati
  * Use `create(StartAuthorizationRequestSchema)` to create a new message.
  */
 export const StartAuthorizationRequestSchema: GenMessage<StartAuthorizationRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 21);
+  messageDesc(file_switchboard_v1_integrations, 22);
 
 /**
  * An authorization that has begun.
@@ -729,7 +799,7 @@ export type StartAuthorizationResponse = Message<"switchboard.v1.StartAuthorizat
  * Use `create(StartAuthorizationResponseSchema)` to create a new message.
  */
 export const StartAuthorizationResponseSchema: GenMessage<StartAuthorizationResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 22);
+  messageDesc(file_switchboard_v1_integrations, 23);
 
 /**
  * Asks for the vendors.
@@ -744,7 +814,7 @@ export type ListVendorsRequest = Message<"switchboard.v1.ListVendorsRequest"> & 
  * Use `create(ListVendorsRequestSchema)` to create a new message.
  */
 export const ListVendorsRequestSchema: GenMessage<ListVendorsRequest> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 23);
+  messageDesc(file_switchboard_v1_integrations, 24);
 
 /**
  * The vendors, all of them.
@@ -765,7 +835,7 @@ export type ListVendorsResponse = Message<"switchboard.v1.ListVendorsResponse"> 
  * Use `create(ListVendorsResponseSchema)` to create a new message.
  */
 export const ListVendorsResponseSchema: GenMessage<ListVendorsResponse> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 24);
+  messageDesc(file_switchboard_v1_integrations, 25);
 
 /**
  * An outside company, or a kind of endpoint, that the server can talk to.
@@ -797,8 +867,7 @@ export type Vendor = Message<"switchboard.v1.Vendor"> & {
   /**
    * What it can do: `receive` messages, `send` messages, be an `engine`, be connected by an integration (`connect`), be
    * let into by a person (`authorize`: see StartAuthorization), tell of an account (`hooks`: see RotateWebhookSecret), have
-   * channels that are reached over an integration (`channel`), and shows other channels' dialogues in chats of its own
-   * (`mirror`). Others may come.
+   * channels that are reached over an integration (`channel`), file chats by their sources (`sources`). Others may come.
    *
    * @generated from field: repeated string capabilities = 4;
    */
@@ -831,7 +900,7 @@ export type Vendor = Message<"switchboard.v1.Vendor"> & {
  * Use `create(VendorSchema)` to create a new message.
  */
 export const VendorSchema: GenMessage<Vendor> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 25);
+  messageDesc(file_switchboard_v1_integrations, 26);
 
 /**
  * A credential that a vendor wants.
@@ -873,7 +942,48 @@ export type CredentialField = Message<"switchboard.v1.CredentialField"> & {
  * Use `create(CredentialFieldSchema)` to create a new message.
  */
 export const CredentialFieldSchema: GenMessage<CredentialField> = /*@__PURE__*/
-  messageDesc(file_switchboard_v1_integrations, 26);
+  messageDesc(file_switchboard_v1_integrations, 27);
+
+/**
+ * How it stands with the source that an integration asks for.
+ *
+ * @generated from enum switchboard.v1.SourceState
+ */
+export enum SourceState {
+  /**
+   * Not used.
+   *
+   * @generated from enum value: SOURCE_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It was not looked for yet: nobody has let us into the account.
+   *
+   * @generated from enum value: SOURCE_STATE_PENDING = 1;
+   */
+  PENDING = 1,
+
+  /**
+   * It is there, and chats carry it.
+   *
+   * @generated from enum value: SOURCE_STATE_READY = 2;
+   */
+  READY = 2,
+
+  /**
+   * It can't be had for now: chats go on without. It is tried again.
+   *
+   * @generated from enum value: SOURCE_STATE_FALLBACK = 3;
+   */
+  FALLBACK = 3,
+}
+
+/**
+ * Describes the enum switchboard.v1.SourceState.
+ */
+export const SourceStateSchema: GenEnum<SourceState> = /*@__PURE__*/
+  enumDesc(file_switchboard_v1_integrations, 0);
 
 /**
  * Whether a vendor calls us, as far as is known.
@@ -914,7 +1024,7 @@ export enum WebhookState {
  * Describes the enum switchboard.v1.WebhookState.
  */
 export const WebhookStateSchema: GenEnum<WebhookState> = /*@__PURE__*/
-  enumDesc(file_switchboard_v1_integrations, 0);
+  enumDesc(file_switchboard_v1_integrations, 1);
 
 /**
  * Whether an integration works, as far as is known.
@@ -962,7 +1072,7 @@ export enum IntegrationHealth {
  * Describes the enum switchboard.v1.IntegrationHealth.
  */
 export const IntegrationHealthSchema: GenEnum<IntegrationHealth> = /*@__PURE__*/
-  enumDesc(file_switchboard_v1_integrations, 1);
+  enumDesc(file_switchboard_v1_integrations, 2);
 
 /**
  * What came of a step.
@@ -1003,7 +1113,7 @@ export enum CheckOutcome {
  * Describes the enum switchboard.v1.CheckOutcome.
  */
 export const CheckOutcomeSchema: GenEnum<CheckOutcome> = /*@__PURE__*/
-  enumDesc(file_switchboard_v1_integrations, 2);
+  enumDesc(file_switchboard_v1_integrations, 3);
 
 /**
  * Integrations: a workspace's connections to vendors. Reading needs `integrations:read`, changing and checking

@@ -183,7 +183,8 @@ export type ReceiveMessageRequest = Message<"switchboard.v1.ReceiveMessageReques
   metadata?: JsonObject | undefined;
 
   /**
-   * When the message was written. Kept and shown; the order of messages is that of their arrival.
+   * When the message was written. Kept and shown, and what lateness counts from (`ReplyPolicy.late_after`); the order of messages
+   * is that of their arrival.
    *
    * @generated from field: google.protobuf.Timestamp send_time = 23;
    */
@@ -1419,7 +1420,7 @@ export const WebhooksService: GenService<{
   /**
    * Creates an endpoint and shows its secret. It gets what is recorded from now on, beginning with its own
    * `endpoint.created`. With a `request_id`, a repeat within 24 hours answers like the first call. Reasons: FIELD_INVALID,
-   * CHANNEL_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED.
+   * CHANNEL_NOT_FOUND, TARGET_FORBIDDEN, REQUEST_ID_REUSED, ENDPOINT_LIMIT_REACHED.
    *
    * @generated from rpc switchboard.v1.WebhooksService.CreateEndpoint
    */
@@ -1496,7 +1497,8 @@ export const WebhooksService: GenService<{
     output: typeof TestEndpointResponseSchema;
   },
   /**
-   * Lists an endpoint's dispatches, newest first. Reasons: ENDPOINT_NOT_FOUND, PAGE_TOKEN_INVALID, FIELD_INVALID.
+   * Lists an endpoint's dispatches, newest first. Those that came to their end are kept for as long as the operator says: for
+   * ever, unless a retention is set. Reasons: ENDPOINT_NOT_FOUND, PAGE_TOKEN_INVALID, FIELD_INVALID.
    *
    * @generated from rpc switchboard.v1.WebhooksService.ListDispatches
    */

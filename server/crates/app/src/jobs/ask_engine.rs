@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use domain::{
     budget::Payer,
-    dialogue::Message,
+    dialogue::{DialogueFacts, Message},
     engine::{Answer, Completion, CompletionModel, Outcome, Step, ToolCall},
     fail_point,
     vendor::{FailureKind, Retry, VendorError},
@@ -67,6 +67,8 @@ pub(super) enum Ended {
     Waiting {
         notes: Value,
         pause: Duration,
+        /// Whether there were no notes before: what these name is this run's alone.
+        begun: bool,
     },
     /// The model gave the dialogue to people, for this reason.
     HandedOver(String),
@@ -96,6 +98,8 @@ struct Question {
     request: Completion,
     /// Of which the request holds as much as the agent's window lets through.
     history: Vec<Message>,
+    /// What was known beside.
+    known: DialogueFacts,
     toolset: Toolset,
 }
 
@@ -125,11 +129,19 @@ async fn question(
     };
     let history = whole_turn(app, claim, begun).await?;
     let toolset = Toolset::of(&begun.profile);
+    let (allowed, resumed) = (&begun.profile.crm, begun.waiting_since.is_some());
+    // Apart: most turns are told nothing of a CRM, and each that runs holds its future.
+    let crm = if allowed.is_empty() {
+        None
+    } else {
+        Box::pin(app.crm_facts(claim.workspace, claim.dialogue, allowed, resumed)).await?
+    };
+    let known = DialogueFacts { crm, ..begun.facts.clone() };
     let request = prompt::build(prompt::Facts {
         engine: &begun.engine,
         instructions: &begun.instructions,
         profile: &begun.profile,
-        known: &begun.facts,
+        known: &known,
         dialogue: claim.dialogue,
         history: &history,
         window: begun.profile.history,
@@ -139,7 +151,7 @@ async fn question(
         at: app.now(),
         notes,
     });
-    Ok(Ok(Question { engine, account, request, history, toolset }))
+    Ok(Ok(Question { engine, account, request, history, known, toolset }))
 }
 
 /// Has an engine stop what it works on for a turn that nobody waits for any more. That it can't be reached changes nothing.
@@ -187,13 +199,14 @@ pub(super) async fn ask(
         }
     }
     let cut = (question.request.history.len() < question.history.len()).then_some("history.max_tokens");
-    ledger.given(&question.request, &question.history, &begun.facts, cut);
+    ledger.given(&question.request, &question.history, &question.known, cut);
     let mut halved = false;
     while question.request.steps.len() < MOST_STEPS {
         let payer = Payer {
             workspace: claim.workspace,
             agent: Some(begun.agent),
             dialogue: Some(claim.dialogue),
+            contact: begun.contact,
             holder: claim.turn.0,
         };
         let life = Life::Worker(worker.id);
@@ -207,6 +220,14 @@ pub(super) async fn ask(
         fail_point::reached("engine", "before");
         let answer = question.engine.complete(&question.account.connection, &told, pointless).await;
         fail_point::reached("engine", "after");
+        let answer = match answer {
+            Ok(Outcome::Failed { error, notes }) => {
+                let key = engines::notes_key(&begun.engine);
+                app.leave_conversation(claim.workspace, claim.dialogue, &key, &notes).await?;
+                Err(error)
+            }
+            answer => answer,
+        };
         let spent = ledger.called(&question.request.engine, &answer);
         // What the engine still works on stays reserved until the turn asks again.
         if let Some(id) = reserved.filter(|_| !matches!(answer, Ok(Outcome::Waiting { .. }))) {
@@ -218,11 +239,13 @@ pub(super) async fn ask(
         }
         let answer = match answer {
             Ok(Outcome::Answered(answer)) => cleaned(answer),
+            Ok(Outcome::Failed { error, .. }) => return Ok(Ended::Failed(error)),
             Ok(Outcome::Waiting { mut notes, pause }) => {
                 clean(&mut notes);
                 let since = begun.waiting_since.unwrap_or(question.request.at);
                 if app.now() - since < app.inner.settings.longest_wait {
-                    return Ok(Ended::Waiting { notes, pause });
+                    let begun = question.request.notes.is_none();
+                    return Ok(Ended::Waiting { notes, pause, begun });
                 }
                 question.request.notes = Some(notes);
                 stop(&question).await;
@@ -242,7 +265,7 @@ pub(super) async fn ask(
                 halved = true;
                 let window = begun.profile.history.half_of(&question.history);
                 question.request.history = window.cut(&question.history).to_vec();
-                ledger.given(&question.request, &question.history, &begun.facts, Some("input_too_long"));
+                ledger.given(&question.request, &question.history, &question.known, Some("input_too_long"));
                 continue;
             }
             Err(error) => return Ok(Ended::Failed(error)),
@@ -252,6 +275,11 @@ pub(super) async fn ask(
             let mut tx = app.store().workspace(claim.workspace).await?;
             let key = engines::notes_key(&begun.engine);
             if !store::engine_notes::set(&mut tx, worker.id, claim, &key, notes, app.now()).await? {
+                // Nobody else knows of a conversation that was just begun.
+                if question.request.notes.is_none() {
+                    drop(tx);
+                    app.leave_conversation(claim.workspace, claim.dialogue, &key, notes).await?;
+                }
                 return Ok(Ended::Lost);
             }
             store::commit(tx).await?;

@@ -17,7 +17,7 @@ use store::{
     turns::Route,
 };
 
-use crate::{App, Error, channels, engines::Account, worker::Worker};
+use crate::{App, Error, bulkhead::Way, channels, engines::Account, worker::Worker};
 
 /// Why a delivery is held.
 const MAYBE_DELIVERED: &str = "maybe_delivered";
@@ -127,6 +127,8 @@ pub(crate) async fn send(worker: &Worker, claim: ClaimedDelivery, mut sending: S
     if !fit(worker, &claim, &mut sending).await? {
         return Ok(());
     }
+    let route = &sending.route;
+    worker.calls(Way::Receiver, route.channel, receiver_of(route));
     let attempt = sending.attempt;
     let policy = sending.route.uncertain;
     let outcome = call(worker, &claim, sending).await;
@@ -181,6 +183,13 @@ pub(crate) async fn send(worker: &Worker, claim: ClaimedDelivery, mut sending: S
     metrics::counter!("switchboard_attempts_total", "state" => settled.attempt_state.as_str()).increment(1);
     worker.settle.write(settled).await?;
     Ok(())
+}
+
+/// What a receiver is, to those who must not all wait for it: the server that is posted to, or the vendor.
+fn receiver_of(route: &Route) -> &str {
+    let rest = route.url.split_once("://").map_or(route.url.as_str(), |(_, rest)| rest);
+    let server = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if server.is_empty() { &route.vendor } else { server }
 }
 
 /// Calls the vendor, and says of a failure what happens when the message is sent again.

@@ -22,9 +22,9 @@ use store::{
 
 use super::{
     ask_engine::{Ended, abandon, ask},
-    deliver,
+    deliver, return_control,
 };
-use crate::{Error, budgets, engines, ledger::Ledger, worker::Worker};
+use crate::{Error, budgets, bulkhead::Way, engines, ledger::Ledger, worker::Worker};
 
 /// Why a turn that runs is asked of the agent's other engine.
 const FALLBACK_ENGINE: &str = "fallback_engine";
@@ -32,6 +32,10 @@ const FALLBACK_ENGINE: &str = "fallback_engine";
 /// Works a claimed turn to its end, or to its next run. An error leaves what happened in doubt.
 pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error> {
     let Some(begun) = worker.begin.write(claim).await? else { return Ok(()) };
+    worker.calls(Way::Engine, begun.route.channel, &worker.app.engine_name(&begun.engine));
+    if return_control::by_rule(worker, &claim, &begun).await? {
+        return Ok(());
+    }
     // What was begun in the agent's hours is ended after them.
     let closed = begun.profile.schedule.as_ref().filter(|schedule| {
         begun.steps.is_empty()
@@ -84,10 +88,15 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
         Ended::Lost => Ok(()),
         Ended::Failed(error) => fail(worker, claim, begun, &error, record).await,
         Ended::Exhausted(why) => exhausted(worker, claim, begun, why, record).await,
-        Ended::Waiting { notes, pause } => {
+        Ended::Waiting { notes, pause, begun: new } => {
             let run_at = worker.app.now() + pause;
             let engine = engines::notes_key(&begun.engine);
-            worker.wait.write(Wait { claim, run: begun.run, engine, notes, run_at }).await?;
+            let waiting =
+                Wait { claim, run: begun.run, engine: engine.clone(), notes: notes.clone(), run_at };
+            // Nobody else knows of what was just begun.
+            if !worker.wait.write(waiting).await? && new {
+                worker.app.leave_conversation(claim.workspace, claim.dialogue, &engine, &notes).await?;
+            }
             Ok(())
         }
         Ended::Superseded => {
@@ -357,7 +366,7 @@ async fn settle(
     Ok(())
 }
 
-fn settlement(
+pub(super) fn settlement(
     worker: &Worker,
     claim: ClaimedTurn,
     run: i32,

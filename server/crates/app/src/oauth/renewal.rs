@@ -7,12 +7,15 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{
-    IntegrationId, Timestamp, WorkspaceId, fail_point,
+    IntegrationId, Timestamp, WorkspaceId,
+    connection::Connection,
+    fail_point,
     integration::{AUTHORIZE, Health, Trouble},
     vendor::{Applied, FailureKind, Retry, VendorError},
 };
 use moka::sync::Cache;
 use secrecy::SecretString;
+use serde_json::Value;
 use store::{
     grants::SealedGrant,
     integrations::{Keep, SealedIntegration},
@@ -51,6 +54,11 @@ pub(crate) struct Access {
     pub(crate) token: SecretString,
     pub(crate) version: i64,
     pub(crate) proven: bool,
+}
+
+/// Whether a refusal may mean that the account is not at this address any more.
+fn may_have_moved(error: &VendorError) -> bool {
+    error.http_status.is_some_and(|status| matches!(status, 300..=399 | 401 | 404 | 410))
 }
 
 /// The vendor wants a person.
@@ -234,17 +242,18 @@ impl App {
     ) -> Result<(), Error> {
         let id = sealed.integration.id;
         let provider = self.provider(&sealed.integration.vendor)?;
-        let connection = self.plain(workspace, sealed)?;
+        let mut connection = self.plain(workspace, sealed)?;
         let pair = self.open_pair(workspace, id, grant)?;
+        let access = SecretString::from(pair.access);
         let Some(refresh) = pair.refresh else {
             return Err(Error::Vendor(unauthorized("the vendor gave nothing to renew it with")));
         };
         // All that keeping needs is at hand before the vendor is asked.
         let mut kept = self.store().kept();
         kept.connection().await?;
-        let ask = async |refresh: &str| {
+        let ask = async |connection: &Connection, refresh: &str| {
             let refresh = SecretString::from(refresh);
-            let asked = provider.refresh(&connection, &refresh, self.now());
+            let asked = provider.refresh(connection, &refresh, self.now());
             tokio::pin!(asked);
             loop {
                 tokio::select! {
@@ -254,13 +263,29 @@ impl App {
             }
         };
         fail_point::reached("refresh", "before");
-        let mut answer = ask(&refresh).await;
+        let mut answer = ask(&connection, &refresh).await;
+        if answer.as_ref().is_err_and(may_have_moved) {
+            let token = SecretString::from(refresh.as_str());
+            match provider.moved(&connection, &access, Some(&token)).await {
+                Ok(Some(settings)) => {
+                    // Kept before anything else is: also a person who consents anew is sent to the new address.
+                    self.keep_moved(workspace, sealed, &settings).await?;
+                    connection.settings = settings;
+                    answer = ask(&connection, &refresh).await;
+                }
+                Ok(None) => {}
+                Err(error) => tracing::info!(
+                    workspace.id = %workspace, integration.id = %id, error = %error,
+                    "it could not be found out whether an account has moved"
+                ),
+            }
+        }
         if let (Err(error), Some(previous)) = (&answer, &pair.previous)
             && error.kind == FailureKind::Unauthorized
             && !grant.proven
         {
             // This pair has never worked: the one before it may.
-            answer = ask(previous).await;
+            answer = ask(&connection, previous).await;
         }
         let tokens = answer.map_err(Error::Vendor)?;
         fail_point::reached("refresh", "after");
@@ -290,6 +315,25 @@ impl App {
             let subject = Subject { workspace, id, generation: sealed.integration.generation, pair: None };
             self.note_finding(subject, &(Health::Healthy, None), None).await?;
         }
+        Ok(())
+    }
+
+    /// Keeps the settings that lead to where an account has moved, unless somebody changed them meanwhile.
+    async fn keep_moved(
+        &self,
+        workspace: WorkspaceId,
+        sealed: &SealedIntegration,
+        settings: &Value,
+    ) -> Result<(), Error> {
+        let id = sealed.integration.id;
+        let (tx, mut now) = self.lock_integration(workspace, id).await?;
+        if now.integration.settings != sealed.integration.settings {
+            return Ok(());
+        }
+        now.integration.settings = settings.clone();
+        now.integration.updated_at = self.now();
+        self.save_integration(tx, workspace, now).await?;
+        tracing::warn!(workspace.id = %workspace, integration.id = %id, "an account has moved; its new address was kept");
         Ok(())
     }
 

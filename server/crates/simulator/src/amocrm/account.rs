@@ -14,11 +14,25 @@ pub(super) struct Account {
     pub(super) admin: bool,
     /// Whether the account is paid for.
     pub(super) paid: bool,
+    /// Whether "multiple sources" is switched on in the integration.
+    pub(super) multiple_sources: bool,
+    /// The ids of sources that were deleted, by their external id.
+    pub(super) old_sources: BTreeMap<String, u64>,
+    /// The first part of its host.
+    pub(super) subdomain: String,
 }
 
 impl Default for Account {
     fn default() -> Self {
-        Self { things: BTreeMap::new(), next_id: 90_001, admin: true, paid: true }
+        Self {
+            things: BTreeMap::new(),
+            next_id: 90_001,
+            admin: true,
+            paid: true,
+            multiple_sources: true,
+            old_sources: BTreeMap::new(),
+            subdomain: "acme".to_owned(),
+        }
     }
 }
 
@@ -53,6 +67,23 @@ impl Account {
     /// Takes everything out of a collection.
     pub(super) fn clear(&mut self, kind: &str) {
         self.things.remove(kind);
+    }
+
+    /// Merges a lead into another.
+    pub(super) fn merge_leads(&mut self, gone: u64, into: u64) {
+        let Some(old) = self.remove("leads", gone) else { return };
+        for note in self.things.entry("leads/notes".to_owned()).or_default().values_mut() {
+            if note["entity_id"].as_u64() == Some(gone) {
+                note["entity_id"] = json!(into);
+            }
+        }
+        let contacts = old["_embedded"]["contacts"].as_array().cloned().unwrap_or_default();
+        let Some(lead) = self.get_mut("leads", into) else { return };
+        if let Some(held) = lead["_embedded"]["contacts"].as_array_mut() {
+            let news = contacts.into_iter().filter(|new| !held.iter().any(|known| known["id"] == new["id"]));
+            let news: Vec<_> = news.map(|new| json!({ "id": new["id"], "is_main": false })).collect();
+            held.extend(news);
+        }
     }
 
     /// What is wrong with a change of a lead: code and path of each mistake.

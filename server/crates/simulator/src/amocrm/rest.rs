@@ -1,7 +1,7 @@
 //! REST v4, as far as it is used: <https://www.amocrm.ru/developers/content/crm_platform/api-reference> (read 2026-11-20)
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{State, account::Account, answer, lock};
@@ -11,7 +11,7 @@ use crate::body::Body;
 const USUAL_PAGE: usize = 50;
 const MOST_PAGE: usize = 250;
 
-fn none() -> Response<Body> {
+pub(super) fn none() -> Response<Body> {
     let mut response = Response::new(Bytes::new().into());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
@@ -24,7 +24,7 @@ pub(super) fn problem(status: StatusCode, detail: &str) -> Response<Body> {
 }
 
 /// The answer to items that are wrong: what is wrong with each, by its `request_id`.
-fn invalid(items: &[(String, Vec<(&'static str, String)>)]) -> Response<Body> {
+pub(super) fn invalid(items: &[(String, Vec<(&'static str, String)>)]) -> Response<Body> {
     let items = items.iter().map(|(request_id, mistakes)| {
         let errors = mistakes.iter().map(|(code, path)| {
             json!({ "code": code, "path": path, "detail": "The value you selected is not a valid choice." })
@@ -39,7 +39,7 @@ fn invalid(items: &[(String, Vec<(&'static str, String)>)]) -> Response<Body> {
 }
 
 /// A query's parameters; what is not plain is left as it is.
-fn parameters(request: &Request<Bytes>) -> Vec<(String, String)> {
+pub(super) fn parameters(request: &Request<Bytes>) -> Vec<(String, String)> {
     let query = request.uri().query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     let decoded = |text: &str| {
         let bytes = text.replace('+', " ").into_bytes();
@@ -67,7 +67,7 @@ fn parameters(request: &Request<Bytes>) -> Vec<(String, String)> {
 }
 
 /// What was sent: one thing, or several.
-fn items(body: &Bytes) -> Option<Vec<Value>> {
+pub(super) fn items(body: &Bytes) -> Option<Vec<Value>> {
     match serde_json::from_slice(body).ok()? {
         Value::Array(items) => Some(items),
         item @ Value::Object(_) => Some(vec![item]),
@@ -90,7 +90,7 @@ impl State {
             ("GET", ["account"]) => {
                 let amojo = super::AMOJO_ID;
                 let body = json!({
-                    "id": super::ACCOUNT_ID, "name": "Acme", "subdomain": "acme", "amojo_id": amojo, "version": 11,
+                    "id": super::ACCOUNT_ID, "name": "Acme", "subdomain": account.subdomain, "amojo_id": amojo, "version": 11,
                 });
                 answer(StatusCode::OK, &body)
             }
@@ -163,7 +163,7 @@ impl State {
                 *accepted.status_mut() = StatusCode::ACCEPTED;
                 accepted
             }
-            (_, ["sources", ..]) => sources(&mut account, request, &parts[1..], base),
+            (_, ["sources", ..]) => super::sources::answer(&mut account, request, &parts[1..], base),
             (_, ["webhooks"]) => {
                 let query = request.uri().query().unwrap_or_default();
                 let (status, body) = lock(&self.webhooks).answer(request.method(), query, request.body());
@@ -175,100 +175,12 @@ impl State {
     }
 }
 
-/// The integration's own sources. <https://www.amocrm.ru/developers/content/crm_platform/sources-api>
-fn sources(account: &mut Account, request: &Request<Bytes>, rest: &[&str], base: &str) -> Response<Body> {
-    let writes = request.method() != Method::GET;
-    if writes && !account.admin {
-        return problem(StatusCode::FORBIDDEN, "Not enough rights");
-    }
-    let id = rest.first().and_then(|id| id.parse::<u64>().ok());
-    match (request.method().as_str(), id) {
-        ("GET", None) => {
-            let wanted: Vec<_> = parameters(request)
-                .into_iter()
-                .filter_map(|(name, value)| name.starts_with("filter[external_id]").then_some(value))
-                .collect();
-            let all = account.all("sources").into_iter().filter(|source| {
-                wanted.is_empty() || wanted.iter().any(|wanted| source["external_id"] == **wanted)
-            });
-            list(request, &all.collect::<Vec<_>>(), "sources", base)
-        }
-        ("GET", Some(id)) => match account.get("sources", id) {
-            Some(source) => answer(StatusCode::OK, source),
-            None => none(),
-        },
-        ("POST", None) => {
-            let all = account.all("sources");
-            let mistakes: Vec<_> = items(request.body())
-                .unwrap_or_default()
-                .iter()
-                .zip(0..)
-                .filter_map(|(new, place)| {
-                    let mut mistakes = Vec::new();
-                    for name in ["name", "external_id"] {
-                        if new[name].as_str().is_none_or(str::is_empty) {
-                            mistakes.push(("FieldMissing", name.to_owned()));
-                        }
-                    }
-                    if all.iter().any(|source| source["external_id"] == new["external_id"]) {
-                        mistakes.push(("NotUnique", "external_id".to_owned()));
-                    }
-                    let pipeline = &new["pipeline_id"];
-                    if !pipeline.is_null()
-                        && pipeline.as_u64().is_none_or(|id| account.get("leads/pipelines", id).is_none())
-                    {
-                        mistakes.push(("NotSupportedChoice", "pipeline_id".to_owned()));
-                    }
-                    (!mistakes.is_empty()).then(|| (request_id(new, place), mistakes))
-                })
-                .collect();
-            if !mistakes.is_empty() {
-                return invalid(&mistakes);
-            }
-            let main = account.all("leads/pipelines").into_iter();
-            let main = main.clone().find(|each| each["is_main"] == true).or_else(|| main.clone().next());
-            let pipeline = main.map_or(Value::Null, |pipeline| pipeline["id"].clone());
-            let defaults = json!({ "pipeline_id": pipeline, "default": all.is_empty(), "services": [] });
-            create(account, request, "sources", &defaults)
-        }
-        ("PATCH", id) => {
-            let Some(changes) = items(request.body()) else {
-                return problem(StatusCode::BAD_REQUEST, "no JSON");
-            };
-            let mut shown = Vec::new();
-            for change in changes {
-                let Some(source) = id.or(change["id"].as_u64()).and_then(|id| account.get_mut("sources", id))
-                else {
-                    return problem(StatusCode::NOT_FOUND, "Source not found");
-                };
-                for name in ["name", "pipeline_id", "external_id", "default"] {
-                    if !change[name].is_null() {
-                        source[name] = change[name].clone();
-                    }
-                }
-                shown.push(source.clone());
-            }
-            answer(StatusCode::OK, &json!({ "_embedded": { "sources": shown } }))
-        }
-        ("DELETE", id) => {
-            let listed = items(request.body()).unwrap_or_default();
-            let ids: Vec<u64> = match id {
-                Some(id) => vec![id],
-                None => listed.iter().filter_map(|item| item["id"].as_u64()).collect(),
-            };
-            let gone = ids.into_iter().filter(|id| account.remove("sources", *id).is_none()).count();
-            if gone == 0 { none() } else { problem(StatusCode::NOT_FOUND, "Source not found") }
-        }
-        _ => problem(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
-    }
-}
-
-fn request_id(item: &Value, place: usize) -> String {
+pub(super) fn request_id(item: &Value, place: usize) -> String {
     item["request_id"].as_str().map_or_else(|| place.to_string(), str::to_owned)
 }
 
 /// A page of a list.
-fn list(request: &Request<Bytes>, all: &[Value], kind: &str, base: &str) -> Response<Body> {
+pub(super) fn list(request: &Request<Bytes>, all: &[Value], kind: &str, base: &str) -> Response<Body> {
     let parameters = parameters(request);
     let number = |name: &str| {
         parameters.iter().find(|(known, _)| known == name).and_then(|(_, value)| value.parse::<usize>().ok())
@@ -369,8 +281,7 @@ fn create(account: &mut Account, request: &Request<Bytes>, kind: &str, defaults:
             made.extend(item.clone());
         }
         let id = account.put(kind, made.clone());
-        // Sources come back whole, everything else by its id.
-        let mut told = if kind == "sources" { made } else { json!({ "entity_id": made["entity_id"] }) };
+        let mut told = json!({ "entity_id": made["entity_id"] });
         told["id"] = json!(id);
         told["request_id"] = json!(request_id(item, place));
         shown.push(told);

@@ -31,7 +31,7 @@ const fn plural(entity: Entity) -> &'static str {
 }
 
 /// An id as it may stand in a path. `None`: nothing has this id.
-fn number(id: &str) -> Option<u64> {
+pub(super) fn number(id: &str) -> Option<u64> {
     id.parse().ok().filter(|id| *id > 0)
 }
 

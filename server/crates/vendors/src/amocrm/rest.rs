@@ -198,14 +198,15 @@ impl<'a> Rest<'a> {
         Err(self.bad_answer().into())
     }
 
-    /// Sends a body: an object to one thing, a list to a collection. `None`: the vendor answered 204.
+    /// Sends a body: an object to one thing, a list to a collection, null for none. `None`: the vendor answered 204.
     pub(super) async fn send<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: &Value,
     ) -> Result<Option<T>, Refusal> {
-        let body = self.call(method, path, "", body.to_string().into()).await?;
+        let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
+        let body = self.call(method, path, "", body).await?;
         self.read(&body).map_err(|mut refusal| {
             // It was done, whatever was said about it.
             refusal.error.applied = Applied::Maybe;
@@ -280,6 +281,19 @@ impl<'a> Rest<'a> {
             if error.http_status == Some(403) {
                 error.detail.push_str(": after too many calls none of ours is let in for a while");
             }
+        }
+        // Whoever answers in the place of an account that is not there; the API itself speaks JSON.
+        let elsewhere = match error.http_status {
+            Some(404) => problem.is_none() && body.trim_ascii_start().starts_with(b"<"),
+            Some(status) => (300..400).contains(&status),
+            None => false,
+        };
+        if elsewhere {
+            error.kind = FailureKind::Unauthorized;
+            error.retry = Retry::Backoff;
+            error.detail.push_str(
+                ": no such account is at this address any more; the next call asks where it has moved to",
+            );
         }
         error.detail.push_str(match error.kind {
             FailureKind::OutOfQuota => ": the account is not paid for, or its tariff lacks this",

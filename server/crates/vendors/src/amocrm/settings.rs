@@ -1,9 +1,14 @@
 //! An integration's settings.
 
-use domain::{ChannelId, FieldViolation};
+use domain::{ChannelId, FieldViolation, source::MAX_NAME_CHARS};
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
+
+use super::{lenient, sources::Defaults};
+
+/// What stands for the subdomain in `base_url`.
+const SUBDOMAIN: &str = "{subdomain}";
 
 /// An integration's settings.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -18,7 +23,8 @@ pub(super) struct Settings {
     pub(super) client_id: String,
     /// The redirect address of the integration at the vendor, to the byte.
     pub(super) redirect_url: String,
-    /// In the place of `https://{subdomain}.{base_domain}`: a proxy, or the simulator.
+    /// In the place of `https://{subdomain}.{base_domain}`: a proxy, or the simulator. `{subdomain}` in its path stands for the
+    /// account.
     #[serde(default)]
     pub(super) base_url: Option<String>,
     /// In the place of the Chats API's own address: a proxy, or the simulator.
@@ -27,6 +33,35 @@ pub(super) struct Settings {
     /// The channel that messages of the account's chats belong to. `None`: they are events only.
     #[serde(default)]
     chat_channel_id: Option<String>,
+    /// Whether the chats carry a source of this integration's own. `None`: as the operator says.
+    #[serde(default)]
+    pub(super) auto_source: Option<bool>,
+    /// The source's name.
+    #[serde(default)]
+    pub(super) source_name: Option<String>,
+    /// The pipeline of a new source.
+    #[serde(default, deserialize_with = "pipeline")]
+    pub(super) source_pipeline_id: Option<String>,
+    /// What a new source's external id begins with.
+    #[serde(default)]
+    pub(super) source_external_id_prefix: Option<String>,
+}
+
+/// A pipeline's id, as a text or a number.
+fn pipeline<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    lenient::text(deserializer).map(|id| Some(id).filter(|id| !id.is_empty()))
+}
+
+/// Whether the server of an address is the same whatever the subdomain is.
+fn names_its_server(url: &str) -> bool {
+    let of = |subdomain| Url::parse(&url.replace(SUBDOMAIN, subdomain)).map(|url| url.origin());
+    matches!((of("a"), of("b")), (Ok(one), Ok(other)) if one == other)
+}
+
+/// Whether it is a pipeline's id: a whole number above 0, or that as a text.
+fn is_pipeline(value: &Value) -> bool {
+    let of_text = |text: &str| text.parse::<u64>().is_ok_and(|id| id > 0);
+    value.as_u64().is_some_and(|id| id > 0) || value.as_str().is_some_and(of_text)
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -41,7 +76,11 @@ pub(super) enum BaseDomain {
 }
 
 impl BaseDomain {
-    const fn as_str(self) -> &'static str {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        [Self::AmoCrmRu, Self::AmoCrmCom, Self::KommoCom].into_iter().find(|base| base.as_str() == text)
+    }
+
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::AmoCrmRu => "amocrm.ru",
             Self::AmoCrmCom => "amocrm.com",
@@ -58,11 +97,11 @@ impl BaseDomain {
         }
     }
 
-    /// Where people consent.
-    const fn consent_url(self) -> &'static str {
+    /// The vendor's own host, whoever's account it is about.
+    pub(super) const fn www(self) -> &'static str {
         match self {
-            Self::AmoCrmRu | Self::AmoCrmCom => "https://www.amocrm.ru/oauth",
-            Self::KommoCom => "https://www.kommo.com/oauth",
+            Self::AmoCrmRu | Self::AmoCrmCom => "https://www.amocrm.ru",
+            Self::KommoCom => "https://www.kommo.com",
         }
     }
 }
@@ -92,15 +131,39 @@ impl Settings {
                 "redirect_url" | "base_url" | "chats_url" if !text.is_some_and(is_url) => {
                     add(name, "must be an absolute http or https URL");
                 }
+                "base_url" if !text.is_some_and(names_its_server) => {
+                    add(name, "may have {subdomain} in its path only");
+                }
                 "chat_channel_id" if text.is_none_or(|text| text.parse::<ChannelId>().is_err()) => {
                     add(name, "must be a channel's id");
                 }
-                "base_domain" | "subdomain" | "client_id" | "redirect_url" | "base_url" | "chats_url"
-                | "chat_channel_id" => {}
+                "auto_source" if !value.is_boolean() => add(name, "must be true or false"),
+                "source_name"
+                    if text.is_none_or(|text| {
+                        text.trim().is_empty() || text.chars().count() > MAX_NAME_CHARS
+                    }) =>
+                {
+                    add(name, "must be the source's name, 1 to 200 characters");
+                }
+                "source_pipeline_id" if !is_pipeline(value) => add(name, "must be a pipeline's id"),
+                "source_external_id_prefix" if !text.is_some_and(Defaults::is_prefix) => {
+                    add(name, "must be 1 to 27 printable ASCII characters");
+                }
+                "base_domain"
+                | "subdomain"
+                | "client_id"
+                | "redirect_url"
+                | "base_url"
+                | "chats_url"
+                | "chat_channel_id"
+                | "auto_source"
+                | "source_name"
+                | "source_pipeline_id"
+                | "source_external_id_prefix" => {}
                 _ => add(
                     name,
                     "is not a setting of this vendor; it knows base_domain, subdomain, client_id, redirect_url, \
-                     base_url, chats_url and chat_channel_id",
+                     base_url, chats_url, chat_channel_id, auto_source, source_name, source_pipeline_id and source_external_id_prefix",
                 ),
             }
         }
@@ -122,9 +185,19 @@ impl Settings {
 
     pub(super) fn base_url(&self) -> String {
         match &self.base_url {
-            Some(url) => url.trim_end_matches('/').to_owned(),
+            Some(url) => url.trim_end_matches('/').replace(SUBDOMAIN, &self.subdomain),
             None => format!("https://{}", self.host()),
         }
+    }
+
+    /// What stands in the place of the vendor's own hosts, which are no account's. `None`: nothing does.
+    pub(super) fn shared_url(&self) -> Option<String> {
+        let url = self.base_url.as_deref()?;
+        let Some((before, _)) = url.split_once(SUBDOMAIN) else {
+            return Some(url.trim_end_matches('/').to_owned());
+        };
+        let origin = Url::parse(before).map(|url| url.origin().ascii_serialization());
+        Some(origin.unwrap_or_else(|_| before.trim_end_matches('/').to_owned()))
     }
 
     pub(super) fn chats_url(&self) -> String {
@@ -135,15 +208,13 @@ impl Settings {
     }
 
     pub(super) fn consent_url(&self) -> String {
-        match &self.base_url {
-            Some(url) => format!("{}/oauth", url.trim_end_matches('/')),
-            None => self.base_domain.consent_url().to_owned(),
-        }
+        let base = self.shared_url().unwrap_or_else(|| self.base_domain.www().to_owned());
+        format!("{base}/oauth")
     }
 }
 
 /// Whether it can be a part of a host's name (RFC 1035): what is put into a URL must not lead elsewhere.
-fn is_label(text: &str) -> bool {
+pub(super) fn is_label(text: &str) -> bool {
     (1..=63).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         && !text.starts_with('-')
@@ -161,6 +232,24 @@ mod tests {
     }
 
     #[test]
+    fn an_address_may_have_a_place_for_the_subdomain() {
+        let mut settings = good();
+        assert_eq!(Settings::read(&settings).unwrap().base_url(), "https://acme.amocrm.ru");
+        assert_eq!(Settings::read(&settings).unwrap().shared_url(), None);
+        settings["base_url"] = json!("http://127.0.0.1:9/accounts/{subdomain}/");
+        let read = Settings::read(&settings).unwrap();
+        assert_eq!(read.base_url(), "http://127.0.0.1:9/accounts/acme");
+        assert_eq!(read.consent_url(), "http://127.0.0.1:9/oauth");
+        settings["base_url"] = json!("http://127.0.0.1:9/proxy/");
+        assert_eq!(Settings::read(&settings).unwrap().consent_url(), "http://127.0.0.1:9/proxy/oauth");
+        // Elsewhere than in the path it would choose the server.
+        for bad in ["http://{subdomain}.evil.example/", "http://evil.example:{subdomain}/"] {
+            settings["base_url"] = json!(bad);
+            assert!(Settings::read(&settings).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn settings_name_what_is_wrong() {
         assert!(Settings::read(&good()).is_ok());
         let fields = |settings: Value| -> Vec<String> {
@@ -173,6 +262,10 @@ mod tests {
             ("base_domain", json!("evil.example")),
             ("redirect_url", json!("javascript:alert(1)")),
             ("colour", json!("red")),
+            ("auto_source", json!("yes")),
+            ("source_name", json!(" ")),
+            ("source_pipeline_id", json!("main")),
+            ("source_external_id_prefix", json!("источник")),
         ] {
             let mut settings = good();
             settings[name] = value;

@@ -10,6 +10,9 @@ use serde_json::Value;
 use super::error::{self, Refused};
 use crate::{http::Opened, sse};
 
+/// Told what Dify calls a run, and its conversation, as soon as Dify says so.
+pub(super) type Begun<'a> = dyn Fn(Option<&str>, Option<&str>) + Sync + 'a;
+
 /// The most that an answer may say, in bytes.
 const MAX_SAID_BYTES: usize = 1024 * 1024;
 /// The longest event: one node of a chatflow with its inputs and outputs.
@@ -126,7 +129,7 @@ pub(super) async fn whole(opened: &mut Opened) -> Result<(Answer, Option<String>
 /// Reads a stream to what ends it. Tells what Dify calls the run as soon as it is known. Gives the conversation too.
 pub(super) async fn stream(
     opened: &mut Opened,
-    task: &(dyn Fn(&str) + Sync),
+    begun: &Begun<'_>,
 ) -> Result<(Answer, Option<String>), VendorError> {
     let (mut parser, mut pieces) = (sse::Parser::new(MAX_EVENT_BYTES), Pieces::default());
     let ended = loop {
@@ -134,7 +137,7 @@ pub(super) async fn stream(
             Ok(chunk) => chunk,
             Err(error) => break Err(error),
         };
-        let mut each = |_: &str, data: &str| pieces.take(data, task);
+        let mut each = |_: &str, data: &str| pieces.take(data, begun);
         let read = match &chunk {
             Some(chunk) => parser.feed(chunk, &mut each),
             None => parser.finish(&mut each),
@@ -185,7 +188,7 @@ enum Heard {
 }
 
 impl Pieces {
-    fn take(&mut self, data: &str, task: &(dyn Fn(&str) + Sync)) -> Result<(), Wrong> {
+    fn take(&mut self, data: &str, begun: &Begun<'_>) -> Result<(), Wrong> {
         if self.done {
             return Ok(());
         }
@@ -194,9 +197,8 @@ impl Pieces {
             serde_json::from_str(data).map_err(|_| Wrong::Shape("a piece of the answer can't be read"))?;
         if self.heard != Heard::Begun && event.event != "error" {
             self.heard = Heard::Begun;
-            if let Some(id) = &event.task_id {
-                task(id);
-            }
+            let conversation = event.conversation_id.as_deref().filter(|id| !id.is_empty());
+            begun(event.task_id.as_deref(), conversation);
         }
         match event.event.as_str() {
             "message" if self.of_agent => self.text = event.answer.clone().unwrap_or_default(),

@@ -1,11 +1,11 @@
 //! An answer that is read as it comes.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use domain::vendor::{Applied, FailureKind, Retry, VendorError};
 use http::{HeaderMap, StatusCode};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 
 use super::{Call, retry_after, root};
 
@@ -42,6 +42,9 @@ pub(crate) struct Opened {
     response: reqwest::Response,
     patience: Patience,
     deadline: Instant,
+    /// When the last piece came, and what wakes whoever waits for the next too long.
+    heard_at: Instant,
+    alarm: Pin<Box<Sleep>>,
     read: usize,
 }
 
@@ -63,6 +66,8 @@ impl Opened {
             response,
             patience,
             deadline,
+            heard_at: Instant::now(),
+            alarm: Box::pin(sleep_until(deadline.min(Instant::now() + patience.idle))),
             read: 0,
         }
     }
@@ -73,13 +78,14 @@ impl Opened {
     /// A body that breaks off, stops for longer than the patience, or is too long. What was asked for may have been done,
     /// and cost something, but has no effect outside.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, VendorError> {
-        let until = self.deadline.min(Instant::now() + self.patience.idle);
-        let chunk = match timeout_at(until, self.response.chunk()).await {
-            Ok(Ok(chunk)) => chunk,
-            Ok(Err(error)) => {
+        self.heard_at = Instant::now();
+        let chunk = self.next().await;
+        let chunk = match chunk {
+            Some(Ok(chunk)) => chunk,
+            Some(Err(error)) => {
                 return Err(self.bad(format!("{}'s answer broke off: {}", self.host, root(&error))));
             }
-            Err(_) => return Err(self.bad(format!("{}'s answer stood still, or took too long", self.host))),
+            None => return Err(self.bad(format!("{}'s answer stood still, or took too long", self.host))),
         };
         self.read += chunk.as_ref().map_or(0, Bytes::len);
         if self.read > self.patience.most_bytes {
@@ -87,6 +93,26 @@ impl Opened {
             return Err(VendorError { retry: Retry::Never, ..self.bad(detail) });
         }
         Ok(chunk)
+    }
+
+    /// Waits for the next piece; `None`: for too long.
+    async fn next(&mut self) -> Option<reqwest::Result<Option<Bytes>>> {
+        let next = self.response.chunk();
+        tokio::pin!(next);
+        loop {
+            tokio::select! {
+                biased;
+                chunk = &mut next => return Some(chunk),
+                // It is not set anew for every piece, but looked at when it goes off.
+                () = &mut self.alarm => {
+                    let until = self.deadline.min(self.heard_at + self.patience.idle);
+                    if until <= Instant::now() {
+                        return None;
+                    }
+                    self.alarm.as_mut().reset(until);
+                }
+            }
+        }
     }
 
     /// Reads what is left of the body.

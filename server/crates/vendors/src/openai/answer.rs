@@ -1,12 +1,15 @@
 //! Answers as they are written: whole ones here, the pieces of streams in `stream`.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use domain::{
     engine::{Answer, Finish, Model, ToolCall, Usage},
     vendor::VendorError,
 };
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{SeqAccess, Visitor},
+};
 use serde_json::Value;
 
 use super::error;
@@ -157,11 +160,39 @@ struct Message<'a> {
 }
 
 /// A text, or texts in parts, as some servers have it.
-#[derive(Deserialize)]
-#[serde(untagged)]
-pub(super) enum Content<'a> {
-    Text(#[serde(borrow)] Cow<'a, str>),
-    Parts(Vec<TextPart>),
+pub(super) struct Content<'a>(pub(super) Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Texts;
+
+        impl<'de> Visitor<'de> for Texts {
+            type Value = Content<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, or texts in parts")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Content<'de>, E> {
+                Ok(Content(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Content<'de>, E> {
+                Ok(Content(Cow::Owned(text.to_owned())))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Content<'de>, A::Error> {
+                let mut text = String::new();
+                while let Some(part) = parts.next_element::<TextPart>()? {
+                    text.push_str(&part.text);
+                }
+                Ok(Content(Cow::Owned(text)))
+            }
+        }
+
+        // No tag says which it is, and nothing is kept to find out: this is read for every token.
+        deserializer.deserialize_any(Texts)
+    }
 }
 
 #[derive(Deserialize)]
@@ -172,10 +203,7 @@ pub(super) struct TextPart {
 
 impl Content<'_> {
     pub(super) fn text(self) -> String {
-        match self {
-            Self::Text(text) => text.into_owned(),
-            Self::Parts(parts) => parts.into_iter().map(|part| part.text).collect(),
-        }
+        self.0.into_owned()
     }
 }
 

@@ -44,8 +44,36 @@ struct Pieces {
     model: String,
     finish: Option<Finish>,
     said_bytes: usize,
+    /// What stood around the text of the last piece that was nothing but text.
+    frame: Frame,
     /// Whether the vendor said that this was all.
     done: bool,
+}
+
+/// What stands around the text of a piece. Vendors write a piece for every token, and they differ in the text alone: where the
+/// rest is the same to the byte, it says the same, and is not read again.
+#[derive(Default)]
+struct Frame {
+    head: String,
+    tail: String,
+}
+
+impl Frame {
+    /// The text of a piece in this frame. `None`: it has another, or its text is written with escapes.
+    fn text_of<'a>(&self, data: &'a str) -> Option<&'a str> {
+        let text = data.strip_prefix(self.head.as_str())?.strip_suffix(self.tail.as_str())?;
+        let plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+        (!self.head.is_empty() && text.bytes().all(plain)).then_some(text)
+    }
+
+    /// Takes the frame of a piece whose text is this part of it.
+    fn take(&mut self, data: &str, text: &str) {
+        let at = text.as_ptr().addr().wrapping_sub(data.as_ptr().addr());
+        if let (Some(head), Some(tail)) = (data.get(..at), data.get(at.saturating_add(text.len())..)) {
+            head.clone_into(&mut self.head);
+            tail.clone_into(&mut self.tail);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -91,6 +119,10 @@ impl Pieces {
         if self.done {
             return Ok(());
         }
+        if let Some(text) = self.frame.text_of(data) {
+            self.text.push_str(text);
+            return self.said(text.len());
+        }
         if data.trim() == "[DONE]" {
             self.done = true;
             return Ok(());
@@ -104,15 +136,24 @@ impl Pieces {
             self.model = model.into_owned();
         }
         // The last figures count: some servers tell them with every piece.
+        let (told, mut choices) = (chunk.usage.is_some(), chunk.choices.into_iter().flatten());
         self.usage = chunk.usage.and_then(RawUsage::read).or(self.usage);
-        let Some(choice) = chunk.choices.into_iter().flatten().next() else { return Ok(()) };
+        let Some(choice) = choices.next() else { return Ok(()) };
+        let ended = choice.finish_reason.is_some();
         if let Some(reason) = choice.finish_reason {
             self.finish = Some(answer::finish(Some(&reason)));
         }
         let Some(delta) = choice.delta else { return Ok(()) };
-        if let Some(content) = delta.content.map(answer::Content::text) {
+        let more = delta.refusal.is_some() || delta.tool_calls.is_some();
+        if let Some(answer::Content(content)) = delta.content {
             self.said_bytes += content.len();
             self.text.push_str(&content);
+            if let Cow::Borrowed(text) = content
+                && !(told || ended || more || self.model.is_empty())
+                && choices.next().is_none()
+            {
+                self.frame.take(data, text);
+            }
         }
         if let Some(refusal) = delta.refusal {
             self.said_bytes += refusal.len();
@@ -121,6 +162,11 @@ impl Pieces {
         for call in delta.tool_calls.into_iter().flatten() {
             self.call(call);
         }
+        self.said(0)
+    }
+
+    fn said(&mut self, bytes: usize) -> Result<(), Wrong> {
+        self.said_bytes += bytes;
         if self.said_bytes > MAX_SAID_BYTES || self.calls.len() > MOST_CALLS {
             return Err(Wrong::TooLong);
         }
@@ -231,6 +277,38 @@ mod tests {
         assert_eq!(read(&events[..4]).unwrap().usage, None);
         assert_eq!(read(&events[..3]), Err(Wrong::Shape("the answer was cut off")));
         assert_eq!(read(&[json!("[DONE]")]).unwrap().text, "");
+    }
+
+    #[test]
+    fn pieces_that_differ_in_their_text_alone_are_not_read_whole() {
+        let mut pieces = Pieces::default();
+        let piece = |text: &str| delta(&json!({ "content": text })).to_string();
+        pieces.take(&piece("Hel")).unwrap();
+        assert_eq!(pieces.frame.text_of(&piece("lo, wörld")), Some("lo, wörld"));
+        assert_eq!(pieces.frame.text_of(&piece("")), Some(""));
+        // What is written with escapes, and what says more, is read.
+        for other in [
+            piece("a\"b"),
+            piece("a\\b"),
+            piece("a\nb"),
+            end("stop").to_string(),
+            delta(&json!({ "content": "x", "refusal": "no" })).to_string(),
+            json!({ "model": "m", "choices": [{ "delta": { "content": "x" }, "finish_reason": "stop" }], "usage": null })
+                .to_string(),
+        ] {
+            assert_eq!(pieces.frame.text_of(&other), None, "{other}");
+        }
+        for text in ["lo", ", \"w\u{f6}r\n", "ld\\", "\u{1f980}", "!"] {
+            pieces.take(&piece(text)).unwrap();
+        }
+        pieces.take(&end("stop").to_string()).unwrap();
+        assert_eq!(pieces.finish().unwrap().text, "Hello, \"w\u{f6}r\nld\\\u{1f980}!");
+        // A text that looks like the end of its frame.
+        let mut pieces = Pieces::default();
+        pieces.take(&piece("x")).unwrap();
+        let tricky = "y\"},\"finish_reason\":null}],\"model\":\"m\",\"usage\":null}";
+        pieces.take(&piece(tricky)).unwrap();
+        assert_eq!(pieces.text, format!("x{tricky}"));
     }
 
     #[test]
