@@ -138,7 +138,8 @@ fn filled(value: &Value) -> Option<String> {
         Value::Number(number) => number.to_string(),
         _ => return None,
     };
-    (!text.is_empty() && !(text.starts_with("{{") && text.ends_with("}}"))).then_some(text)
+    let left = text.starts_with("{{") && text.ends_with("}}");
+    Some(text).filter(|text| !text.is_empty() && !left)
 }
 
 /// Reads a call that was verified.

@@ -17,7 +17,8 @@ use super::{
 
 #[derive(Deserialize)]
 struct Talk {
-    talk_id: u64,
+    #[serde(rename = "talk_id")]
+    id: u64,
     #[serde(default)]
     updated_at: i64,
     #[serde(default)]
@@ -61,9 +62,9 @@ impl AmoCrm {
             }
             _ => return Err(none("the chat is none of the account's, so there is no talk to answer in")),
         };
-        let talk = talks?.into_iter().max_by_key(|talk| (talk.updated_at, talk.talk_id));
+        let talk = talks?.into_iter().max_by_key(|talk| (talk.updated_at, talk.id));
         let talk = talk.ok_or_else(|| none("no talk is open with the customer; answer by hand"))?;
-        let path = format!("talks/{}/send_message", talk.talk_id);
+        let path = format!("talks/{}/send_message", talk.id);
         let said = rest.send::<Said>(Method::POST, &path, &json!({ "text": text(message) })).await;
         let said = said.map_err(VendorError::from)?.unwrap_or_default();
         Ok(Receipt { vendor_message_id: Some(said.id).filter(|id| !id.is_empty()), ..Receipt::default() })
