@@ -51,8 +51,8 @@ mod tests {
 
     #[test]
     fn times_are_whole_numbers_with_a_unit() {
-        assert_eq!(duration("15m"), Ok(Duration::from_secs(900)));
-        assert_eq!(duration("21d"), Ok(Duration::from_secs(21 * 86_400)));
+        assert_eq!(duration("15m"), Ok(Duration::from_mins(15)));
+        assert_eq!(duration("21d"), Ok(Duration::from_hours(21 * 24)));
         for wrong in ["", "15", "m", "1.5h", "-1s", "3w", "ä", "99999999999999999999d"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }

@@ -410,7 +410,7 @@ async fn channels(client: &Client, output: Output, command: Channels) -> anyhow:
                 integration_id: integration,
                 settings: (!settings.is_empty()).then(|| Struct { fields: fields.collect() }),
                 mirror: (!mirror.is_empty())
-                    .then(|| v1::ChannelMirror { channel_id: mirror, source_external_id: mirror_source }),
+                    .then_some(v1::ChannelMirror { channel_id: mirror, source_external_id: mirror_source }),
                 ..v1::Channel::default()
             };
             let request = v1::CreateChannelRequest { channel: Some(new), request_id: String::new() };

@@ -94,14 +94,18 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         let names: Vec<&str> = MEASURES.iter().map(|measure| measure.name).collect();
         ensure!(names.contains(&name.as_str()), "there is no row {name}; the rows are {}", names.join(", "));
     }
-    let program = match arguments.program {
-        Some(program) => program,
-        None => {
-            let paths = Paths::find()?;
-            let build = ["build", "--release", "--quiet", "--package", "switchboard"];
-            run::run(run::cargo(&paths.root).args(build))?;
-            paths.target.join("release/switchboard")
-        }
+    let program = if let Some(program) = arguments.program {
+        program
+    } else {
+        let paths = Paths::find()?;
+        run::run(run::cargo(&paths.root).args([
+            "build",
+            "--release",
+            "--quiet",
+            "--package",
+            "switchboard",
+        ]))?;
+        paths.target.join("release/switchboard")
     };
     let machine = Machine::read();
     println!("{}", machine.line());

@@ -112,7 +112,7 @@ mod tests {
         let start = datetime!(2026-11-21 12:00 UTC);
         let clock = AheadClock::new(Arc::new(ManualClock::new(start)));
         assert_eq!(clock.now(), start);
-        clock.set_ahead(std::time::Duration::from_secs(60));
+        clock.set_ahead(std::time::Duration::from_mins(1));
         clock.set_ahead(std::time::Duration::from_secs(30));
         assert_eq!(clock.now(), start + Duration::MINUTE);
     }

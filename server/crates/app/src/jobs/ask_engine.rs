@@ -223,7 +223,7 @@ pub(super) async fn ask(
         let answer = match answer {
             Ok(Outcome::Failed { error, notes }) => {
                 let key = engines::notes_key(&begun.engine);
-                app.leave_conversation(claim.workspace, claim.dialogue, &key, &notes).await?;
+                Box::pin(app.leave_conversation(claim.workspace, claim.dialogue, &key, &notes)).await?;
                 Err(error)
             }
             answer => answer,
@@ -239,7 +239,6 @@ pub(super) async fn ask(
         }
         let answer = match answer {
             Ok(Outcome::Answered(answer)) => cleaned(answer),
-            Ok(Outcome::Failed { error, .. }) => return Ok(Ended::Failed(error)),
             Ok(Outcome::Waiting { mut notes, pause }) => {
                 clean(&mut notes);
                 let since = begun.waiting_since.unwrap_or(question.request.at);
@@ -268,7 +267,7 @@ pub(super) async fn ask(
                 ledger.given(&question.request, &question.history, &question.known, Some("input_too_long"));
                 continue;
             }
-            Err(error) => return Ok(Ended::Failed(error)),
+            Ok(Outcome::Failed { error, .. }) | Err(error) => return Ok(Ended::Failed(error)),
         };
         if let Some(notes) = &answer.notes {
             // Whatever becomes of the answer: the vendor's conversation has moved on.
@@ -278,7 +277,7 @@ pub(super) async fn ask(
                 // Nobody else knows of a conversation that was just begun.
                 if question.request.notes.is_none() {
                     drop(tx);
-                    app.leave_conversation(claim.workspace, claim.dialogue, &key, notes).await?;
+                    Box::pin(app.leave_conversation(claim.workspace, claim.dialogue, &key, notes)).await?;
                 }
                 return Ok(Ended::Lost);
             }

@@ -161,21 +161,20 @@ async fn chat_of(
         return Ok(None);
     }
     let found = store::mirrors::find_chat(&mut tx, workspace, mirror, dialogue.id).await?;
-    let chat = match found {
-        Some(known) => known,
-        None => {
-            let now = app.now();
-            let chat = Chat {
-                customer: dialogue.contact.map_or_else(|| dialogue.id.to_string(), |id| id.to_string()),
-                vendor_chat_id: String::new(),
-                theirs: false,
-                through_seq: (dialogue.last_seq - MAX_HISTORY).max(0),
-                last_error: None,
-                created_at: now,
-            };
-            store::mirrors::insert_chat(&mut tx, workspace, mirror, dialogue.id, &chat).await?;
-            chat
-        }
+    let chat = if let Some(known) = found {
+        known
+    } else {
+        let now = app.now();
+        let chat = Chat {
+            customer: dialogue.contact.map_or_else(|| dialogue.id.to_string(), |id| id.to_string()),
+            vendor_chat_id: String::new(),
+            theirs: false,
+            through_seq: (dialogue.last_seq - MAX_HISTORY).max(0),
+            last_error: None,
+            created_at: now,
+        };
+        store::mirrors::insert_chat(&mut tx, workspace, mirror, dialogue.id, &chat).await?;
+        chat
     };
     store::commit(tx).await?;
     let opened_at = chat.created_at;

@@ -33,7 +33,8 @@ const FALLBACK_ENGINE: &str = "fallback_engine";
 pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error> {
     let Some(begun) = worker.begin.write(claim).await? else { return Ok(()) };
     worker.calls(Way::Engine, begun.route.channel, &worker.app.engine_name(&begun.engine));
-    if return_control::by_rule(worker, &claim, &begun).await? {
+    // What few turns come to is kept apart: each that runs or waits holds its own future.
+    if Box::pin(return_control::by_rule(worker, &claim, &begun)).await? {
         return Ok(());
     }
     // What was begun in the agent's hours is ended after them.
@@ -52,7 +53,7 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
     let decision = decide_turn(facts);
     let mut record = None;
     if decision != TurnDecision::Run && begun.waiting_since.is_some() {
-        abandon(worker, &claim, &begun).await?;
+        Box::pin(abandon(worker, &claim, &begun)).await?;
         settle_left(worker, &claim).await?;
         // What the engine worked on was used by nobody, and is paid for all the same.
         record = Some(Arc::new(RunRecord { spent: Spent::call(None, None), ..RunRecord::default() }));
@@ -64,7 +65,7 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
         }
         TurnDecision::HandOver(reason) => {
             let settlement = settlement(worker, claim, begun.run, TurnState::Silent, Some(reason), record);
-            return hand_over(worker, &begun, settlement, reason).await;
+            return Box::pin(hand_over(worker, &begun, settlement, reason)).await;
         }
         TurnDecision::AnswerText(reason) => {
             let text = closed.map(|schedule| schedule.outside_text.clone()).unwrap_or_default();
@@ -73,7 +74,7 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
             let said = Said { answer, record, error: None, reason: Some(reason) };
             return commit(worker, claim, begun, text, said).await;
         }
-        TurnDecision::Wait => return wait(worker, claim, &begun).await,
+        TurnDecision::Wait => return Box::pin(wait(worker, claim, &begun)).await,
     }
     let mut ledger = Ledger::default();
     let ended = {
@@ -86,8 +87,8 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
     let record = Arc::new(ledger.into_record());
     match ended {
         Ended::Lost => Ok(()),
-        Ended::Failed(error) => fail(worker, claim, begun, &error, record).await,
-        Ended::Exhausted(why) => exhausted(worker, claim, begun, why, record).await,
+        Ended::Failed(error) => Box::pin(fail(worker, claim, begun, &error, record)).await,
+        Ended::Exhausted(why) => Box::pin(exhausted(worker, claim, begun, why, record)).await,
         Ended::Waiting { notes, pause, begun: new } => {
             let run_at = worker.app.now() + pause;
             let engine = engines::notes_key(&begun.engine);
@@ -106,7 +107,7 @@ pub(crate) async fn run(worker: &Worker, claim: ClaimedTurn) -> Result<(), Error
         Ended::HandedOver(why) => {
             let reason = Some("handed_over");
             let settlement = settlement(worker, claim, begun.run, TurnState::Silent, reason, Some(record));
-            hand_over(worker, &begun, settlement, &why).await
+            Box::pin(hand_over(worker, &begun, settlement, &why)).await
         }
         Ended::Answered(steps) => reply(worker, claim, begun, steps, record).await,
     }
