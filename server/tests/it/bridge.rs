@@ -97,7 +97,7 @@ fn says(said: &[ChatMessage], text: &str) -> bool {
 
 #[tokio::test]
 async fn a_customers_message_is_shown_under_its_source_and_what_a_manager_answers_goes_back() {
-    let bridge = bridge().await;
+    let bridge = Box::pin(bridge()).await;
     bridge.customer(1, "hello").await;
     let said = bridge.chats(|said| said.len() == 2).await;
     let dialogue = bridge.dialogue().await;
@@ -162,7 +162,7 @@ async fn a_customers_message_is_shown_under_its_source_and_what_a_manager_answer
 
 #[tokio::test]
 async fn what_the_account_tells_of_a_mirrored_chat_is_no_turn_and_names_the_lead() {
-    let bridge = bridge().await;
+    let bridge = Box::pin(bridge()).await;
     let room = &bridge.room;
     // The agent answers the account's other chats.
     let notes = room.channel(&json!({})).await.id;
@@ -203,7 +203,7 @@ async fn what_the_account_tells_of_a_mirrored_chat_is_no_turn_and_names_the_lead
 
 #[tokio::test]
 async fn what_the_chats_did_not_take_is_shown_when_they_are_back_in_its_order() {
-    let bridge = bridge().await;
+    let bridge = Box::pin(bridge()).await;
     let at = &bridge.room.at;
     // Down while the chat is opened, then answers that get lost after the message was taken.
     at.faults().add(Fault::Down, Some(3));
@@ -230,7 +230,7 @@ async fn what_the_chats_did_not_take_is_shown_when_they_are_back_in_its_order() 
 
 #[tokio::test]
 async fn a_dialogue_that_was_there_before_is_shown_with_its_history() {
-    let bridge = bridge().await;
+    let bridge = Box::pin(bridge()).await;
     let room = &bridge.room;
     let update = async |mirror: Option<v1::ChannelMirror>| {
         let channel = v1::Channel { id: bridge.channel_id.clone(), mirror, ..v1::Channel::default() };
@@ -275,7 +275,7 @@ async fn a_dialogue_that_was_there_before_is_shown_with_its_history() {
 
 #[tokio::test]
 async fn a_manager_writes_first_and_the_customer_answers_in_the_same_chat() {
-    let bridge = bridge().await;
+    let bridge = Box::pin(bridge()).await;
     let at = &bridge.room.at;
     let (written, status) =
         at.manager_begins(&format!("+{ANNA}"), SOURCE, "Your order is ready").await.unwrap();
@@ -367,7 +367,7 @@ async fn a_bridge_that_is_killed_goes_on_where_it_was_and_nothing_is_there_twice
     };
     let wanted: Vec<_> = (1..=MESSAGES).map(|id| format!("message {id}")).collect();
     let said =
-        tokio::time::timeout(Duration::from_secs(60), at.wait_for_chats(|said| of_customer(said) == wanted));
+        tokio::time::timeout(Duration::from_mins(1), at.wait_for_chats(|said| of_customer(said) == wanted));
     assert!(said.await.is_ok(), "{:?}", of_customer(&at.chat_messages()));
     let ids: BTreeSet<_> = at.chat_messages().into_iter().map(|it| it.msgid).collect();
     assert_eq!(ids.len(), at.chat_messages().len());

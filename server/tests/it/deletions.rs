@@ -62,7 +62,7 @@ async fn tables_with(owner: &mut PgConnection, word: &str) -> Vec<String> {
     .await
     .unwrap();
     assert!(tables.len() > 20, "{tables:?}");
-    let hex: String = word.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex::encode(word);
     let mut found = Vec::new();
     for table in tables {
         let sql =
