@@ -27,6 +27,8 @@ fn tests(paths: &Paths, which: &[&str]) -> anyhow::Result<Outcome> {
     let mut cargo = run::cargo(&paths.root);
     // Tests start databases of their own; one of the caller's is never theirs to change.
     cargo.args(["test", "--workspace", "--no-fail-fast"]).args(which).env_remove("DATABASE_URL");
+    // Stories wait more than they work.
+    cargo.env("RUST_TEST_THREADS", "4");
     let mut tally = Tally::default();
     run::run_lines(&mut cargo, |line| tally.read(line))?;
     if tally.ignored > 0 {

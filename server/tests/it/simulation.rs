@@ -117,7 +117,9 @@ async fn the_simulators_clock_moves_the_servers() {
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(simulator.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    // Kept open: it has more to say.
+    let mut said = BufReader::new(simulator.stdout.take().unwrap());
+    said.read_line(&mut line).unwrap();
     let at = line.split_whitespace().find_map(|word| word.strip_prefix("http://")).unwrap();
     let at = at.trim_end_matches(';').to_owned();
     let moved = world
